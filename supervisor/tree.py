@@ -1,0 +1,82 @@
+"""One nursery: brings its siblings up in order, waits, and drains."""
+
+from collections.abc import Sequence
+
+import trio
+from attrs import define, field
+
+from supervisor.drain import Channels, Drained, cut, drain
+from supervisor.health import Board
+from supervisor.keeper import Keeper
+from supervisor.sibling import Sibling
+
+
+@define(eq=False)
+class Tree:
+    """
+    A program's siblings, in the order they start (downstream first), and the *channels* that join them.
+
+    It runs once. A drain may take *grace* seconds. A sibling that falls with nothing but *waits_for* is
+    waiting for what it stands on: it is tried again for ever, and never counted against its policy.
+    """
+
+    siblings: Sequence[Sibling]
+    channels: Channels = ()
+    grace: float = 30.0
+    waits_for: tuple[type[Exception], ...] = ()
+    board: Board = field(factory=Board)
+    stopping: trio.Event = field(factory=trio.Event)
+    _reason: str = field(init=False, default="")
+    _starting: trio.CancelScope = field(init=False, factory=trio.CancelScope)
+
+    def __attrs_post_init__(self) -> None:
+        names = [sibling.name for sibling in self.siblings]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two siblings have one name: {', '.join(names)}")
+        for sibling in self.siblings:
+            self.board.enter(sibling.name, sibling.silent_after)
+
+    def stop(self, reason: str) -> None:
+        """Begin the drain, also in the midst of the start; the first *reason* is the one that is told."""
+        if not self.stopping.is_set():
+            self._reason = reason
+            self.stopping.set()
+            self._starting.cancel(reason=reason)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> Drained:
+        """
+        Hold the siblings alive until `stop`, drain, and tell how that went.
+
+        `started()` is told when all are up, or when `stop` came before that. A sibling that does not come up
+        fails the whole start with its own error; one that falls too often ends in `RestartsExhausted`, after
+        the drain. When the surrounding scope is cancelled everything ends at once.
+        """
+        async with trio.open_nursery() as nursery:
+            end = await self._live(nursery, task_status)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    async def _live(self, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> Drained | Exception:
+        # Errors are carried out of the nursery as values: what is raised inside it comes out as a group.
+        keepers: list[Keeper] = []
+        failure = await self._start(nursery, keepers)
+        if failure is not None:
+            cut(keepers)
+            return failure
+        task_status.started()
+        await self.stopping.wait()
+        drained = await drain(keepers, self.channels, self.grace, self._reason)
+        return next((keeper.exhausted for keeper in keepers if keeper.exhausted is not None), drained)
+
+    async def _start(self, nursery: trio.Nursery, keepers: list[Keeper]) -> Exception | None:
+        """Bring up one sibling after the other; what the first of them fell over that did not come up."""
+        with self._starting:  # A start that is called off leaves nothing of the sibling it was at.
+            for sibling in self.siblings:
+                keeper = Keeper(sibling, self.board, self.waits_for, self.stop, self.stopping)
+                failure: Exception | None = await nursery.start(keeper.hold, name=sibling.name)
+                if failure is not None:
+                    self.stop(f"{sibling.name} did not start")
+                    return failure
+                keepers.append(keeper)
+        return None
