@@ -1,0 +1,149 @@
+"""One try on the wire: what it was for, what the wire said, and what follows from that."""
+
+import json
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeAlias
+from uuid import UUID
+
+from attrs import evolve, field, frozen
+
+from cueapi.domain.clock import iso
+from cueapi.domain.execution import Fence, Status, Step, Wire, failed_try, succeeded
+from cueapi.domain.outcome import TEXT_KEPT, clean_text, read_inline
+from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
+
+ANSWER_LIMIT = 64 * 1024
+"""Bytes of an answer that are read."""
+
+RETRY_AFTER_LIMIT = 86_400.0
+"""Seconds that a handler may put off the next try."""
+
+
+@frozen
+class Delivery:
+    """An execution claimed for exactly one attempt, with everything that the request needs."""
+
+    execution_id: UUID
+    cue_id: str
+    cue_name: str
+    user_id: int
+    claim: UUID
+    attempt: int
+    scheduled_for: datetime
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+    secrets: tuple[str, ...] = field(repr=False)
+    timeout: float
+    host: str
+    retry: Retry = DEFAULT_RETRY
+    verification: str = "none"
+    outcome_deadline: float | None = None
+    bounces: int = 0
+
+    @property
+    def fence(self) -> Fence:
+        """What the result may be written upon."""
+        return Fence(self.execution_id, self.claim, self.attempt, Status.DELIVERING)
+
+
+@frozen
+class Answered:
+    """The handler answered: a status, at most *ANSWER_LIMIT* bytes of body, and its Retry-After."""
+
+    status: int
+    body: bytes = b""
+    cut: bool = False
+    retry_after: str | None = None
+
+
+@frozen
+class Unreachable:
+    """No answer came; *reason* is a sentence that a person understands."""
+
+    reason: str
+
+
+Result: TypeAlias = Answered | Unreachable
+
+
+def webhook_body(
+    *, execution_id: UUID, cue_id: str, name: str, scheduled_for: datetime, attempt: int, payload: str
+) -> bytes:
+    """
+    The request's body as `json.dumps(…, sort_keys=True)` writes it; *payload* is such a text already.
+
+    Keys stand in their sorted order, so that the payload need not be parsed again for each try.
+    """
+    return (
+        f'{{"attempt": {attempt}, "cue_id": {json.dumps(cue_id)}, "execution_id": "{execution_id}", '
+        f'"name": {json.dumps(name)}, "payload": {payload}, "scheduled_for": "{iso(scheduled_for)}"}}'
+    ).encode("ascii")
+
+
+def judge(delivery: Delivery, result: Result, *, duration: float, now: datetime) -> Step:
+    """Decide what a try that took *duration* seconds comes to. The only place where that is decided."""
+    match result:
+        case Unreachable(reason):
+            wire = Wire(None, None, clean_text(reason)[:TEXT_KEPT], round(duration * 1000))
+            return failed_try(delivery.fence, delivery.retry, wire=wire)
+        case Answered(status) if 200 <= status < 300:
+            return _reached(delivery, result, round(duration * 1000))
+        case Answered(status, _, _, retry_after):
+            wire = Wire(status, _text(result), _refusal(status), round(duration * 1000))
+            pause = retry_after_seconds(retry_after, now) if status in {429, 503} else 0.0
+            retry = NO_RETRY if status == 410 else delivery.retry
+            return failed_try(delivery.fence, retry, wire=wire, at_least=pause)
+
+
+def _reached(delivery: Delivery, answer: Answered, duration_ms: int) -> Step:
+    """2xx: an inline report where there is one; else delivered, and the handler reports later."""
+    wire = Wire(answer.status, _text(answer), None, duration_ms)
+    inline = None if answer.cut else read_inline(answer.body)
+    if inline is None:
+        said = f"The answer was longer than {ANSWER_LIMIT // 1024} KiB; no outcome was read." if answer.cut else None
+        return Step(
+            delivery.fence,
+            Status.SUCCESS,
+            delivered=True,
+            deadline=delivery.outcome_deadline,
+            wire=evolve(wire, error_message=said),
+            logged_as="delivered",
+        )
+    report = inline.report
+    if report.success:
+        step = succeeded(delivery.fence, report, delivery.verification, wire=wire)
+    else:
+        wire = evolve(wire, error_message=report.error or "The handler reported a failure.")
+        step = failed_try(delivery.fence, delivery.retry if report.retry else NO_RETRY, wire=wire, report=report)
+        step = evolve(step, delivered=True)
+    return evolve(step, dropped=inline.dropped)
+
+
+def retry_after_seconds(header: str | None, now: datetime) -> float:
+    """Seconds of a Retry-After header (RFC 9110, 10.2.3), at most a day; 0 where it is unreadable."""
+    if header is None:
+        return 0.0
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), RETRY_AFTER_LIMIT)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return 0.0
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return min(max((moment - now).total_seconds(), 0.0), RETRY_AFTER_LIMIT)
+
+
+def _text(answer: Answered) -> str:
+    return clean_text(answer.body.decode("utf-8", "replace"))[:TEXT_KEPT]
+
+
+def _refusal(status: int) -> str:
+    if 300 <= status < 400:
+        return f"The handler answered {status}; redirects are not followed."
+    if status == 410:
+        return "The handler answered 410 (gone); it is not tried again."
+    return f"The handler answered {status}."

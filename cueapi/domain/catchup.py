@@ -1,0 +1,105 @@
+"""What becomes of the times at which a cue should have fired while nobody was there to fire it."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from attrs import frozen
+
+from cueapi.domain.schedule import next_run, previous_runs
+
+PUNCTUAL = timedelta(seconds=60)
+"""A time not later than this simply fires."""
+
+MOST = 1000
+"""Times that fire at once, and how far those that do not are counted."""
+
+FEW = 2
+"""Times that can be punctual at once, since a minute lies between two of them."""
+
+INSTANT = timedelta(microseconds=1)
+
+
+class Catchup(StrEnum):
+    """A cue's policy for times that were missed."""
+
+    LATEST = "latest"
+    ALL = "all"
+    NONE = "none"
+
+
+class Overlap(StrEnum):
+    """What a cue does at its time while an earlier execution is unfinished."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+
+
+@frozen
+class Firing:
+    """One execution to be: its time, and for how many other times it stands (1,000 means: or more)."""
+
+    scheduled_for: datetime
+    missed_runs: int = 0
+
+
+@frozen
+class Firings:
+    """What a poll does with a due cue: fire these, oldest first, record one as missed, and come again."""
+
+    fire: tuple[Firing, ...]
+    missed: Firing | None
+    next_run: datetime | None
+
+
+def catch_up(
+    policy: Catchup, overlap: Overlap, *, cron: str | None, timezone: str, oldest: datetime, now: datetime
+) -> Firings:
+    """
+    Decide what fires at *now*, where *oldest* is the stored next run of a cue, its first unfired time.
+
+    A one-time cue has no *cron*, and always fires.
+    """
+    if cron is None:
+        return Firings((Firing(oldest),), None, None) if oldest <= now else Firings((), None, oldest)
+    if oldest > now:
+        return Firings((), None, oldest)
+    # While one execution runs the others would be skipped, so that one is all that can fire late.
+    most = MOST if policy is Catchup.ALL and overlap is Overlap.ALLOW else 1
+    unfired = _unfired(cron, timezone, oldest, now, most + MOST + FEW)
+    if now - oldest <= PUNCTUAL:
+        fire, missed = _each(unfired), None
+    elif policy is Catchup.NONE:
+        fire, missed = _punctual(unfired, now)
+    else:
+        fire, missed = _newest(unfired, most), None
+    return Firings(fire, missed, next_run(cron, timezone, now))
+
+
+def _unfired(cron: str, timezone: str, oldest: datetime, now: datetime, limit: int) -> list[datetime]:
+    """The newest *limit* unfired times, newest first; *oldest* is one of them."""
+    unfired = previous_runs(cron, timezone, now, oldest - INSTANT, limit)
+    if len(unfired) < limit and unfired[-1:] != [oldest]:
+        # The rules of the zone changed since it was stored. It was promised, so it holds.
+        unfired.append(oldest)
+    return unfired
+
+
+def _newest(unfired: list[datetime], most: int) -> tuple[Firing, ...]:
+    """At most *most* of them, where the first stands for those that are dropped."""
+    *later, first = unfired[:most]
+    return (_standing_for(first, unfired[most:]), *_each(later))
+
+
+def _punctual(unfired: list[datetime], now: datetime) -> tuple[tuple[Firing, ...], Firing]:
+    """Those that are not late, and one that stands for those that are."""
+    punctual = [moment for moment in unfired if now - moment <= PUNCTUAL]
+    newest, *others = unfired[len(punctual) :]
+    return _each(punctual), _standing_for(newest, others)
+
+
+def _standing_for(moment: datetime, others: list[datetime]) -> Firing:
+    return Firing(moment, min(len(others), MOST))
+
+
+def _each(newest_first: list[datetime]) -> tuple[Firing, ...]:
+    return tuple(Firing(moment) for moment in reversed(newest_first))

@@ -1,0 +1,207 @@
+"""A cue: what it holds, when it fires first, and what a change makes of it."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from cueapi.domain.catchup import Catchup, Overlap
+from cueapi.domain.cron import check_cron
+from cueapi.domain.errors import Invalid, Problem, Refusal
+from cueapi.domain.outcome import Mode
+from cueapi.domain.retry import DEFAULT_RETRY, Retry
+from cueapi.domain.schedule import AT_EXAMPLES, first_run, once_at
+from cueapi.domain.zone import check_timezone
+
+PAYLOAD_LIMIT = 1024 * 1024
+"""Bytes of a payload in the form in which it is sent."""
+
+METHODS = ("POST", "GET", "PUT", "PATCH")
+STATUSES = ("active", "paused", "completed", "failed")
+ON_FAILURE = {"email": True, "webhook": None, "pause": False}
+WORKER_MODES = (Mode.NONE, Mode.MANUAL)
+
+
+@frozen
+class Schedule:
+    """When a cue fires: *cron* in *timezone*, or once *at* a moment."""
+
+    type: str
+    timezone: str = "UTC"
+    cron: str | None = None
+    at: datetime | None = None
+    catchup: str = Catchup.LATEST
+    overlap: str = Overlap.ALLOW
+
+    @property
+    def times(self) -> tuple[object, ...]:
+        """What its fire times depend on."""
+        return self.type, self.timezone, self.cron, self.at
+
+    def first_after(self, now: datetime) -> datetime:
+        """The first fire time after *now*; refuses a schedule that has none."""
+        if self.cron is not None:
+            return first_run(self.cron, self.timezone, now)
+        if self.at is None or self.at <= now:
+            raise Refusal("invalid_schedule", f"schedule.at must be in the future; it is {self.at}. {AT_EXAMPLES}")
+        return self.at
+
+
+@frozen
+class Callback:
+    """Where a webhook goes, and how."""
+
+    url: str | None = None
+    method: str = "POST"
+    headers: dict[str, str] = field(factory=dict)
+
+
+@frozen
+class Cue:
+    """All that a user says of a cue."""
+
+    name: str
+    schedule: Schedule
+    transport: str = "webhook"
+    description: str | None = None
+    callback: Callback = Callback()
+    payload: dict[str, Any] = field(factory=dict)
+    retry: Retry = DEFAULT_RETRY
+    on_failure: dict[str, Any] = field(factory=lambda: dict(ON_FAILURE))
+    verification: str = Mode.NONE
+    delivery: dict[str, int] | None = None
+    alerts: dict[str, int] | None = None
+    status: str = "active"
+
+
+def plan_schedule(given: dict[str, Any], *, before: Schedule | None = None) -> Schedule:
+    """
+    The schedule that *given* describes; what it leaves out is taken from *before*.
+
+    Refuses a type that is neither, a cron outside of the grammar, a missing or unreadable time.
+    """
+    # An empty text is no text left out: it is refused below.
+    kind = given.get("type", _kind(given) or (before.type if before else None))
+    timezone = check_timezone(given.get("timezone", before.timezone if before else "UTC"))
+    common: dict[str, Any] = {
+        "timezone": timezone,
+        "catchup": given.get("catchup") or (before.catchup if before else Catchup.LATEST),
+        "overlap": given.get("overlap") or (before.overlap if before else Overlap.ALLOW),
+    }
+    if kind == "recurring":
+        cron = given.get("cron", before.cron if before else None)
+        if cron is None:
+            raise Refusal("invalid_schedule", "A recurring schedule needs schedule.cron, for example '0 9 * * *'.")
+        return Schedule("recurring", cron=check_cron(cron), **common)
+    if kind == "once":
+        if given.get("at") is not None:
+            return Schedule("once", at=once_at(given["at"], timezone), **common)
+        if before is None or before.at is None:
+            raise Refusal("invalid_schedule", f"A one-time schedule needs schedule.at. {AT_EXAMPLES}")
+        return Schedule("once", at=before.at, **common)
+    raise Refusal(
+        "invalid_schedule",
+        f"schedule.type must be 'recurring' or 'once', not {kind!r}. "
+        'Valid is for example {"type": "recurring", "cron": "0 9 * * *"}.',
+    )
+
+
+def _kind(given: dict[str, Any]) -> str | None:
+    """The type that a schedule without one must mean."""
+    if given.get("cron") is not None:
+        return "recurring"
+    return "once" if given.get("at") is not None else None
+
+
+def payload_text(payload: dict[str, Any]) -> str:
+    """The payload in the form in which it is sent; refused where that is too large."""
+    text = json.dumps(payload, sort_keys=True)
+    if len(text) > PAYLOAD_LIMIT:
+        raise Refusal(
+            "invalid_payload_size", f"The payload is {len(text):,} bytes as JSON; at most {PAYLOAD_LIMIT:,} are sent."
+        )
+    return text
+
+
+def payload_task(payload: dict[str, Any]) -> str | None:
+    """`payload.task`, where it is a string: what a worker's handlers are matched with."""
+    task = payload.get("task")
+    return task if isinstance(task, str) else None
+
+
+def check_transport(cue: Cue, *, worker_evidence: bool) -> Cue:
+    """Refuses a webhook without URL, and a verification that a worker cue cannot have."""
+    if cue.transport == "webhook" and not cue.callback.url:
+        raise Invalid(Problem("body.callback.url", "A webhook cue needs a callback URL."))
+    if cue.transport == "worker" and cue.verification not in WORKER_MODES and not worker_evidence:
+        raise Refusal(
+            "unsupported_verification_for_transport",
+            f"Worker cues support the verification modes none and manual, not {cue.verification}. "
+            "The operator can allow others with WORKER_EVIDENCE=true.",
+            transport=cue.transport,
+            verification_mode=str(cue.verification),
+            supported_worker_modes=[str(mode) for mode in WORKER_MODES],
+        )
+    return cue
+
+
+def changed(cue: Cue, patch: dict[str, Any]) -> Cue:
+    """The cue with *patch* merged in, one level deep; what is left out stays, status aside."""
+    return evolve(cue, **{name: _MERGED[name](cue, given) for name, given in patch.items() if name in _MERGED})
+
+
+def _merged_callback(cue: Cue, given: dict[str, Any]) -> Callback:
+    cleared = {"headers": given["headers"] or {}} if "headers" in given else {}
+    return evolve(cue.callback, **given | cleared)
+
+
+def _merged_retry(cue: Cue, given: dict[str, Any]) -> Retry:
+    backoff = given.get("backoff_minutes", cue.retry.backoff_minutes)
+    return Retry(given.get("max_attempts", cue.retry.max_attempts), tuple(backoff))
+
+
+_MERGED: dict[str, Callable[[Cue, Any], Any]] = {
+    "name": lambda _, given: given,
+    "description": lambda _, given: given,
+    "payload": lambda _, given: given,
+    "schedule": lambda cue, given: plan_schedule(given, before=cue.schedule),
+    "callback": _merged_callback,
+    "retry": _merged_retry,
+    "on_failure": lambda cue, given: cue.on_failure | given,
+    "verification": lambda cue, given: given.get("mode", cue.verification),
+    "delivery": lambda cue, given: given and (cue.delivery or {}) | given,
+    "alerts": lambda cue, given: given and (cue.alerts or {}) | given,
+}
+
+
+@frozen
+class Turn:
+    """A cue's status and next run after a change; *moves* is False where next_run stays as it stands."""
+
+    status: str
+    next_run: datetime | None
+    moves: bool
+
+
+def turn(before: Cue, after: Cue, wanted: str | None, *, fired: bool, now: datetime) -> Turn:
+    """
+    What a change of schedule and status makes of *next_run*. The status applies last.
+
+    An equal schedule or status leaves it alone. Pausing clears it, resuming computes it anew; a new schedule
+    makes a one-time cue active again. *fired* says that a one-time cue's time has been fired already.
+    """
+    rescheduled = after.schedule.times != before.schedule.times
+    revived = rescheduled and before.status in {"completed", "failed"}
+    status = wanted or ("active" if revived else before.status)
+    if wanted == "paused" and before.status in {"completed", "failed"} and not rescheduled:
+        raise Refusal("invalid_state", f"A {before.status} cue cannot be paused.")
+    if status == before.status and not rescheduled:
+        return Turn(status, None, moves=False)
+    if rescheduled or status == "active":
+        if fired and not rescheduled:
+            raise Refusal("invalid_schedule", f"The time of this one-time cue has passed. {AT_EXAMPLES}")
+        first = after.schedule.first_after(now)
+        return Turn(status, first if status == "active" else None, moves=True)
+    return Turn(status, None, moves=True)

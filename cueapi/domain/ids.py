@@ -1,0 +1,52 @@
+"""Ids and secrets: how they are made, and what a well-formed one looks like."""
+
+import re
+import secrets
+import string
+import time
+from uuid import UUID
+
+_CUE_ALPHABET = string.ascii_lowercase + string.digits
+_CUE_ID = re.compile(r"cue_[a-z0-9]{12}")
+
+
+def new_cue_id() -> str:
+    """`cue_` and 12 random characters of `[a-z0-9]`."""
+    return "cue_" + "".join(secrets.choice(_CUE_ALPHABET) for _ in range(12))
+
+
+def is_cue_id(text: str) -> bool:
+    """True where *text* could be a cue's id; what could not needs no look-up."""
+    return _CUE_ID.fullmatch(text) is not None
+
+
+def new_uuid7() -> UUID:
+    """A UUIDv7 (RFC 9562): milliseconds since the epoch, then chance; so ids sort by creation."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = secrets.randbits(74)
+    high, low = random >> 62, random & ((1 << 62) - 1)
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
+
+
+def parse_uuid(text: str) -> UUID | None:
+    """The execution or alert id in its canonical form, or None: anything else is no id."""
+    try:
+        value = UUID(text)
+    except ValueError:
+        return None
+    return value if str(value) == text.lower() else None
+
+
+def new_api_key() -> str:
+    """`cue_sk_` and 32 hex digits (128 bits)."""
+    return "cue_sk_" + secrets.token_hex(16)
+
+
+def new_webhook_secret() -> str:
+    """`whsec_` and 64 hex digits, which are base64 as well: Standard Webhooks decodes them."""
+    return "whsec_" + secrets.token_hex(32)
+
+
+def new_alert_secret() -> str:
+    """64 hex digits."""
+    return secrets.token_hex(32)

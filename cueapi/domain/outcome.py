@@ -1,0 +1,214 @@
+"""What the handler says of its work: reports, evidence, and how far they are believed."""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from math import isfinite
+from typing import Any
+
+from attrs import evolve, frozen
+
+from cueapi.domain.errors import Refusal
+
+TEXT_KEPT = 2_000
+"""Characters of `result` and `error` that are kept."""
+METADATA_LIMIT = 10 * 1024
+ARTIFACTS_LIMIT = 64 * 1024
+EVIDENCE_LENGTHS = {
+    "external_id": 500,
+    "result_url": 2_000,
+    "result_ref": 500,
+    "result_type": 100,
+    "summary": 500,
+}
+
+
+class Mode(StrEnum):
+    """How a success report is verified."""
+
+    NONE = "none"
+    EXTERNAL_ID = "require_external_id"
+    RESULT_URL = "require_result_url"
+    ARTIFACTS = "require_artifacts"
+    MANUAL = "manual"
+
+
+class OutcomeState(StrEnum):
+    """How far an outcome is believed."""
+
+    REPORTED_SUCCESS = "reported_success"
+    REPORTED_FAILURE = "reported_failure"
+    VERIFIED_SUCCESS = "verified_success"
+    VERIFICATION_FAILED = "verification_failed"
+    VERIFICATION_PENDING = "verification_pending"
+
+
+REQUIRED_EVIDENCE = {
+    Mode.EXTERNAL_ID: "external_id",
+    Mode.RESULT_URL: "result_url",
+    Mode.ARTIFACTS: "artifacts",
+}
+
+
+@frozen
+class Evidence:
+    """What proves the work; empty strings and lists are missing."""
+
+    external_id: str | None = None
+    result_url: str | None = None
+    result_ref: str | None = None
+    result_type: str | None = None
+    summary: str | None = None
+    artifacts: list[Any] | None = None
+
+
+@frozen
+class Report:
+    """A handler's word on one try."""
+
+    success: bool
+    result: str | None = None
+    error: str | None = None
+    metadata: dict[str, Any] | None = None
+    evidence: Evidence = Evidence()
+    retry: bool = True
+    truncated: tuple[str, ...] = ()
+
+
+@frozen
+class Belief:
+    """The state that a report leads to, and what was missing where verification failed."""
+
+    state: OutcomeState
+    validation: str | None = None
+    missing: str | None = None
+
+
+def shortened(report: Report) -> Report:
+    """The report with *result* and *error* cut to what is kept; what was cut is named."""
+    long = tuple(name for name in ("result", "error") if len(getattr(report, name) or "") > TEXT_KEPT)
+    if not long:
+        return report
+    return evolve(
+        report,
+        result=report.result and report.result[:TEXT_KEPT],
+        error=report.error and report.error[:TEXT_KEPT],
+        truncated=long,
+    )
+
+
+def believe(mode: str, report: Report) -> Belief:
+    """The table of verification modes."""
+    if not report.success:
+        return Belief(OutcomeState.REPORTED_FAILURE)
+    if mode == Mode.NONE:
+        return Belief(OutcomeState.REPORTED_SUCCESS)
+    if mode == Mode.MANUAL:
+        return Belief(OutcomeState.VERIFICATION_PENDING)
+    needed = REQUIRED_EVIDENCE[Mode(mode)]
+    if getattr(report.evidence, needed):
+        return Belief(OutcomeState.VERIFIED_SUCCESS, "valid")
+    return Belief(OutcomeState.VERIFICATION_FAILED, "missing", needed)
+
+
+def completed(mode: str, state: str, validation: str | None, evidence: Evidence) -> Belief | None:
+    """What later evidence makes of a failed verification; None where it changes nothing."""
+    needed = REQUIRED_EVIDENCE.get(Mode(mode))
+    if state != OutcomeState.VERIFICATION_FAILED or validation != "missing" or needed is None:
+        return None
+    if getattr(evidence, needed):
+        return Belief(OutcomeState.VERIFIED_SUCCESS, "valid")
+    return None
+
+
+VERIFIABLE = (OutcomeState.REPORTED_SUCCESS, OutcomeState.VERIFICATION_PENDING)
+REJECTABLE = (*VERIFIABLE, OutcomeState.VERIFIED_SUCCESS, OutcomeState.REPORTED_FAILURE)
+
+
+def judged_by_person(state: str | None, *, valid: bool) -> Belief:
+    """What a person's word makes of an outcome in *state*; refuses what cannot be judged."""
+    if state in (VERIFIABLE if valid else REJECTABLE):
+        if valid:
+            return Belief(OutcomeState.VERIFIED_SUCCESS, "valid")
+        return Belief(OutcomeState.VERIFICATION_FAILED, "rejected")
+    word = "accepted" if valid else "rejected"
+    raise Refusal("invalid_state", f"An outcome in state {state or 'none'} cannot be {word}.")
+
+
+def clean_text(text: str) -> str:
+    """*text* as PostgreSQL can hold it: no U+0000, no lone surrogate."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def metadata_fits(metadata: Mapping[str, Any]) -> bool:
+    """True where the metadata is within its limit, measured as JSON in UTF-8."""
+    return len(json.dumps(metadata, ensure_ascii=False).encode("utf-8", "replace")) <= METADATA_LIMIT
+
+
+def artifacts_fit(artifacts: list[Any]) -> bool:
+    """Likewise for artifacts."""
+    return len(json.dumps(artifacts, ensure_ascii=False).encode("utf-8", "replace")) <= ARTIFACTS_LIMIT
+
+
+@frozen
+class Inline:
+    """A report read from a handler's answer, and the fields of it that had to be dropped."""
+
+    report: Report
+    dropped: tuple[str, ...] = ()
+
+
+def read_inline(body: bytes) -> Inline | None:
+    """The report in an answer: a JSON object whose `success` is true or false; None for anything else."""
+    try:
+        answer = _cleaned(json.loads(body))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(answer, dict) or not isinstance(answer.get("success"), bool):
+        return None
+    kept = {name: value for name, value in answer.items() if _inline_field_valid(name, value)}
+    fields = (*_INLINE_TEXTS, "metadata", *EVIDENCE_LENGTHS, "artifacts", "retry")
+    dropped = tuple(name for name in fields if answer.get(name) is not None and name not in kept)
+    evidence = Evidence(
+        **{name: kept[name] for name in EVIDENCE_LENGTHS if kept.get(name)},
+        artifacts=kept.get("artifacts") or None,
+    )
+    report = Report(
+        success=answer["success"],
+        result=kept.get("result"),
+        error=kept.get("error"),
+        metadata=kept.get("metadata"),
+        evidence=evidence,
+        retry=kept.get("retry", True),
+    )
+    return Inline(shortened(report), dropped)
+
+
+_INLINE_TEXTS = ("result", "error")
+
+
+def _inline_field_valid(name: str, value: object) -> bool:
+    match value:
+        case str():
+            return name in _INLINE_TEXTS or len(value) <= EVIDENCE_LENGTHS.get(name, -1)
+        case dict():
+            return name == "metadata" and metadata_fits(value)
+        case list():
+            return name == "artifacts" and artifacts_fit(value)
+        case bool():
+            return name == "retry"
+        case _:
+            return False
+
+
+def _cleaned(value: Any) -> Any:  # noqa: ANN401 (JSON)
+    """*value* with each text and number in it as PostgreSQL and the contract's JSON can hold it."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(key): _cleaned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value

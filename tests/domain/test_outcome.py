@@ -1,0 +1,179 @@
+"""Reports, evidence, and how far they are believed."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cueapi.domain.errors import Refusal
+from cueapi.domain.outcome import (
+    ARTIFACTS_LIMIT,
+    EVIDENCE_LENGTHS,
+    METADATA_LIMIT,
+    TEXT_KEPT,
+    Belief,
+    Evidence,
+    Mode,
+    OutcomeState,
+    Report,
+    artifacts_fit,
+    believe,
+    clean_text,
+    completed,
+    judged_by_person,
+    metadata_fits,
+    read_inline,
+    shortened,
+)
+
+NEEDED = {
+    Mode.EXTERNAL_ID: Evidence(external_id="x"),
+    Mode.RESULT_URL: Evidence(result_url="https://x.example/"),
+    Mode.ARTIFACTS: Evidence(artifacts=["a"]),
+}
+FULL = Evidence("x", "https://x.example/", "r", "t", "s", ["a"])
+VALID = Belief(OutcomeState.VERIFIED_SUCCESS, "valid")
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("evidence", [Evidence(), FULL], ids=["no evidence", "all evidence"])
+def test_a_failure_is_a_reported_failure_in_every_mode(mode: Mode, evidence: Evidence) -> None:
+    assert believe(mode, Report(success=False, evidence=evidence)) == Belief(OutcomeState.REPORTED_FAILURE)
+
+
+@pytest.mark.parametrize(
+    ("mode", "state"),
+    [(Mode.NONE, OutcomeState.REPORTED_SUCCESS), (Mode.MANUAL, OutcomeState.VERIFICATION_PENDING)],
+)
+@pytest.mark.parametrize("evidence", [Evidence(), FULL], ids=["no evidence", "all evidence"])
+def test_where_no_evidence_is_asked_for_none_matters(mode: Mode, state: OutcomeState, evidence: Evidence) -> None:
+    assert believe(mode, Report(success=True, evidence=evidence)) == Belief(state)
+
+
+@pytest.mark.parametrize(("mode", "evidence"), NEEDED.items(), ids=NEEDED.keys())
+def test_success_is_verified_by_the_evidence_that_is_asked_for_and_by_no_other(mode: Mode, evidence: Evidence) -> None:
+    others = [each for asked, each in NEEDED.items() if asked is not mode]
+
+    assert believe(mode, Report(success=True, evidence=evidence)) == VALID
+    for other in (Evidence(), Evidence("", "", "", "", "", []), *others):
+        belief = believe(mode, Report(success=True, evidence=other))
+        assert (belief.state, belief.validation) == (OutcomeState.VERIFICATION_FAILED, "missing")
+        assert belief.missing == mode.removeprefix("require_")
+
+
+@pytest.mark.parametrize(("mode", "evidence"), NEEDED.items(), ids=NEEDED.keys())
+def test_later_evidence_completes_what_lacked_it(mode: Mode, evidence: Evidence) -> None:
+    failed = OutcomeState.VERIFICATION_FAILED
+
+    assert completed(mode, failed, "missing", evidence) == VALID
+    assert completed(mode, failed, "missing", Evidence(summary="s")) is None
+
+
+@pytest.mark.parametrize("state", list(OutcomeState))
+@pytest.mark.parametrize("validation", [None, "valid", "missing", "rejected"])
+@pytest.mark.parametrize("mode", list(Mode))
+def test_later_evidence_changes_nothing_else_least_of_all_a_person_s_rejection(
+    state: OutcomeState, validation: str | None, mode: Mode
+) -> None:
+    lacking = state == OutcomeState.VERIFICATION_FAILED and validation == "missing" and mode in NEEDED
+
+    assert completed(mode, state, validation, FULL) == (VALID if lacking else None)
+
+
+ACCEPTABLE = {"reported_success", "verification_pending"}
+REJECTABLE = ACCEPTABLE | {"verified_success", "reported_failure"}
+
+
+@pytest.mark.parametrize("state", [None, *OutcomeState])
+@pytest.mark.parametrize("valid", [True, False], ids=["accepted", "rejected"])
+def test_a_person_judges_what_can_still_be_judged(state: str | None, *, valid: bool) -> None:
+    if state in (ACCEPTABLE if valid else REJECTABLE):
+        expected = VALID if valid else Belief(OutcomeState.VERIFICATION_FAILED, "rejected")
+        assert judged_by_person(state, valid=valid) == expected
+    else:
+        with pytest.raises(Refusal) as refused:
+            judged_by_person(state, valid=valid)
+        assert refused.value.code == "invalid_state"
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "named"),
+    [
+        (2000, None, ()),
+        (2001, None, ("result",)),
+        (None, 2001, ("error",)),
+        (5000, 5000, ("result", "error")),
+        (None, None, ()),
+    ],
+)
+def test_long_texts_are_cut_and_named(result: int | None, error: int | None, named: tuple[str, ...]) -> None:
+    long = Report(success=True, result=result and "ü" * result, error=error and "ü" * error)
+
+    cut = shortened(long)
+
+    assert cut.truncated == named
+    assert max(len(cut.result or ""), len(cut.error or "")) <= TEXT_KEPT
+
+
+@pytest.mark.parametrize(("extra", "fits"), [(0, True), (1, False)], ids=["at the limit", "a byte more"])
+def test_metadata_and_artifacts_are_measured_as_json_in_utf_8(extra: int, *, fits: bool) -> None:
+    def filled(limit: int, frame: int) -> str:
+        return "ü" * ((limit - frame) // 2) + "x" * ((limit - frame) % 2 + extra)
+
+    assert metadata_fits({"k": filled(METADATA_LIMIT, len('{"k": ""}'))}) is fits
+    assert artifacts_fit([filled(ARTIFACTS_LIMIT, len('[""]'))]) is fits
+
+
+@given(st.text(max_size=50))
+def test_cleaned_text_can_be_stored_and_what_could_be_stored_is_left_alone(text: str) -> None:
+    clean = clean_text(text)
+
+    assert "\x00" not in clean
+    clean.encode()
+    storable = "\x00" not in text and not any(0xD800 <= ord(character) < 0xE000 for character in text)
+    assert (clean == text) is storable
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800", "x\udfff\x00"])
+def test_what_postgresql_cannot_hold_is_replaced(text: str) -> None:
+    assert len(clean_text(text)) == len(text)
+    assert clean_text(text) != text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = ("result", "error", "metadata", "artifacts", "retry", *EVIDENCE_LENGTHS)
+
+
+@given(st.booleans(), st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6))
+def test_of_an_inline_report_what_is_valid_is_taken_and_what_is_not_is_named(
+    success: bool, fields: dict[str, object]
+) -> None:
+    inline = read_inline(json.dumps({"success": success, **fields}).encode())
+
+    assert inline is not None
+    taken = {"result": inline.report.result, "error": inline.report.error, "metadata": inline.report.metadata}
+    assert inline.report.success is success
+    assert set(inline.dropped) <= {name for name, value in fields.items() if value is not None}
+    assert all(taken[name] is None for name in taken if name in inline.dropped)
+    json.dumps(inline.report.metadata, allow_nan=False).encode()
+    json.dumps(inline.report.evidence.artifacts, allow_nan=False)
+
+
+@given(st.binary(max_size=100))
+def test_no_answer_is_too_strange_to_be_no_report(body: bytes) -> None:
+    inline = read_inline(body)
+
+    assert inline is None or isinstance(inline.report.success, bool)
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"], ids=["plain", "with a byte order mark"])
+def test_a_report_is_read_whatever_its_encoding_marks(start: str) -> None:
+    inline = read_inline((start + '{"success": true, "result": "\\u0000 \\ud800"}').encode())
+
+    assert inline is not None
+    assert inline.report.result == "\ufffd ?"
