@@ -1,0 +1,299 @@
+"""Users, their keys and their secrets."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+
+from attrs import field, frozen
+
+from cueapi.domain.plan import PLANS, Limits
+from cueapi.storage.postgres import Queries, Row
+
+
+@frozen
+class Account:
+    """A user as each request needs it."""
+
+    id: int
+    email: str
+    plan: str
+    limits: Limits
+    executions: int = 0
+    """This month's, as of when the account was last asked for."""
+
+
+def digest(key: str) -> bytes:
+    """What of a key is kept to find it by: its SHA-256."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+@frozen
+class NewAccount:
+    """What is written down of a new user."""
+
+    email: str
+    plan: str
+    webhook_secret: str = field(repr=False)
+    key_hash: bytes = field(repr=False)
+    key_prefix: str
+    key_encrypted: bytes = field(repr=False)
+
+
+# Nothing happens where the address is taken, however it is written.
+ADD = """
+with added as (
+    insert into users (email, plan, webhook_secret) values ($1, $2, $3)
+        on conflict ((lower(email))) do nothing
+ returning id
+)
+insert into api_keys (hash, user_id, prefix, encrypted)
+select $4, id, $5, $6 from added
+returning user_id
+"""
+
+
+async def add(tx: Queries, new: NewAccount) -> int | None:
+    """The new user's id; None where the address has an account."""
+    row = await tx.fetch_one(
+        ADD, new.email, new.plan, new.webhook_secret, new.key_hash, new.key_prefix, new.key_encrypted
+    )
+    return None if row is None else row["user_id"]
+
+
+BY_KEY = """
+select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.rate_limit_per_minute,
+       k.rotated_at is not null as rotated, coalesce(m.executions, 0) as executions
+  from api_keys k
+  join users u on u.id = k.user_id
+  left join usage m on m.user_id = u.id and m.month = date_trunc('month', now() at time zone 'utc')::date
+ where k.hash = $1
+   and u.revoked_at is null
+   and (k.rotated_at is null or k.rotated_at > now() - interval '24 hours')
+"""
+
+
+class Rotated(Exception):
+    """The key was replaced by a newer one."""
+
+
+async def by_key(tx: Queries, key_hash: bytes, *, plans: Mapping[str, Limits]) -> Account | None:
+    """The account that a key opens; raises Rotated for one that was replaced within the day."""
+    row = await tx.fetch_one(BY_KEY, key_hash)
+    if row is None:
+        return None
+    if row["rotated"]:
+        raise Rotated
+    return to_account(row, plans)
+
+
+def to_account(row: Row, plans: Mapping[str, Limits]) -> Account:
+    """A row with the columns of BY_KEY; the user's own numbers come before the plan's."""
+    limits = plans.get(row["plan"], PLANS["self_hosted"]).overridden(
+        row["active_cue_limit"], row["monthly_execution_limit"], row["rate_limit_per_minute"]
+    )
+    return Account(row["id"], row["email"], row["plan"], limits, row["executions"])
+
+
+PROFILE = """
+select u.email, u.plan, u.live_cues, u.alert_webhook_url, k.prefix,
+       coalesce((select executions from usage
+                  where user_id = u.id and month = date_trunc('month', now() at time zone 'utc')::date), 0)
+           as executions
+  from users u
+  left join api_keys k on k.user_id = u.id and k.rotated_at is null
+ where u.id = $1
+"""
+
+
+async def profile(tx: Queries, user: int) -> Row | None:
+    """What `me` shows."""
+    return await tx.fetch_one(PROFILE, user)
+
+
+CHANGE = """
+update users
+   set email = coalesce($2, email),
+       alert_webhook_url = case when $3::text is null then alert_webhook_url else nullif($3, '') end,
+       updated_at = clock_timestamp()
+ where id = $1
+returning updated_at
+"""
+
+
+async def change(tx: Queries, *, user: int, email: str | None, alert_url: str | None) -> datetime | None:
+    """Set what is given (an empty URL clears it); raises Duplicate where the address is taken."""
+    row = await tx.fetch_one(CHANGE, user, email, alert_url)
+    return None if row is None else row["updated_at"]
+
+
+WEBHOOK_SECRET = "select webhook_secret from users where id = $1"
+
+
+async def webhook_secret(tx: Queries, user: int) -> str | None:
+    """The secret that the user's webhooks are signed with."""
+    row = await tx.fetch_one(WEBHOOK_SECRET, user)
+    return None if row is None else row["webhook_secret"]
+
+
+# With an overlap the former secret signs beside the new one for so long; without, it is dead at once.
+ROTATE_WEBHOOK_SECRET = """
+update users
+   set previous_webhook_secret = case when $3::int > 0 then webhook_secret end,
+       previous_secret_until = case when $3::int > 0 then now() + $3::int * interval '1 hour' end,
+       webhook_secret = $2,
+       updated_at = clock_timestamp()
+ where id = $1
+returning webhook_secret
+"""
+
+
+async def rotate_webhook_secret(tx: Queries, *, user: int, secret: str, overlap_hours: int) -> str | None:
+    """Replace the webhook secret."""
+    row = await tx.fetch_one(ROTATE_WEBHOOK_SECRET, user, secret, overlap_hours)
+    return None if row is None else row["webhook_secret"]
+
+
+# The first caller's secret stays, however many call at once.
+ALERT_SECRET = """
+update users
+   set alert_webhook_secret = coalesce(alert_webhook_secret, $2)
+ where id = $1
+returning alert_webhook_secret
+"""
+
+
+async def alert_secret(tx: Queries, *, user: int, otherwise: str) -> str | None:
+    """The alert webhook secret, made on the first call."""
+    row = await tx.fetch_one(ALERT_SECRET, user, otherwise)
+    return None if row is None else row["alert_webhook_secret"]
+
+
+ROTATE_ALERT_SECRET = """
+update users
+   set alert_webhook_secret = $2, updated_at = clock_timestamp()
+ where id = $1
+returning alert_webhook_secret
+"""
+
+
+async def rotate_alert_secret(tx: Queries, *, user: int, secret: str) -> str | None:
+    """Replace the alert webhook secret; the former one is dead at once."""
+    row = await tx.fetch_one(ROTATE_ALERT_SECRET, user, secret)
+    return None if row is None else row["alert_webhook_secret"]
+
+
+# Rotations of one user go one after the other: at once they would meet in a deadlock, or in two live keys.
+LOCK_USER = "select id from users where id = $1 for no key update"
+
+# The old key, the sessions and the unclaimed device codes die in one statement.
+ROTATE_KEY = """
+with former as (
+    update api_keys set rotated_at = now(), encrypted = null
+     where user_id = $1 and rotated_at is null
+ returning hash
+), sessions as (
+    update users set sessions_valid_from = now(), revoked_at = null where id = $1
+), codes as (
+    delete from device_codes where user_id = $1 and status <> 'claimed'
+), tokens as (
+    delete from session_tokens where user_id = $1
+)
+select hash from former
+"""
+
+ADD_KEY = "insert into api_keys (hash, user_id, prefix, encrypted) values ($1, $2, $3, $4)"
+
+
+async def rotate_key(tx: Queries, *, user: int, key_hash: bytes, prefix: str, encrypted: bytes) -> list[bytes]:
+    """Replace the user's key, in the caller's transaction; the hashes that are dead now."""
+    await tx.execute(LOCK_USER, user)
+    former = await tx.fetch(ROTATE_KEY, user)
+    await tx.execute(ADD_KEY, key_hash, user, prefix, encrypted)
+    return [row["hash"] for row in former]
+
+
+KEY = "select prefix, encrypted from api_keys where user_id = $1 and rotated_at is null"
+
+
+async def key(tx: Queries, user: int) -> Row | None:
+    """The live key's prefix, and its encrypted copy."""
+    return await tx.fetch_one(KEY, user)
+
+
+ALL = """
+select u.id, u.email, u.plan, u.live_cues, u.revoked_at, u.created_at, k.prefix
+  from users u
+  left join api_keys k on k.user_id = u.id and k.rotated_at is null
+ order by u.id
+"""
+
+
+async def everyone(tx: Queries) -> list[Row]:
+    """All users, as the operator's list shows them."""
+    return await tx.fetch(ALL)
+
+
+BY_EMAIL = "select id from users where lower(email) = lower($1)"
+
+
+async def by_email(tx: Queries, email: str) -> int | None:
+    """The user of an address."""
+    row = await tx.fetch_one(BY_EMAIL, email)
+    return None if row is None else row["id"]
+
+
+SET_LIMITS = """
+update users
+   set active_cue_limit = coalesce($2, active_cue_limit),
+       monthly_execution_limit = coalesce($3, monthly_execution_limit),
+       rate_limit_per_minute = coalesce($4, rate_limit_per_minute),
+       updated_at = clock_timestamp()
+ where id = $1
+"""
+
+
+async def set_limits(tx: Queries, user: int, *, cues: int | None, executions: int | None, rate: int | None) -> None:
+    """The user's own numbers; None leaves one as it is."""
+    await tx.execute(SET_LIMITS, user, cues, executions, rate)
+
+
+# Key and sessions end, the cues rest; what has fired goes on.
+REVOKE = """
+with ended as (
+    update api_keys set rotated_at = now() - interval '24 hours', encrypted = null
+     where user_id = $1 and rotated_at is null
+), paused as (
+    update cues set status = 'paused', next_run = null, revision = revision + 1, updated_at = clock_timestamp()
+     where user_id = $1 and status = 'active' and deleted_at is null
+), tokens as (
+    delete from session_tokens where user_id = $1
+)
+update users set revoked_at = now(), sessions_valid_from = now() where id = $1
+"""
+
+
+async def revoke(tx: Queries, user: int) -> None:
+    """End the user's key and sessions, and pause the cues."""
+    await tx.execute(REVOKE, user)
+
+
+LIVE_HASHES = "select hash from api_keys where user_id = $1 and rotated_at is null"
+
+
+async def live_hashes(tx: Queries, user: int) -> list[bytes]:
+    """The hashes of the user's live keys, as daemons remember them."""
+    return [row["hash"] for row in await tx.fetch(LIVE_HASHES, user)]
+
+
+FINGERPRINT = """
+insert into meta (key, value) values ('session_secret', $1)
+    on conflict (key) do update set value = meta.value
+returning value
+"""
+
+
+async def fingerprint(tx: Queries, ours: str) -> str:
+    """The fingerprint of the secret that this database is used with: ours, where we are the first."""
+    row = await tx.fetch_one(FINGERPRINT, ours)
+    assert row is not None
+    return str(row["value"])

@@ -1,0 +1,45 @@
+"""Alerts as they are listed. They are raised where executions are decided (decisions.py)."""
+
+from datetime import datetime
+from typing import LiteralString
+from uuid import UUID
+
+from cueapi.storage.pages import Page, numbered, paged
+from cueapi.storage.postgres import Queries, Row
+
+COLUMNS: LiteralString = """
+a.id, a.cue_id, a.execution_id, a.alert_type, a.severity, a.message, a.metadata, a.acknowledged, a.created_at
+"""
+
+
+async def page(  # noqa: PLR0913 (one argument a filter)
+    tx: Queries,
+    *,
+    user: int,
+    alert_type: str | None,
+    since: datetime | None,
+    acknowledged: bool | None,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
+    offset: int,
+) -> Page:
+    """One page of alerts, newest first."""
+    terms: list[tuple[LiteralString, object]] = [("a.user_id = ?", user)]
+    if alert_type is not None:
+        terms.append(("a.alert_type = ?", alert_type))
+    if since is not None:
+        terms.append(("a.created_at >= ?", since))
+    if acknowledged is not None:
+        terms.append(("a.acknowledged = ?", acknowledged))
+    return await paged(
+        tx, columns=COLUMNS, source="alerts a", where=numbered([term for term, _ in terms]),
+        values=[value for _, value in terms], alias="a", before=before, limit=limit, offset=offset,
+    )  # fmt: skip
+
+
+ACKNOWLEDGE = "update alerts a set acknowledged = true where a.id = $1 and a.user_id = $2 returning " + COLUMNS
+
+
+async def acknowledge(tx: Queries, *, alert: UUID, user: int) -> Row | None:
+    """Mark an alert as seen; None where it is not this user's."""
+    return await tx.fetch_one(ACKNOWLEDGE, alert, user)

@@ -1,0 +1,326 @@
+"""Taking executions: the dispatcher for its pool, workers for themselves. Of any number who try, one wins."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from math import inf
+from uuid import UUID
+
+from attrs import frozen
+
+from cueapi.domain.attempt import Delivery, webhook_body
+from cueapi.domain.retry import Retry
+from cueapi.domain.signature import key_of
+from cueapi.storage.postgres import Queries, Row
+
+# $1 daemon, $2 room in the pool, $3/$4 hosts in flight and how many, $5 most per host, $6/$7 accounts in flight and how
+# many, $8 most per account, $9 default timeout, $10 how many rows to look at.
+#
+# Guarantees: a row is claimed by one daemon (skip locked), never more for a host or an account than it has places for,
+# in the order of their time. A try begins here: `attempts` counts it, the first one counts for the month.
+CLAIM_DELIVERIES = """
+with busy_hosts as (select * from unnest($3::text[], $4::int[]) as b(host, busy)),
+busy_users as (select * from unnest($6::bigint[], $7::int[]) as b(user_id, busy)),
+ready as materialized (
+    select execution_id, user_id, host, ready_at
+      from outbox
+     where claimed_by is null
+       and ready_at <= now()
+       and host <> all (select host from busy_hosts where busy >= $5)
+       and user_id <> all (select user_id from busy_users where busy >= $8)
+     order by ready_at
+     limit $10
+       for update skip locked
+), ranked as (
+    select r.execution_id, r.ready_at,
+           row_number() over (partition by r.host order by r.ready_at) + coalesce(h.busy, 0) as host_place,
+           row_number() over (partition by r.user_id order by r.ready_at) + coalesce(u.busy, 0) as user_place
+      from ready r
+      left join busy_hosts h on h.host = r.host
+      left join busy_users u on u.user_id = r.user_id
+), picked as materialized (
+    select execution_id from ranked where host_place <= $5 and user_place <= $8 order by ready_at limit $2
+), begun as (
+    update executions e
+       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
+           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
+      from picked p
+     where e.id = p.execution_id
+ returning e.id, e.cue_id, e.user_id, e.claim, e.attempts, e.scheduled_for, e.payload, e.bounces,
+           e.started_at = now() as first
+), claimed as (
+    update outbox o
+       set claimed_by = $1,
+           lease_until = now() + interval '60 seconds'
+                       + coalesce(case when jsonb_typeof(c.delivery -> 'timeout_seconds') = 'number'
+                                       then (c.delivery ->> 'timeout_seconds')::float8 end, $9) * interval '1 second'
+      from begun b
+      join cues c on c.id = b.cue_id
+     where o.execution_id = b.id
+), counted as (
+    insert into usage (user_id, month, executions)
+    select user_id, date_trunc('month', now() at time zone 'utc')::date, count(*)
+      from begun
+     where first
+     group by user_id
+     order by user_id
+        on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
+)
+select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.scheduled_for, b.payload, b.bounces,
+       c.name, c.callback_url, c.callback_method, c.callback_headers, c.callback_host,
+       c.max_attempts, c.backoff_minutes, c.verification,
+       c.delivery ->> 'timeout_seconds' as timeout_seconds,
+       c.delivery ->> 'outcome_deadline_seconds' as outcome_deadline_seconds,
+       u.webhook_secret,
+       case when u.previous_secret_until > now() then u.previous_webhook_secret end as previous_secret,
+       (select count(*) from ready) as seen
+  from begun b
+  join cues c on c.id = b.cue_id
+  join users u on u.id = b.user_id
+"""
+
+
+@frozen
+class Room:
+    """What the pool has places for: in all, and what is in flight by host and by account."""
+
+    places: int
+    hosts: Mapping[str, int]
+    users: Mapping[int, int]
+    per_host: int
+    per_user: int
+
+
+async def claim_deliveries(tx: Queries, *, daemon: int, room: Room, within: float, look_at: int) -> list[Row]:
+    """Begin a try of each row that is due and has a place; the rows carry all that the request needs."""
+    return await tx.fetch(
+        CLAIM_DELIVERIES,
+        daemon,
+        room.places,
+        list(room.hosts),
+        list(room.hosts.values()),
+        room.per_host,
+        list(room.users),
+        list(room.users.values()),
+        room.per_user,
+        within,
+        look_at,
+    )
+
+
+def to_delivery(row: Row, *, timeout: float) -> Delivery:
+    """A claimed row as a delivery. Raises ValueError or TypeError where a hand has damaged the row."""
+    return Delivery(
+        execution_id=row["id"],
+        cue_id=row["cue_id"],
+        cue_name=row["name"],
+        user_id=row["user_id"],
+        claim=row["claim"],
+        attempt=row["attempts"],
+        scheduled_for=row["scheduled_for"],
+        method=row["callback_method"],
+        url=_present(row["callback_url"]),
+        headers=_headers(row["callback_headers"]),
+        body=webhook_body(
+            execution_id=row["id"],
+            cue_id=row["cue_id"],
+            name=row["name"],
+            scheduled_for=row["scheduled_for"],
+            attempt=row["attempts"],
+            payload=row["payload"],
+        ),
+        secrets=_secrets(row["webhook_secret"], row["previous_secret"]),
+        timeout=_seconds(row["timeout_seconds"]) or timeout,
+        host=_present(row["callback_host"]),
+        retry=Retry(row["max_attempts"], _pauses(row["backoff_minutes"])),
+        verification=row["verification"],
+        outcome_deadline=_seconds(row["outcome_deadline_seconds"]),
+        bounces=row["bounces"],
+    )
+
+
+def _headers(text: str) -> dict[str, str]:
+    headers = json.loads(text)
+    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+        raise ValueError("The callback's headers are no object of texts.")
+    return headers
+
+
+def _pauses(minutes: list[int]) -> tuple[int, ...]:
+    if not minutes:
+        raise ValueError("The retry has no pauses.")
+    return tuple(minutes)
+
+
+def _secrets(present: str, previous: str | None) -> tuple[str, ...]:
+    secrets = (present,) if previous is None else (present, previous)
+    if not all(map(key_of, secrets)):
+        raise ValueError("The account has an empty webhook secret.")
+    return secrets
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is not None and not 0 < float(text) < inf:
+        raise ValueError(f"A delivery cannot take {text} seconds.")
+    return None if text is None else float(text)
+
+
+def _present(text: str | None) -> str:
+    if text is None:
+        raise ValueError("The cue has no callback URL.")
+    return text
+
+
+# $1 user, $2 worker, $3 handlers, null: those of its last heartbeat, $4 task or null, $5 how many, $6 lease,
+# $7 deadline, both in seconds. The oldest first; begins a try, as CLAIM_DELIVERIES does.
+CLAIM_WORK = """
+with wanted as (
+    select coalesce($3::text[], (select handlers from workers where user_id = $1 and worker_id = $2), '{}') as handlers
+), picked as materialized (
+    select e.id
+      from executions e
+      join cues c on c.id = e.cue_id and c.deleted_at is null
+     where e.user_id = $1
+       and e.transport = 'worker'
+       and e.status in ('pending', 'retrying')
+       and e.ready_at <= now()
+       and ($4::text is null or e.task = $4)
+       and ((select handlers = '{}' from wanted)
+            or e.task = any ((select handlers from wanted)::text[])
+            or c.name = any ((select handlers from wanted)::text[]))
+     order by e.ready_at, e.id
+     limit $5
+       for no key update of e skip locked
+), begun as (
+    update executions e
+       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(), claimed_by_worker = $2,
+           claimed_at = now(), lease_until = now() + $6::float8 * interval '1 second',
+           outcome_deadline_at = now() + interval '1 second'
+                               * coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
+                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $7),
+           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
+      from picked p, cues c
+     where e.id = p.id
+       and c.id = e.cue_id
+ returning e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.ready_at, e.payload,
+           e.attempts, e.started_at = now() as first
+), counted as (
+    insert into usage (user_id, month, executions)
+    select $1, date_trunc('month', now() at time zone 'utc')::date, count(*) from begun where first having count(*) > 0
+        on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
+)
+select id, cue_id, cue_name, task, scheduled_for, payload, attempts from begun order by ready_at, id
+"""
+
+
+@frozen
+class Terms:
+    """For how long a worker may hold an execution: seconds of a lease, and until an outcome must be there."""
+
+    lease: float
+    deadline: float
+
+
+@frozen
+class Wish:
+    """What a worker asks for: at most so many, of its handlers (None: those of its last heartbeat), of one task."""
+
+    user: int
+    worker: str
+    most: int
+    handlers: list[str] | None = None
+    task: str | None = None
+
+
+async def claim_work(tx: Queries, wish: Wish, terms: Terms) -> list[Row]:
+    """Claim what *wish* asks for, the oldest first."""
+    return await tx.fetch(
+        CLAIM_WORK, wish.user, wish.worker, wish.handlers, wish.task, wish.most, terms.lease, terms.deadline
+    )
+
+
+# As CLAIM_WORK, for the one execution $2; the conditions settle who of many wins.
+CLAIM_ONE = """
+with begun as (
+    update executions e
+       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(), claimed_by_worker = $3,
+           claimed_at = now(), lease_until = now() + $4::float8 * interval '1 second',
+           outcome_deadline_at = now() + interval '1 second'
+                               * coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
+                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $5),
+           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
+      from cues c
+     where e.id = $2
+       and e.user_id = $1
+       and e.transport || '' = 'worker'
+       and e.status || '' in ('pending', 'retrying')
+       and e.ready_at <= now()
+       and c.id = e.cue_id
+       and c.deleted_at is null
+ returning e.id, e.started_at = now() as first
+), counted as (
+    insert into usage (user_id, month, executions)
+    select $1, date_trunc('month', now() at time zone 'utc')::date, 1 from begun where first
+        on conflict (user_id, month) do update set executions = usage.executions + 1
+)
+select id from begun
+"""
+
+
+async def claim_one(tx: Queries, *, user: int, execution: UUID, worker: str, terms: Terms) -> bool:
+    """Claim this execution; False where it cannot be claimed (any more)."""
+    row = await tx.fetch_one(CLAIM_ONE, user, execution, worker, terms.lease, terms.deadline)
+    return row is not None
+
+
+# Everything claimable, the oldest first, as a worker that polls sees it.
+CLAIMABLE = """
+select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
+  from executions e
+  join cues c on c.id = e.cue_id and c.deleted_at is null
+ where e.user_id = $1
+   and e.transport = 'worker'
+   and e.status in ('pending', 'retrying')
+   and e.ready_at <= now()
+ order by e.ready_at, e.id
+ limit $2
+"""
+
+CLAIMABLE_TASK = """
+select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
+  from executions e
+  join cues c on c.id = e.cue_id and c.deleted_at is null
+ where e.user_id = $1
+   and e.task = $3
+   and e.transport = 'worker'
+   and e.status in ('pending', 'retrying')
+   and e.ready_at <= now()
+ order by e.ready_at, e.id
+ limit $2
+"""
+
+
+async def claimable(tx: Queries, *, user: int, task: str | None, most: int) -> list[Row]:
+    """What a worker could claim now; the filter works before the list is cut."""
+    if task is None:
+        return await tx.fetch(CLAIMABLE, user, most)
+    return await tx.fetch(CLAIMABLE_TASK, user, most, task)
+
+
+# Only the holder's; $3 null is a worker that does not say who it is.
+EXTEND_LEASE = """
+update executions e
+   set lease_until = now() + $4::float8 * interval '1 second', updated_at = clock_timestamp()
+ where e.id = $2
+   and e.user_id = $1
+   and e.transport || '' = 'worker'
+   and e.status || '' = 'delivering'
+   and ($3::text is null or e.claimed_by_worker = $3)
+returning e.lease_until
+"""
+
+
+async def extend_lease(tx: Queries, *, user: int, execution: UUID, worker: str | None, lease: float) -> datetime | None:
+    """The moment until which the claim is held now; None where there is none, or another's."""
+    row = await tx.fetch_one(EXTEND_LEASE, user, execution, worker, lease)
+    return None if row is None else row["lease_until"]

@@ -1,0 +1,262 @@
+"""Cues: creating one schedules it, in one statement."""
+
+import json
+from datetime import datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+from attrs import frozen
+
+from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
+from cueapi.domain.retry import Retry
+from cueapi.storage.pages import Page, numbered, paged
+from cueapi.storage.postgres import Queries, Row
+
+COLUMNS: LiteralString = """
+c.id, c.name, c.description, c.status, c.transport, c.schedule_type, c.cron, c.schedule_at, c.timezone, c.catchup,
+c.overlap, c.callback_url, c.callback_method, c.callback_headers, c.payload, c.max_attempts, c.backoff_minutes,
+c.on_failure, c.verification, c.delivery, c.alerts, c.next_run, c.last_run, c.run_count, c.fired_count,
+c.revision, c.created_at, c.updated_at,
+case when c.transport = 'worker'
+          and not exists (select from workers w
+                           where w.user_id = c.user_id and w.last_heartbeat > now() - interval '180 seconds')
+     then 'No worker is alive: executions wait until one sends a heartbeat and claims them.'
+     else c.warning end as warning
+"""
+
+
+@frozen
+class Placed:
+    """A cue with what is stored beside it: the host that fairness counts by, the payload as text, a warning."""
+
+    cue: Cue
+    payload: str
+    host: str | None
+    warning: str | None
+
+
+def _values(placed: Placed) -> list[object]:
+    cue, schedule = placed.cue, placed.cue.schedule
+    return [
+        cue.name, cue.description, schedule.type, schedule.cron, schedule.at, schedule.timezone,
+        str(schedule.catchup), str(schedule.overlap), cue.callback.url, cue.callback.method,
+        json.dumps(cue.callback.headers), placed.host, placed.payload, payload_task(cue.payload),
+        cue.retry.max_attempts, list(cue.retry.backoff_minutes), json.dumps(cue.on_failure), str(cue.verification),
+        cue.delivery and json.dumps(cue.delivery), cue.alerts and json.dumps(cue.alerts), placed.warning,
+    ]  # fmt: skip
+
+
+# $1 user, $2 the most active and paused cues. The user's row is locked first: of any number of creations at once
+# no more succeed than there is room for. No row: no room.
+ADD: LiteralString = (
+    """
+with room as (
+    select id from users where id = $1 and live_cues < $2 for no key update
+)
+insert into cues as c (id, user_id, status, transport, next_run,
+       name, description, schedule_type, cron, schedule_at, timezone, catchup, overlap, callback_url, callback_method,
+       callback_headers, callback_host, payload, task, max_attempts, backoff_minutes, on_failure, verification,
+       delivery, alerts, warning)
+select $3, room.id, 'active', $4, $5,
+       $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20::smallint, $21, $22, $23, $24, $25, $26
+  from room
+returning """
+    + COLUMNS
+)
+
+
+async def add(tx: Queries, placed: Placed, *, cue_id: str, user: int, limit: int, next_run: datetime) -> Row | None:
+    """The new cue; None where the plan has no room. Raises Duplicate where its name is taken."""
+    return await tx.fetch_one(ADD, user, limit, cue_id, placed.cue.transport, next_run, *_values(placed))
+
+
+SHOW: LiteralString = "select " + COLUMNS + " from cues c where c.id = $1 and c.user_id = $2 and c.deleted_at is null"
+
+
+async def show(tx: Queries, *, cue_id: str, user: int) -> Row | None:
+    """One cue; None where it is not this user's."""
+    return await tx.fetch_one(SHOW, cue_id, user)
+
+
+def to_cue(row: Row) -> Cue:
+    """A row with the columns of COLUMNS as what its user said."""
+    return Cue(
+        name=row["name"],
+        description=row["description"],
+        transport=row["transport"],
+        schedule=Schedule(
+            row["schedule_type"],
+            row["timezone"],
+            row["cron"],
+            row["schedule_at"],
+            row["catchup"],
+            row["overlap"],
+        ),
+        callback=Callback(row["callback_url"], row["callback_method"], json.loads(row["callback_headers"])),
+        payload=json.loads(row["payload"]),
+        retry=Retry(row["max_attempts"], tuple(row["backoff_minutes"])),
+        on_failure=json.loads(row["on_failure"]),
+        verification=row["verification"],
+        delivery=_parsed(row["delivery"]),
+        alerts=_parsed(row["alerts"]),
+        status=row["status"],
+    )
+
+
+def _parsed(text: str | None) -> Any:  # noqa: ANN401 (JSON)
+    return None if text is None else json.loads(text)
+
+
+async def page(tx: Queries, *, user: int, status: str | None, name: str | None, limit: int, offset: int) -> Page:
+    """One page of cues, newest first, ties by id."""
+    terms: list[tuple[LiteralString, object]] = [("c.user_id = ?", user)]
+    if status is not None:
+        terms.append(("c.status = ?", status))
+    if name is not None:
+        terms.append(("c.name = ?", name))
+    where: LiteralString = numbered([term for term, _ in terms]) + " and c.deleted_at is null"
+    return await paged(
+        tx, columns=COLUMNS, source="cues c", where=where, values=[value for _, value in terms],
+        alias="c", limit=limit, offset=offset,
+    )  # fmt: skip
+
+
+# $3 the revision that the change was made upon; $4 the room that a revived cue needs, null where it needs none.
+# Waiting deliveries move to the new host with the cue: fairness counts by it.
+CHANGE: LiteralString = (
+    """
+with room as (
+    select id from users where id = $2 and ($4::int is null or live_cues < $4) for no key update
+), requeued as (
+    update outbox set host = $20 where cue_id = $1 and host <> $20
+)
+update cues c
+   set status = $5,
+       next_run = case when $6 then $7 else c.next_run end,
+       revision = c.revision + 1,
+       updated_at = clock_timestamp(),
+       consecutive_failures = case when $8 then 0 else c.consecutive_failures end,
+       name = $9, description = $10, schedule_type = $11, cron = $12, schedule_at = $13, timezone = $14, catchup = $15,
+       overlap = $16, callback_url = $17, callback_method = $18, callback_headers = $19, callback_host = $20,
+       payload = $21, task = $22, max_attempts = $23::smallint, backoff_minutes = $24, on_failure = $25,
+       verification = $26, delivery = $27, alerts = $28, warning = $29
+  from room
+ where c.id = $1
+   and c.user_id = room.id
+   and c.revision = $3
+   and c.deleted_at is null
+returning """
+    + COLUMNS
+)
+
+
+@frozen
+class Change:
+    """What a change was made upon, and what it makes of status and next run."""
+
+    revision: int
+    room: int | None
+    status: str
+    moves: bool
+    next_run: datetime | None
+
+
+async def change(tx: Queries, placed: Placed, made: Change, *, cue_id: str, user: int) -> Row | None:
+    """The changed cue; None where it has moved meanwhile or there is no room to revive it."""
+    return await tx.fetch_one(
+        CHANGE, cue_id, user, made.revision, made.room, made.status, made.moves, made.next_run,
+        made.room is not None, *_values(placed),
+    )  # fmt: skip
+
+
+HAS_FIRED = (
+    "select exists (select from executions where cue_id = $1 and triggered_by = 'scheduled' and scheduled_for = $2)"
+)
+
+
+async def has_fired(tx: Queries, *, cue_id: str, at: datetime) -> bool:
+    """True where that scheduled time of the cue has an execution."""
+    row = await tx.fetch_one(HAS_FIRED, cue_id, at)
+    return row is not None and row["exists"]
+
+
+# Marked, invisible, its name free: at once, whatever the size of the history. Waiting deliveries are called off;
+# a request under way is not cut. The rows go later, in batches.
+DELETE = """
+with gone as (
+    update cues set deleted_at = now(), next_run = null, revision = revision + 1
+     where id = any ($1::text[])
+       and user_id = $2
+       and deleted_at is null
+ returning id
+), called_off as (
+    delete from outbox o using gone g where o.cue_id = g.id and o.claimed_by is null
+)
+select id from gone
+"""
+
+
+async def delete(tx: Queries, *, cue_ids: list[str], user: int) -> list[str]:
+    """Delete these cues; the ids of those that were there."""
+    return [row["id"] for row in await tx.fetch(DELETE, cue_ids, user)]
+
+
+# Works in any status. $4 payload or null: the cue's own; $6 when to fire, or null: now.
+FIRE = """
+with fired as (
+    update cues
+       set fired_count = fired_count + 1, last_run = case when $6::timestamptz is null then now() else last_run end
+     where id = $1
+       and user_id = $2
+       and deleted_at is null
+ returning id, user_id, transport, callback_host, payload, task
+), made as (
+    insert into executions (id, cue_id, user_id, transport, triggered_by, replayed_from, scheduled_for, status,
+                            ready_at, payload, task)
+    select $3, id, user_id, transport, $7, $8, coalesce($6, now()), 'pending', coalesce($6, now()),
+           coalesce($4::json, payload), case when $4 is null then task else $5 end
+      from fired
+ returning id, cue_id, user_id, transport, scheduled_for, ready_at
+), queued as (
+    insert into outbox (execution_id, cue_id, user_id, host, ready_at)
+    select m.id, m.cue_id, m.user_id, coalesce(f.callback_host, ''), m.ready_at
+      from made m
+      join fired f on f.id = m.cue_id
+     where m.transport = 'webhook'
+)
+select id, cue_id, transport, scheduled_for, extract(epoch from ready_at - now())::float8 as due_in from made
+"""
+
+
+@frozen
+class ByHand:
+    """An execution that a user asks for: its payload (None: the cue's), its time (None: now), what it repeats."""
+
+    execution_id: UUID
+    payload: str | None = None
+    task: str | None = None
+    at: datetime | None = None
+    replayed_from: UUID | None = None
+
+
+async def fire(tx: Queries, *, cue_id: str, user: int, by_hand: ByHand) -> Row | None:
+    """The new execution; None where the cue is not this user's."""
+    origin = "manual_fire" if by_hand.replayed_from is None else "replay"
+    return await tx.fetch_one(
+        FIRE, cue_id, user, by_hand.execution_id, by_hand.payload, by_hand.task, by_hand.at, origin,
+        by_hand.replayed_from,
+    )  # fmt: skip
+
+
+REPLAYABLE = """
+select e.cue_id, e.status, e.payload, e.task
+  from executions e
+  join cues c on c.id = e.cue_id and c.deleted_at is null
+ where e.id = $1
+   and e.user_id = $2
+"""
+
+
+async def replayable(tx: Queries, *, execution: UUID, user: int) -> Row | None:
+    """What a replay takes from the execution that it repeats."""
+    return await tx.fetch_one(REPLAYABLE, execution, user)

@@ -1,0 +1,195 @@
+"""Which daemons live, and what those that are gone have left behind."""
+
+from attrs import frozen
+
+from cueapi.domain.execution import Standing
+from cueapi.storage.executions import to_standing
+from cueapi.storage.postgres import Queries
+
+# 1129661761 is the class of all our advisory locks ("CUEA"); beside it stands the daemon's number, or 0 for migrations.
+
+# $1 instance. Our former self is gone when its lock is free at this one look, since we hold its port.
+REGISTER = """
+with former as (
+    update daemons d set free_since = '-infinity'
+     where d.instance = $1
+       and not exists (select 1 from pg_locks l
+                        where l.locktype = 'advisory' and l.classid::bigint = 1129661761 and l.objid::bigint = d.number
+                          and l.objsubid = 2
+                          and l.database = (select oid from pg_database where datname = current_database()))
+)
+insert into daemons (instance) values ($1) returning number
+"""
+
+
+async def register(tx: Queries, instance: str) -> int:
+    """The number of this daemon, for as long as it holds the lock of that number."""
+    row = await tx.fetch_one(REGISTER, instance)
+    assert row is not None
+    number: int = row["number"]
+    return number
+
+
+TAKE = "select pg_try_advisory_lock(1129661761, $1) as taken"
+
+# A daemon that comes back before it was given up keeps its number and its claims.
+KEEP = """
+update daemons set free_since = null where number = $1 and coalesce(free_since, now()) > now() - interval '5 seconds'
+"""
+
+
+async def take_lock(tx: Queries, number: int) -> bool:
+    """Hold the lock of *number* for as long as this connection lives."""
+    row = await tx.fetch_one(TAKE, number)
+    return row is not None and row["taken"]
+
+
+async def keep(tx: Queries, number: int) -> bool:
+    """True where the daemon of *number* was not given up yet: it may go on under it."""
+    return await tx.execute(KEEP, number) > 0
+
+
+# Two looks, 5 s apart: a lock that is free only between two connections of its daemon is no sign of death.
+LOOK = """
+with held as (
+    select l.objid::bigint as number
+      from pg_locks l
+     where l.locktype = 'advisory' and l.classid::bigint = 1129661761 and l.objsubid = 2
+       and l.database = (select oid from pg_database where datname = current_database())
+), looked as (
+    update daemons d
+       set free_since = case when d.number in (select number from held) then null else coalesce(d.free_since, now()) end
+     where (d.free_since is null) <> (d.number in (select number from held))
+ returning d.number, d.free_since
+)
+delete from daemons d
+ where d.free_since <= now() - interval '5 seconds'
+   and d.number not in (select number from held)
+   and not exists (select 1 from outbox o where o.claimed_by = d.number)
+"""
+
+
+async def look(tx: Queries) -> None:
+    """Note whose lock is free, and forget the daemons that are gone and hold nothing."""
+    await tx.execute(LOOK)
+
+
+@frozen
+class Lost:
+    """An execution whose claim has no holder any more."""
+
+    standing: Standing
+    bounces: int
+
+
+_STANDING = """
+select e.id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker, e.ready_at,
+       e.bounces, c.max_attempts, c.backoff_minutes, c.verification
+"""
+
+# A claim is lost when its daemon is gone or its lease has run out.
+LOST = (
+    _STANDING
+    + """
+  from outbox o
+  join executions e on e.id = o.execution_id
+  join cues c on c.id = e.cue_id
+ where o.claimed_by is not null
+   and (o.lease_until < now()
+        or not exists (select 1 from daemons d
+                        where d.number = o.claimed_by
+                          and coalesce(d.free_since, now()) > now() - interval '5 seconds'))
+ limit 500
+"""
+)
+
+
+async def lost(tx: Queries) -> list[Lost]:
+    """Deliveries that were claimed and whose holder is gone, a batch."""
+    return [Lost(to_standing(row), row["bounces"]) for row in await tx.fetch(LOST)]
+
+
+HELD_BY = (
+    _STANDING
+    + """
+  from outbox o
+  join executions e on e.id = o.execution_id
+  join cues c on c.id = e.cue_id
+ where o.claimed_by = $1
+ limit 500
+"""
+)
+
+
+async def held_by(tx: Queries, number: int) -> list[Lost]:
+    """What the daemon of *number* holds, a batch: at the end of a drain it is handed back."""
+    return [Lost(to_standing(row), row["bounces"]) for row in await tx.fetch(HELD_BY, number)]
+
+
+LEAVE = "delete from daemons where number = $1"
+
+
+async def leave(tx: Queries, number: int) -> None:
+    """This daemon ends, and holds nothing any more."""
+    await tx.execute(LEAVE, number)
+
+
+# $1 seconds of silence after which a worker is taken for gone. A live worker keeps its lease, but never beyond the
+# outcome's deadline (OVERDUE).
+ENDED_LEASES = (
+    _STANDING
+    + """
+  from executions e
+  join cues c on c.id = e.cue_id
+ where e.transport = 'worker'
+   and e.status = 'delivering'
+   and e.lease_until < now()
+   and not exists (select 1 from workers w
+                    where w.user_id = e.user_id and w.worker_id = e.claimed_by_worker
+                      and w.last_heartbeat > now() - $1::float8 * interval '1 second')
+ limit 500
+"""
+)
+
+
+async def ended_leases(tx: Queries, silence: float) -> list[Lost]:
+    """Executions that a worker has held for too long."""
+    return [Lost(to_standing(row), row["bounces"]) for row in await tx.fetch(ENDED_LEASES, silence)]
+
+
+# $1 seconds for which an execution may wait for a worker.
+UNCLAIMED = (
+    _STANDING
+    + """
+  from executions e
+  join cues c on c.id = e.cue_id
+ where e.transport = 'worker'
+   and e.status in ('pending', 'retrying')
+   and e.ready_at < now() - $1::float8 * interval '1 second'
+   and c.deleted_at is null
+ limit 500
+"""
+)
+
+
+async def unclaimed(tx: Queries, patience: float) -> list[Lost]:
+    """Worker executions that nobody has come for."""
+    return [Lost(to_standing(row), row["bounces"]) for row in await tx.fetch(UNCLAIMED, patience)]
+
+
+OVERDUE = (
+    _STANDING
+    + """
+  from executions e
+  join cues c on c.id = e.cue_id
+ where e.outcome_deadline_at < now()
+   and (e.outcome_attempt is null or e.outcome_attempt < e.attempts)
+   and (e.transport, e.status) in (('webhook', 'success'), ('worker', 'delivering'))
+ limit 500
+"""
+)
+
+
+async def overdue(tx: Queries) -> list[Lost]:
+    """Deliveries, and claims of workers, of which no outcome was reported before the deadline."""
+    return [Lost(to_standing(row), row["bounces"]) for row in await tx.fetch(OVERDUE)]

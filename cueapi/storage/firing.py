@@ -1,0 +1,173 @@
+"""What the poll reads and writes: due cues become executions and outbox rows, a batch a statement."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+
+from attrs import frozen
+
+from cueapi.domain.catchup import Firings
+from cueapi.domain.ids import new_uuid7
+from cueapi.storage.postgres import Queries, Row
+
+# PostgreSQL's now() decides what is due. `greatest`: what is before the year 1 no datetime holds.
+DUE = """
+select id, greatest(next_run, '0001-01-01 00:00:00+00') as next_run, revision,
+       schedule_type, cron, timezone, catchup, overlap, clock_timestamp() as now
+  from cues
+ where next_run <= now()
+   and status = 'active'
+   and deleted_at is null
+ order by next_run
+ limit $1
+"""
+
+
+async def due(tx: Queries, limit: int) -> list[Row]:
+    """The cues whose time has come, the latest ones last."""
+    return await tx.fetch(DUE, limit)
+
+
+@frozen
+class Turn:
+    """What a poll found of a cue, and what it makes of it."""
+
+    cue_id: str
+    seen: datetime
+    revision: int
+    firings: Firings
+
+
+# $1 turns, $2 firings, both as JSON records. Guarantees: a cue is moved only from what the poll read; its next run,
+# its executions and their outbox rows appear together; a scheduled time fires at most once. A cue that another
+# daemon is moving is passed over. "Is one running?" is asked where the row is made.
+FIRE_DUE = """
+with turns as (
+    select * from json_to_recordset($1::json)
+        as t(cue text, seen timestamptz, revision bigint, next timestamptz, fires int)
+), firings as (
+    select * from json_to_recordset($2::json)
+        as f(id uuid, cue text, scheduled_for timestamptz, missed_runs int, missed bool)
+), held as materialized (
+    select c.id, c.user_id, c.transport, c.callback_host, c.payload, c.task, c.overlap, t.next, t.fires
+      from cues c
+      join turns t on t.cue = c.id
+     where c.next_run = t.seen
+       and c.revision = t.revision
+       and c.status = 'active'
+       and c.deleted_at is null
+     order by c.id
+       for no key update of c skip locked
+), moved as (
+    update cues c
+       set next_run = h.next,
+           fired_count = c.fired_count + h.fires,
+           last_run = case when h.fires > 0 then now() else c.last_run end
+      from held h
+     where c.id = h.id
+ returning c.id
+), made as (
+    insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, payload,
+                            task, missed_runs, finished_at, error_message)
+    select f.id, h.id, h.user_id, h.transport, 'scheduled', f.scheduled_for,
+           case when f.missed or busy.id is not null then 'missed' else 'pending' end,
+           f.scheduled_for, h.payload, h.task, f.missed_runs,
+           case when f.missed or busy.id is not null then now() end,
+           case when f.missed then 'Missed while no daemon ran; catchup is none.'
+                when busy.id is not null then format('Skipped: execution %s is still running.', busy.id) end
+      from firings f
+      join held h on h.id = f.cue
+      left join lateral (
+           (select e.id from executions e
+             where h.overlap = 'skip' and e.cue_id = h.id and e.finished_at is null and e.attempts > 0 limit 1)
+           union all
+           (select e.id from executions e
+             where h.overlap = 'skip' and e.cue_id = h.id and e.outcome_deadline_at > now()
+               and (e.outcome_attempt is null or e.outcome_attempt < e.attempts) limit 1)
+           limit 1) busy on true
+        on conflict (cue_id, scheduled_for) where triggered_by = 'scheduled' do nothing
+ returning id, cue_id, user_id, transport, status, ready_at
+), queued as (
+    insert into outbox (execution_id, cue_id, user_id, host, ready_at)
+    select m.id, m.cue_id, m.user_id, coalesce(h.callback_host, ''), m.ready_at
+      from made m
+      join held h on h.id = m.cue_id
+     where m.transport = 'webhook' and m.status = 'pending'
+)
+select (select count(*) from held) as held,
+       count(*) filter (where status = 'pending') as fired,
+       count(*) filter (where status = 'missed') as missed,
+       array_agg(distinct user_id) filter (where transport = 'worker') as workers
+  from made
+"""
+
+
+async def fire_due(tx: Queries, turns: Iterable[Turn]) -> Row | None:
+    """Fire what still stands as it was read: how many cues moved, executions fired and missed, whose workers."""
+    moves, firings = [], []
+    for turn in turns:
+        plan = turn.firings
+        moves.append(
+            {
+                "cue": turn.cue_id,
+                "seen": turn.seen.isoformat(),
+                "revision": turn.revision,
+                "next": plan.next_run and plan.next_run.isoformat(),
+                "fires": len(plan.fire),
+            }
+        )
+        for firing, missed in [(plan.missed, True), *((firing, False) for firing in plan.fire)]:
+            if firing is not None:
+                firings.append(
+                    {
+                        "id": str(new_uuid7()),
+                        "cue": turn.cue_id,
+                        "scheduled_for": firing.scheduled_for.isoformat(),
+                        "missed_runs": firing.missed_runs,
+                        "missed": missed,
+                    }
+                )
+    return await tx.fetch_one(FIRE_DUE, json.dumps(moves), json.dumps(firings))
+
+
+# A schedule that cannot be computed any more, or a row damaged by hand: it is set aside alone.
+SET_ASIDE = """
+update cues
+   set status = 'failed', next_run = null, revision = revision + 1, warning = $3, updated_at = clock_timestamp()
+ where id = $1
+   and revision = $2
+"""
+
+
+async def set_aside(tx: Queries, *, cue_id: str, revision: int, reason: str) -> None:
+    """End a cue that cannot be fired, with the reason as its warning."""
+    await tx.execute(SET_ASIDE, cue_id, revision, reason)
+
+
+AHEAD = """
+select extract(epoch from (select min(next_run) from cues where next_run < 'infinity' and status = 'active')
+                          - clock_timestamp())::float8 as next_due,
+       clock_timestamp() as now
+"""
+
+
+async def ahead(tx: Queries) -> Row | None:
+    """Seconds until the next cue is due (null: none is), and PostgreSQL's clock."""
+    return await tx.fetch_one(AHEAD)
+
+
+REMINDERS = """
+select extract(epoch from ready_at - clock_timestamp())::float8 as due_in
+  from outbox
+ where claimed_by is null
+   and ready_at > now()
+   and ready_at <= now() + $1::float8 * interval '1 second'
+ group by ready_at
+ order by ready_at
+ limit 1000
+"""
+
+
+async def reminders(tx: Queries, within: float) -> list[float]:
+    """In how many seconds waiting deliveries come due, of those that do *within* so many."""
+    return [row["due_in"] for row in await tx.fetch(REMINDERS, within)]

@@ -1,0 +1,27 @@
+"""How much waits: counted up to 10,000 each, so that it stays cheap on a table of millions."""
+
+from cueapi.storage.postgres import Queries, Row
+
+PING = "select 1"
+
+COUNTS = """
+select (select count(*) from (select 1 from outbox where claimed_by is null limit 10000) o) as pending_outbox,
+       (select count(*) from (select 1 from outbox where claimed_by is not null and lease_until < now() limit 10000) o)
+           as stale_executions,
+       (select count(*) from (select 1 from outbox where claimed_by is null and ready_at > now() limit 10000) o)
+           as pending_retries,
+       (select count(*) from (select 1 from executions
+                               where transport = 'worker' and status in ('pending', 'retrying') and ready_at <= now()
+                               limit 10000) e) as pending_worker_claims,
+       (select count(*) from workers where last_heartbeat > now() - interval '180 seconds') as active_workers
+"""
+
+
+async def ping(tx: Queries) -> None:
+    """Raises StorageUnavailable where PostgreSQL is away."""
+    await tx.execute(PING)
+
+
+async def counts(tx: Queries) -> Row | None:
+    """What waits in the queues."""
+    return await tx.fetch_one(COUNTS)

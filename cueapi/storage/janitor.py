@@ -1,0 +1,90 @@
+"""What goes when its time has come, in batches that nobody notices."""
+
+from typing import LiteralString
+
+from cueapi.storage.postgres import Queries
+
+BATCH = 1_000
+
+# A deleted cue's history goes first, then the cue. skip locked: two daemons' janitors do not wait for each other.
+HISTORY = """
+with gone as (
+    select e.id
+      from executions e
+      join cues c on c.id = e.cue_id
+     where c.deleted_at < now() - interval '1 minute'
+       and not exists (select 1 from outbox o where o.execution_id = e.id)
+     limit $1
+       for update of e skip locked
+), tries as (
+    delete from attempts a using gone g where a.execution_id = g.id
+), raised as (
+    delete from alerts a using gone g where a.execution_id = g.id
+)
+delete from executions e using gone g where e.id = g.id
+"""
+
+CUES = """
+delete from cues
+ where id in (select c.id
+                from cues c
+               where c.deleted_at < now() - interval '1 minute'
+                 and not exists (select 1 from executions e where e.cue_id = c.id)
+               limit $1)
+"""
+
+# $2 days. In the order of the index: else each batch would sort all that is old.
+RETIRED = """
+with old as (
+    select id
+      from executions
+     where finished_at < now() - $2::int * interval '1 day'
+     order by finished_at
+     limit $1
+       for update skip locked
+), tries as (
+    delete from attempts a using old o where a.execution_id = o.id
+)
+delete from executions e using old o where e.id = o.id
+"""
+
+RETIRED_ALERTS = """
+delete from alerts
+ where id in (select id from alerts where created_at < now() - $2::int * interval '1 day' limit $1)
+"""
+
+EXPIRED: tuple[LiteralString, ...] = (
+    "delete from alert_gates where (user_id, alert_type, subject) in"
+    " (select user_id, alert_type, subject from alert_gates where raised_at < now() - interval '1 hour' limit $1)",
+    "delete from idempotency_keys where (user_id, key, path, method) in"
+    " (select user_id, key, path, method from idempotency_keys"
+    "   where created_at < now() - interval '24 hours' limit $1)",
+    "delete from device_codes where code in"
+    " (select code from device_codes where expires_at < now() - interval '1 day' limit $1)",
+    "delete from session_tokens where hash in (select hash from session_tokens where expires_at < now() limit $1)",
+    "delete from api_keys where hash in"
+    " (select hash from api_keys where rotated_at < now() - interval '24 hours' limit $1)",
+    "delete from echoes where token in (select token from echoes where expires_at < now() limit $1)",
+    "delete from workers where (user_id, worker_id) in"
+    " (select user_id, worker_id from workers where last_heartbeat < now() - interval '30 days' limit $1)",
+    "delete from usage where (user_id, month) in"
+    " (select user_id, month from usage where month < now() - interval '24 months' limit $1)",
+)
+
+
+async def bury(tx: Queries) -> int:
+    """Remove a batch of what belonged to deleted cues; how many rows went."""
+    return await tx.execute(HISTORY, BATCH) + await tx.execute(CUES, BATCH)
+
+
+async def retire(tx: Queries, days: int) -> int:
+    """Remove a batch of what is older than the retention; how many rows went."""
+    return await tx.execute(RETIRED, BATCH, days) + await tx.execute(RETIRED_ALERTS, BATCH, days)
+
+
+async def expire(tx: Queries) -> int:
+    """Remove a batch of each kind of thing that has expired; how many rows went."""
+    gone = 0
+    for statement in EXPIRED:
+        gone += await tx.execute(statement, BATCH)
+    return gone

@@ -1,0 +1,149 @@
+"""Rows as the tests need them: users, cues and executions, written without asking the product."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from cueapi.domain.attempt import Delivery
+from cueapi.domain.execution import Fence, Standing
+from cueapi.domain.ids import new_uuid7
+from cueapi.storage.claims import Room, Terms, Wish, claim_deliveries, claim_work, to_delivery
+from cueapi.storage.executions import to_standing
+from cueapi.storage.postgres import Queries, Row
+
+_numbers = count()
+
+CUE: dict[str, Any] = {
+    "status": "active",
+    "transport": "webhook",
+    "schedule_type": "recurring",
+    "cron": "0 0 1 1 *",
+    "timezone": "UTC",
+    "catchup": "latest",
+    "overlap": "allow",
+    "callback_url": "http://127.0.0.1:9/",
+    "callback_method": "POST",
+    "callback_headers": "{}",
+    "callback_host": "127.0.0.1:9",
+    "payload": "{}",
+    "max_attempts": 4,
+    "backoff_minutes": [1, 5, 15],
+    "on_failure": "{}",
+    "verification": "none",
+}
+ONCE: dict[str, Any] = {"schedule_type": "once", "cron": None}
+TERMS = Terms(lease=900.0, deadline=14_400.0)
+
+
+def ago(**duration: float) -> datetime:
+    """A moment of the past, by keywords of timedelta."""
+    return datetime.now(UTC) - timedelta(**duration)
+
+
+def insert(table: str, columns: dict[str, Any]) -> str:
+    """The statement that writes *columns* in their order."""
+    places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+    return f"insert into {table} ({', '.join(columns)}) values ({places})"
+
+
+async def add_user(database: Queries, **columns: object) -> int:
+    """A new user; its id."""
+    given = {"email": f"user{next(_numbers)}@example.com", "plan": "self_hosted", "webhook_secret": "whsec_" + "a" * 64}
+    given |= columns
+    row = await database.fetch_one(insert("users", given) + " returning id", *given.values())
+    return int(row["id"])
+
+
+async def add_cue(database: Queries, user: int, **columns: object) -> str:
+    """A new cue, a recurring webhook where *columns* say nothing else; its id."""
+    number = next(_numbers)
+    given = CUE | {"id": f"cue_{number:012}", "user_id": user, "name": f"cue {number}"} | columns
+    await database.execute(insert("cues", given), *given.values())
+    return str(given["id"])
+
+
+async def add_execution(database: Queries, cue_id: str, **columns: object) -> UUID:
+    """A new execution of a cue, in the outbox where it is an unfinished webhook; its id."""
+    cue = await database.fetch_one("select * from cues where id = $1", cue_id)
+    now = ago(seconds=1)
+    given = {
+        "id": new_uuid7(),
+        "cue_id": cue_id,
+        "user_id": cue["user_id"],
+        "transport": cue["transport"],
+        "triggered_by": "manual_fire",
+        "scheduled_for": now,
+        "status": "pending",
+        "ready_at": now,
+        "payload": cue["payload"],
+        "task": cue["task"],
+    } | columns
+    await database.execute(insert("executions", given), *given.values())
+    if given["transport"] == "webhook" and given["status"] in {"pending", "retrying"}:
+        queued = {name: given[name] for name in ("cue_id", "user_id", "ready_at")}
+        queued |= {"execution_id": given["id"], "host": cue["callback_host"] or ""}
+        await database.execute(insert("outbox", queued), *queued.values())
+    return UUID(str(given["id"]))
+
+
+def room(
+    places: int = 100,
+    *,
+    per_host: int = 100,
+    per_user: int = 100,
+    hosts: dict[str, int] | None = None,
+    users: dict[int, int] | None = None,
+) -> Room:
+    """Room in the pool, where so many deliveries are in flight to *hosts* and of *users*."""
+    return Room(places, hosts or {}, users or {}, per_host, per_user)
+
+
+async def claim(database: Queries, *, daemon: int = 1, among: Room | None = None) -> list[Delivery]:
+    """Claim what the outbox has for *daemon*."""
+    rows = await claim_deliveries(database, daemon=daemon, room=among or room(), within=30.0, look_at=400)
+    return [to_delivery(row, timeout=30.0) for row in rows]
+
+
+async def claim_as_worker(database: Queries, user: int, worker: str = "w", *, most: int = 10) -> list[Row]:
+    """Claim what *worker* can do."""
+    return await claim_work(database, Wish(user, worker, most), TERMS)
+
+
+async def look_up(database: Queries, execution: UUID) -> Row:
+    """The execution as it is stored."""
+    row = await database.fetch_one("select * from executions where id = $1", execution)
+    assert row is not None
+    return row
+
+
+async def look_up_cue(database: Queries, cue_id: str) -> Row:
+    """The cue as it is stored."""
+    row = await database.fetch_one("select * from cues where id = $1", cue_id)
+    assert row is not None
+    return row
+
+
+async def queued(database: Queries) -> list[UUID]:
+    """What lies in the outbox, in the order of its time."""
+    return [row["execution_id"] for row in await database.fetch("select * from outbox order by ready_at, execution_id")]
+
+
+async def alert_types(database: Queries) -> list[str]:
+    """The types of all alerts, sorted."""
+    return [row["alert_type"] for row in await database.fetch("select alert_type from alerts order by 1")]
+
+
+async def standing_of(database: Queries, execution: UUID) -> Standing:
+    """The execution as a report finds it."""
+    row = await database.fetch_one(
+        "select e.*, c.max_attempts, c.backoff_minutes, c.verification"
+        "  from executions e join cues c on c.id = e.cue_id where e.id = $1",
+        execution,
+    )
+    return to_standing(row)
+
+
+async def fence_of(database: Queries, execution: UUID) -> Fence:
+    """What a decision about the execution as it stands is made upon."""
+    return (await standing_of(database, execution)).fence

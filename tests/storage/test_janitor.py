@@ -1,0 +1,145 @@
+"""What goes, and what must stay."""
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from cueapi.storage import cues, janitor
+from cueapi.storage.postgres import Database
+from tests.storage.rows import add_cue, add_execution, add_user, ago, claim, insert
+
+OLD = {"finished_at": ago(days=91), "created_at": ago(days=92)}
+
+
+async def ids(database: Database) -> set[UUID]:
+    return {row["id"] for row in await database.fetch("select id from executions")}
+
+
+async def note(database: Database, user: int, execution: UUID, *, days: int = 0) -> None:
+    """A try and an alert of the execution."""
+    alert = {"id": uuid4(), "user_id": user, "execution_id": execution, "alert_type": "execution_failed"}
+    alert |= {"severity": "critical", "message": "", "created_at": ago(days=days)}
+    await database.execute(insert("alerts", alert), *alert.values())
+    await database.execute("insert into attempts (execution_id, attempt) values ($1, 1)", execution)
+
+
+async def test_finished_executions_and_alerts_go_after_the_retention_and_the_others_stay(database: Database) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user)
+    old = await add_execution(database, cue_id, status="success", **OLD)
+    late = await add_execution(database, cue_id, status="success", created_at=ago(days=92), finished_at=ago(days=89))
+    running = await add_execution(database, cue_id, status="retrying", created_at=ago(days=92))
+    await note(database, user, old, days=91)
+    await note(database, user, late, days=89)
+
+    gone = [await janitor.retire(database, 90) for _ in range(2)]
+
+    tries = await database.fetch("select execution_id from attempts")
+    alerts = await database.fetch("select execution_id from alerts")
+    assert gone == [2, 0]
+    assert await ids(database) == {late, running}
+    assert [row["execution_id"] for row in (*tries, *alerts)] == [late, late]
+
+
+async def test_what_belonged_to_a_deleted_cue_goes_before_the_cue_in_batches(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor, "BATCH", 2)
+    user = await add_user(database)
+    gone, kept = await add_cue(database, user), await add_cue(database, user)
+    for cue_id in (gone, gone, gone, kept):
+        await note(database, user, await add_execution(database, cue_id, status="success", finished_at=ago()))
+    await database.execute("update cues set deleted_at = now() - interval '2 minutes' where id = $1", gone)
+
+    steps = []
+    for _ in range(3):
+        await janitor.bury(database)
+        steps.append((len(await ids(database)), len(await database.fetch("select 1 from cues"))))
+
+    assert steps == [(2, 2), (1, 1), (1, 1)]
+    assert len(await database.fetch("select 1 from attempts")) == 1
+    assert len(await database.fetch("select 1 from alerts")) == 1
+
+
+async def test_a_deleted_cue_stays_while_a_request_of_it_is_under_way(database: Database) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user)
+    execution = await add_execution(database, cue_id)
+    await claim(database)
+    await cues.delete(database, cue_ids=[cue_id], user=user)
+    await database.execute("update cues set deleted_at = deleted_at - interval '2 minutes'")
+
+    await janitor.bury(database)
+
+    assert await ids(database) == {execution}
+    assert len(await database.fetch("select 1 from cues")) == 1
+
+
+EXPIRING: dict[str, tuple[str, str, str]] = {
+    "alert_gates": ("(user_id, alert_type, subject, raised_at) values ($1, 't', $2, $3)", "2 hours", "50 minutes"),
+    "idempotency_keys": (
+        "(user_id, method, path, key, body_hash, status, answer, created_at) values ($1, '', '', $2, '', 200, '', $3)",
+        "25 hours",
+        "23 hours",
+    ),
+    "device_codes": (
+        "(user_id, code, status, expires_at) values ($1, $2, 'pending', $3)",
+        "25 hours",
+        "23 hours",
+    ),
+    "session_tokens": ("(user_id, hash, expires_at) values ($1, $2::text::bytea, $3)", "1 minute", "-1 minute"),
+    "api_keys": (
+        "(user_id, hash, prefix, rotated_at) values ($1, $2::text::bytea, '', $3)",
+        "25 hours",
+        "23 hours",
+    ),
+    "echoes": (
+        "(token, payload, headers, expires_at) select $2, '{}', '{}', $3 where $1 > 0",
+        "1 minute",
+        "-1 minute",
+    ),
+    "workers": ("(user_id, worker_id, last_heartbeat) values ($1, $2, $3)", "31 days", "29 days"),
+    "usage": ("(user_id, month) select $1 + ascii($2), $3::timestamptz::date", "25 months", "23 months"),
+}
+
+
+async def test_whatever_expires_goes_and_its_younger_kin_stays(database: Database) -> None:
+    user = await add_user(database)
+    now = await database.fetch_one("select now()")
+    for table, (columns, *ages) in EXPIRING.items():
+        for key, age in zip(("old", "new"), ages, strict=True):
+            moment = await database.fetch_one(f"select $1::timestamptz - interval '{age}' as at", now["now"])
+            await database.execute(f"insert into {table} {columns}", user, key, moment["at"])
+
+    first, second = await janitor.expire(database), await janitor.expire(database)
+
+    left = {table: len(await database.fetch(f"select 1 from {table}")) for table in EXPIRING}
+    assert (first, second) == (len(EXPIRING), 0)
+    assert left == dict.fromkeys(EXPIRING, 1)
+
+
+async def test_a_key_that_lives_never_goes(database: Database) -> None:
+    user = await add_user(database)
+    await database.execute(
+        "insert into api_keys (hash, user_id, prefix, created_at) values ('k', $1, '', now() - interval '9 years')",
+        user,
+    )
+
+    assert await janitor.expire(database) == 0
+
+
+async def test_usage_and_live_cues_are_not_touched_by_deletes_and_retention(database: Database) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user)
+    await add_execution(database, cue_id)
+    await claim(database)
+    await database.execute("delete from outbox")
+    await database.execute("update executions set status = 'success', finished_at = $1, created_at = $1", ago(days=99))
+
+    await cues.delete(database, cue_ids=[cue_id], user=user)
+    await janitor.retire(database, 90)
+    await janitor.bury(database)
+
+    assert await ids(database) == set()
+    assert (await database.fetch_one("select executions from usage"))["executions"] == 1
+    assert (await database.fetch_one("select live_cues from users"))["live_cues"] == 0

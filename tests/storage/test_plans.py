@@ -1,0 +1,367 @@
+"""On tables of millions each statement of the running daemon reads what it needs, by an index, and little else."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import trio
+from attrs import evolve, field, frozen
+
+from cueapi.domain.attempt import Answered, Result, Unreachable, judge
+from cueapi.domain.catchup import Firing, Firings
+from cueapi.domain.execution import Step
+from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
+from cueapi.opening import SESSION
+from cueapi.storage import alerts, claims, cues, daemons, executions, firing, health, janitor
+from cueapi.storage.claims import Wish
+from cueapi.storage.cues import ByHand
+from cueapi.storage.decisions import decide
+from cueapi.storage.executions import Filter
+from cueapi.storage.firing import Turn
+from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.trio_asyncpg import Connection, close, connect
+from tests.conftest import in_database, say
+from tests.delivery.deliveries import delivery_of
+from tests.storage.rows import TERMS, room
+
+NAME = "cueapi_plans"
+BIG = {"executions", "cues", "outbox", "attempts", "alerts"}
+BUSY_USER, USERS = 1, 20
+NOW = datetime.now(UTC)
+
+# What an executions row is, by its number: every 50th is a worker's that waits, every 400th a webhook that does, …
+FILL = (
+    "insert into users (email, plan, webhook_secret)"
+    " select 'user' || n, 'self_hosted', 'whsec_' from generate_series(1, 20) n",
+    "alter table cues disable trigger all",
+    "insert into cues (id, user_id, name, status, transport, schedule_type, cron, timezone, catchup, overlap,"
+    "                  callback_url, callback_method, callback_headers, callback_host, payload, max_attempts,"
+    "                  backoff_minutes, on_failure, verification, next_run, created_at, deleted_at, task)"
+    " select 'cue_' || lpad(n::text, 12, '0'), case when n % 2 = 0 then 1 else 1 + n % 20 end, 'cue ' || n,"
+    "        case when n % 50 = 0 then 'paused' else 'active' end,"
+    "        case when n % 10 = 0 then 'worker' else 'webhook' end, 'recurring', '0 9 * * *', 'UTC', 'latest',"
+    "        case when n % 7 = 0 then 'skip' else 'allow' end, 'http://127.0.0.1:9/', 'POST', '{}',"
+    "        'host' || n % 500 || ':443', '{}', 4, '{1,5,15}', '{}', 'none',"
+    "        case when n % 50 = 0 then null else now() - interval '1 minute' + n * interval '1 second' end,"
+    "        now() - n * interval '1 minute',"
+    "        case when n % 5000 = 1 then now() - interval '1 hour' end, 'task' || n % 50"
+    "   from generate_series(1, 200000) n",
+    "alter table cues enable trigger all",
+    "insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, attempts,"
+    "                        claim, claimed_by_worker, claimed_at, lease_until, finished_at, payload, task,"
+    "                        outcome_attempt, outcome_success, outcome_state, outcome_deadline_at, created_at)"
+    " select ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'cue_' || lpad(c::text, 12, '0'),"
+    "        case when c % 2 = 0 then 1 else 1 + c % 20 end,"
+    "        case when c % 10 = 0 then 'worker' else 'webhook' end,"
+    "        case when n % 61 = 0 then 'manual_fire' else 'scheduled' end, at, s, at,"
+    "        case when s = 'pending' then 0 else 1 end,"
+    "        case when s = 'delivering' then ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid end,"
+    "        case when s = 'delivering' then 'w' || n % 9 end, null,"
+    "        case when s = 'delivering' then now() + n % 900 * interval '1 second' end,"
+    "        case when s in ('pending', 'retrying', 'delivering') then null else at + interval '3 seconds' end, '{}',"
+    "        'task' || c % 50,"
+    "        case when n % 3 = 0 and s = 'success' then 1 end, case when n % 3 = 0 and s = 'success' then true end,"
+    "        case when n % 3 = 0 and s = 'success' then 'reported_success'"
+    "             when n % 500 = 1 then 'verification_failed' end,"
+    "        case when s = 'success' and n % 100 = 1 then now() + n % 3600 * interval '1 second' end, at"
+    "   from (select n, 1 + n * 7919::bigint % 200000 as c,"
+    "                now() - interval '100 days' + n * interval '8.64 seconds' as at,"
+    "                case when n > 990000 and n % 10 < 5 then 'pending' when n > 995000 then 'retrying'"
+    "                     when n > 985000 and n % 10 = 0 then 'delivering'"
+    "                     when n % 40 = 3 then 'failed' when n % 90 = 4 then 'missed'"
+    "                     when n % 900 = 5 then 'outcome_timeout' else 'success' end as s"
+    "           from generate_series(1, 1000000) n) made",
+    "insert into outbox (execution_id, cue_id, user_id, host, ready_at, claimed_by, lease_until)"
+    " select id, cue_id, user_id, 'host' || id_no % 500 || ':443', ready_at,"
+    "        case when status = 'delivering' then 1 end, case when status = 'delivering' then now() end"
+    "   from (select *, row_number() over () as id_no from executions"
+    "          where transport = 'webhook' and status in ('pending', 'retrying', 'delivering')) e",
+    "insert into outbox (execution_id, cue_id, user_id, host, ready_at)"
+    " select gen_random_uuid(), 'cue_' || lpad(n::text, 12, '0'), 1, 'later:443', now() + n * interval '1 second'"
+    "   from generate_series(1, 60000) n",
+    # As many pages as a million tries have, and alerts of years.
+    "insert into attempts (execution_id, attempt, error) select id, 1, repeat('x', 500) from executions"
+    " where id < '00000000-0000-7000-8000-00000000ffff'",
+    "insert into alerts (id, user_id, execution_id, alert_type, severity, message, created_at)"
+    " select gen_random_uuid(), 1 + n % 20, ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,"
+    "        'execution_failed', 'critical', repeat('x', 1000),"
+    "        now() - interval '100 days' + n * interval '270 seconds'"
+    "   from generate_series(1, 30000) n",
+    "insert into workers (user_id, worker_id) select 1, 'w' || n from generate_series(0, 8) n",
+)
+
+# Filled without indexes, which is several times as fast.
+SET_ASIDE = (
+    "create table set_aside as select indexname, indexdef from pg_indexes i"
+    " where schemaname = 'public' and tablename in ('executions', 'cues', 'outbox', 'attempts', 'alerts')"
+    "   and not exists (select from pg_constraint c where c.conname = i.indexname)",
+    "do $$ declare i record; begin"
+    " for i in select indexname from set_aside loop execute 'drop index ' || i.indexname; end loop; end $$",
+)
+PUT_BACK = (
+    "do $$ declare i record; begin for i in select indexdef from set_aside loop execute i.indexdef; end loop; end $$",
+    "drop table set_aside",
+    "analyze",
+    "vacuum outbox",
+)
+
+
+@pytest.fixture(scope="session")
+def filled(postgres_url: str, template: str) -> Iterator[str]:
+    """A database with 1,000,000 executions, 200,000 cues and 75,000 rows in the outbox."""
+    say(postgres_url, f"drop database if exists {NAME}", f"create database {NAME} template {template}")
+    dsn = in_database(postgres_url, NAME)
+    say(dsn, "set maintenance_work_mem = '256MB'", *SET_ASIDE, *FILL, *PUT_BACK)
+    yield dsn
+    say(postgres_url, f"drop database {NAME} with (force)")
+
+
+class Explained(Exception):
+    """The statement was explained, and has done nothing."""
+
+
+@frozen
+class Plan:
+    """What a statement did: an outline, the scans of big tables, and how many rows they read."""
+
+    text: str
+    scans: dict[str, int]
+    sequential: set[str]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the big tables that were touched."""
+        return sum(self.scans.values())
+
+
+@frozen
+class Explaining:
+    """Explains each statement, in a transaction that is rolled back."""
+
+    connection: Connection
+    plans: list[Plan] = field(factory=list)
+
+    async def fetch(self, statement: str, *values: object) -> list[Row]:
+        """Never returns."""
+        transaction = self.connection.transaction()
+        await transaction.start()
+        try:
+            text = await self.connection.fetchval(
+                f"explain (analyze, timing off, summary off, format json) {statement}", *values
+            )
+        finally:
+            await transaction.rollback()
+        self.plans.append(_plan(json.loads(text)[0]["Plan"]))
+        raise Explained
+
+    async def fetch_one(self, statement: str, *values: object) -> Row | None:
+        """Likewise."""
+        await self.fetch(statement, *values)
+        return None
+
+    async def execute(self, statement: str, *values: object) -> int:
+        """Likewise."""
+        await self.fetch(statement, *values)
+        return 0
+
+
+def _nodes(node: dict[str, Any], above: str = "") -> Iterator[tuple[dict[str, Any], str]]:
+    """Each node, and what kind of node stands above it."""
+    yield node, above
+    for child in node.get("Plans", []):
+        yield from _nodes(child, node["Node Type"])
+
+
+def _outline(node: dict[str, Any], depth: int = 0) -> str:
+    """A line for each node: what it is, on what, and how many rows it was thought to have and had."""
+    names = ("Node Type", "Operation", "Relation Name", "Index Name", "Index Cond", "Filter")
+    told = [str(node[name]) for name in names if name in node]
+    line = f"{'  ' * depth}{' '.join(told)} ({node['Plan Rows']} → {node['Actual Rows']} × {node['Actual Loops']})"
+    return "\n".join([line, *(_outline(child, depth + 1) for child in node.get("Plans", []))])
+
+
+def _plan(root: dict[str, Any]) -> Plan:
+    scans: dict[str, int] = {}
+    sequential = set()
+    for node, above in _nodes(root):
+        table = node.get("Relation Name")
+        if table not in BIG or not node["Node Type"].endswith("Scan"):
+            continue
+        removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+        key = f"{node['Node Type']} {table} {node.get('Index Name', '')}"
+        scans[key] = scans.get(key, 0) + int((node["Actual Rows"] + removed) * node["Actual Loops"])
+        # Where half of a table is wanted and 10,001 rows are enough, a scan that the limit ends is the cheapest.
+        if node["Node Type"] == "Seq Scan" and above != "Limit":
+            sequential.add(table)
+    return Plan(_outline(root), scans, sequential)
+
+
+@pytest.fixture
+async def explaining(filled: str) -> AsyncIterator[Explaining]:
+    connection = await connect(filled)
+    await connection.execute(SESSION)
+    yield Explaining(connection)
+    await close(connection)
+
+
+async def explain(explaining: Explaining, ask: Callable[[Queries], Awaitable[object]]) -> Plan:
+    """The plan of the one statement that *ask* says."""
+    with trio.fail_after(30), suppress(Explained):
+        await ask(explaining)
+    (plan,) = explaining.plans
+    return plan
+
+
+def execution(number: int) -> UUID:
+    return UUID(int=0x7 << 76 | 0x8 << 60 | number)
+
+
+def steps(result: Result, retry: Retry = DEFAULT_RETRY) -> list[Step]:
+    """A hundred tries under way, and what they came to."""
+    under_way = [
+        evolve(delivery_of(retry=retry), execution_id=execution(number), claim=execution(number))
+        for number in range(985_010, 986_010, 10)
+    ]
+    return [judge(one, result, duration=0.1, now=NOW) for one in under_way]
+
+
+def turns(number: int) -> list[Turn]:
+    """Due cues, as the poll reads them."""
+    at = NOW
+    return [Turn(f"cue_{each:012}", at, 0, Firings((Firing(at),), None, at)) for each in range(1, number + 1)]
+
+
+EMPTY = room(256, per_host=64, per_user=128)
+Ask = Callable[[Queries], Awaitable[object]]
+STATEMENTS: dict[str, tuple[Ask, int]] = {
+    "the claim": (
+        lambda db: claims.claim_deliveries(db, daemon=1, room=EMPTY, within=30.0, look_at=1024),
+        6_000,
+    ),
+    "the claim past full lanes": (
+        lambda db: claims.claim_deliveries(
+            db,
+            daemon=1,
+            room=room(20, per_host=64, per_user=128, hosts={"host1:443": 64}, users={1: 128}),
+            within=30.0,
+            look_at=80,
+        ),
+        12_000,
+    ),
+    "due cues": (lambda db: firing.due(db, 500), 600),
+    "how far ahead the next is": (firing.ahead, 100),
+    "reminders": (lambda db: firing.reminders(db, 60.0), 200),
+    "firing 100 cues": (lambda db: firing.fire_due(db, turns(100)), 1_500),
+    "DECIDE: 100 delivered": (lambda db: decide(db, steps(Answered(200))), 1_500),
+    "DECIDE: 100 to be retried": (lambda db: decide(db, steps(Unreachable(""))), 1_500),
+    "DECIDE: 100 failed": (lambda db: decide(db, steps(Unreachable(""), NO_RETRY)), 2_500),
+    "DECIDE: one": (lambda db: decide(db, steps(Answered(200))[:1]), 20),
+    "claimable": (lambda db: claims.claimable(db, user=BUSY_USER, task=None, most=50), 200),
+    "claimable of a task": (lambda db: claims.claimable(db, user=BUSY_USER, task="task9", most=50), 200),
+    "a worker's next": (lambda db: claims.claim_work(db, Wish(BUSY_USER, "w", 20), TERMS), 300),
+    "a worker's next by its handlers": (
+        lambda db: claims.claim_work(db, Wish(BUSY_USER, "w", 20, ["task9", "task10"]), TERMS),
+        3_000,
+    ),
+    "a worker's claim of one": (
+        lambda db: claims.claim_one(db, user=1, execution=execution(990_001), worker="w", terms=TERMS),
+        10,
+    ),
+    "lost": (daemons.lost, 2_500),
+    "held by a daemon": (lambda db: daemons.held_by(db, 1), 2_500),
+    "ended leases": (lambda db: daemons.ended_leases(db, 180.0), 2_000),
+    "unclaimed": (lambda db: daemons.unclaimed(db, 900.0), 2_500),
+    "overdue": (daemons.overdue, 1_000),
+    "health counts": (health.counts, 60_000),
+    "the janitor: history": (lambda db: db.execute(janitor.HISTORY, 1000), 12_000),
+    "the janitor: cues": (lambda db: db.execute(janitor.CUES, 1000), 500),
+    "the janitor: retention": (lambda db: db.execute(janitor.RETIRED, 1000, 90), 6_000),
+    "the janitor: retention, nothing to do": (lambda db: db.execute(janitor.RETIRED, 1000, 120), 100),
+    "the janitor: alerts": (lambda db: db.execute(janitor.RETIRED_ALERTS, 1000, 90), 3_000),
+    "deleting a cue": (lambda db: cues.delete(db, cue_ids=["cue_000000000002"], user=1), 20),
+    "firing by hand": (lambda db: cues.fire(db, cue_id="cue_000000000002", user=1, by_hand=ByHand(uuid4())), 10),
+    "one execution": (lambda db: executions.show(db, execution=execution(7), user=1), 10),
+    "one cue": (lambda db: cues.show(db, cue_id="cue_000000000002", user=1), 10),
+}
+
+
+@pytest.mark.parametrize(("ask", "most"), STATEMENTS.values(), ids=STATEMENTS.keys())
+async def test_a_statement_of_the_running_daemon_reads_by_an_index_what_it_needs(
+    explaining: Explaining, ask: Ask, most: int
+) -> None:
+    plan = await explain(explaining, ask)
+
+    assert plan.sequential == set(), f"\n{plan.text}"
+    assert plan.rows <= most, f"{plan.scans}\n{plan.text}"
+
+
+FILTERS: dict[str, dict[str, Any]] = {
+    "no filter": {},
+    "a cue": {"cue": "cue_000000000002"},
+    "success": {"status": "success"},
+    "failed": {"status": "failed"},
+    "pending": {"status": "pending"},
+    "retry_ready": {"status": "retry_ready"},
+    "retrying": {"status": "retrying"},
+    "an outcome state": {"outcome_state": "reported_success"},
+    "a rare outcome state": {"outcome_state": "verification_failed"},
+    "one that nothing has": {"outcome_state": "verification_pending"},
+    "scheduled": {"triggered_by": "scheduled"},
+    "by hand": {"triggered_by": "manual_fire"},
+    "replays, of which there are none": {"triggered_by": "replay"},
+    "since": {"since": datetime(2026, 1, 1, tzinfo=UTC)},
+    "until": {"until": datetime(2020, 1, 1, tzinfo=UTC)},
+    "a cue and a status": {"cue": "cue_000000000002", "status": "failed"},
+}
+PAGES = [(name, user) for name in FILTERS for user in (BUSY_USER, 6)]
+
+
+@pytest.mark.parametrize(("name", "user"), PAGES, ids=[f"{name}, user {user}" for name, user in PAGES])
+async def test_the_first_page_of_executions_is_read_by_an_index(explaining: Explaining, name: str, user: int) -> None:
+    wanted = Filter(user, **FILTERS[name])
+
+    plan = await explain(explaining, lambda db: executions.page(db, wanted, limit=20, offset=0))
+
+    # The total is counted up to 10,001, each with its cue.
+    assert plan.sequential == set(), f"\n{plan.text}"
+    assert plan.rows <= 35_000, f"{plan.scans}\n{plan.text}"
+
+
+@pytest.mark.parametrize("number", [900_000, 1_000], ids=["near the first page", "far behind it"])
+async def test_a_page_behind_a_cursor_is_as_cheap_wherever_it_lies(explaining: Explaining, number: int) -> None:
+    moment = await explaining.connection.fetchval("select created_at from executions where id = $1", execution(number))
+    wanted = Filter(BUSY_USER, before=(moment, execution(number)))
+
+    plan = await explain(explaining, lambda db: executions.page(db, wanted, limit=20, offset=0))
+
+    assert plan.sequential == set(), f"\n{plan.text}"
+    assert plan.rows <= 35_000, f"{plan.scans}\n{plan.text}"
+
+
+@pytest.mark.parametrize(
+    ("status", "name"), [(None, None), ("active", None), ("paused", None), ("failed", None), (None, "cue 2")]
+)
+async def test_a_page_of_cues_is_read_by_an_index(explaining: Explaining, status: str | None, name: str | None) -> None:
+    plan = await explain(
+        explaining, lambda db: cues.page(db, user=BUSY_USER, status=status, name=name, limit=20, offset=0)
+    )
+
+    assert plan.sequential == set(), f"\n{plan.text}"
+    # Every other cue is his, and 10,001 are counted.
+    assert plan.rows <= 25_000, f"{plan.scans}\n{plan.text}"
+
+
+async def test_a_page_of_alerts_is_read_by_an_index(explaining: Explaining) -> None:
+    plan = await explain(
+        explaining,
+        lambda db: alerts.page(
+            db, user=1, alert_type=None, since=None, acknowledged=None, before=None, limit=20, offset=0
+        ),
+    )
+
+    assert plan.sequential == set(), f"\n{plan.text}"
+    assert plan.rows <= 11_000, f"{plan.scans}\n{plan.text}"

@@ -1,0 +1,103 @@
+"""The schema comes to where the code is, once, however many start at a time; and never goes back."""
+
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from cueapi.storage import schema
+from cueapi.storage.postgres import Database
+from cueapi.storage.schema import SchemaMismatch, migrate, pending
+from cueapi.storage.trio_asyncpg_pool import open_pool
+from tests.conftest import in_database, say
+
+NAMES = [migration.name for migration in schema.migrations()]
+
+
+@pytest.fixture
+def empty_url(postgres_url: str) -> Iterator[str]:
+    """A database without any schema."""
+    name = "cueapi_schema_test"
+    say(postgres_url, f"drop database if exists {name}", f"create database {name}")
+    yield in_database(postgres_url, name)
+    say(postgres_url, f"drop database {name} with (force)")
+
+
+async def test_of_many_who_migrate_at_once_one_does_it(empty_url: str) -> None:
+    done: list[str] = []
+
+    async def start() -> None:
+        async with open_pool(empty_url, size=1) as pool:
+            done.extend(await migrate(Database(pool)))
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(start)
+
+    assert sorted(done) == NAMES
+
+
+async def test_what_lacks_is_told_before_and_nothing_after(empty_url: str) -> None:
+    with trio.fail_after(30):
+        async with open_pool(empty_url, size=1) as pool:
+            before = await pending(Database(pool))
+            await migrate(Database(pool))
+            after = await pending(Database(pool))
+
+    assert (before, after) == (NAMES, [])
+
+
+AHEAD = "insert into schema_migrations (name, checksum) values ('9999_future.sql', 'x')"
+CHANGED = "update schema_migrations set checksum = 'another'"
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [(AHEAD, "is ahead of this version: it has the migration 9999_future.sql"), (CHANGED, "differs from the one")],
+    ids=["ahead of the code", "made by another text"],
+)
+async def test_a_database_that_another_code_made_is_refused(database: Database, statement: str, message: str) -> None:
+    await database.execute(statement)
+
+    for ask in (migrate, pending):
+        with pytest.raises(SchemaMismatch, match=message):
+            await ask(database)
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = schema.Migration("0001_broken.sql", "create table half (id int); select no_such_column;")
+    monkeypatch.setattr(schema, "migrations", lambda: [broken])
+
+    with trio.fail_after(30):
+        async with open_pool(empty_url, size=1) as pool:
+            with pytest.raises(Exception, match="no_such_column"):
+                await migrate(Database(pool))
+            (row,) = await Database(pool).fetch("select to_regclass('half') as half, to_regclass('schema_migrations')")
+
+    assert row["half"] is None
+
+
+async def test_live_cues_are_counted_whoever_changes_them(database: Database) -> None:
+    from tests.storage.rows import add_cue, add_user
+
+    user = await add_user(database)
+    first, second, _ = [await add_cue(database, user) for _ in range(3)]
+
+    async def live() -> int:
+        row = await database.fetch_one("select live_cues from users")
+        return int(row["live_cues"])
+
+    counts = [await live()]
+    for change in (
+        f"update cues set status = 'paused' where id = '{first}'",
+        f"update cues set status = 'completed' where id = '{first}'",
+        f"update cues set status = 'active' where id = '{first}'",
+        f"update cues set deleted_at = now() where id = '{first}'",
+        f"delete from cues where id = '{first}'",
+        f"delete from cues where id = '{second}'",
+    ):
+        await database.execute(change)
+        counts.append(await live())
+
+    assert counts == [3, 3, 2, 3, 2, 2, 1]

@@ -1,0 +1,99 @@
+"""Each statement of the product is one that PostgreSQL understands."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import product
+from uuid import UUID
+
+import asyncpg
+import pytest
+import trio
+
+import cueapi.storage
+from cueapi.storage import alerts, cues, executions
+from cueapi.storage.executions import Filter
+from cueapi.storage.postgres import Database
+from tests.storage.rows import add_user
+
+VERB = re.compile(r"\s*(select|insert|update|delete|with|create)\b")
+CURSOR = (datetime(2026, 1, 1, tzinfo=UTC), UUID(int=7))
+
+
+def constants() -> Iterator[tuple[str, str]]:
+    """Every constant that is a whole statement, by its name."""
+    for module in pkgutil.iter_modules(cueapi.storage.__path__):
+        members = vars(importlib.import_module(f"cueapi.storage.{module.name}"))
+        for name, value in members.items():
+            if not name.isupper() or name.startswith("_"):  # a fragment
+                continue
+            for number, text in enumerate(value if isinstance(value, tuple) else (value,)):
+                if isinstance(text, str) and VERB.match(text):
+                    yield f"{module.name}.{name}.{number}", text
+
+
+STATEMENTS = dict(constants())
+
+
+def test_the_statements_are_found() -> None:
+    assert len(STATEMENTS) >= 75
+    assert {"decisions.DECIDE.0", "claims.CLAIM_DELIVERIES.0", "janitor.EXPIRED.7"} <= STATEMENTS.keys()
+
+
+async def test_every_statement_can_be_prepared(database: Database) -> None:
+    refused: dict[str, str] = {}
+    with trio.fail_after(30):
+        async with database.pool.acquire() as connection:
+            for name, statement in STATEMENTS.items():
+                try:
+                    await connection.prepare(statement)
+                except asyncpg.PostgresError as error:
+                    refused[name] = str(error)
+
+    assert refused == {}
+
+
+@pytest.mark.parametrize("cursor", [None, CURSOR], ids=["by offset", "by cursor"])
+async def test_every_combination_of_filters_of_executions_is_a_statement(
+    database: Database, cursor: tuple[datetime, UUID] | None
+) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    user = await add_user(database)
+    choices = [
+        [None, "cue_000000000000"],
+        [None, "failed", "retrying", "retry_ready"],
+        [None, "verified_success"],
+        [None, "replay"],
+        [None, moment],
+        [None, moment],
+    ]
+
+    totals = []
+    with trio.fail_after(60):
+        for choice in product(*choices):
+            page = await executions.page(database, Filter(user, *choice, before=cursor), limit=20, offset=0)
+            totals.append((page.total, page.rows, page.more))
+
+    assert totals == [(0, [], False)] * 128
+
+
+async def test_every_combination_of_filters_of_cues_is_a_statement(database: Database) -> None:
+    user = await add_user(database)
+
+    with trio.fail_after(10):
+        for status, name in product([None, "active"], [None, "n"]):
+            page = await cues.page(database, user=user, status=status, name=name, limit=20, offset=40)
+            assert (page.total, page.rows, page.more) == (0, [], False)
+
+
+async def test_every_combination_of_filters_of_alerts_is_a_statement(database: Database) -> None:
+    user = await add_user(database)
+
+    with trio.fail_after(10):
+        for kind, since, seen, before in product([None, "missed_run"], [None, CURSOR[0]], [None, True], [None, CURSOR]):
+            page = await alerts.page(
+                database, user=user, alert_type=kind, since=since, acknowledged=seen, before=before, limit=9, offset=0
+            )
+            assert (page.total, page.rows, page.more) == (0, [], False)
