@@ -1,0 +1,46 @@
+"""The janitor: deleted cues, retention, and everything that expires; a small batch at a time."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+import trio
+from attrs import frozen
+
+from cueapi.storage import janitor
+from cueapi.storage.postgres import Database
+from supervisor import Periodic, beat
+
+PAUSE = 0.1
+"""Seconds between two batches: housekeeping leaves the disk to the others."""
+
+log = structlog.get_logger("cueapi.delivery.janitor")
+
+
+@frozen
+class Janitor:
+    """Source of nothing. Ends when it is cancelled. *retention_days* 0 keeps everything."""
+
+    database: Database
+    turns: Periodic
+    retention_days: int
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Tidy up each interval. A new life begins with a turn: else the board would call it `waiting` for so long."""
+        self.turns.wake()
+        task_status.started()
+        while True:
+            await self.turns.wait()
+            await self._until_done(janitor.bury)
+            await self._until_done(janitor.expire)
+            if self.retention_days:
+                await self._until_done(self._retire)
+            beat()
+
+    async def _retire(self, database: Database) -> int:
+        return await janitor.retire(database, self.retention_days)
+
+    async def _until_done(self, tidy: Callable[[Database], Awaitable[int]]) -> None:
+        while gone := await tidy(self.database):
+            log.info("rows_removed", rows=gone)
+            beat()
+            await trio.sleep(PAUSE)

@@ -1,0 +1,156 @@
+"""The poller: fires what is due, at the latest every interval, on time otherwise."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import structlog
+import trio
+from attrs import define, frozen
+
+from cueapi.delivery.retries import Reminder
+from cueapi.domain.catchup import Catchup, Firings, Overlap, catch_up
+from cueapi.domain.errors import Refusal
+from cueapi.metrics import Metrics
+from cueapi.storage import firing
+from cueapi.storage.clock import Clock
+from cueapi.storage.firing import Turn
+from cueapi.storage.postgres import Database, Row
+from supervisor import Channel, Periodic, beat
+
+FIRINGS_A_STATEMENT = 2_000
+"""A batch of turns is cut where it would fire more: a cue may catch up on a thousand times."""
+
+MARGIN = 0.002
+"""Seconds after a cue's time at which it is looked for: not before it is due."""
+
+BUSY_PAUSE = 0.05
+"""Seconds after which a due cue is looked at again that another daemon was moving."""
+
+log = structlog.get_logger("cueapi.delivery.poller")
+
+
+@define
+class LastPoll:
+    """What `/health` tells of the poller."""
+
+    at: datetime | None = None
+    cues: int = 0
+    duration: float = 0.0
+
+
+@frozen
+class Poller:
+    """Source of executions and outbox rows. Ends when it is cancelled."""
+
+    database: Database
+    turns: Periodic
+    outbox: Periodic
+    retries: Channel[Reminder]
+    clock: Clock
+    metrics: Metrics
+    last: LastPoll
+    work_ready: Callable[[int], None]
+    batch: int
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Poll at each wake-up, and know when the next cue is due."""
+        self.turns.wake()
+        task_status.started()
+        while True:
+            await self.turns.wait()
+            begun = trio.current_time()
+            cues = await self._fire_all()
+            if not cues:
+                # What woke us may be the time of a fire by hand, which lies in the outbox already.
+                self.outbox.wake()
+            await self._look_ahead()
+            self.last.at, self.last.cues = self.clock.now(), cues
+            self.last.duration = trio.current_time() - begun
+            beat()
+
+    async def _fire_all(self) -> int:
+        """Fire batches until one is not full; how many cues were moved."""
+        moved = 0
+        while True:
+            rows = await firing.due(self.database, self.batch)
+            turns = await self._plan(rows)
+            held = 0
+            for part in parts(turns):
+                held += await self._fire(part)
+            moved += held
+            # Nothing held: what is due is being moved by somebody else.
+            if len(rows) < self.batch or not held:
+                return moved
+
+    async def _plan(self, rows: list[Row]) -> list[Turn]:
+        """What each due cue comes to. The same schedule, due at the same time, is computed once."""
+        known: dict[tuple[object, ...], Firings] = {}
+        turns = []
+        for row in rows:
+            key = tuple(row[name] for name in ("cron", "timezone", "catchup", "overlap", "next_run"))
+            try:
+                if key not in known:
+                    await trio.lowlevel.checkpoint()
+                    known[key] = _firings(row)
+            except (Refusal, ValueError, OverflowError) as error:
+                log.warning("cue_set_aside", cue_id=row["id"], reason=str(error))
+                reason = f"It cannot be fired: {error}"
+                await firing.set_aside(self.database, cue_id=row["id"], revision=row["revision"], reason=reason)
+                continue
+            turns.append(Turn(row["id"], row["next_run"], row["revision"], known[key]))
+        return turns
+
+    async def _fire(self, turns: list[Turn]) -> int:
+        row = await firing.fire_due(self.database, turns)
+        if row is None:
+            return 0
+        self.metrics.fired(row["fired"], row["missed"])
+        for user in row["workers"] or ():
+            self.work_ready(user)
+        self.outbox.wake()
+        if row["fired"] or row["missed"]:
+            log.info("cues_fired", cues=row["held"], executions=row["fired"], missed=row["missed"])
+        held: int = row["held"]
+        return held
+
+    async def _look_ahead(self) -> None:
+        """Be there in time for the next cue, and arm what comes due before the poll after the next."""
+        row = await firing.ahead(self.database)
+        if row is None:
+            return
+        if self.clock.measure(row["now"]):
+            log.warning("clock_astray", offset_seconds=round(self.clock.offset.total_seconds(), 1))
+        if row["next_due"] is not None and row["next_due"] < self.turns.interval:
+            pause = row["next_due"] + MARGIN if row["next_due"] > 0 else BUSY_PAUSE
+            self.turns.wake_at(trio.current_time() + pause)
+        for delay in await firing.reminders(self.database, 2 * self.turns.interval):
+            # Full? The next poll arms it.
+            self.retries.offer(Reminder(delay))
+
+
+def parts(turns: list[Turn]) -> Iterator[list[Turn]]:
+    """*turns* in portions of which none fires more than one statement should."""
+    part: list[Turn] = []
+    size = 0
+    for turn in turns:
+        if part and size + len(turn.firings.fire) > FIRINGS_A_STATEMENT:
+            yield part
+            part, size = [], 0
+        part.append(turn)
+        size += len(turn.firings.fire) + 1
+    if part:
+        yield part
+
+
+def _firings(row: Row) -> Firings:
+    cron = row["cron"] if row["schedule_type"] == "recurring" else None
+    if cron is None and row["schedule_type"] == "recurring":
+        raise ValueError("it recurs, and has no cron")
+    return catch_up(
+        Catchup(row["catchup"]),
+        Overlap(row["overlap"]),
+        cron=cron,
+        timezone=row["timezone"],
+        oldest=row["next_run"],
+        now=row["now"],
+    )

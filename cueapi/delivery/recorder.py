@@ -1,0 +1,111 @@
+"""The recorder: one task that writes results down, a batch a statement. Keeps each until it was written."""
+
+from uuid import UUID
+
+import structlog
+import trio
+from attrs import define, field
+
+from cueapi.delivery.retries import Reminder
+from cueapi.domain.execution import Step, failed_try
+from cueapi.domain.retry import NO_RETRY
+from cueapi.metrics import Metrics
+from cueapi.storage.decisions import decide
+from cueapi.storage.postgres import Database, Row, StorageUnavailable, Unstorable
+from supervisor import Channel, Periodic, beat
+
+BATCH = 100
+GATHERING = 0.02
+"""Seconds in which a batch gathers."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
+"""Seconds between tries while PostgreSQL is away."""
+
+log = structlog.get_logger("cueapi.delivery.recorder")
+
+
+@define(eq=False)
+class Recorder:
+    """
+    Drainer of `[results]`.
+
+    *horizon* is the number of seconds within which a retry is armed in the wheel; the poll arms the rest.
+    """
+
+    database: Database
+    results: Channel[Step]
+    retries: Channel[Reminder]
+    outbox: Periodic
+    metrics: Metrics
+    horizon: float
+    _kept: list[Step] = field(init=False, factory=list)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Write results until the channel has ended and is empty; a former life's first."""
+        with self.results.receiver() as results:
+            task_status.started()
+            await self._record()
+            async for step in results:
+                self._kept.append(step)
+                await self._gather(results)
+                await self._record()
+                beat()
+
+    async def _gather(self, results: trio.MemoryReceiveChannel[Step]) -> None:
+        with trio.move_on_after(GATHERING):
+            try:
+                while len(self._kept) < BATCH:
+                    self._kept.append(await results.receive())
+            except trio.EndOfChannel:
+                return
+
+    async def _record(self) -> None:
+        """Write the batch down. While PostgreSQL is away it waits here, and the pool behind it."""
+        pause = FIRST_PAUSE
+        while self._kept:
+            try:
+                written = await self._write(self._kept)
+            except StorageUnavailable as away:
+                log.warning("results_waited", results=len(self._kept), reason=str(away), seconds=pause)
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            steps, self._kept = self._kept, []
+            for step in steps:
+                self._tell(step, written.get(step.fence.execution_id))
+
+    async def _write(self, steps: list[Step]) -> dict[UUID, Row]:
+        try:
+            return await decide(self.database, steps)
+        except Unstorable as error:
+            if len(steps) > 1:
+                return {key: row for step in steps for key, row in (await self._write([step])).items()}
+            log.warning("result_unstorable", execution_id=str(steps[0].fence.execution_id), reason=str(error))
+            plain = failed_try(steps[0].fence, NO_RETRY, error="The result could not be stored.")
+            return await decide(self.database, [plain])
+
+    def _tell(self, step: Step, row: Row | None) -> None:
+        """Log and count what was written, and arm the retry."""
+        fence = step.fence
+        if row is None:
+            log.info("result_dropped", execution_id=str(fence.execution_id), attempt=fence.attempts)
+            return
+        self.metrics.settled(step)
+        if not step.ends and step.pause is not None:
+            self._remind(step.pause)
+        log.info(
+            "attempt_handed_back" if step.handed_back else "attempt_settled",
+            execution_id=str(fence.execution_id),
+            attempt=fence.attempts,
+            status=step.status,
+            http_status=step.wire and step.wire.http_status,
+            duration_ms=step.wire and step.wire.duration_ms,
+            dropped=list(step.dropped) or None,
+        )
+
+    def _remind(self, pause: float) -> None:
+        if pause <= 0:
+            self.outbox.wake()
+        elif pause <= self.horizon:
+            # Full? The row says when it is due, and the next poll finds it.
+            self.retries.offer(Reminder(pause))

@@ -1,0 +1,94 @@
+"""The rescue: takes back what daemons and workers that are gone have left behind, and what is overdue."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+import trio
+from attrs import frozen
+
+from cueapi.domain.execution import Step, deadline_passed, failed_try, lost_claim, never_claimed
+from cueapi.metrics import Metrics
+from cueapi.storage import daemons
+from cueapi.storage.daemons import Lost
+from cueapi.storage.decisions import decide
+from cueapi.storage.postgres import Database
+from supervisor import Periodic, beat
+
+LOOK_INTERVAL = 5.0
+"""Seconds between two looks. A daemon whose lock was free at two of them is gone."""
+
+log = structlog.get_logger("cueapi.delivery.rescue")
+
+
+@frozen
+class Patience:
+    """Seconds: a worker's silence after which it is gone, and how long an execution may wait for one."""
+
+    worker_silence: float
+    unclaimed: float
+
+
+@frozen
+class Rescue:
+    """Source of handed-back executions. Ends when it is cancelled."""
+
+    database: Database
+    turns: Periodic
+    outbox: Periodic
+    patience: Patience
+    metrics: Metrics
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Look every few seconds."""
+        self.turns.wake()
+        task_status.started()
+        while True:
+            await self.turns.wait()
+            await daemons.look(self.database)
+            await self._take_back("claims_recovered", daemons.lost, _bounced)
+            await self._take_back("deadlines_passed", daemons.overdue, _overdue)
+            await self._take_back("leases_ended", self._ended_leases, _lapsed)
+            await self._take_back("executions_unclaimed", self._unclaimed, _unclaimed)
+            beat()
+
+    async def _take_back(
+        self,
+        event: str,
+        find: Callable[[Database], Awaitable[list[Lost]]],
+        follow: Callable[[Lost], Step],
+    ) -> None:
+        """Decide what is found, a batch at a time, until nothing more is found that can be moved."""
+        while lost := await find(self.database):
+            steps = [follow(one) for one in lost]
+            written = await decide(self.database, steps)
+            for step in steps:
+                if step.fence.execution_id in written:
+                    self.metrics.settled(step)
+            if written:
+                log.warning(event, executions=len(written))
+                self.outbox.wake()
+            else:
+                return
+
+    async def _ended_leases(self, database: Database) -> list[Lost]:
+        return await daemons.ended_leases(database, self.patience.worker_silence)
+
+    async def _unclaimed(self, database: Database) -> list[Lost]:
+        return await daemons.unclaimed(database, self.patience.unclaimed)
+
+
+def _bounced(lost: Lost) -> Step:
+    return lost_claim(lost.standing.fence, lost.standing.retry, bounces=lost.bounces)
+
+
+def _lapsed(lost: Lost) -> Step:
+    message = f"Worker {lost.standing.held_by} did not report in time."
+    return failed_try(lost.standing.fence, lost.standing.retry, error=message)
+
+
+def _overdue(lost: Lost) -> Step:
+    return deadline_passed(lost.standing.fence, lost.standing.retry)
+
+
+def _unclaimed(lost: Lost) -> Step:
+    return never_claimed(lost.standing.fence)

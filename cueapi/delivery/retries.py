@@ -1,0 +1,53 @@
+"""The retry wheel: wakes the dispatcher when a waiting delivery comes due. It holds moments, no executions."""
+
+import trio
+from attrs import frozen
+
+from supervisor import Channel, Periodic, Wheel, beat
+
+LONGEST_SILENCE = 10.0
+"""Seconds after which an empty wheel gives a sign of life."""
+
+
+@frozen
+class Reminder:
+    """Something comes due in *delay* seconds."""
+
+    delay: float
+
+
+@frozen
+class Retries:
+    """Source: turns the wheel while there is something in it. Ends when it is cancelled."""
+
+    reminders: Channel[Reminder]
+    wheel: Wheel[Reminder]
+    outbox: Periodic
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Take reminders in, and wake the dispatcher at their time."""
+        with self.reminders.receiver() as reminders:
+            task_status.started()
+            while True:
+                await self._idle(reminders)
+                await self._turn_while_filled(reminders)
+
+    async def _idle(self, reminders: trio.MemoryReceiveChannel[Reminder]) -> None:
+        while not len(self.wheel):
+            with trio.move_on_after(LONGEST_SILENCE):
+                self._arm(await reminders.receive())
+            beat()
+
+    async def _turn_while_filled(self, reminders: trio.MemoryReceiveChannel[Reminder]) -> None:
+        next_tick = trio.current_time() + self.wheel.tick
+        while len(self.wheel):
+            with trio.move_on_at(next_tick):
+                while True:
+                    self._arm(await reminders.receive())
+            next_tick += self.wheel.tick
+            if self.wheel.turn():
+                self.outbox.wake()
+            beat()
+
+    def _arm(self, reminder: Reminder) -> None:
+        self.wheel.schedule(reminder, reminder.delay)

@@ -1,0 +1,92 @@
+"""Siblings without a tree: one turn of each, a database that counts, and one that goes away for a while."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from inspect import isawaitable
+from urllib.parse import urlsplit
+
+import asyncpg
+import trio
+from attrs import field, frozen
+
+from cueapi.storage.postgres import Database, Row
+from cueapi.storage.trio_asyncpg import close, connect
+from supervisor.health import hear
+
+Run = Callable[..., Awaitable[None]]
+
+
+@frozen
+class Counting(Database):
+    """Notes the first word of each statement that is said to it."""
+
+    said: list[str] = field(factory=list)
+
+    async def fetch(self, statement: str, *values: object) -> list[Row]:
+        """All rows."""
+        self.said.append(statement.split(maxsplit=1)[0])
+        return await Database.fetch(self, statement, *values)
+
+    async def execute(self, statement: str, *values: object) -> int:
+        """How many rows the statement touched."""
+        self.said.append(statement.split(maxsplit=1)[0])
+        return await Database.execute(self, statement, *values)
+
+
+@asynccontextmanager
+async def alive(*runs: Run) -> AsyncIterator[None]:
+    """These siblings run for the length of the block; they are started in their order."""
+    async with trio.open_nursery() as nursery:
+        for run in runs:
+            await nursery.start(run)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def until(fact: Callable[[], object]) -> None:
+    """Return when *fact* (which may be asked with `await`) is true; whoever asks sets the deadline."""
+    while True:
+        told = fact()
+        if await told if isawaitable(told) else told:
+            return
+        await trio.sleep(0.01)
+
+
+async def one_turn(run: Run) -> None:
+    """Let a sibling live until it gives its first sign of life."""
+    done = trio.Event()
+    hear(done.set)
+    try:
+        with trio.fail_after(20):
+            async with alive(run):
+                await done.wait()
+    finally:
+        hear(lambda: None)
+
+
+@asynccontextmanager
+async def gone(admin_url: str, database_url: str) -> AsyncIterator[None]:
+    """For the length of the block there is no such database, and whoever was connected is cut off."""
+    name = urlsplit(database_url).path.removeprefix("/")
+    admin = await connect(admin_url)
+    try:
+        await _rename(admin, name, f"{name}_gone")
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await _rename(admin, f"{name}_gone", name)
+    finally:
+        await close(admin)
+
+
+async def _rename(admin: asyncpg.Connection, old: str, new: str) -> None:
+    with trio.fail_after(10):
+        while True:
+            await admin.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{old}'")
+            try:
+                await admin.execute(f"alter database {old} rename to {new}")
+            except asyncpg.ObjectInUseError:
+                await trio.sleep(0.02)
+            else:
+                return

@@ -1,0 +1,162 @@
+"""The dispatcher: fair, within its bounds, and with the backlog in PostgreSQL."""
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from cueapi.delivery.identity import Identity
+from cueapi.delivery.outbox import Outbox, freed_soon
+from cueapi.delivery.places import Places
+from cueapi.domain.attempt import Delivery
+from cueapi.settings import Settings
+from cueapi.storage.postgres import Database
+from supervisor import Channel, Periodic
+from tests.conftest import RunningDaemon, cue, running
+from tests.delivery.siblings import alive, one_turn, until
+from tests.receiver import Receiver, open_receiver
+from tests.storage.rows import add_cue, add_execution, add_user, look_up, queued
+
+# All at once, as a backlog is when a daemon comes up.
+BACKLOG = (
+    "with made as ("
+    " insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, payload)"
+    " select gen_random_uuid(), $1, $2, 'webhook', 'manual_fire', now(), 'pending',"
+    "        now() - $4 * interval '1 millisecond' + number * interval '1 millisecond', '{}'"
+    "   from generate_series(1, $4) as number"
+    " returning id, cue_id, user_id, ready_at)"
+    " insert into outbox (execution_id, cue_id, user_id, host, ready_at)"
+    " select id, cue_id, user_id, $3, ready_at from made"
+)
+
+
+def outbox_on(database: Database, *, size: int = 256, per_host: int = 64, number: int | None = 1) -> Outbox:
+    places, claims = Places(size, per_host), Periodic(3600)
+    places.freed = lambda: freed_soon(claims)
+    return Outbox(database, Channel("deliveries", size), places, claims, Identity("here", number), 30.0)
+
+
+async def backlog(database: Database, number: int, *, user: int, host: str, url: str = "http://127.0.0.1:9/") -> str:
+    """So many deliveries of one account wait for one host."""
+    cue_id = await add_cue(database, user, callback_url=url, callback_host=host)
+    await database.execute(BACKLOG, cue_id, user, host, number)
+    return cue_id
+
+
+def taken(outbox: Outbox) -> list[Delivery]:
+    """What lies in the channel."""
+    with outbox.deliveries.receiver() as deliveries:
+        return [deliveries.receive_nowait() for _ in range(outbox.deliveries.depth)]
+
+
+async def test_it_claims_as_much_as_the_pool_has_room_for_and_leaves_the_rest(database: Database) -> None:
+    for number in range(4):
+        await backlog(database, 50, user=await add_user(database), host=f"h{number}:1")
+    outbox = outbox_on(database, size=32)
+
+    await one_turn(outbox.run)
+
+    (row,) = await database.fetch("select count(*) filter (where claimed_by = 1) as ours from outbox")
+    assert (outbox.deliveries.depth, outbox.places.taken, row["ours"]) == (32, 32, 32)
+
+
+async def test_places_that_come_free_are_filled_again_without_a_poll(database: Database) -> None:
+    for number in range(2):
+        await backlog(database, 20, user=await add_user(database), host=f"h{number}:1")
+    outbox = outbox_on(database, size=8)
+
+    done: list[Delivery] = []
+    with trio.fail_after(10):
+        async with alive(outbox.run):
+            with outbox.deliveries.receiver() as deliveries:
+                while len(done) < 40:
+                    done.append(await deliveries.receive())
+                    outbox.places.release(done[-1])
+
+    assert len({delivery.execution_id for delivery in done}) == 40
+
+
+async def test_a_daemon_that_is_not_registered_claims_nothing(database: Database) -> None:
+    await backlog(database, 3, user=await add_user(database), host="h:1")
+    outbox = outbox_on(database, number=None)
+
+    await one_turn(outbox.run)
+
+    assert outbox.deliveries.depth == 0
+
+
+@pytest.mark.parametrize("hosts", [1, 5], ids=["to one host", "to five hosts"])
+async def test_behind_2_000_deliveries_of_one_account_another_s_is_claimed_in_the_same_turn(
+    database: Database, hosts: int
+) -> None:
+    loud, quiet = await add_user(database), await add_user(database)
+    for number in range(hosts):
+        await backlog(database, 2000 // hosts, user=loud, host=f"loud{number}:1")
+    execution = await add_execution(database, await add_cue(database, quiet))
+    outbox = outbox_on(database)
+
+    await one_turn(outbox.run)
+
+    room = outbox.places.room()
+    assert execution in {delivery.execution_id for delivery in taken(outbox)}
+    assert room.users == {loud: min(64 * hosts, 128), quiet: 1}
+    assert max(room.hosts.values()) <= 64
+
+
+async def test_a_row_that_cannot_be_read_fails_alone(database: Database) -> None:
+    user = await add_user(database)
+    broken = await add_cue(database, user)
+    bad, good = await add_execution(database, broken), await add_execution(database, await add_cue(database, user))
+    await database.execute("update cues set callback_headers = '3' where id = $1", broken)
+    outbox = outbox_on(database)
+
+    with capture_logs() as lines:
+        await one_turn(outbox.run)
+
+    row = await look_up(database, bad)
+    assert [delivery.execution_id for delivery in taken(outbox)] == [good]
+    assert row["status"] == "failed"
+    assert row["error_message"].startswith("The cue cannot be read: ")
+    assert await queued(database) == [good]
+    assert [line["event"] for line in lines] == ["execution_set_aside"]
+
+
+async def hanging(daemon: RunningDaemon, hosts: list[Receiver]) -> None:
+    """2,000 deliveries of one account to hosts that never answer, all under way that may be."""
+    database = daemon.ground.database
+    user = await add_user(database)
+    for host in hosts:
+        address = f"127.0.0.1:{host.port}"
+        await backlog(database, 2000 // len(hosts), user=user, host=address, url=host.url())
+    outbox_wakes = "select pg_notify('cueapi', '0 delivery')"
+    await database.execute(outbox_wakes)
+
+
+@pytest.mark.parametrize(("number", "most"), [(1, 64), (3, 128)], ids=["one host", "three hosts"])
+async def test_while_one_account_s_hosts_hang_another_s_delivery_starts_within_a_second_and_no_bound_is_broken(
+    settings: Settings, number: int, most: int
+) -> None:
+    brief = settings.model_copy(update={"shutdown_grace_seconds": 0.0})
+
+    with trio.fail_after(60):
+        async with (
+            open_receiver(["hang"]) as first,
+            open_receiver(["hang"]) as second,
+            open_receiver(["hang"]) as third,
+            open_receiver([200]) as answering,
+            running(brief) as daemon,
+        ):
+            hosts = [first, second, third][:number]
+            await hanging(daemon, hosts)
+            await until(lambda: sum(len(host.requests) for host in hosts) >= most)
+            api = await daemon.api.register()
+            made = await api.post("/v1/cues", cue(answering.url()))
+            begun = trio.current_time()
+            await api.post(f"/v1/cues/{made['id']}/fire")
+            await answering.wait_for(1)
+            lag = trio.current_time() - begun
+
+            under_way = [len(host.requests) for host in hosts]
+
+    assert lag < 1.0
+    assert sum(under_way) == most
+    assert max(under_way) <= 64

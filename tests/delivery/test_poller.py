@@ -1,0 +1,217 @@
+"""The poll: on time, set-based, and never stopped by one row."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trio
+
+from cueapi.delivery.identity import Identity
+from cueapi.delivery.outbox import Outbox
+from cueapi.delivery.places import Places
+from cueapi.delivery.poller import FIRINGS_A_STATEMENT, LastPoll, Poller, parts
+from cueapi.delivery.pool import Pool
+from cueapi.delivery.recorder import Recorder
+from cueapi.delivery.webhook import Webhook
+from cueapi.dns import Resolver
+from cueapi.domain.catchup import Firing, Firings
+from cueapi.domain.target import Rules
+from cueapi.metrics import Metrics
+from cueapi.storage.clock import Clock
+from cueapi.storage.firing import Turn
+from cueapi.storage.postgres import Database
+from supervisor import Channel, Periodic
+from tests.delivery.siblings import Counting, alive, one_turn, until
+from tests.receiver import open_receiver
+from tests.storage.rows import ONCE, add_cue, add_execution, add_user, ago, look_up_cue, queued
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+
+def poller_on(database: Database, *, batch: int = 500, told: list[int] | None = None) -> Poller:
+    """A poller that comes by itself once an hour."""
+    return Poller(
+        database,
+        Periodic(3600),
+        Periodic(3600),
+        Channel("retries", 1000),
+        Clock(),
+        Metrics(),
+        LastPoll(),
+        (told if told is not None else []).append,
+        batch,
+    )
+
+
+async def statuses(database: Database) -> list[str]:
+    return [row["status"] for row in await database.fetch("select status from executions order by scheduled_for")]
+
+
+async def test_a_poll_with_200_due_cues_says_at_most_six_statements(database: Database) -> None:
+    user = await add_user(database)
+    for number in range(200):
+        await add_cue(database, user, cron=f"{number % 60} 0 29 2 *", next_run=ago(seconds=number % 30))
+    poller = poller_on(Counting(database.pool))
+
+    await one_turn(poller.run)
+
+    assert len(await queued(database)) == 200
+    assert len(poller.database.said) <= 6, poller.database.said
+    assert poller.last.cues == 200
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 8, 20], ids=lambda number: f"{number} due, 4 a batch")
+async def test_more_than_a_batch_is_fired_batch_after_batch_in_the_same_poll(database: Database, number: int) -> None:
+    user = await add_user(database)
+    for _ in range(number):
+        await add_cue(database, user, next_run=ago(seconds=5))
+    poller = poller_on(database, batch=4)
+
+    await one_turn(poller.run)
+
+    assert len(await queued(database)) == number
+    assert poller.last.cues == number
+
+
+DAMAGES = {
+    "a cron that is none": "cron = 'every day'",
+    "a cron that never fires": "cron = '0 0 30 2 *'",
+    "no cron": "cron = null",
+    "an unknown zone": "timezone = 'Mars/Olympus'",
+    "a zone that is a path": "timezone = '../../etc/passwd'",
+    "no zone": "timezone = ''",
+    "a time beyond the calendar": "next_run = '-infinity'",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+async def test_a_cue_that_cannot_be_fired_is_set_aside_alone(database: Database, damage: str) -> None:
+    user = await add_user(database)
+    broken = await add_cue(database, user, next_run=ago(seconds=70), cron="0 0 * * *")
+    sound = await add_cue(database, user, next_run=ago(seconds=5))
+    await database.execute(f"update cues set {damage} where id = $1", broken)
+
+    poller = poller_on(database)
+    await one_turn(poller.run)
+    poller.turns.wake()
+    await one_turn(poller.run)
+
+    cue = await look_up_cue(database, broken)
+    fired = {row["cue_id"] for row in await database.fetch("select cue_id from executions")}
+    assert (cue["status"], cue["next_run"]) in {("failed", None), ("active", cue["next_run"])}
+    assert fired >= {sound}
+    assert cue["next_run"] is None or (broken in fired and cue["next_run"] > ago())
+
+
+async def test_a_cue_is_fired_within_a_tenth_of_a_second_of_its_time(database: Database) -> None:
+    at = ago(seconds=-0.7)
+    await add_cue(database, await add_user(database), next_run=at, schedule_at=at, **ONCE)
+    poller = poller_on(database)
+
+    with trio.fail_after(10):
+        async with alive(poller.run):
+            await until(lambda: queued(database))
+
+    (row,) = await database.fetch("select created_at - scheduled_for as lag from executions")
+    assert timedelta(0) <= row["lag"] < timedelta(seconds=0.1)
+
+
+async def test_waiting_deliveries_are_armed_as_far_as_the_poll_after_the_next(database: Database) -> None:
+    cue_id = await add_cue(database, await add_user(database))
+    for seconds in (30, 7000, 7300):
+        await add_execution(database, cue_id, ready_at=ago(seconds=-seconds))
+    poller = poller_on(database)
+
+    await one_turn(poller.run)
+
+    with poller.retries.receiver() as retries:
+        delays = [retries.receive_nowait().delay for _ in range(poller.retries.depth)]
+    assert delays == [pytest.approx(30, abs=10), pytest.approx(7000, abs=10)]
+
+
+async def test_a_worker_s_cue_wakes_those_who_wait_for_its_work_and_a_webhook_the_dispatcher(
+    database: Database,
+) -> None:
+    worker, other = await add_user(database), await add_user(database)
+    await add_cue(database, worker, transport="worker", next_run=ago(seconds=1))
+    await add_cue(database, other, next_run=ago(seconds=1))
+    told: list[int] = []
+    poller = poller_on(database, told=told)
+    await poller.outbox.wait()
+
+    await one_turn(poller.run)
+
+    with trio.fail_after(1):
+        await poller.outbox.wait()
+    assert told == [worker]
+
+
+async def test_a_clock_that_has_gone_astray_is_measured_against_postgresql(database: Database) -> None:
+    poller = poller_on(database)
+    poller.clock.offset = timedelta(hours=3)
+
+    await one_turn(poller.run)
+
+    assert abs(poller.clock.offset) < timedelta(seconds=5)
+
+
+POLICIES: dict[str, tuple[dict[str, str], list[str]]] = {
+    "latest": ({}, ["pending"]),
+    "none": ({"catchup": "none"}, ["missed"]),
+    "all": ({"catchup": "all"}, ["pending"] * 5),
+    "all, but one at a time": ({"catchup": "all", "overlap": "skip"}, ["pending"]),
+}
+
+
+@pytest.mark.parametrize(("columns", "expected"), POLICIES.values(), ids=POLICIES.keys())
+async def test_late_times_are_caught_up_with_by_the_cue_s_policy(
+    database: Database, columns: dict[str, str], expected: list[str]
+) -> None:
+    oldest = ago(days=4.5).replace(hour=0, minute=0, second=0, microsecond=0)
+    number = (ago().date() - oldest.date()).days + 1
+    expected = expected if len(expected) == 1 else expected[:1] * number
+    # Daily at midnight; the times of today and of four or five days before have passed.
+    await add_cue(database, await add_user(database), cron="0 0 * * *", next_run=oldest, **columns)
+
+    await one_turn(poller_on(database).run)
+
+    assert await statuses(database) == expected
+    (row,) = await database.fetch("select sum(missed_runs) as missed from executions")
+    assert row["missed"] == (0 if columns == {"catchup": "all"} else number - 1)
+
+
+async def test_what_fires_a_thousand_times_is_cut_into_several_statements() -> None:
+    def turn(fires: int) -> Turn:
+        return Turn("cue", NOON, 0, Firings((Firing(NOON),) * fires, None, NOON))
+
+    portions = list(parts([turn(1000), turn(1000), turn(1000), *[turn(1)] * 400]))
+
+    sizes = [sum(len(turn.firings.fire) for turn in portion) for portion in portions]
+    assert sum(sizes) == 3400
+    assert max(sizes) <= FIRINGS_A_STATEMENT
+    assert len(portions) <= 4
+    assert list(parts([])) == []
+
+
+async def test_200_deliveries_take_at_most_twenty_statements(database: Database) -> None:
+    counting = Counting(database.pool)
+    users = [await add_user(database) for _ in range(2)]
+    async with open_receiver([200]) as receiver:
+        for user in users:
+            cue_id = await add_cue(
+                database, user, callback_url=receiver.url(), callback_host=f"127.0.0.1:{receiver.port}"
+            )
+            for _ in range(100):
+                await add_execution(database, cue_id)
+        deliveries, results, claims = Channel("deliveries", 256), Channel("results", 200), Periodic(3600)
+        places = Places(256, 256)
+        with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
+            recorder = Recorder(counting, results, Channel("retries", 10), claims, Metrics(), 60.0)
+            pool = Pool(deliveries, results, places, webhook, 256, trio.Event())
+            outbox = Outbox(counting, deliveries, places, claims, Identity("here", 1), 30.0)
+
+            with trio.fail_after(30):
+                async with alive(recorder.run, pool.run, outbox.run):
+                    await until(lambda: database.fetch("select 1 from executions having count(finished_at) = 200"))
+
+    assert await queued(database) == []
+    assert len(counting.said) <= 20, counting.said

@@ -1,0 +1,175 @@
+"""Results are written down, a batch at a time, and each is kept until it was."""
+
+from functools import partial
+
+import pytest
+import trio
+from attrs import evolve
+from structlog.testing import capture_logs
+
+from cueapi.delivery.recorder import Recorder
+from cueapi.delivery.retries import Reminder
+from cueapi.domain.attempt import Answered, Delivery, Result, judge
+from cueapi.domain.execution import Step, Wire
+from cueapi.metrics import Metrics
+from cueapi.storage.postgres import Database
+from supervisor import Channel, Periodic
+from tests.delivery.siblings import Counting, alive, gone, until
+from tests.storage.rows import add_cue, add_execution, add_user, ago, claim, look_up, queued
+
+
+@pytest.fixture
+def counting(database: Database) -> Counting:
+    return Counting(database.pool)
+
+
+@pytest.fixture
+def recorder(counting: Counting) -> Recorder:
+    return Recorder(counting, Channel("results", 200), Channel("retries", 10), Periodic(3600), Metrics(), horizon=120.0)
+
+
+async def claimed(database: Database, number: int, **columns: object) -> list[Delivery]:
+    """So many tries under way of one cue."""
+    cue_id = await add_cue(database, await add_user(database), **columns)
+    for _ in range(number):
+        await add_execution(database, cue_id)
+    return await claim(database)
+
+
+def settled(delivery: Delivery, result: Result | None = None) -> Step:
+    return judge(delivery, result or Answered(200, b"ok"), duration=0.1, now=ago())
+
+
+async def record(recorder: Recorder, steps: list[Step]) -> None:
+    """Send *steps* and let the recorder run dry."""
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(recorder.run)
+            with recorder.results.sender() as results:
+                for step in steps:
+                    await results.send(step)
+            recorder.results.end()
+
+
+async def statuses(database: Database) -> list[str]:
+    return [row["status"] for row in await database.fetch("select status from executions order by status")]
+
+
+async def test_a_batch_is_one_statement_and_the_last_ones_are_written_at_the_end(
+    database: Database, recorder: Recorder, counting: Counting
+) -> None:
+    deliveries = await claimed(database, 100)
+
+    await record(recorder, [settled(delivery) for delivery in deliveries])
+
+    assert await statuses(database) == ["success"] * 100
+    assert len(counting.said) <= 3
+    assert await queued(database) == []
+
+
+async def test_while_postgresql_is_away_results_are_kept_and_written_when_it_is_back(
+    database: Database, recorder: Recorder, postgres_url: str, database_url: str
+) -> None:
+    deliveries = await claimed(database, 3)
+
+    with capture_logs() as lines, trio.fail_after(20):
+        async with gone(postgres_url, database_url):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(record, recorder, [settled(delivery) for delivery in deliveries])
+                await until(lambda: lines)
+                nursery.cancel_scope.cancel()
+        # What a former life kept comes first.
+        recorder.results = Channel("results", 200)
+        await record(recorder, [])
+
+    assert lines[0]["event"] == "results_waited"
+    assert await statuses(database) == ["success"] * 3
+
+
+async def test_it_goes_on_by_itself_when_postgresql_is_back(
+    database: Database, recorder: Recorder, postgres_url: str, database_url: str
+) -> None:
+    deliveries = await claimed(database, 2)
+
+    with capture_logs() as lines, trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            async with gone(postgres_url, database_url):
+                nursery.start_soon(record, recorder, [settled(delivery) for delivery in deliveries])
+                await until(lambda: lines)
+
+    assert await statuses(database) == ["success"] * 2
+    assert "attempt_settled" in {line["event"] for line in lines}
+
+
+async def test_a_result_that_cannot_be_stored_fails_alone(database: Database, recorder: Recorder) -> None:
+    deliveries = await claimed(database, 5)
+    bad = evolve(settled(deliveries[2]), wire=Wire(200, "a\x00b", None, 1))
+
+    await record(recorder, [settled(one) if one is not deliveries[2] else bad for one in deliveries])
+
+    row = await look_up(database, deliveries[2].execution_id)
+    assert await statuses(database) == ["failed", *["success"] * 4]
+    assert (row["status"], row["error_message"]) == ("failed", "The result could not be stored.")
+    assert await queued(database) == []
+
+
+async def test_a_result_whose_claim_was_lost_is_dropped_and_forgotten(database: Database, recorder: Recorder) -> None:
+    good, stale = await claimed(database, 2)
+    await database.execute("update executions set claim = gen_random_uuid() where id = $1", stale.execution_id)
+
+    with capture_logs() as lines:
+        await record(recorder, [settled(good), settled(stale, Answered(500))])
+
+    assert await statuses(database) == ["delivering", "success"]
+    assert [line["event"] for line in lines] == ["attempt_settled", "result_dropped"]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "reminded", "woken"),
+    [(0, [], True), (1, [Reminder(60.0)], False), (5, [], False)],
+    ids=["at once", "before the poll after the next", "later"],
+)
+async def test_a_retry_is_armed_where_it_comes_before_the_polls_can_arm_it(
+    database: Database, recorder: Recorder, minutes: int, reminded: list[Reminder], *, woken: bool
+) -> None:
+    deliveries = await claimed(database, 1, backoff_minutes=[minutes])
+    await recorder.outbox.wait()
+
+    await record(recorder, [settled(deliveries[0], Answered(500))])
+
+    armed = []
+    with recorder.retries.receiver() as retries:
+        while recorder.retries.depth:
+            armed.append(retries.receive_nowait())
+    with trio.move_on_after(0.05) as silence:
+        await recorder.outbox.wait()
+    assert armed == reminded
+    assert silence.cancelled_caught is not woken
+
+
+async def test_a_full_retry_channel_holds_nothing_up(database: Database, recorder: Recorder) -> None:
+    deliveries = await claimed(database, 20, backoff_minutes=[1])
+
+    await record(recorder, [settled(delivery, Answered(500)) for delivery in deliveries])
+
+    assert await statuses(database) == ["retrying"] * 20
+    assert recorder.retries.depth == 10
+
+
+async def is_settled(database: Database, delivery: Delivery) -> bool:
+    return (await look_up(database, delivery.execution_id))["status"] == "success"
+
+
+async def test_a_channel_that_does_not_end_is_written_from_as_results_come(
+    database: Database, recorder: Recorder
+) -> None:
+    first, second = await claimed(database, 2)
+
+    with trio.fail_after(10):
+        async with alive(recorder.run):
+            with recorder.results.sender() as results:
+                for delivery in (first, second):
+                    await results.send(settled(delivery))
+                    await until(partial(is_settled, database, delivery))
+
+    assert await queued(database) == []

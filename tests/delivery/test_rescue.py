@@ -1,0 +1,184 @@
+"""What is taken back, and what is left to whoever holds it."""
+
+import pytest
+
+from cueapi.delivery.rescue import Patience, Rescue
+from cueapi.metrics import Metrics
+from cueapi.storage.postgres import Database
+from supervisor import Periodic
+from tests.delivery.siblings import one_turn
+from tests.storage.rows import (
+    ONCE,
+    add_cue,
+    add_execution,
+    add_user,
+    ago,
+    alert_types,
+    claim,
+    claim_as_worker,
+    look_up,
+    look_up_cue,
+    queued,
+)
+
+GONE = 999
+"""The number of a daemon that never was."""
+
+
+@pytest.fixture
+def rescue(database: Database) -> Rescue:
+    return Rescue(database, Periodic(0.0), Periodic(3600), Patience(worker_silence=180, unclaimed=900), Metrics())
+
+
+async def test_a_delivery_that_kills_five_daemons_in_a_row_has_had_a_failed_try(
+    database: Database, rescue: Rescue
+) -> None:
+    cue_id = await add_cue(database, await add_user(database), max_attempts=1)
+    execution = await add_execution(database, cue_id)
+
+    seen = []
+    for _ in range(5):
+        await claim(database, daemon=GONE)
+        await one_turn(rescue.run)
+        row = await look_up(database, execution)
+        seen.append((row["status"], row["attempts"], row["bounces"]))
+
+    (tried,) = await database.fetch("select attempt, outcome, error from attempts")
+    assert seen == [("pending", 0, 1), ("pending", 0, 2), ("pending", 0, 3), ("pending", 0, 4), ("failed", 1, 0)]
+    assert (tried["attempt"], tried["outcome"]) == (1, "failed")
+    assert "interrupted 5 times" in tried["error"]
+    assert await alert_types(database) == ["execution_failed"]
+    assert await queued(database) == []
+
+
+async def test_a_try_that_comes_to_a_result_ends_the_row_of_lost_claims(database: Database, rescue: Rescue) -> None:
+    cue_id = await add_cue(database, await add_user(database), max_attempts=9, backoff_minutes=[0])
+    execution = await add_execution(database, cue_id)
+    for _ in range(5):
+        await claim(database, daemon=GONE)
+        await one_turn(rescue.run)
+
+    await claim(database, daemon=GONE)
+    await one_turn(rescue.run)
+
+    row = await look_up(database, execution)
+    assert (row["status"], row["attempts"], row["bounces"]) == ("retrying", 1, 1)
+
+
+async def test_what_a_gone_daemon_held_wakes_the_dispatcher_at_once(database: Database, rescue: Rescue) -> None:
+    await add_execution(database, await add_cue(database, await add_user(database)))
+    await claim(database, daemon=GONE)
+    await rescue.outbox.wait()
+
+    await one_turn(rescue.run)
+
+    await rescue.outbox.wait()
+    assert len(await claim(database)) == 1
+
+
+async def test_more_than_a_batch_is_taken_back_in_one_turn(database: Database, rescue: Rescue) -> None:
+    cue_id = await add_cue(database, await add_user(database))
+    await database.execute(
+        "insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at,"
+        "                        attempts, claim, payload)"
+        " select gen_random_uuid(), $1, 1, 'webhook', 'manual_fire', now(), 'delivering', now(), 1,"
+        "        gen_random_uuid(), '{}' from generate_series(1, 1203)",
+        cue_id,
+    )
+    await database.execute(
+        "insert into outbox (execution_id, cue_id, user_id, host, ready_at, claimed_by, lease_until)"
+        " select id, cue_id, user_id, 'h:1', ready_at, $1, now() + interval '1 minute' from executions",
+        GONE,
+    )
+
+    await one_turn(rescue.run)
+
+    assert await database.fetch("select 1 from outbox where claimed_by is not null") == []
+
+
+async def test_a_worker_s_ended_lease_is_a_failed_try_only_when_the_worker_is_silent(
+    database: Database, rescue: Rescue
+) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, transport="worker", backoff_minutes=[3])
+    held = {}
+    for worker, silent in (("lives", 5), ("silent", 181)):
+        held[worker] = await add_execution(database, cue_id)
+        await claim_as_worker(database, user, worker)
+        heartbeat = "insert into workers (user_id, worker_id, last_heartbeat) values ($1, $2, $3)"
+        await database.execute(heartbeat, user, worker, ago(seconds=silent))
+    await database.execute("update executions set lease_until = now() - interval '1 second'")
+
+    await one_turn(rescue.run)
+
+    lives, silent = await look_up(database, held["lives"]), await look_up(database, held["silent"])
+    assert (lives["status"], lives["claimed_by_worker"]) == ("delivering", "lives")
+    assert (silent["status"], silent["attempts"], silent["claimed_by_worker"]) == ("retrying", 1, None)
+    assert silent["ready_at"] > ago(seconds=-170)
+    assert silent["error_message"] == "Worker silent did not report in time."
+
+
+async def test_a_living_worker_does_not_keep_what_is_past_its_deadline(database: Database, rescue: Rescue) -> None:
+    user = await add_user(database)
+    execution = await add_execution(database, await add_cue(database, user, transport="worker", max_attempts=1))
+    await claim_as_worker(database, user, "w")
+    await database.execute("insert into workers (user_id, worker_id) values ($1, 'w')", user)
+    await database.execute("update executions set outcome_deadline_at = now() - interval '1 second'")
+
+    await one_turn(rescue.run)
+
+    assert (await look_up(database, execution))["status"] == "outcome_timeout"
+    assert await alert_types(database) == ["outcome_timeout"]
+
+
+async def test_what_no_worker_claims_is_missed_with_an_alert_and_ends_a_one_time_cue(
+    database: Database, rescue: Rescue
+) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, transport="worker", **ONCE)
+    late = await add_execution(database, cue_id, ready_at=ago(seconds=901), triggered_by="scheduled")
+    early = await add_execution(database, cue_id, ready_at=ago(seconds=800))
+
+    await one_turn(rescue.run)
+
+    row, cue = await look_up(database, late), await look_up_cue(database, cue_id)
+    assert (row["status"], row["error_message"]) == ("missed", "No worker claimed this execution in time.")
+    assert (cue["status"], cue["consecutive_failures"]) == ("failed", 1)
+    assert (await look_up(database, early))["status"] == "pending"
+    assert await alert_types(database) == ["missed_run"]
+
+
+OVERDUE = {"status": "success", "attempts": 1, "finished_at": ago(), "outcome_deadline_at": ago(seconds=1)}
+
+
+@pytest.mark.parametrize(
+    ("tries", "expected", "waiting"), [(1, "outcome_timeout", 0), (2, "retrying", 1)], ids=["no try left", "one left"]
+)
+async def test_a_handler_that_does_not_report_in_time_has_failed_the_try(
+    database: Database, rescue: Rescue, tries: int, expected: str, waiting: int
+) -> None:
+    cue_id = await add_cue(database, await add_user(database), max_attempts=tries)
+    execution = await add_execution(database, cue_id, **OVERDUE)
+
+    await one_turn(rescue.run)
+
+    (tried,) = await database.fetch("select outcome from attempts")
+    assert (await look_up(database, execution))["status"] == expected
+    assert tried["outcome"] == "outcome_timeout"
+    assert len(await queued(database)) == waiting
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"outcome_attempt": 1, "outcome_state": "reported_success"}, {"outcome_deadline_at": ago(hours=-1)}],
+    ids=["a report came", "time is left"],
+)
+async def test_a_handler_that_reported_or_has_time_left_is_left_alone(
+    database: Database, rescue: Rescue, columns: dict[str, object]
+) -> None:
+    cue_id = await add_cue(database, await add_user(database))
+    execution = await add_execution(database, cue_id, **OVERDUE | columns)
+
+    await one_turn(rescue.run)
+
+    assert (await look_up(database, execution))["status"] == "success"
