@@ -1,0 +1,173 @@
+"""Accounts: register, me, key, secrets."""
+
+from collections.abc import Callable
+
+from attrs import frozen
+from email_validator import EmailNotValidError, validate_email
+from quart import Blueprint, Response, g
+
+from cueapi.api import views
+from cueapi.api.bodies import MePatch, RegisterBody, read
+from cueapi.api.callbacks import check_reachable
+from cueapi.api.confirmation import confirmed
+from cueapi.api.queries import number
+from cueapi.api.views import answer
+from cueapi.dns import Resolver
+from cueapi.domain import ids
+from cueapi.domain.errors import Invalid, Problem, Refusal
+from cueapi.domain.target import Rules
+from cueapi.storage import accounts
+from cueapi.storage.accounts import NewAccount
+from cueapi.storage.postgres import Database, Duplicate
+from cueapi.vault import Vault
+
+PREFIX = 14
+"""Characters of a key that are shown to know it by."""
+
+
+@frozen
+class Accounts:
+    """`/v1/auth`, but for signing in."""
+
+    database: Database
+    vault: Vault
+    resolver: Resolver
+    rules: Rules
+    plan: str
+    open: bool
+    key_died: Callable[[bytes], None]
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("accounts", __name__, url_prefix="/v1/auth")
+        routes.post("/register")(self.register)
+        routes.get("/me")(self.me)
+        routes.patch("/me")(self.change)
+        routes.get("/key")(self.key)
+        routes.post("/key/regenerate")(self.rotate_key)
+        routes.get("/webhook-secret")(self.webhook_secret)
+        routes.post("/webhook-secret/regenerate")(self.rotate_webhook_secret)
+        routes.get("/alert-webhook-secret")(self.alert_secret)
+        routes.post("/alert-webhook-secret/regenerate")(self.rotate_alert_secret)
+        return routes
+
+    async def register(self) -> Response:
+        """A new account, with its key: the one time that it is shown without being asked for."""
+        if not self.open:
+            raise Refusal("not_found", "Registration is closed here; the operator adds accounts.")
+        email = checked_email((await read(RegisterBody)).email)
+        key, account = new_account(email, self.plan, self.vault)
+        if await accounts.add(self.database, account) is None:
+            raise _taken()
+        return answer({"api_key": key, "email": email}, 201)
+
+    async def me(self) -> Response:
+        """The account, its limits and what it has used."""
+        row = await accounts.profile(self.database, g.account.id)
+        assert row is not None
+        limits = g.account.limits
+        return answer(
+            {
+                "email": row["email"],
+                "plan": row["plan"],
+                "active_cues": row["live_cues"],
+                "active_cue_limit": limits.active_cues,
+                "executions_this_month": row["executions"],
+                "monthly_execution_limit": limits.monthly_executions,
+                "rate_limit_per_minute": limits.requests_per_minute,
+                "has_webhook_secret": True,
+                "api_key_prefix": row["prefix"],
+                "alert_webhook_url": row["alert_webhook_url"],
+            }
+        )
+
+    async def change(self) -> Response:
+        """Another address, another alert URL."""
+        body = await read(MePatch)
+        if body.email is None and body.alert_webhook_url is None:
+            raise Refusal("no_fields", "Give email, alert_webhook_url, or both.")
+        email = None if body.email is None else checked_email(body.email)
+        if body.alert_webhook_url:
+            await check_reachable(body.alert_webhook_url, self.resolver, self.rules, code="invalid_alert_webhook_url")
+        try:
+            changed = await accounts.change(
+                self.database, user=g.account.id, email=email, alert_url=body.alert_webhook_url
+            )
+        except Duplicate:
+            raise _taken() from None
+        return answer({"updated_at": views.moment(changed)})
+
+    async def key(self) -> Response:
+        """The key once more, where it can be decrypted."""
+        row = await accounts.key(self.database, g.account.id)
+        key = None if row is None or row["encrypted"] is None else self.vault.unlock(row["encrypted"])
+        if key is None:
+            message = "This key was made under another SESSION_SECRET and cannot be shown; regenerate it."
+            raise Refusal("key_not_recoverable", message, prefix=row and row["prefix"])
+        return answer({"api_key": key})
+
+    async def rotate_key(self) -> Response:
+        """A new key; the old one dies on every daemon, with every session."""
+        confirmed()
+        key = ids.new_api_key()
+        async with self.database.transaction() as tx:
+            dead = await accounts.rotate_key(
+                tx,
+                user=g.account.id,
+                key_hash=accounts.digest(key),
+                prefix=key[:PREFIX],
+                encrypted=self.vault.lock(key),
+            )
+        for key_hash in dead:
+            self.key_died(key_hash)
+        return answer({"api_key": key, "previous_key_revoked": True})
+
+    async def webhook_secret(self) -> Response:
+        """What webhooks are signed with."""
+        return answer({"webhook_secret": await accounts.webhook_secret(self.database, g.account.id)})
+
+    async def rotate_webhook_secret(self) -> Response:
+        """Another secret; the former one signs beside it for `overlap_hours`."""
+        confirmed()
+        hours = number("overlap_hours", 0, 0, 72)
+        secret = await accounts.rotate_webhook_secret(
+            self.database, user=g.account.id, secret=ids.new_webhook_secret(), overlap_hours=hours
+        )
+        return answer({"webhook_secret": secret, "previous_secret_revoked": hours == 0})
+
+    async def alert_secret(self) -> Response:
+        """What alert webhooks are signed with."""
+        secret = await accounts.alert_secret(self.database, user=g.account.id, otherwise=ids.new_alert_secret())
+        return answer({"alert_webhook_secret": secret})
+
+    async def rotate_alert_secret(self) -> Response:
+        """Another secret; the former one is dead at once."""
+        confirmed()
+        secret = await accounts.rotate_alert_secret(self.database, user=g.account.id, secret=ids.new_alert_secret())
+        return answer({"alert_webhook_secret": secret, "previous_secret_revoked": True})
+
+
+def new_account(email: str, plan: str, vault: Vault) -> tuple[str, NewAccount]:
+    """A key, and what is written down of the account that it opens."""
+    key = ids.new_api_key()
+    account = NewAccount(
+        email=email,
+        plan=plan,
+        webhook_secret=ids.new_webhook_secret(),
+        key_hash=accounts.digest(key),
+        key_prefix=key[:PREFIX],
+        key_encrypted=vault.lock(key),
+    )
+    return key, account
+
+
+def checked_email(text: str) -> str:
+    """An address as mail takes it (RFC 5321, 5322); whether it exists is not asked."""
+    try:
+        return validate_email(text, check_deliverability=False, test_environment=True, strict=True).normalized
+    except EmailNotValidError as error:
+        raise Invalid(Problem("body.email", f"is no e-mail address: {error}")) from None
+
+
+def _taken() -> Refusal:
+    return Refusal("duplicate_email", "There is an account with this e-mail address.")

@@ -1,0 +1,55 @@
+"""Alerts: list, acknowledge."""
+
+from attrs import frozen
+from quart import Blueprint, Response, g
+
+from cueapi.api import queries, views
+from cueapi.api.queries import Cursor
+from cueapi.api.views import answer
+from cueapi.domain.errors import Refusal
+from cueapi.domain.execution import AlertType
+from cueapi.domain.ids import parse_uuid
+from cueapi.storage import alerts
+from cueapi.storage.postgres import Database
+
+
+@frozen
+class Alerts:
+    """`/v1/alerts`."""
+
+    database: Database
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("alerts", __name__, url_prefix="/v1/alerts")
+        routes.get("")(self.list)
+        routes.post("/<alert_id>/acknowledge")(self.acknowledge)
+        return routes
+
+    async def list(self) -> Response:
+        """One page of alerts, newest first."""
+        alert_type = queries.word("alert_type", AlertType)
+        since, acknowledged = queries.when("since"), queries.flag("acknowledged")
+        cursor = Cursor.over(type=alert_type, since=since, acknowledged=acknowledged)
+        before = cursor.read()
+        limit, offset = queries.limit(20), 0 if before else queries.offset()
+        page = await alerts.page(
+            self.database, user=g.account.id, alert_type=alert_type, since=since, acknowledged=acknowledged,
+            before=before, limit=limit, offset=offset,
+        )  # fmt: skip
+        last = page.rows[-1] if page.rows and page.more else None
+        return answer(
+            {
+                "alerts": [views.alert(row) for row in page.rows],
+                **views.listed(page, limit=limit, offset=offset),
+                "next_cursor": last and cursor.write(last["created_at"], last["id"]),
+            }
+        )
+
+    async def acknowledge(self, alert_id: str) -> Response:
+        """Seen."""
+        identity = parse_uuid(alert_id)
+        row = identity and await alerts.acknowledge(self.database, alert=identity, user=g.account.id)
+        if not row:
+            raise Refusal("alert_not_found", "There is no such alert.")
+        return answer(views.alert(row))

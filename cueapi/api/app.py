@@ -1,0 +1,179 @@
+"""The Quart app: what happens before and after every request, and where the resources hang."""
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import uuid4
+
+import structlog
+from attrs import frozen
+from quart import Blueprint, Response, g, request
+from quart_trio import QuartTrio
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from cueapi.api import problems
+from cueapi.api.auth import Keyring
+from cueapi.api.limits import Networks, Standing, Windows, client_address
+from cueapi.domain.errors import Refusal
+from cueapi.domain.plan import USAGE_WARNING_SHARE
+from cueapi.metrics import Metrics
+
+BODY_LIMIT = 1024 * 1024
+"""Bytes of a request's body."""
+
+ANYONE = {"accounts.register"}
+"""Endpoints below /v1 that ask for no key."""
+
+NEVER_REFUSED = {"executions.outcome", "executions.heartbeat", "workers.heartbeat"}
+"""They count, but a report must not be lost to a limit."""
+
+EXPOSED = (
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id, "
+    "X-CueAPI-Usage-Warning, Idempotent-Replayed"
+)
+
+SECURITY = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Frame-Options", "DENY"),
+)
+
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
+
+_REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
+
+log = structlog.get_logger("cueapi.api")
+
+
+class Resource(Protocol):
+    """One noun of the contract."""
+
+    def routes(self) -> Blueprint:
+        """Its paths and what answers them."""
+        ...
+
+
+@frozen
+class Gate:
+    """What every request passes: who asks, and whether too often."""
+
+    keyring: Keyring
+    windows: Windows
+    proxies: Networks
+    anonymous_limit: int
+    origins: tuple[str, ...]
+    metrics: Metrics
+
+    async def enter(self) -> Response | None:
+        """Before a request: its id, its origin, its user, its limit."""
+        g.begun = time.perf_counter()
+        wished = request.headers.get("X-Request-Id", "")
+        g.request_id = wished if _REQUEST_ID.fullmatch(wished) else uuid4().hex
+        clear_contextvars()
+        bind_contextvars(request_id=g.request_id)
+        if request.method == "OPTIONS" and request.url_rule is not None:
+            # Also a preflight of CORS; what is allowed is told by the headers.
+            return Response(b"", 204, {"Allow": ", ".join(sorted(request.url_rule.methods or ()))})
+        if request.path.startswith("/v1/") and request.routing_exception is None:
+            await self._admit()
+        return None
+
+    async def _admit(self) -> None:
+        if request.endpoint in ANYONE:
+            self._count(self._address(), self.anonymous_limit)
+            return
+        try:
+            g.account = await self.keyring.account(request.headers.get("Authorization"))
+        except Refusal:
+            self._count(self._address(), self.anonymous_limit)
+            raise
+        bind_contextvars(user_id=g.account.id)
+        free = request.endpoint in NEVER_REFUSED
+        self._count(f"user:{g.account.id}", g.account.limits.requests_per_minute, never_refuse=free)
+
+    def _count(self, key: str, limit: int, *, never_refuse: bool = False) -> None:
+        standing = g.standing = self.windows.count(key, limit, never_refuse=never_refuse)
+        if standing.refused:
+            raise Refusal(
+                "rate_limit_exceeded",
+                f"More than {limit} requests in 60 seconds. Try again in {standing.retry_after} s.",
+                retry_after=standing.retry_after,
+            )
+
+    def _address(self) -> str:
+        peer = request.remote_addr
+        # A proxy may add a line of its own behind the client's: together they are one list (RFC 9110, 5.2).
+        hops = ",".join(request.headers.getlist("X-Forwarded-For"))
+        return client_address(peer, hops, self.proxies)
+
+    async def leave(self, response: Response) -> Response:
+        """After a request: the headers that every answer has, and one line in the log."""
+        headers = response.headers
+        headers.add("X-Request-Id", g.request_id)
+        for name, value in SECURITY:
+            headers.add(name, value)
+        if "standing" in g:
+            _limit_headers(response, g.standing)
+        if "account" in g and g.account.executions > USAGE_WARNING_SHARE * g.account.limits.monthly_executions:
+            headers["X-CueAPI-Usage-Warning"] = "approaching_limit"
+        self._allow_origin(response)
+        self._note(response)
+        return response
+
+    def _allow_origin(self, response: Response) -> None:
+        """CORS (Fetch, 3.2): keys travel in a header of the script's, so credentials are never needed."""
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return
+        if "*" in self.origins:
+            response.headers["Access-Control-Allow-Origin"] = "*"
+        elif origin in self.origins:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Allow-Credentials"] = "true"
+        if "*" not in self.origins:
+            response.headers.add("Vary", "Origin")
+        response.headers["Access-Control-Expose-Headers"] = EXPOSED
+        if request.method == "OPTIONS":
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
+            response.headers["Access-Control-Allow-Headers"] = (
+                "Authorization, Content-Type, Idempotency-Key, X-Confirm-Destructive, X-Request-Id, X-Worker-Id"
+            )
+            response.headers["Access-Control-Max-Age"] = "600"
+
+    def _note(self, response: Response) -> None:
+        seconds = time.perf_counter() - g.begun
+        route = "none" if request.url_rule is None else request.url_rule.rule
+        # What clients make up must not grow the metrics.
+        method = request.method if request.method in METHODS else "other"
+        self.metrics.answered(method, route, response.status_code, seconds)
+        tell = log.debug if response.status_code < 400 else log.info
+        tell(
+            "request_answered",
+            method=method,
+            route=route,
+            status=response.status_code,
+            duration_ms=round(seconds * 1000, 1),
+        )
+
+
+def _limit_headers(response: Response, standing: Standing) -> None:
+    response.headers.add("X-RateLimit-Limit", str(standing.limit))
+    response.headers.add("X-RateLimit-Remaining", str(standing.remaining))
+    response.headers.add("X-RateLimit-Reset", str(int(time.time() + standing.retry_after)))
+
+
+def make_app(gate: Gate, resources: Sequence[Resource]) -> QuartTrio:
+    """The app with its resources; nothing in it redirects."""
+    app = QuartTrio("cueapi.api", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    problems.install(app)
+    app.before_request(gate.enter)
+    app.after_request(gate.leave)
+    for resource in resources:
+        app.register_blueprint(resource.routes())
+    return app

@@ -1,0 +1,340 @@
+"""Cues: create, list, show, change, delete, fire."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import trio
+from attrs import frozen
+from quart import Blueprint, Response, g
+
+from cueapi.api import bodies, queries, views
+from cueapi.api.bodies import CueBody, CuePatch, FireBody, Ids, given, read
+from cueapi.api.callbacks import check_reachable
+from cueapi.api.confirmation import confirmed
+from cueapi.api.executions import Executions
+from cueapi.api.views import answer
+from cueapi.dns import Resolver
+from cueapi.domain import cue as domain
+from cueapi.domain.clock import iso, parse_moment
+from cueapi.domain.cue import Callback, Cue
+from cueapi.domain.errors import Invalid, Problem, Refusal
+from cueapi.domain.ids import is_cue_id, new_cue_id, new_uuid7
+from cueapi.domain.retry import DEFAULT_BACKOFF, Retry
+from cueapi.domain.schedule import upcoming
+from cueapi.domain.signature import check_headers
+from cueapi.domain.target import Rules
+from cueapi.storage import cues
+from cueapi.storage.clock import Clock
+from cueapi.storage.cues import ByHand, Change, Placed
+from cueapi.storage.postgres import Database, Duplicate, Row
+
+TRIES = 5
+"""How often a change is made anew where the cue has moved meanwhile."""
+
+FARTHEST = timedelta(days=366)
+"""How far ahead `send_at` may lie."""
+
+
+@frozen
+class Pokes:
+    """Whom a written row wakes."""
+
+    cue_written: Callable[[datetime | None], None]
+    delivery_ready: Callable[[], None]
+    work_ready: Callable[[int], None]
+
+
+@frozen
+class Cues:
+    """`/v1/cues`."""
+
+    database: Database
+    clock: Clock
+    resolver: Resolver
+    rules: Rules
+    pokes: Pokes
+    executions: Executions
+    worker_evidence: bool
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("cues", __name__, url_prefix="/v1/cues")
+        routes.post("")(self.create)
+        routes.get("")(self.list)
+        routes.post("/bulk-delete")(self.bulk_delete)
+        routes.get("/<cue_id>")(self.show)
+        routes.patch("/<cue_id>")(self.change)
+        routes.delete("/<cue_id>")(self.delete)
+        routes.get("/<cue_id>/executions")(self.list_executions)
+        routes.get("/<cue_id>/upcoming")(self.upcoming)
+        routes.post("/<cue_id>/fire")(self.fire)
+        return routes
+
+    async def create(self) -> Response:
+        """A new cue, scheduled."""
+        body = await read(CueBody)
+        planned = self._allowed(plan(body))
+        now = self.clock.now()
+        first = planned.schedule.first_after(now)
+        placed = await self._place(planned)
+        limit = g.account.limits.active_cues
+        try:
+            row = await cues.add(
+                self.database, placed, cue_id=new_cue_id(), user=g.account.id, limit=limit, next_run=first
+            )
+        except Duplicate:
+            raise _taken(planned.name) from None
+        if row is None:
+            raise _no_room(limit)
+        self.pokes.cue_written(row["next_run"])
+        shown = views.cue(row)
+        if unknown := body.unknown():
+            warning = f"Unknown fields were ignored: {', '.join(unknown)[:500]}."
+            shown["warning"] = " ".join(filter(None, (warning, shown["warning"])))
+        return answer(shown, 201)
+
+    async def list(self) -> Response:
+        """One page of cues."""
+        status = queries.word("status", domain.STATUSES)
+        limit, offset = queries.limit(50), queries.offset()
+        page = await cues.page(
+            self.database,
+            user=g.account.id,
+            status=status,
+            name=queries.text("name"),
+            limit=limit,
+            offset=offset,
+        )
+        return answer({"cues": [views.cue(row) for row in page.rows], **views.listed(page, limit=limit, offset=offset)})
+
+    async def show(self, cue_id: str) -> Response:
+        """One cue, with its newest executions."""
+        limit = queries.number("execution_limit", 10, 1, 100)
+        offset = queries.number("execution_offset", 0, 0, 10_000)
+        row = await self._row(cue_id)
+        page = await self.executions.of_cue(cue_id, limit=limit, offset=offset)
+        return answer(
+            {
+                **views.cue(row),
+                "executions": [views.execution(one) for one in page.rows],
+                "execution_total": min(page.total, 10_000),
+                "execution_limit": limit,
+                "execution_offset": offset,
+            }
+        )
+
+    async def list_executions(self, cue_id: str) -> Response:
+        """One page of the cue's executions."""
+        await self._row(cue_id)
+        return await self.executions.listed(cue_id)
+
+    async def upcoming(self, cue_id: str) -> Response:
+        """The next times, as the schedule has them: a paused cue's, too."""
+        count = queries.number("count", 5, 1, 50)
+        after = queries.when("after") or self.clock.now()
+        row = await self._row(cue_id)
+        if row["schedule_type"] == "recurring":
+            # In a thread: fifty times of a rare cron lie centuries apart, and are found in a second.
+            moments = await trio.to_thread.run_sync(upcoming, row["cron"], row["timezone"], after, count)
+        else:
+            moments = [row["schedule_at"]] if row["schedule_at"] > after else []
+        return answer({"upcoming": [iso(moment) for moment in moments]})
+
+    async def change(self, cue_id: str) -> Response:
+        """The cue with a patch merged in."""
+        body = await read(CuePatch)
+        patch = body.model_dump(exclude_unset=True)
+        for _ in range(TRIES):
+            row = await self._row(cue_id)
+            changed = await self._try_change(row, patch)
+            if changed is not None:
+                self.pokes.cue_written(changed["next_run"])
+                return answer(views.cue(changed))
+        raise Refusal("invalid_state", "The cue is being changed by others; try again.")
+
+    async def _try_change(self, row: Row, patch: dict[str, Any]) -> Row | None:
+        """The changed row; None where it has moved since *row* was read."""
+        before = cues.to_cue(row)
+        after = self._allowed(domain.changed(before, patch))
+        fired = await self._has_fired(row)
+        turn = domain.turn(before, after, patch.get("status"), fired=fired, now=self.clock.now())
+        revives = before.status not in {"active", "paused"} and turn.status in {"active", "paused"}
+        limit = g.account.limits.active_cues
+        made = Change(row["revision"], limit if revives else None, turn.status, turn.moves, turn.next_run)
+        same_places = before.callback.url == after.callback.url and before.on_failure == after.on_failure
+        placed = await self._place(after, warning=row["warning"] if same_places else None)
+        try:
+            changed = await cues.change(self.database, placed, made, cue_id=row["id"], user=g.account.id)
+        except Duplicate:
+            raise _taken(after.name) from None
+        if changed is None and revives and (await self._row(row["id"]))["revision"] == row["revision"]:
+            raise _no_room(limit)
+        return changed
+
+    async def _has_fired(self, row: Row) -> bool:
+        """True where a one-time cue's time has its execution."""
+        if row["schedule_type"] != "once" or row["next_run"] is not None:
+            return False
+        return await cues.has_fired(self.database, cue_id=row["id"], at=row["schedule_at"])
+
+    async def delete(self, cue_id: str) -> Response:
+        """Gone at once, its name free."""
+        if not is_cue_id(cue_id) or not await cues.delete(self.database, cue_ids=[cue_id], user=g.account.id):
+            raise not_found()
+        return Response(b"", 204)
+
+    async def bulk_delete(self) -> Response:
+        """Many cues gone at once."""
+        confirmed()
+        wanted = list(dict.fromkeys((await read(Ids)).ids))
+        known = [one for one in wanted if is_cue_id(one)]
+        deleted = set(await cues.delete(self.database, cue_ids=known, user=g.account.id))
+        return answer(
+            {
+                "deleted": [one for one in wanted if one in deleted],
+                "not_found": [one for one in wanted if one not in deleted],
+            }
+        )
+
+    async def fire(self, cue_id: str) -> Response:
+        """An execution by hand, in any status of the cue."""
+        by_hand = await self._by_hand(cue_id, await read(FireBody))
+        made = is_cue_id(cue_id) and await cues.fire(self.database, cue_id=cue_id, user=g.account.id, by_hand=by_hand)
+        if not made:
+            raise not_found()
+        self.announce(made)
+        return answer(
+            {
+                "id": str(made["id"]),
+                "cue_id": cue_id,
+                "scheduled_for": views.moment(made["scheduled_for"]),
+                "status": "pending",
+                "triggered_by": "manual_fire",
+            }
+        )
+
+    async def _by_hand(self, cue_id: str, body: FireBody) -> ByHand:
+        at = None if body.send_at is None else _send_at(body.send_at, self.clock.now())
+        if body.payload_override is None:
+            return ByHand(new_uuid7(), at=at)
+        payload = body.payload_override
+        if body.merge_strategy != "replace":
+            payload = views.parsed((await self._row(cue_id))["payload"]) | payload
+        return ByHand(new_uuid7(), domain.payload_text(payload), domain.payload_task(payload), at)
+
+    def announce(self, made: Row) -> None:
+        """Wake whoever takes the new execution: now, or at its time."""
+        if made["due_in"] > 0:
+            self.pokes.cue_written(made["scheduled_for"])
+        elif made["transport"] == "webhook":
+            self.pokes.delivery_ready()
+        else:
+            self.pokes.work_ready(g.account.id)
+
+    async def _row(self, cue_id: str) -> Row:
+        row = await cues.show(self.database, cue_id=cue_id, user=g.account.id) if is_cue_id(cue_id) else None
+        if row is None:
+            raise not_found()
+        return row
+
+    def _allowed(self, planned: Cue) -> Cue:
+        problems = check_headers(planned.callback.headers)
+        if problems:
+            raise Invalid(*problems)
+        return domain.check_transport(planned, worker_evidence=self.worker_evidence)
+
+    async def _place(self, planned: Cue, *, warning: str | None = None) -> Placed:
+        """What is stored beside the cue. Its URLs are looked up anew each time that it is written."""
+        payload = domain.payload_text(planned.payload)
+        host = None
+        if planned.callback.url:
+            target, unresolved = await check_reachable(planned.callback.url, self.resolver, self.rules)
+            host, warning = f"{target.host}:{target.port}", unresolved
+        if planned.on_failure.get("webhook"):
+            _, unresolved = await check_reachable(planned.on_failure["webhook"], self.resolver, self.rules)
+            warning = warning or unresolved
+        return Placed(planned, payload, host, warning)
+
+
+def plan(body: CueBody) -> Cue:
+    """The cue that a body, or its short form, describes."""
+    schedule = _one_of(
+        body,
+        "schedule",
+        {name: getattr(body, name) for name in ("cron", "at", "timezone")},
+        nested=body.schedule,
+    )
+    callback = _one_of(body, "callback", {"url": body.callback_url}, nested=body.callback)
+    if "transport" in ((body.callback and body.callback.model_extra) or {}):
+        raise Invalid(Problem("body.callback.transport", "belongs at the top level: transport, not callback.transport"))
+    if not schedule:
+        raise Refusal(
+            "invalid_schedule",
+            'A cue needs a schedule, for example {"type": "recurring", "cron": "0 9 * * *", "timezone": "UTC"}.',
+        )
+    return Cue(
+        name=body.name,
+        description=body.description,
+        transport=_transport(body),
+        schedule=domain.plan_schedule(schedule),
+        callback=Callback(callback.get("url"), callback.get("method", "POST"), callback.get("headers", {})),
+        payload=body.payload or {},
+        retry=_retry(body.retry),
+        on_failure=domain.ON_FAILURE | (_known(body.on_failure) if body.on_failure else {}),
+        verification=(body.verification and body.verification.mode) or "none",
+        delivery=_known(body.delivery) if body.delivery else None,
+        alerts=_known(body.alerts) if body.alerts else None,
+    )
+
+
+def _known(part: bodies.Open) -> dict[str, Any]:
+    """What was given of a nested object; unknown keys are named in the warning and kept nowhere."""
+    return {name: value for name, value in given(part).items() if name in type(part).model_fields}
+
+
+def _one_of(body: CueBody, name: str, short: dict[str, Any], *, nested: bodies.Open | None) -> dict[str, Any]:
+    """The nested object, or what the short form gives for it; both at once contradict each other."""
+    typed = {key: value for key, value in short.items() if value is not None}
+    if nested is None:
+        return typed
+    if set(typed) - {"timezone"}:
+        raise Invalid(Problem(f"body.{name}", f"give either {name} or the short form ({', '.join(typed)}), not both"))
+    return typed | _known(nested)
+
+
+def _transport(body: CueBody) -> str:
+    if body.transport is not None and body.worker is not None and (body.transport == "worker") != body.worker:
+        raise Invalid(Problem("body.worker", f"contradicts transport: {body.transport!r}"))
+    return body.transport or ("worker" if body.worker else "webhook")
+
+
+def _retry(wanted: bodies.Retry | None) -> Retry:
+    backoff = (wanted and wanted.backoff_minutes) or None
+    tries = (wanted and wanted.max_attempts) or None
+    pauses = DEFAULT_BACKOFF if backoff is None else tuple(backoff)
+    return Retry(tries or len(pauses) + 1, pauses)
+
+
+def _send_at(text: str, now: datetime) -> datetime:
+    try:
+        at = parse_moment(text)
+    except ValueError:
+        message = "must be an ISO 8601 moment, for example 2030-05-01T09:00:00Z"
+        raise Invalid(Problem("body.send_at", message)) from None
+    if not now < at <= now + FARTHEST:
+        raise Refusal("invalid_schedule", "send_at must lie in the future, at most a year ahead.")
+    return at
+
+
+def not_found() -> Refusal:
+    """The same for a cue that is another user's, and for an id that is none."""
+    return Refusal("cue_not_found", "There is no such cue.")
+
+
+def _taken(name: str) -> Refusal:
+    return Refusal("duplicate_cue_name", f"There is a cue named {name!r} already.")
+
+
+def _no_room(limit: int) -> Refusal:
+    return Refusal("cue_limit_exceeded", f"The plan has room for {limit} active and paused cues; delete one first.")

@@ -1,0 +1,327 @@
+"""Executions: list, show, claim, report, verify, replay."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from attrs import evolve, frozen
+from quart import Blueprint, Response, g, request
+
+from cueapi.api import queries, views
+from cueapi.api.bodies import ClaimBody, EvidenceBody, OutcomeBody, VerifyBody, given, read
+from cueapi.api.queries import Cursor
+from cueapi.api.views import answer
+from cueapi.domain.clock import iso
+from cueapi.domain.errors import Invalid, Problem, Refusal
+from cueapi.domain.execution import FINAL, SHOWN, Standing, Status, Step, reported
+from cueapi.domain.ids import new_uuid7, parse_uuid
+from cueapi.domain.outcome import (
+    ARTIFACTS_LIMIT,
+    EVIDENCE_LENGTHS,
+    METADATA_LIMIT,
+    Belief,
+    Evidence,
+    OutcomeState,
+    Report,
+    artifacts_fit,
+    completed,
+    judged_by_person,
+    metadata_fits,
+    shortened,
+)
+from cueapi.metrics import Metrics
+from cueapi.storage import claims, cues, executions
+from cueapi.storage.claims import Terms, Wish
+from cueapi.storage.cues import ByHand
+from cueapi.storage.decisions import decide
+from cueapi.storage.executions import Addition, Filter
+from cueapi.storage.pages import Page
+from cueapi.storage.postgres import Database, Row
+
+MOST_CLAIMABLE = 50
+TRIES = 5
+"""How often a report is decided anew where the execution has moved meanwhile."""
+
+REASON_KEPT = 500
+
+
+@frozen
+class Executions:
+    """`/v1/executions`."""
+
+    database: Database
+    terms: Terms
+    metrics: Metrics
+    delivery_ready: Callable[[], None]
+    work_ready: Callable[[int], None]
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("executions", __name__, url_prefix="/v1/executions")
+        routes.get("")(self.list)
+        routes.get("/claimable")(self.claimable)
+        routes.post("/claim")(self.claim)
+        routes.get("/<execution_id>")(self.show)
+        routes.post("/<execution_id>/claim")(self.claim_one)
+        routes.post("/<execution_id>/heartbeat")(self.heartbeat)
+        routes.post("/<execution_id>/outcome")(self.outcome)
+        routes.post("/<execution_id>/verify")(self.verify)
+        routes.post("/<execution_id>/verification-pending")(self.verification_pending)
+        routes.patch("/<execution_id>/evidence")(self.evidence)
+        routes.post("/<execution_id>/replay")(self.replay)
+        return routes
+
+    async def list(self) -> Response:
+        """One page of executions."""
+        return await self.listed(queries.text("cue_id"))
+
+    async def listed(self, cue_id: str | None) -> Response:
+        """One page of executions, of one cue where *cue_id* is given; by offset, or behind a cursor."""
+        wanted = _filter(cue_id)
+        cursor = Cursor.over(
+            cue=cue_id, status=wanted.status, outcome=wanted.outcome_state, by=wanted.triggered_by,
+            since=wanted.since, until=wanted.until,
+        )  # fmt: skip
+        before = cursor.read()
+        limit, offset = queries.limit(20), 0 if before else queries.offset()
+        page = await self._page(wanted, before=before, limit=limit, offset=offset)
+        last = page.rows[-1] if page.rows and page.more else None
+        return answer(
+            {
+                "executions": [views.execution(row) for row in page.rows],
+                **views.listed(page, limit=limit, offset=offset),
+                "next_cursor": last and cursor.write(last["created_at"], last["id"]),
+            }
+        )
+
+    async def of_cue(self, cue_id: str, *, limit: int, offset: int) -> Page:
+        """The newest executions of a cue."""
+        return await self._page(Filter(g.account.id, cue=cue_id), before=None, limit=limit, offset=offset)
+
+    async def _page(self, wanted: Filter, *, before: tuple[datetime, UUID] | None, limit: int, offset: int) -> Page:
+        return await executions.page(self.database, evolve(wanted, before=before), limit=limit, offset=offset)
+
+    async def show(self, execution_id: str) -> Response:
+        """One execution, with its log of tries."""
+        row = await self._row(execution_id)
+        log = await executions.attempts(self.database, row["id"])
+        return answer({**views.execution(row), "attempt_log": [views.attempt(one) for one in log]})
+
+    async def claimable(self) -> Response:
+        """What a worker could claim, the oldest first."""
+        queries.number("wait_seconds", 0, 0, 30)
+        rows = await claims.claimable(self.database, user=g.account.id, task=queries.text("task"), most=MOST_CLAIMABLE)
+        return answer({"executions": [views.work(row) for row in rows]})
+
+    async def claim(self) -> Response:
+        """The oldest execution that this worker can do."""
+        body = await read(ClaimBody)
+        wish = Wish(g.account.id, body.worker_id or "default", 1, task=body.task)
+        rows = await claims.claim_work(self.database, wish, self.terms)
+        if not rows:
+            raise Refusal("claim_failed", "There is nothing to claim.")
+        return self._claimed(rows[0]["id"])
+
+    async def claim_one(self, execution_id: str) -> Response:
+        """This execution; of any number of callers one wins."""
+        body = await read(ClaimBody)
+        identity = _identity(execution_id)
+        worker = body.worker_id or "default"
+        if await claims.claim_one(
+            self.database, user=g.account.id, execution=identity, worker=worker, terms=self.terms
+        ):
+            return self._claimed(identity)
+        row = await self._row(execution_id)
+        raise Refusal("claim_failed", f"This execution cannot be claimed: it is {row['status']}.")
+
+    def _claimed(self, identity: UUID) -> Response:
+        return answer({"claimed": True, "execution_id": str(identity), "lease_seconds": int(self.terms.lease)})
+
+    async def heartbeat(self, execution_id: str) -> Response:
+        """The worker still has it."""
+        identity, worker = _identity(execution_id), request.headers.get("X-Worker-Id")
+        until = await claims.extend_lease(
+            self.database, user=g.account.id, execution=identity, worker=worker, lease=self.terms.lease
+        )
+        if until is not None:
+            extended = views.moment(until)
+            return answer({"execution_id": str(identity), "lease_extended_until": extended, "acknowledged": True})
+        row = await self._row(execution_id)
+        if row["status"] == Status.DELIVERING and row["transport"] == "worker":
+            raise Refusal("not_execution_owner", f"This execution is claimed by {row['claimed_by_worker']}.")
+        raise Refusal("execution_not_claiming", f"Nobody holds a claim of this execution: it is {row['status']}.")
+
+    async def outcome(self, execution_id: str) -> Response:
+        """A report, the first for its try."""
+        body = await read(OutcomeBody)
+        report = shortened(_report(body))
+        for _ in range(TRIES):
+            standing = await self._standing(execution_id)
+            step = reported(standing, report, worker_id=request.headers.get("X-Worker-Id"))
+            written = (await decide(self.database, [step])).get(standing.fence.execution_id)
+            if written is not None:
+                self.metrics.settled(step)
+                return self._reported(standing, step, written)
+        raise Refusal("outcome_already_recorded", "The execution is being decided by others; look again.")
+
+    def _reported(self, standing: Standing, step: Step, written: Row) -> Response:
+        if not step.ends and step.pause == 0.0:
+            self.work_ready(g.account.id) if standing.transport == "worker" else self.delivery_ready()
+        assert step.belief is not None
+        assert step.report is not None
+        answered: dict[str, Any] = {
+            "execution_id": str(standing.fence.execution_id),
+            "outcome_recorded": True,
+            "outcome_state": step.belief.state,
+            "will_retry": not step.ends,
+            "reason": _reason(standing, step, written),
+        }
+        if step.report.truncated:
+            answered["truncated"] = list(step.report.truncated)
+        return answer(answered)
+
+    async def verify(self, execution_id: str) -> Response:
+        """A person's word."""
+        body = await read(VerifyBody)
+        valid = body.valid is not False
+        row = await self._row(execution_id)
+        belief = judged_by_person(row["outcome_state"], valid=valid)
+        reason = None if valid or not body.reason else body.reason[:REASON_KEPT]
+        await self._believe(row, belief, reason)
+        return answer(
+            {
+                "execution_id": str(row["id"]),
+                "outcome_state": belief.state,
+                "valid": valid,
+                "reason": body.reason,
+            }
+        )
+
+    async def verification_pending(self, execution_id: str) -> Response:
+        """A person will look at it."""
+        row = await self._row(execution_id)
+        _has_outcome(row)
+        await self._believe(row, Belief(OutcomeState.VERIFICATION_PENDING), None)
+        return answer({"execution_id": str(row["id"]), "outcome_state": OutcomeState.VERIFICATION_PENDING})
+
+    async def _believe(self, row: Row, belief: Belief, reason: str | None) -> None:
+        written = await executions.believe(
+            self.database, execution=row["id"], user=g.account.id, seen=row["outcome_state"], belief=belief,
+            reason=reason,
+        )  # fmt: skip
+        if not written:
+            raise Refusal("invalid_state", "The outcome has changed meanwhile; look at it again.")
+
+    async def evidence(self, execution_id: str) -> Response:
+        """More evidence; it completes an outcome that lacked it."""
+        body = await read(EvidenceBody)
+        evidence = _evidence(body)
+        for _ in range(TRIES):
+            row = await self._row(execution_id)
+            _has_outcome(row)
+            standing = await self._standing(execution_id)
+            belief = completed(standing.mode, row["outcome_state"], row["validation_state"], evidence)
+            state = await executions.add_evidence(
+                self.database, execution=row["id"], user=g.account.id, seen=row["outcome_state"],
+                addition=Addition(evidence, body.metadata, belief),
+            )  # fmt: skip
+            if state is not None:
+                return answer({"execution_id": str(row["id"]), "outcome_state": state, "evidence_updated": True})
+        raise Refusal("invalid_state", "The outcome is being changed by others; try again.")
+
+    async def replay(self, execution_id: str) -> Response:
+        """The same once more: a new execution with the same payload."""
+        identity = _identity(execution_id)
+        old = await cues.replayable(self.database, execution=identity, user=g.account.id)
+        if old is None:
+            raise not_found()
+        if old["status"] not in FINAL:
+            raise Refusal("execution_in_flight", f"Only what has ended can be replayed; this one is {old['status']}.")
+        by_hand = ByHand(new_uuid7(), old["payload"], old["task"], None, identity)
+        made = await cues.fire(self.database, cue_id=old["cue_id"], user=g.account.id, by_hand=by_hand)
+        if made is None:
+            raise not_found()
+        self.work_ready(g.account.id) if made["transport"] == "worker" else self.delivery_ready()
+        return answer(
+            {
+                "id": str(made["id"]),
+                "cue_id": made["cue_id"],
+                "scheduled_for": views.moment(made["scheduled_for"]),
+                "status": "pending",
+                "triggered_by": "replay",
+                "replayed_from": str(identity),
+            }
+        )
+
+    async def _row(self, execution_id: str) -> Row:
+        row = await executions.show(self.database, execution=_identity(execution_id), user=g.account.id)
+        if row is None:
+            raise not_found()
+        return row
+
+    async def _standing(self, execution_id: str) -> Standing:
+        standing = await executions.standing(self.database, execution=_identity(execution_id), user=g.account.id)
+        if standing is None:
+            raise not_found()
+        return standing
+
+
+def _filter(cue_id: str | None) -> Filter:
+    return Filter(
+        g.account.id,
+        cue=cue_id,
+        status=queries.word("status", SHOWN),
+        outcome_state=queries.word("outcome_state", OutcomeState),
+        triggered_by=queries.word("triggered_by", {"scheduled", "manual_fire", "replay"}),
+        since=queries.when("since"),
+        until=queries.when("until"),
+    )
+
+
+def _identity(text: str) -> UUID:
+    identity = parse_uuid(text)
+    if identity is None:
+        raise not_found()
+    return identity
+
+
+def not_found() -> Refusal:
+    """The same for an execution that is another user's, and for an id that is none."""
+    return Refusal("execution_not_found", "There is no such execution.")
+
+
+def _has_outcome(row: Row) -> None:
+    if row["outcome_recorded_at"] is None:
+        raise Refusal("no_outcome", "This execution has no outcome yet.")
+
+
+def _evidence(body: EvidenceBody) -> Evidence:
+    """The evidence of a body; refuses what is too large."""
+    if body.metadata is not None and not metadata_fits(body.metadata):
+        raise Refusal("metadata_too_large", f"metadata may have {METADATA_LIMIT // 1024} KiB as JSON.")
+    if body.artifacts is not None and not artifacts_fit(body.artifacts):
+        raise Invalid(Problem("body.artifacts", f"may have {ARTIFACTS_LIMIT // 1024} KiB as JSON"))
+    fields = given(body)
+    return Evidence(**{name: fields.get(name) or None for name in EVIDENCE_LENGTHS}, artifacts=body.artifacts or None)
+
+
+def _report(body: OutcomeBody) -> Report:
+    return Report(
+        success=body.success,
+        result=body.result,
+        error=body.error,
+        metadata=body.metadata,
+        evidence=_evidence(body),
+        retry=body.retry is not False,
+    )
+
+
+def _reason(standing: Standing, step: Step, written: Row) -> str | None:
+    """A sentence for the reporter: when the next try comes, or what was missing."""
+    if step.belief is not None and step.belief.missing is not None:
+        return f"{step.belief.missing} is required and was not given."
+    if step.ends:
+        return None
+    following = written["ready_at"] or standing.ready_at
+    return f"try {step.fence.attempts + 1} of {standing.retry.max_attempts} follows at {iso(following)}"

@@ -1,0 +1,134 @@
+"""Health: liveness with detail, readiness, metrics."""
+
+from collections.abc import Callable
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+import trio
+from attrs import define, field, frozen
+from quart import Blueprint, Response
+
+from cueapi.api.views import answer, moment
+from cueapi.metrics import Metrics
+from cueapi.storage import health
+from cueapi.storage.clock import Clock
+from cueapi.storage.postgres import Database, Row, StorageUnavailable
+from supervisor.health import Board, State
+
+COUNTS_SERVE = 5.0
+"""Seconds for which counts are told again."""
+
+PATIENCE = 3.0
+"""Seconds that the database has to answer a look at it."""
+
+UP = {State.STARTING, State.RUNNING, State.DRAINING, State.STOPPED}
+
+
+@frozen
+class Polls:
+    """The poller's last turn: when, how many cues, how long (seconds)."""
+
+    at: datetime | None
+    cues: int
+    duration: float
+
+
+@define(eq=False)
+class Health:
+    """`/health`, `/status`, `/metrics`."""
+
+    database: Database
+    board: Board
+    stopping: trio.Event
+    metrics: Metrics
+    clock: Clock
+    polls: Callable[[], Polls]
+    interval: float
+    redis_configured: bool
+    _counts: Row | None = field(init=False, default=None)
+    _counted: float = field(init=False, default=-COUNTS_SERVE)
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("health", __name__)
+        routes.get("/health")(self.health)
+        routes.get("/status")(self.status)
+        routes.get("/metrics")(self.show_metrics)
+        return routes
+
+    async def health(self) -> Response:
+        """Always 200 while the process runs."""
+        counts = await self._count()
+        board = self.board.snapshot()
+        polls = self.polls()
+        ago = None if polls.at is None else (self.clock.now() - polls.at).total_seconds()
+        late = ago is not None and ago > 2 * self.interval
+        well = counts is not None and not late and all(entry.state in UP for entry in board.values())
+        return answer(
+            {
+                "status": "healthy" if well else "degraded",
+                "version": version("cueapi-daemon"),
+                "timestamp": moment(self.clock.now()),
+                "services": {
+                    "postgres": "healthy" if counts else "unavailable",
+                    "redis": "configured" if self.redis_configured else "disabled",
+                    "poller": "late" if late else str(board["poller"].state),
+                    "worker": str(board["pool"].state),
+                },
+                "poller": {
+                    "last_run": moment(polls.at),
+                    "seconds_ago": None if ago is None else round(max(ago, 0.0), 3),
+                    "cues_last_cycle": polls.cues,
+                    "cycle_duration_ms": round(polls.duration * 1000, 1),
+                },
+                "workers": {"active_count": counts["active_workers"] if counts else None},
+                "queue": _queue(counts),
+                "siblings": {
+                    name: {"state": entry.state, "restarts": entry.restarts, "since": moment(entry.since)}
+                    for name, entry in board.items()
+                },
+            }
+        )
+
+    async def status(self) -> Response:
+        """Whether requests should come here."""
+        if self.stopping.is_set():
+            return answer({"status": "down", "reason": "the daemon is draining"}, 503)
+        if not await self._reachable():
+            return answer({"status": "down", "reason": "PostgreSQL cannot be reached"}, 503)
+        ill = sorted(name for name, entry in self.board.snapshot().items() if entry.state not in UP)
+        if ill:
+            return answer({"status": "degraded", "reason": f"not running: {', '.join(ill)}"})
+        return answer({"status": "healthy"})
+
+    async def show_metrics(self) -> Response:
+        """Prometheus text."""
+        return Response(self.metrics.text(), 200, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _reachable(self) -> bool:
+        with trio.move_on_after(PATIENCE):
+            try:
+                await health.ping(self.database)
+            except StorageUnavailable:
+                return False
+            return True
+        return False
+
+    async def _count(self) -> Row | None:
+        """The counts, at most every few seconds; None while PostgreSQL is away."""
+        if trio.current_time() - self._counted < COUNTS_SERVE:
+            return self._counts
+        counts = None
+        with trio.move_on_after(PATIENCE):
+            try:
+                counts = await health.counts(self.database)
+            except StorageUnavailable:
+                counts = None
+        self._counts, self._counted = counts, trio.current_time() if counts else -COUNTS_SERVE
+        return counts
+
+
+def _queue(counts: Row | None) -> dict[str, Any]:
+    names = ("pending_outbox", "stale_executions", "pending_retries", "pending_worker_claims")
+    return {name: counts[name] if counts else None for name in names}

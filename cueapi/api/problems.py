@@ -1,0 +1,111 @@
+"""Refusal → status: one table. Every failure of the server has one form."""
+
+import structlog
+from quart import Quart, Response, g
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from cueapi.api.views import answer
+from cueapi.domain.errors import Refusal
+from cueapi.storage.postgres import StorageUnavailable, Unstorable
+
+log = structlog.get_logger("cueapi.api")
+
+STATUS = {
+    "invalid_json": 400,
+    "invalid_payload": 400,
+    "invalid_payload_size": 400,
+    "invalid_schedule": 400,
+    "invalid_callback_url": 400,
+    "invalid_alert_webhook_url": 400,
+    "invalid_filter": 400,
+    "invalid_token": 400,
+    "invalid_device_code": 400,
+    "confirmation_required": 400,
+    "metadata_too_large": 400,
+    "unsupported_verification_for_transport": 400,
+    "invalid_api_key": 401,
+    "key_rotated": 401,
+    "invalid_session": 401,
+    "session_expired": 401,
+    "cue_limit_exceeded": 403,
+    "not_execution_owner": 403,
+    "not_found": 404,
+    "cue_not_found": 404,
+    "execution_not_found": 404,
+    "alert_not_found": 404,
+    "worker_not_found": 404,
+    "method_not_allowed": 405,
+    "duplicate_email": 409,
+    "duplicate_cue_name": 409,
+    "invalid_state": 409,
+    "claim_failed": 409,
+    "execution_not_claiming": 409,
+    "outcome_already_recorded": 409,
+    "no_outcome": 409,
+    "execution_in_flight": 409,
+    "key_not_recoverable": 410,
+    "request_too_large": 413,
+    "unsupported_media_type": 415,
+    "validation_error": 422,
+    "invalid_timezone": 422,
+    "no_fields": 422,
+    "rate_limit_exceeded": 429,
+    "storage_unavailable": 503,
+}
+
+BY_HTTP_STATUS = {
+    404: ("not_found", "There is nothing at this path."),
+    405: ("method_not_allowed", "This path does not take this method."),
+    408: ("request_timeout", "The request's body did not arrive in time."),
+    413: ("request_too_large", "The request is larger than 1 MiB (1,048,576 bytes)."),
+    415: ("unsupported_media_type", "The body must be JSON."),
+}
+
+
+def problem(code: str, message: str, status: int, **extra: object) -> Response:
+    """A failure as the contract has it."""
+    return answer({"error": {"code": code, "message": message, "status": status, **extra}}, status)
+
+
+def install(app: Quart) -> None:
+    """Have *app* answer every failure in the contract's form."""
+    app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(StorageUnavailable, _away)
+    app.register_error_handler(Unstorable, _unstorable)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _broken)
+
+
+async def _refused(refusal: Refusal) -> Response:
+    response = problem(refusal.code, refusal.message, STATUS[refusal.code], **refusal.extra)
+    if "retry_after" in refusal.extra:
+        response.headers["Retry-After"] = str(refusal.extra["retry_after"])
+    return response
+
+
+async def _away(_: StorageUnavailable) -> Response:
+    message = "The database cannot be reached; nothing was done. Try again in a few seconds."
+    response = problem("storage_unavailable", message, 503)
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+async def _unstorable(_: Unstorable) -> Response:
+    return problem("invalid_payload", "The request holds a value that cannot be stored.", 400)
+
+
+async def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    code, message = BY_HTTP_STATUS.get(status, ("bad_request", error.description or "The request is malformed."))
+    response = problem(code, message, status)
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    if isinstance(error, RequestEntityTooLarge):
+        response.headers["Connection"] = "close"
+    return response
+
+
+async def _broken(error: Exception) -> Response:
+    log.error("request_failed", request_id=g.get("request_id"), exc_info=error)
+    return problem("internal_error", "Something went wrong here; the log has the details.", 500)

@@ -1,0 +1,71 @@
+"""Usage: what the month has seen, and where it leads."""
+
+from typing import Any
+
+from attrs import frozen
+from quart import Blueprint, Response, g
+
+from cueapi.api.limits import Windows
+from cueapi.api.views import answer, moment
+from cueapi.storage import usage
+from cueapi.storage.postgres import Database, Row
+
+
+@frozen
+class Usage:
+    """`/v1/usage`."""
+
+    database: Database
+    windows: Windows
+
+    def routes(self) -> Blueprint:
+        """Its path."""
+        routes = Blueprint("usage", __name__, url_prefix="/v1/usage")
+        routes.get("")(self.show)
+        return routes
+
+    async def show(self) -> Response:
+        """This month (UTC)."""
+        row = await usage.this_month(self.database, g.account.id)
+        assert row is not None
+        limits = g.account.limits
+        period = {"start": moment(row["starts"]), "end": moment(row["ends"])}
+        days = (row["ends"] - row["now"]).total_seconds() / 86_400
+        return answer(
+            {
+                "plan": row["plan"],
+                "billing_period": {**period, "days_remaining": int(days)},
+                "period": period,
+                "cues": {
+                    "used": row["live_cues"],
+                    "active": row["active"],
+                    **_against(row["live_cues"], limits.active_cues),
+                },
+                "executions": _executions(row, limits.monthly_executions),
+                "outcomes": {name: row[name] for name in ("reported", "succeeded", "failed")},
+                "rate_limit": {
+                    "requests_per_minute": limits.requests_per_minute,
+                    "current_usage": self.windows.used(f"user:{g.account.id}"),
+                },
+                "upgrade_url": None,
+            }
+        )
+
+
+def _against(used: int, limit: int) -> dict[str, Any]:
+    share = round(100 * used / limit, 2) if limit else 100.0
+    return {"limit": limit, "remaining": max(limit - used, 0), "percent_used": share}
+
+
+def _executions(row: Row, limit: int) -> dict[str, Any]:
+    used = row["executions"]
+    gone = (row["now"] - row["starts"]) / (row["ends"] - row["starts"])
+    projected = round(used / gone) if gone > 0 else used
+    against = _against(used, limit)
+    return {
+        "used": used,
+        **against,
+        "percentage": against["percent_used"],
+        "projected_month_end": projected,
+        "will_exceed_limit": projected > limit,
+    }

@@ -1,0 +1,152 @@
+from types import NoneType
+
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from cueapi.settings import Settings
+from tests.api.work import MOMENT, NUMBER, TEXT_OR_NULL, claimed, fired, report, wrong_fields
+from tests.conftest import Api, RunningDaemon, cue, running
+from tests.receiver import open_receiver
+from tests.storage.own_postgres import own_postgres
+
+HEALTH = {"status": str, "version": str, "timestamp": str, "services": dict, "poller": dict, "workers": dict,
+          "queue": dict, "siblings": dict}  # fmt: skip
+SERVICES = {"postgres": str, "redis": str, "poller": str, "worker": str}
+POLLER = {"last_run": TEXT_OR_NULL, "seconds_ago": (*NUMBER, NoneType), "cues_last_cycle": int,
+          "cycle_duration_ms": NUMBER}  # fmt: skip
+QUEUE = {"pending_outbox": int, "stale_executions": int, "pending_retries": int, "pending_worker_claims": int}
+SIBLING = {"state": str, "restarts": int, "since": str}
+
+
+async def status_of(api: Api) -> tuple[int, str]:
+    """The readiness, as an HTTP status and a word."""
+    response = await api.ask("GET", "/status")
+    return response.status_code, response.json()["status"]
+
+
+async def ready_again(api: Api) -> None:
+    """Return when the daemon is healthy."""
+    while await status_of(api) != (200, "healthy") or (await api.get("/health"))["status"] != "healthy":
+        await trio.sleep(0.1)
+
+
+async def test_health_tells_every_field_to_anybody(daemon: RunningDaemon) -> None:
+    with trio.fail_after(20):
+        await ready_again(daemon.api)
+        health = await daemon.api.get("/health")
+
+    assert wrong_fields(health, HEALTH) == {}
+    assert wrong_fields(health["services"], SERVICES) == {}
+    assert wrong_fields(health["poller"], POLLER) == {}
+    assert wrong_fields(health["workers"], {"active_count": int}) == {}
+    assert wrong_fields(health["queue"], QUEUE) == {}
+    assert {name for name, one in health["siblings"].items() if wrong_fields(one, SIBLING)} == set()
+    assert {"poller", "pool", "outbox", "recorder", "api"} <= set(health["siblings"])
+    assert MOMENT.fullmatch(health["timestamp"])
+    assert MOMENT.fullmatch(health["poller"]["last_run"])
+    assert health["status"] == "healthy"
+    assert health["queue"] == dict.fromkeys(QUEUE, 0)
+    assert (health["services"]["postgres"], health["services"]["redis"]) == ("healthy", "disabled")
+
+
+async def test_health_counts_what_waits(api: Api) -> None:
+    with trio.fail_after(20):
+        async with open_receiver([500]) as receiver:
+            webhook = await api.post("/v1/cues", cue(receiver.url(), retry={"backoff_minutes": [60]}))
+            one = (await api.post(f"/v1/cues/{webhook['id']}/fire"))["id"]
+            await api.execution(one, "retrying")
+            await fired(api)
+            await fired(api)
+            await claimed(api)
+            await api.post("/v1/worker/heartbeat", {"worker_id": "w1"})
+            await api.post("/v1/worker/heartbeat", {"worker_id": "w2"})
+            health = await api.get("/health")
+
+    assert health["workers"]["active_count"] == 2
+    assert health["queue"] == {
+        "pending_outbox": 1,
+        "stale_executions": 0,
+        "pending_retries": 1,
+        "pending_worker_claims": 2,
+    }
+
+
+async def test_a_daemon_that_is_up_is_ready(daemon: RunningDaemon) -> None:
+    with trio.fail_after(20):
+        response = await daemon.api.ask("GET", "/status")
+
+    assert (response.status_code, response.json()) == (200, {"status": "healthy"})
+
+
+async def test_a_daemon_that_drains_is_down_but_takes_reports_to_the_last(daemon: RunningDaemon) -> None:
+    with trio.fail_after(30):
+        api = await daemon.api.register()
+        async with open_receiver([1.0]) as receiver:
+            made = await api.post("/v1/cues", cue(receiver.url()))
+            sent = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+            work = await claimed(api)
+            await receiver.wait_for(1)
+            daemon.stop("deploy")
+            down = await api.ask("GET", "/status")
+            health = await api.ask("GET", "/health")
+            answered = await report(api, sent, success=True)
+            worked = await report(api, work, success=True)
+
+    assert (down.status_code, down.json()) == (503, {"status": "down", "reason": "the daemon is draining"})
+    assert health.status_code == 200
+    assert answered["outcome_state"] == worked["outcome_state"] == "reported_success"
+
+
+async def test_readiness_and_health_follow_postgresql_down_and_up(settings: Settings) -> None:
+    with trio.fail_after(60), own_postgres() as server:
+        async with running(settings.model_copy(update={"database_url": SecretStr(server.dsn)})) as daemon:
+            await ready_again(daemon.api)
+            await trio.to_thread.run_sync(server.stop)
+            down = await daemon.api.ask("GET", "/status")
+            health = await daemon.api.ask("GET", "/health")
+            metrics = await daemon.api.ask("GET", "/metrics")
+            await trio.to_thread.run_sync(server.start)
+            await ready_again(daemon.api)
+
+    assert down.status_code == 503
+    assert wrong_fields(down.json(), {"status": str, "reason": str}) == {}
+    assert down.json()["status"] == "down"
+    assert "PostgreSQL" in down.json()["reason"]
+    assert health.status_code == 200
+    assert wrong_fields(health.json(), HEALTH) == {}
+    assert metrics.status_code == 200
+
+
+async def test_metrics_are_prometheus_text_without_ids(api: Api) -> None:
+    with trio.fail_after(20):
+        async with open_receiver([200]) as receiver:
+            made = await api.post("/v1/cues", cue(receiver.url()))
+            one = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+            await api.execution(one)
+            response = await api.ask("GET", "/metrics")
+
+    families = {family.name: family for family in text_string_to_metric_families(response.text)}
+    (delivered,) = [
+        sample.value
+        for sample in families["cueapi_attempts_settled"].samples
+        if sample.name == "cueapi_attempts_settled_total" and sample.labels == {"as": "delivered"}
+    ]
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("text/plain")
+    assert delivered == 1
+    assert families["cueapi_http_request_duration_seconds"].type == "histogram"
+    assert families["cueapi_delivery_lag_seconds"].type == "histogram"
+    assert {sample.labels["sibling"] for sample in families["cueapi_sibling_state"].samples} >= {"poller", "pool"}
+    assert made["id"] not in response.text
+    assert one not in response.text
+
+
+async def test_looking_at_the_daemon_counts_against_no_limit(settings: Settings) -> None:
+    with trio.fail_after(20):
+        async with running(settings.model_copy(update={"rate_limit_per_minute": 1})) as daemon:
+            paths = ["/health", "/status", "/metrics"] * 2
+            answered = [await daemon.api.ask("GET", path) for path in paths]
+
+    assert [response.status_code for response in answered] == [200] * 6
+    assert not any("X-RateLimit-Limit" in response.headers for response in answered)
