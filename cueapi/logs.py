@@ -1,0 +1,83 @@
+"""
+How the daemon speaks: one event a fact.
+
+| event | keys | when |
+|---|---|---|
+| daemon_started, daemon_stopped | address, data_dir, version · seconds | the daemon is up · has ended |
+| cues_fired | cues, executions, missed | a poll fired something |
+| attempt_settled, attempt_handed_back | execution_id, attempt, status, http_status, duration_ms | it was written |
+| result_dropped | execution_id, attempt | its claim had passed to another, or the execution had ended |
+| results_waited | results, reason, seconds | PostgreSQL is away, and results wait for it |
+| claims_recovered, leases_ended, deadlines_passed, executions_unclaimed | executions | the rescue took them back |
+| cue_set_aside, execution_set_aside, result_unstorable | cue_id, execution_id, reason | a row that is damaged |
+| daemon_registered | daemon | the daemon holds the lock of its number |
+| pooler_found | advice | a pooler lies before PostgreSQL |
+| claims_left | reason | PostgreSQL was away at the end: the others will find what this daemon held |
+| clock_astray | offset_seconds | the machine's clock differs from PostgreSQL's |
+| rows_removed | rows | the janitor removed a batch |
+| request_answered | request_id, user_id, method, route, status, duration_ms | the API answered (debug below 400) |
+| request_failed | request_id | a bug: the answer was 500 |
+| sibling_…, drain_… | see `supervisor` | life of the tree |
+
+No payloads, no headers, no keys, no links; of callback URLs scheme and host only.
+"""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def set_up(form: Literal["console", "json"] | None, level: str) -> None:
+    """Write to standard error: for people on a terminal, else one JSON object a line."""
+    console = form == "console" or (form is None and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(console=console)],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(LEVELS[level])
+    for chatty in ("hypercorn.access", "quart.app", "quart.serving"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _rendering(*, console: bool) -> list[Processor]:
+    if console:
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    return [
+        structlog.processors.format_exc_info,
+        _message,
+        structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+    ]
+
+
+def _message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """`message` is a sentence of the event and its facts, for those who read no keys."""
+    name = str(event.get("event", ""))
+    shown = {key: value for key, value in event.items() if key not in _ENVELOPE and value is not None}
+    facts = " ".join(f"{key}={value}" for key, value in shown.items())
+    event["message"] = f"{name.replace('_', ' ')} {facts}".strip()
+    return {key: value for key, value in event.items() if value is not None}
+
+
+_ENVELOPE = {"event", "level", "logger", "timestamp", "exception", "stack"}

@@ -1,0 +1,216 @@
+"""What the operator's commands do, beside serving."""
+
+import os
+import smtplib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import click
+import trio
+
+from cueapi.api.accounts import PREFIX, checked_email, new_account
+from cueapi.data_dir import DataDirError
+from cueapi.domain.errors import Refusal
+from cueapi.domain.ids import new_api_key
+from cueapi.opening import CannotStart, check_secret, open_for_command, secret_of
+from cueapi.settings import Settings
+from cueapi.storage import accounts, firing, redis, wakeups
+from cueapi.storage.clock import TOLERANCE
+from cueapi.storage.embedded import join_embedded
+from cueapi.storage.embedded_programs import find_tree
+from cueapi.storage.postgres import Database, StorageUnavailable
+from cueapi.storage.redis import RedisUnavailable
+from cueapi.storage.schema import SchemaMismatch, migrate, pending
+from cueapi.vault import Vault
+
+COMMAND = "command"
+"""How a command signs its notifications: no daemon has that number."""
+
+
+class CommandFailed(Exception):
+    """The command could not do what it was asked for; the message is one line."""
+
+
+@asynccontextmanager
+async def _migrated(settings: Settings) -> AsyncIterator[Database]:
+    async with open_for_command(settings) as database:
+        await migrate(database)
+        yield database
+
+
+async def migrate_only(settings: Settings) -> None:
+    """Apply what is missing, and name it."""
+    async with open_for_command(settings) as database:
+        done = await migrate(database)
+    click.echo("\n".join(f"applied {name}" for name in done) or "The schema is up to date.")
+
+
+async def dump(settings: Settings) -> None:
+    """The embedded database as SQL on standard output, by the pg_dump that belongs to it."""
+    if settings.database_url is not None:
+        raise CommandFailed("With DATABASE_URL, use the pg_dump of that server.")
+    async with join_embedded(settings.data_dir) as dsn:
+        password = urlsplit(dsn).password or ""
+        # The password goes by the environment: arguments are everybody's to read.
+        command = [
+            str(find_tree() / "bin" / "pg_dump"),
+            "--no-owner",
+            "--no-privileges",
+            dsn.replace(f":{password}@", "@"),
+        ]
+        secret = {"PGPASSWORD": unquote(password)}
+        done = await trio.run_process(command, env={**os.environ, **secret}, check=False)
+    if done.returncode != 0:
+        raise CommandFailed("pg_dump failed, see above")
+
+
+async def add_user(settings: Settings, email: str) -> None:
+    """A new account; prints its key."""
+    vault = Vault.of(secret_of(settings))
+    try:
+        key, account = new_account(checked_email(email), settings.default_plan, vault)
+    except Refusal as refusal:
+        raise CommandFailed(refusal.message.removeprefix("body.")) from None
+    async with _migrated(settings) as database:
+        await check_secret(database, vault)
+        if await accounts.add(database, account) is None:
+            raise CommandFailed(f"There is an account with the address {account.email}.")
+    click.echo(key)
+
+
+async def list_users(settings: Settings) -> None:
+    """A line an account."""
+    async with _migrated(settings) as database:
+        rows = await accounts.everyone(database)
+    for row in rows:
+        state = "revoked" if row["revoked_at"] else "active"
+        click.echo(f"{row['email']}\t{row['plan']}\t{row['live_cues']} cues\t{row['prefix'] or '-'}\t{state}")
+
+
+async def new_key(settings: Settings, email: str) -> None:
+    """Replace an account's key; prints the new one."""
+    vault, key = Vault.of(secret_of(settings)), new_api_key()
+    async with _migrated(settings) as database:
+        await check_secret(database, vault)
+        user = await _user(database, email)
+        async with database.transaction() as tx:
+            dead = await accounts.rotate_key(
+                tx, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=vault.lock(key)
+            )
+        await _announce_dead(database, dead)
+    click.echo(key)
+
+
+async def set_limits(
+    settings: Settings, email: str, *, cues: int | None, executions: int | None, rate: int | None
+) -> None:
+    """Numbers of the account's own."""
+    if cues is None and executions is None and rate is None:
+        raise CommandFailed("Give --cues, --executions, --rate, or several.")
+    async with _migrated(settings) as database:
+        user = await _user(database, email)
+        await accounts.set_limits(database, user, cues=cues, executions=executions, rate=rate)
+        await _announce_dead(database, await accounts.live_hashes(database, user))
+    click.echo(f"The limits of {email} are set.")
+
+
+async def revoke(settings: Settings, email: str) -> None:
+    """End key and sessions, pause the cues."""
+    async with _migrated(settings) as database:
+        user = await _user(database, email)
+        dead = await accounts.live_hashes(database, user)
+        await accounts.revoke(database, user)
+        await _announce_dead(database, dead)
+    click.echo(f"{email} is revoked: its key and sessions are dead, its cues paused.")
+
+
+async def _user(database: Database, email: str) -> int:
+    user = await accounts.by_email(database, email)
+    if user is None:
+        raise CommandFailed(f"There is no account with the address {email}.")
+    return user
+
+
+async def _announce_dead(database: Database, hashes: list[bytes]) -> None:
+    """Have every daemon forget what it remembers of these keys."""
+    for key_hash in hashes:
+        await wakeups.notify(database, f"{COMMAND} key:{key_hash.hex()}")
+
+
+async def check(settings: Settings) -> None:
+    """One line a thing: fine, or what to do. Raises CommandFailed where something is not fine. Changes nothing."""
+    lines = [(True, "settings", "fine")]
+    try:
+        async with open_for_command(settings) as database:
+            lines.append((True, "PostgreSQL", "fine"))
+            lines += [await _migrations(database), await _clock(database)]
+    except (CannotStart, DataDirError, StorageUnavailable) as error:
+        lines.append((False, "PostgreSQL", str(error)))
+    lines += [await _redis(settings), await _smtp(settings)]
+    for fine, name, word in lines:
+        click.echo(f"{'ok  ' if fine else 'FAIL'} {name}: {word}")
+    if not all(fine for fine, _, _ in lines):
+        raise CommandFailed("something is not fine, see above")
+
+
+Line = tuple[bool, str, str]
+
+
+async def _migrations(database: Database) -> Line:
+    try:
+        missing = await pending(database)
+    except SchemaMismatch as error:
+        return False, "migrations", str(error)
+    if missing:
+        return (
+            False,
+            "migrations",
+            f"{len(missing)} to be applied: run cueapid migrate (cueapid serve does it, too)",
+        )
+    return True, "migrations", "fine"
+
+
+async def _clock(database: Database) -> Line:
+    row = await firing.ahead(database) if not await pending(database) else None
+    if row is None:
+        return True, "clock", "not compared before the migrations"
+    offset = row["now"] - datetime.now(UTC)
+    if abs(offset) > TOLERANCE:
+        return False, "clock", f"{offset.total_seconds():+.1f} s off PostgreSQL's; keep both in time (NTP)"
+    return True, "clock", "fine"
+
+
+async def _redis(settings: Settings) -> Line:
+    if settings.redis_url is None:
+        return True, "Redis", "not used; set REDIS_URL to share rate limits between daemons"
+    try:
+        await redis.ping(settings.redis_url.get_secret_value())
+    except RedisUnavailable as error:
+        return False, "Redis", f"cannot be reached ({error}); is REDIS_URL right?"
+    return True, "Redis", "fine"
+
+
+async def _smtp(settings: Settings) -> Line:
+    if settings.smtp_url is None:
+        return True, "SMTP", "not used; set SMTP_URL to send mail"
+    try:
+        await trio.to_thread.run_sync(_greet_smtp, settings.smtp_url.get_secret_value(), abandon_on_cancel=True)
+    except (OSError, smtplib.SMTPException) as error:
+        return False, "SMTP", f"cannot be reached ({type(error).__name__}: {error}); is SMTP_URL right?"
+    return True, "SMTP", "fine"
+
+
+def _greet_smtp(url: str) -> None:
+    parts = urlsplit(url)
+    host = parts.hostname or "localhost"
+    opened: Callable[..., smtplib.SMTP] = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
+    default = 465 if parts.scheme == "smtps" else 587
+    with opened(host, parts.port or default, timeout=10) as client:
+        if parse_qs(parts.query).get("starttls") == ["true"]:
+            client.starttls(context=ssl.create_default_context())
+        if parts.username:
+            client.login(unquote(parts.username), unquote(parts.password or ""))
+        client.noop()

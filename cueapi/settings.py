@@ -1,0 +1,208 @@
+"""Every knob: its default, its unit and its reason. Read once, in cli.py, from the environment and `.env`."""
+
+import os
+import re
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cueapi.domain.plan import PLANS, Limits
+from cueapi.domain.target import Rules
+
+
+class BadSetting(Exception):
+    """A variable has a value that cannot be; the message is one line that names it."""
+
+
+def _data_dir() -> Path:
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/cueapi")
+    return Path(platformdirs.user_data_dir("cueapi", appauthor=False))
+
+
+def _postgres_url(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
+        raise ValueError("must look like postgresql://user:password@host:5432/database")
+    # A password with one of these signs ends the URL's authority too early.
+    hosts = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2].split(",")
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise ValueError("has no host and port that can be read; in a password write / ? # @ as %2F %3F %23 %40")
+    return f"postgresql://{rest}"
+
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^\s:\[\]]*)(:[0-9]{1,5})?")
+
+
+def _redis_url(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must look like redis://host:6379/0")
+    return text
+
+
+def _smtp_url(text: str) -> str:
+    if not re.fullmatch(r"smtps?://([^/?#]*@)?[^/?#@:]+(:[0-9]{1,5})?/?(\?[^#]*)?", text):
+        raise ValueError("must look like smtp://user:pass@host:587?starttls=true")
+    return text
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must look like https://cueapi.example.com")
+    return text.rstrip("/")
+
+
+def _networks(text: str) -> str:
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        ip_network(entry, strict=False)
+    return text
+
+
+def _allow(text: str) -> str:
+    Rules.parse_allow(text)
+    return text
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+_Optional = BeforeValidator(_empty_is_none)
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
+
+
+class Settings(BaseSettings):
+    """One value a variable; the names are the variables' in lower case."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    # PostgreSQL; none: the embedded one.
+    database_url: Annotated[SecretStr | None, _Optional] = None
+    # Connections of the pool; one more listens.
+    database_pool_size: Annotated[int, Field(ge=2, le=500)] = 10
+    # Where the rate limits' windows lie; none: in the process.
+    redis_url: Annotated[SecretStr | None, _Optional] = None
+    # The embedded database and the session secret.
+    data_dir: Path = Field(default_factory=_data_dir)
+    # Where the API listens.
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    # How the server is reached from outside, in links; none: http://localhost:PORT.
+    base_url: Annotated[str | None, AfterValidator(lambda text: text and _base_url(text)), _Optional] = None
+    # production: https callbacks only, no /docs, needs SESSION_SECRET.
+    env: Literal["development", "production"] = "development"
+    # Signs sessions and encrypts what must be shown again; none: made at the first start.
+    session_secret: Annotated[SecretStr | None, _Optional] = None
+    # Whether POST /v1/auth/register is open.
+    allow_register: bool = True
+    # Origins of browsers that may call, separated by commas.
+    cors_origins: str = "*"
+    # CIDRs whose X-Forwarded-For counts.
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    # Names and CIDRs that callbacks may reach although they are private.
+    callback_allow: Annotated[str, AfterValidator(_allow)] = ""
+    # A poll at least this often (seconds): bounds the harm when every hint is lost.
+    poller_interval_seconds: Annotated[float, Field(ge=0.1, le=3_600)] = 30.0
+    # Due cues that are fired by one statement.
+    poller_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 500
+    # Deliveries at once: places cost memory, not threads.
+    dispatch_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 256
+    # Of these, to one host and port.
+    host_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
+    # Deadline of a delivery, from look-up to the last byte (seconds).
+    webhook_timeout_seconds: Annotated[float, Field(ge=1, le=3_600)] = 30.0
+    # How long a drain may take (seconds).
+    shutdown_grace_seconds: Annotated[float, Field(ge=0, le=3_600)] = 30.0
+    # A worker silent for so long loses the leases that have ended (seconds).
+    worker_heartbeat_timeout_seconds: Seconds = 180.0
+    # A worker's lease, from the claim or the last heartbeat of the execution (seconds).
+    worker_claim_timeout_seconds: Seconds = 900.0
+    # An execution that no worker claims for so long is missed (seconds).
+    worker_unclaimed_timeout_seconds: Seconds = 900.0
+    # A worker's outcome must be there after so long (seconds).
+    worker_outcome_deadline_seconds: Seconds = 14_400.0
+    # Whether worker cues may ask for evidence.
+    worker_evidence: bool = False
+    # The plan of new accounts; the three numbers below replace the plan's.
+    default_plan: Literal["self_hosted", "free"] = "self_hosted"
+    active_cue_limit: Annotated[int | None, Field(ge=0, le=2_000_000_000), _Optional] = None
+    monthly_execution_limit: Annotated[int | None, Field(ge=0, le=10**15), _Optional] = None
+    rate_limit_per_minute: Annotated[int | None, Field(ge=1, le=100_000_000), _Optional] = None
+    # Finished executions and alerts go after so many days; 0: never.
+    execution_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    # Where mail leaves; none: it does not.
+    smtp_url: Annotated[SecretStr | None, _Optional] = None
+    email_from: Annotated[str | None, _Optional] = None
+    # console on a terminal, else json.
+    log_format: Annotated[Literal["console", "json"] | None, _Optional] = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def rules_at(self, port: int) -> Rules:
+        """Which callbacks are allowed, for a server that listens on *port*."""
+        allow = Rules.parse_allow(self.callback_allow)
+        return Rules(self.env == "production", allow, self.url_at(port), port)
+
+    def url_at(self, port: int) -> str:
+        """How the server that listens on *port* is reached."""
+        return self.base_url or f"http://localhost:{port}"
+
+    @cached_property
+    def plans(self) -> dict[str, Limits]:
+        """Every plan's limits; the default plan's may be the operator's own."""
+        own = PLANS[self.default_plan].overridden(
+            self.active_cue_limit, self.monthly_execution_limit, self.rate_limit_per_minute
+        )
+        return {**PLANS, self.default_plan: own}
+
+    @cached_property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Whose X-Forwarded-For counts."""
+        entries = filter(None, (part.strip() for part in self.trusted_proxies.split(",")))
+        return tuple(ip_network(entry, strict=False) for entry in entries)
+
+
+def load() -> Settings:
+    """Read the environment and `.env`. Raises BadSetting with one line that names the first wrong variable."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = ".".join(str(part) for part in first["loc"]).upper()
+        raise BadSetting(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+    return _consistent(settings)
+
+
+def _consistent(settings: Settings) -> Settings:
+    secrets = {
+        "DATABASE_URL": (settings.database_url, _postgres_url),
+        "REDIS_URL": (settings.redis_url, _redis_url),
+        "SMTP_URL": (settings.smtp_url, _smtp_url),
+    }
+    for name, (value, check) in secrets.items():
+        if value is not None:
+            try:
+                check(value.get_secret_value())
+            except ValueError as error:
+                raise BadSetting(f"{name}: {error}") from None
+    if settings.session_secret is None:
+        if settings.env == "production":
+            raise BadSetting("SESSION_SECRET: must be set when ENV=production (32 characters or more)")
+    elif len(settings.session_secret.get_secret_value()) < 32:
+        raise BadSetting("SESSION_SECRET: must have 32 characters or more")
+    return settings
+
+
+def postgres_url(settings: Settings) -> str | None:
+    """DATABASE_URL as the driver understands it; None: the embedded database."""
+    if settings.database_url is None:
+        return None
+    return _postgres_url(settings.database_url.get_secret_value())

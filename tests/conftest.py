@@ -1,0 +1,219 @@
+"""What the tests share: a PostgreSQL, a database of its own for each test, a daemon on it, its user, a receiver."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import trio
+from attrs import define, evolve, field, frozen
+
+from cueapi.daemon import Ground, hand_back, open_ground, plant
+from cueapi.settings import Settings
+from cueapi.storage.postgres import Database
+from cueapi.storage.schema import migrate
+from cueapi.storage.trio_asyncpg import close, connect
+from cueapi.storage.trio_asyncpg_pool import open_pool
+from tests.receiver import Receiver, open_receiver
+from tests.storage.own_postgres import OwnPostgres, own_postgres
+
+SECRET = "a session secret for the tests, long enough"
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def own_server() -> Iterator[OwnPostgres]:
+    """A server that a test may stop and start, and that is reached over TCP."""
+    with own_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tcp_url(own_server: OwnPostgres) -> str:
+    """The DSN of a server that is reached over TCP, with a password; we are superuser there."""
+    return own_server.dsn
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """The DSN of a server on which we are superuser: TEST_DATABASE_URL, or our own."""
+    return os.environ.get("TEST_DATABASE_URL") or request.getfixturevalue("tcp_url")
+
+
+def in_database(dsn: str, name: str) -> str:
+    """The same server, another database."""
+    return urlsplit(dsn)._replace(path=f"/{name}").geturl()
+
+
+def say(dsn: str, *statements: str) -> None:
+    """Run *statements*, outside of any Trio run."""
+
+    async def run() -> None:
+        connection = await connect(dsn)
+        for statement in statements:
+            await connection.execute(statement)
+        await close(connection)
+
+    trio.run(run)
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """A migrated database that each test gets a copy of."""
+    name = f"cueapi_template_{os.getpid()}"
+    say(postgres_url, f"drop database if exists {name}", f"create database {name}")
+
+    async def fill() -> None:
+        async with open_pool(in_database(postgres_url, name), size=1) as pool:
+            await migrate(Database(pool))
+
+    trio.run(fill)
+    yield name
+    say(postgres_url, f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    name = f"cueapi_test_{os.getpid()}_{next(_numbers)}"
+    say(postgres_url, f"create database {name} template {template}")
+    yield in_database(postgres_url, name)
+    say(postgres_url, f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The test's database, to look into and to meddle with."""
+    async with open_pool(database_url, size=4) as pool:
+        yield Database(pool)
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings of a daemon on the test's database that may call receivers on loopback."""
+    return Settings(
+        _env_file=None,
+        database_url=database_url,
+        data_dir=tmp_path,
+        port=0,
+        session_secret=SECRET,
+        callback_allow="127.0.0.1",
+        log_level="warning",
+    )
+
+
+@frozen
+class Api:
+    """A user at a daemon: requests with the key, answers as JSON."""
+
+    client: httpx.AsyncClient
+    key: str = ""
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        """Send; header names are written with underscores."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.key:
+            named.setdefault("Authorization", f"Bearer {self.key}")
+        content = {} if body is None else {"json": body}
+        return await self.client.request(method, path, headers=named, **content)
+
+    async def get(self, path: str, **headers: str) -> dict[str, Any]:
+        """What GET answers, which must be 200."""
+        response = await self.ask("GET", path, **headers)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
+        """What POST answers, which must be 200 or 201."""
+        response = await self.ask("POST", path, body, **headers)
+        assert response.status_code in {200, 201}, response.text
+        return dict(response.json())
+
+    async def patch(self, path: str, body: Any) -> dict[str, Any]:
+        """What PATCH answers, which must be 200."""
+        response = await self.ask("PATCH", path, body)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    async def refused(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str, str]:
+        """Status, code and message of a refusal, which must be of the contract's form."""
+        response = await self.ask(method, path, body, **headers)
+        error = response.json()["error"]
+        assert error["status"] == response.status_code
+        return response.status_code, error["code"], error["message"]
+
+    async def register(self, email: str = "you@example.com") -> "Api":
+        """A new user at the same daemon."""
+        answer = await evolve(self, key="").post("/v1/auth/register", {"email": email})
+        return evolve(self, key=answer["api_key"])
+
+    async def execution(self, execution_id: str, *statuses: str) -> dict[str, Any]:
+        """The execution as soon as it is in one of *statuses* (any final one, where none are given)."""
+        wanted = statuses or ("success", "failed", "missed", "outcome_timeout")
+        with trio.fail_after(20):
+            while (shown := await self.get(f"/v1/executions/{execution_id}"))["status"] not in wanted:
+                await trio.sleep(0.02)
+        return shown
+
+
+@define
+class RunningDaemon:
+    """A daemon in this process."""
+
+    ground: Ground
+    address: str
+    client: httpx.AsyncClient
+    stop: Callable[[str], None] = field(repr=False)
+
+    @property
+    def api(self) -> Api:
+        """Nobody, at this daemon."""
+        return Api(self.client)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[RunningDaemon]:
+    """A daemon with *settings*, up; drained at the end of the block."""
+    async with open_ground(settings) as ground:
+        async with trio.open_nursery() as nursery:
+            tree = plant(ground)
+            await nursery.start(tree.run)
+            address = f"http://127.0.0.1:{ground.listener.getsockname()[1]}"
+            async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
+                yield RunningDaemon(ground, address, client, tree.stop)
+            tree.stop("test over")
+        await hand_back(ground)
+
+
+@pytest.fixture
+async def daemon(settings: Settings) -> AsyncIterator[RunningDaemon]:
+    """A daemon on the test's database."""
+    async with running(settings) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+async def api(daemon: RunningDaemon) -> Api:
+    """A registered user at the daemon."""
+    return await daemon.api.register()
+
+
+@pytest.fixture
+def receive() -> Callable[..., AbstractAsyncContextManager[Receiver]]:
+    """Opens a receiver that answers from a script."""
+    return open_receiver
+
+
+def cue(url: str | None = None, **fields: Any) -> dict[str, Any]:
+    """The body of a cue that does not fire by itself soon."""
+    body: dict[str, Any] = {
+        "name": f"cue-{next(_numbers)}",
+        "schedule": {"type": "recurring", "cron": "0 0 1 1 *", "timezone": "UTC"},
+    }
+    body |= {"transport": "worker"} if url is None else {"callback": {"url": url}}
+    return body | fields

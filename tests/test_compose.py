@@ -1,0 +1,49 @@
+"""The containers: what is published, what is kept, what is asked whether it lives."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    """The services of docker-compose.yml."""
+    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
+
+
+def test_the_three_services_are_the_daemon_postgresql_16_and_redis_7(services: dict[str, Any]) -> None:
+    assert set(services) == {"cueapi", "db", "redis"}
+    assert services["db"]["image"] == "postgres:16-alpine"
+    assert services["redis"]["image"] == "redis:7-alpine"
+
+
+def test_only_the_daemon_is_published_and_only_on_loopback(services: dict[str, Any]) -> None:
+    assert services["cueapi"]["ports"] == ["${PUBLISH:-127.0.0.1:8000}:8000"]
+    assert "ports" not in services["db"]
+    assert "ports" not in services["redis"]
+
+
+def test_everything_restarts_is_asked_for_its_health_and_keeps_its_data(services: dict[str, Any]) -> None:
+    volumes = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["volumes"]
+    used = {mount.split(":")[0] for service in services.values() for mount in service["volumes"]}
+
+    assert all(service["restart"] == "unless-stopped" for service in services.values())
+    assert "healthcheck" in services["db"]
+    assert "healthcheck" in services["redis"]
+    assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
+    assert used == set(volumes)
+
+
+def test_a_stop_leaves_more_time_than_the_drain_may_take(services: dict[str, Any]) -> None:
+    assert services["cueapi"]["stop_grace_period"] == "45s"
+
+
+def test_the_image_is_no_root_and_hands_signals_to_the_daemon() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+
+    assert "USER cueapi" in lines
+    assert 'CMD ["cueapid"]' in lines

@@ -1,0 +1,73 @@
+"""What the daemon says: JSON of one form, and nothing that is not for the log."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.conftest import SECRET, Api, cue
+from tests.process import daemon_process
+from tests.receiver import open_receiver
+
+KEYS = {"timestamp", "level", "logger", "message", "event"}
+FAILURE = (200, b'{"success": false, "error": "answer-in-confidence"}', {"X-Answer": "answer-header-in-confidence"})
+SUCCESS = (200, b'{"success": true, "result": "answer-in-confidence", "metadata": 5}', {})
+
+
+async def busy(api: Api, receiver_url: str, dead_url: str) -> None:
+    """A bit of everything that a daemon does for a user."""
+    private = {
+        "payload": {"task": "payload-in-confidence", "card": "4111-1111"},
+        "retry": {"backoff_minutes": [0]},
+        "description": "description-in-confidence",
+    }
+    headers = {"Authorization": "Bearer header-in-confidence"}
+    soon = {"type": "once", "at": (datetime.now(UTC) + timedelta(seconds=0.3)).isoformat()}
+    await api.post("/v1/cues", cue(f"{receiver_url}/path-in-confidence", schedule=soon, **private))
+    for place in (receiver_url, receiver_url, dead_url):
+        url = f"{place}/path-in-confidence?token=query-in-confidence"
+        made = await api.post("/v1/cues", cue(url, callback={"url": url, "headers": headers}, **private))
+        fired = await api.post(f"/v1/cues/{made['id']}/fire", {"payload_override": {"b": "override-in-confidence"}})
+        await api.execution(fired["id"])
+    work = await api.post("/v1/cues", cue(**private))
+    fired = await api.post(f"/v1/cues/{work['id']}/fire")
+    await api.post("/v1/executions/claim", {"worker_id": "worker-1"})
+    report = {"success": True, "result": "report-in-confidence", "result_url": "https://result-in-confidence.example"}
+    await api.post(f"/v1/executions/{fired['id']}/outcome", report, X_Worker_Id="worker-1")
+    await api.patch("/v1/auth/me", {"alert_webhook_url": f"{receiver_url}/alert-in-confidence"})
+    await api.get("/v1/auth/webhook-secret")
+    await api.get("/v1/cues?name=query-in-confidence", X_Request_Id="the-request-of-the-test")
+    await api.ask("POST", "/v1/cues", {"name": 5, "payload": "payload-in-confidence"})
+    await api.ask("POST", "/v1/auth/register", {"email": "person-in-confidence@example.com"})
+    await Api(api.client, "cue_sk_key-in-confidence").ask("GET", "/v1/cues")
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+async def test_each_line_is_one_json_object_of_the_same_form(database_url: str, tmp_path: Path, level: str) -> None:
+    with trio.fail_after(60):
+        async with open_receiver([SUCCESS, FAILURE]) as receiver:
+            async with daemon_process(tmp_path, DATABASE_URL=database_url, LOG_LEVEL=level) as daemon:
+                api = await daemon.api.register("person-in-confidence@example.com")
+                secret = (await api.get("/v1/auth/webhook-secret"))["webhook_secret"]
+                await busy(api, receiver.url(""), "http://127.0.0.1:9")
+                code = await daemon.stop()
+
+    text = daemon.logged.read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    requests = [line for line in lines if line["event"] == "request_answered"]
+    assert code == 0
+    assert text.endswith("\n")
+    assert all(set(line) >= KEYS for line in lines)
+    assert {line["level"] for line in lines} <= {"debug", "info", "warning"}
+    assert all(datetime.fromisoformat(line["timestamp"]).utcoffset() is not None for line in lines)
+    assert {"daemon_started", "drain_ended", "daemon_stopped"} <= {line["event"] for line in lines}
+    assert {line["execution_id"] for line in lines if line["event"] == "attempt_settled"}
+    assert all(line["request_id"] for line in requests)
+    assert ("the-request-of-the-test" in {line["request_id"] for line in requests}) == (level == "debug")
+    assert {"/v1/cues", "/v1/auth/register"} <= {line["route"] for line in requests}
+    for private in ("in-confidence", "4111", api.key, secret, SECRET, database_url, "@example.com"):
+        assert private not in text
+    assert "/v1/cues?" not in text
+    assert daemon.said.read_text() == ""

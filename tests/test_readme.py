@@ -1,0 +1,107 @@
+"""What the README says is true: its receiver runs, its table of settings is the settings, its commands are there."""
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import trio
+from click.testing import CliRunner
+
+from cueapi.cli import main
+from cueapi.settings import Settings
+from tests.conftest import Api, cue
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+
+
+def block(language: str) -> str:
+    """The first block of code in *language*."""
+    found = re.search(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def receiver(path: Path, secret: str, port: int) -> Iterator[None]:
+    """The README's receiver as a process of its own."""
+    path.write_text(block("python"))
+    environment = {"WEBHOOK_SECRET": secret, "PORT": str(port)}
+    with subprocess.Popen([sys.executable, str(path)], env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+async def until_open(port: int) -> None:
+    """Return when somebody listens on *port*."""
+    while True:
+        try:
+            await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+        except OSError:
+            await trio.sleep(0.05)
+        else:
+            return
+
+
+async def test_the_receiver_of_the_readme_verifies_a_real_delivery(api: Api, tmp_path: Path) -> None:
+    port = free_port()
+    secret = (await api.get("/v1/auth/webhook-secret"))["webhook_secret"]
+    with trio.fail_after(30), receiver(tmp_path / "receiver.py", secret, port):
+        await until_open(port)
+        made = await api.post("/v1/cues", cue(f"http://127.0.0.1:{port}/", name="brief", payload={"ü": [1.0, 2**70]}))
+        fired = await api.post(f"/v1/cues/{made['id']}/fire")
+        shown = await api.execution(fired["id"])
+
+    assert shown["status"] == "success"
+    assert shown["outcome"]["result"] == "brief"
+
+
+async def test_the_receiver_of_the_readme_refuses_a_forged_request(tmp_path: Path) -> None:
+    port = free_port()
+    with trio.fail_after(30), receiver(tmp_path / "receiver.py", "whsec_other", port):
+        await until_open(port)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            headers = {"X-CueAPI-Timestamp": "1", "X-CueAPI-Signature": "v1=00"}
+            answer = await client.post(f"http://127.0.0.1:{port}/", json={"name": "x"}, headers=headers)
+
+    assert answer.status_code == 401
+
+
+def test_the_table_of_settings_names_every_setting_and_no_other() -> None:
+    table = README[README.index("## Settings") : README.index("## How it is built")]
+    named = {name for line in table.splitlines() for name in re.findall(r"`([A-Z_]+)`", line.split("|")[1:2].__str__())}
+
+    assert named == {name.upper() for name in Settings.model_fields}
+
+
+def test_every_command_that_the_readme_names_exists() -> None:
+    listed = re.search(r"\*\*Commands\.\*\*(.*?)Exit codes", README, re.DOTALL)
+    assert listed is not None
+    help_text = CliRunner().invoke(main, ["--help"]).output
+    user_help = CliRunner().invoke(main, ["user", "--help"]).output
+
+    for name in ("serve", "check", "migrate", "dump", "user"):
+        assert name in listed[1]
+        assert f"  {name} " in help_text
+    for name in ("add", "list", "key", "limits", "revoke"):
+        assert name in listed[1]
+        assert f"  {name} " in user_help
+
+
+def test_the_two_commands_stand_in_the_readme_once_each() -> None:
+    commands = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
+
+    assert len(commands) == 2
+    assert commands[0].endswith("cueapid")
+    assert "pytest" in commands[1]

@@ -1,0 +1,224 @@
+"""The settings: names, defaults, bounds, and the one line that names what is wrong."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from cueapi.domain.plan import Limits
+from cueapi.settings import BadSetting, Settings, load, postgres_url
+
+DEFAULTS = {
+    "DATABASE_URL": None,
+    "DATABASE_POOL_SIZE": 10,
+    "REDIS_URL": None,
+    "HOST": "127.0.0.1",
+    "PORT": 8000,
+    "BASE_URL": None,
+    "ENV": "development",
+    "SESSION_SECRET": None,
+    "ALLOW_REGISTER": True,
+    "CORS_ORIGINS": "*",
+    "TRUSTED_PROXIES": "",
+    "CALLBACK_ALLOW": "",
+    "POLLER_INTERVAL_SECONDS": 30,
+    "POLLER_BATCH_SIZE": 500,
+    "DISPATCH_CONCURRENCY": 256,
+    "HOST_CONCURRENCY": 64,
+    "WEBHOOK_TIMEOUT_SECONDS": 30,
+    "SHUTDOWN_GRACE_SECONDS": 30,
+    "WORKER_HEARTBEAT_TIMEOUT_SECONDS": 180,
+    "WORKER_CLAIM_TIMEOUT_SECONDS": 900,
+    "WORKER_UNCLAIMED_TIMEOUT_SECONDS": 900,
+    "WORKER_OUTCOME_DEADLINE_SECONDS": 14_400,
+    "WORKER_EVIDENCE": False,
+    "DEFAULT_PLAN": "self_hosted",
+    "ACTIVE_CUE_LIMIT": None,
+    "MONTHLY_EXECUTION_LIMIT": None,
+    "RATE_LIMIT_PER_MINUTE": None,
+    "EXECUTION_RETENTION_DAYS": 90,
+    "SMTP_URL": None,
+    "EMAIL_FROM": None,
+    "LOG_FORMAT": None,
+    "LOG_LEVEL": "info",
+}
+
+PASSWORD = "correct-horse-battery"
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An environment that sets nothing, in a folder without a `.env`."""
+    for name in [*DEFAULTS, "DATA_DIR"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "default"), DEFAULTS.items(), ids=DEFAULTS)
+def test_what_is_not_set_has_the_documented_default(name: str, default: object) -> None:
+    assert getattr(load(), name.lower()) == default
+
+
+def test_every_setting_is_documented() -> None:
+    assert {name.upper() for name in Settings.model_fields} == {*DEFAULTS, "DATA_DIR"}
+
+
+def test_data_lies_in_the_users_data_directory_or_where_root_keeps_it() -> None:
+    own = Path(platformdirs.user_data_dir("cueapi", appauthor=False))
+
+    assert load().data_dir == (Path("/var/lib/cueapi") if os.geteuid() == 0 else own)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("DATABASE_POOL_SIZE", 2, 500),
+        ("PORT", 0, 65_535),
+        ("POLLER_INTERVAL_SECONDS", 0.1, 3_600),
+        ("POLLER_BATCH_SIZE", 1, 10_000),
+        ("DISPATCH_CONCURRENCY", 1, 10_000),
+        ("HOST_CONCURRENCY", 1, 10_000),
+        ("WEBHOOK_TIMEOUT_SECONDS", 1, 3_600),
+        ("SHUTDOWN_GRACE_SECONDS", 0, 3_600),
+        ("WORKER_HEARTBEAT_TIMEOUT_SECONDS", 0.5, 604_800),
+        ("WORKER_CLAIM_TIMEOUT_SECONDS", 0.5, 604_800),
+        ("WORKER_UNCLAIMED_TIMEOUT_SECONDS", 0.5, 604_800),
+        ("WORKER_OUTCOME_DEADLINE_SECONDS", 0.5, 604_800),
+        ("ACTIVE_CUE_LIMIT", 0, 2_000_000_000),
+        ("MONTHLY_EXECUTION_LIMIT", 0, 10**15),
+        ("RATE_LIMIT_PER_MINUTE", 1, 100_000_000),
+        ("EXECUTION_RETENTION_DAYS", 0, 36_500),
+    ],
+)
+def test_a_number_may_be_within_its_bounds_only(
+    monkeypatch: pytest.MonkeyPatch, name: str, least: float, most: float
+) -> None:
+    for value in (least, most):
+        monkeypatch.setenv(name, str(value))
+        assert getattr(load(), name.lower()) == value
+    for text in (str(least - 1), str(most + 1), "nan", "inf", "-inf", "many", "1,5", "0x10"):
+        monkeypatch.setenv(name, text)
+        with pytest.raises(BadSetting, match=f"^{name}: .+$"):
+            load()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ENV", "staging"),
+        ("ENV", "Production "),
+        ("DEFAULT_PLAN", "enterprise"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_LEVEL", "verbose"),
+        ("ALLOW_REGISTER", "perhaps"),
+        ("WORKER_EVIDENCE", "2"),
+        ("HOST", "x" * 256),
+        ("BASE_URL", "cueapi.example.com"),
+        ("BASE_URL", "ftp://cueapi.example.com"),
+        ("BASE_URL", "https://cueapi.example.com/?a=b"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("CALLBACK_ALLOW", "http://intranet/"),
+        ("CALLBACK_ALLOW", "10.0.0.1/8"),
+        ("SESSION_SECRET", "too short"),
+        ("DATABASE_URL", f"mysql://me:{PASSWORD}@host/database"),
+        ("DATABASE_URL", f"{PASSWORD}"),
+        ("DATABASE_URL", f"postgresql://me:{PASSWORD}@host:many/database"),
+        ("DATABASE_URL", f"postgresql://me:{PASSWORD}#1@host/database"),
+        ("DATABASE_URL", f"postgresql://me:{PASSWORD}/1@host/database"),
+        ("DATABASE_URL", f"postgresql://me:{PASSWORD}@[host/database"),
+        ("REDIS_URL", f"http://:{PASSWORD}@host"),
+        ("SMTP_URL", f"http://me:{PASSWORD}@host"),
+        ("SMTP_URL", f"smtp://me:{PASSWORD}@"),
+        ("SMTP_URL", f"smtp://me:{PASSWORD}@host:many"),
+        ("SMTP_URL", f"smtp://me:{PASSWORD}#1@host:many"),
+    ],
+)
+def test_a_value_that_cannot_be_stops_the_start_with_a_line_that_names_it_and_tells_no_secret(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.setenv(name, text)
+
+    with pytest.raises(BadSetting) as refused:
+        load()
+
+    assert str(refused.value).startswith(f"{name}: ")
+    assert "\n" not in str(refused.value)
+    assert "correct" not in str(refused.value)
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("given", "understood"),
+    [
+        ("postgresql://me:pw@host:5432/cueapi", "postgresql://me:pw@host:5432/cueapi"),
+        ("postgresql+asyncpg://me:pw@host/cueapi", "postgresql://me:pw@host/cueapi"),
+        ("postgres://me:pw@host/cueapi?sslmode=require", "postgresql://me:pw@host/cueapi?sslmode=require"),
+        ("postgresql:///cueapi?host=/run/postgresql", "postgresql:///cueapi?host=/run/postgresql"),
+        ("postgresql://me:pw@one:5432,[::1]:5433,three/cueapi", "postgresql://me:pw@one:5432,[::1]:5433,three/cueapi"),
+        ("postgresql://me:p%23w@%2Frun%2Fpostgresql/cueapi", "postgresql://me:p%23w@%2Frun%2Fpostgresql/cueapi"),
+    ],
+)
+def test_the_urls_of_libpq_and_of_sqlalchemy_are_understood(
+    monkeypatch: pytest.MonkeyPatch, given: str, understood: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", given)
+
+    assert postgres_url(load()) == understood
+
+
+def test_production_needs_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENV", "production")
+
+    with pytest.raises(BadSetting, match=r"^SESSION_SECRET: .*32 characters"):
+        load()
+
+    monkeypatch.setenv("SESSION_SECRET", "s" * 32)
+    assert load().env == "production"
+
+
+def test_secrets_do_not_show_in_a_representation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSION_SECRET", PASSWORD * 2)
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://me:{PASSWORD}@host/cueapi")
+    monkeypatch.setenv("REDIS_URL", f"redis://:{PASSWORD}@host")
+    monkeypatch.setenv("SMTP_URL", f"smtp://me:{PASSWORD}@host")
+
+    assert PASSWORD not in repr(load()) + str(load()) + load().model_dump_json()
+
+
+def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in DEFAULTS:
+        monkeypatch.setenv(name, "")
+
+    assert load() == Settings(_env_file=None)
+
+
+def test_the_env_file_is_read_and_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=8001\nPOLLER_BATCH_SIZE=7\nPOSTGRES_PASSWORD=of-the-compose-file\n")
+    monkeypatch.setenv("PORT", "8002")
+
+    assert (load().port, load().poller_batch_size) == (8002, 7)
+
+
+def test_a_wrong_value_in_the_env_file_is_named_like_one_in_the_environment(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOG_LEVEL=loud\n")
+
+    with pytest.raises(BadSetting, match=r"^LOG_LEVEL: "):
+        load()
+
+
+def test_the_operators_numbers_replace_those_of_the_default_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEFAULT_PLAN", "free")
+    monkeypatch.setenv("ACTIVE_CUE_LIMIT", "3")
+    monkeypatch.setenv("RATE_LIMIT_PER_MINUTE", "5")
+
+    assert load().plans["free"] == Limits(3, 300, 5)
+    assert load().plans["self_hosted"] == Limits(1_000_000, 1_000_000_000, 6_000)
+
+
+def test_the_address_in_links_follows_the_port_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().url_at(8123) == "http://localhost:8123"
+
+    monkeypatch.setenv("BASE_URL", "https://cueapi.example.com/")
+    assert load().url_at(8123) == "https://cueapi.example.com"
