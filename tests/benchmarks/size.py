@@ -1,0 +1,27 @@
+"""How much a benchmark measures: enough to mean something, or just enough to see that it runs."""
+
+from attrs import frozen
+
+
+@frozen
+class Size:
+    """Counts, and times in seconds. What is compared is measured in turns, *rounds* times."""
+
+    rounds: int = 3
+    deliveries: int = 3_000
+    tasks: int = 64
+    rate: int = 50
+    lag_seconds: float = 20.0
+    burst: int = 1_000
+    ahead: float = 3.0
+    connections: int = 12
+    api_seconds: float = 3.0
+    executions: int = 1_000
+    batch: int = 200
+
+
+FULL = Size()
+TINY = Size(
+    rounds=1, deliveries=40, tasks=4, lag_seconds=0.4, burst=20, ahead=1.0, connections=2, api_seconds=0.3,
+    executions=30, batch=20,
+)  # fmt: skip

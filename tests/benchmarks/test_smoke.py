@@ -1,0 +1,18 @@
+"""Each benchmark runs and produces its rows. How fast things are is no fact that a test could state."""
+
+import pytest
+
+from tests.benchmarks.__main__ import BENCHMARKS
+from tests.benchmarks.size import TINY
+from tests.benchmarks.table import shown
+from tests.storage.own_postgres import OwnPostgres
+
+ROWS = {"deliveries": 1, "lag": 2, "burst": 1, "api": 4, "start": 2, "statements": 2}
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+async def test_a_benchmark_produces_its_rows(name: str, own_server: OwnPostgres) -> None:
+    rows = await BENCHMARKS[name](own_server, TINY)
+    assert len(rows) == ROWS[name]
+    assert all(row.figure > 0 for row in rows)
+    assert len(shown(rows).splitlines()) == 1 + len(rows)
