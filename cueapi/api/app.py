@@ -9,11 +9,11 @@ from uuid import uuid4
 import structlog
 from attrs import frozen
 from quart import Blueprint, Response, g, request
-from quart_trio import QuartTrio
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from cueapi.api import problems
 from cueapi.api.auth import Keyring
+from cueapi.api.lean import LeanQuart
 from cueapi.api.limits import Networks, Standing, Windows, client_address
 from cueapi.domain.errors import Refusal
 from cueapi.domain.plan import USAGE_WARNING_SHARE
@@ -163,17 +163,16 @@ def _limit_headers(response: Response, standing: Standing) -> None:
     response.headers.add("X-RateLimit-Reset", str(int(time.time() + standing.retry_after)))
 
 
-def make_app(gate: Gate, resources: Sequence[Resource]) -> QuartTrio:
+def make_app(gate: Gate, resources: Sequence[Resource]) -> LeanQuart:
     """The app with its resources; nothing in it redirects."""
-    app = QuartTrio("cueapi.api", static_folder=None)
+    app = LeanQuart("cueapi.api", static_folder=None)
+    app.gate = gate
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
     problems.install(app)
-    app.before_request(gate.enter)
-    app.after_request(gate.leave)
     for resource in resources:
         app.register_blueprint(resource.routes())
     return app
