@@ -78,22 +78,39 @@ _AWAY = (
 )
 
 
+_FOREIGN = (
+    asyncpg.UniqueViolationError,
+    asyncpg.DataError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.exceptions.ClientConfigurationError,  # an sslmode that is none
+    *_AWAY,
+)
+
+
+def _ours(error: Exception) -> Exception:
+    """An error of the driver's as one of ours."""
+    match error:
+        case asyncpg.UniqueViolationError():
+            return Duplicate(error.constraint_name or "")
+        case asyncpg.DataError():
+            return Unstorable(str(error))
+        case (
+            asyncpg.InvalidAuthorizationSpecificationError()
+            | asyncpg.InvalidCatalogNameError()
+            | asyncpg.exceptions.ClientConfigurationError()
+        ):
+            return StorageRefused(str(error))
+        case _:
+            return StorageUnavailable(str(error) or type(error).__name__)
+
+
 @contextmanager
 def _mapped() -> Iterator[None]:
     try:
         yield
-    except asyncpg.UniqueViolationError as error:
-        raise Duplicate(error.constraint_name or "") from error
-    except asyncpg.DataError as error:
-        raise Unstorable(str(error)) from error
-    except (
-        asyncpg.InvalidAuthorizationSpecificationError,
-        asyncpg.InvalidCatalogNameError,
-        asyncpg.exceptions.ClientConfigurationError,  # an sslmode that is none
-    ) as error:
-        raise StorageRefused(str(error)) from error
-    except _AWAY as error:
-        raise StorageUnavailable(str(error) or type(error).__name__) from error
+    except _FOREIGN as error:
+        raise _ours(error) from error
 
 
 @frozen
@@ -151,13 +168,26 @@ class Database:
     async def _say(self, verb: Callable[..., Awaitable[T]], statement: LiteralString, values: tuple[object, ...]) -> T:
         """Say one statement, and once more where it met a deadlock: nothing of it was done."""
         for _ in range(DEADLOCK_PATIENCE):
-            with _mapped(), trio.fail_after(STATEMENT_PATIENCE):
-                async with self.pool.acquire() as connection:
-                    try:
-                        return await verb(connection, statement, *values)
-                    except asyncpg.DeadlockDetectedError:
-                        continue
+            try:
+                return await self._say_once(verb, statement, values)
+            except asyncpg.DeadlockDetectedError:
+                continue
+            except _FOREIGN as error:
+                raise _ours(error) from error
         raise StorageUnavailable("deadlock")
+
+    # The hot path of everything: no context managers made of generators here, which cost as much as the statement.
+    async def _say_once(
+        self, verb: Callable[..., Awaitable[T]], statement: LiteralString, values: tuple[object, ...]
+    ) -> T:
+        with trio.CancelScope(deadline=trio.current_time() + STATEMENT_PATIENCE) as scope:
+            connection = await self.pool.take()
+            try:
+                return await verb(connection, statement, *values)
+            finally:
+                await self.pool.give_back(connection)
+        assert scope.cancelled_caught
+        raise StorageUnavailable(f"the statement was not done within {STATEMENT_PATIENCE:g} s")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

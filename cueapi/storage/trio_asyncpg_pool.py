@@ -56,13 +56,14 @@ class Pool:
         Its session is not reset: who sets or locks something for the session undoes it. Only a transaction
         that was left open is rolled back. Raises `PoolTimeout` after *patience* seconds.
         """
-        connection = await self._take()
+        connection = await self.take()
         try:
             yield connection
         finally:
-            await self._give_back(connection)
+            await self.give_back(connection)
 
-    async def _take(self) -> Connection:
+    async def take(self) -> Connection:
+        """As `acquire`, for who calls `give_back` in a `finally`."""
         await trio.lowlevel.checkpoint_if_cancelled()  # a query would be cut off, and cost a connection
         if self._closing:
             raise PoolClosed
@@ -104,7 +105,8 @@ class Pool:
             raise PoolClosed
         return await self._connect()
 
-    async def _give_back(self, connection: Connection) -> None:
+    async def give_back(self, connection: Connection) -> None:
+        """What `take` has lent comes back, or its place does."""
         self._lent.discard(connection)
         try:
             if connection.is_closed():
