@@ -6,7 +6,6 @@ from attrs import frozen
 from email_validator import EmailNotValidError, validate_email
 from quart import Blueprint, Response, g
 
-from cueapi.api import views
 from cueapi.api.bodies import MePatch, RegisterBody, read
 from cueapi.api.callbacks import check_reachable
 from cueapi.api.confirmation import confirmed
@@ -95,7 +94,7 @@ class Accounts:
             )
         except Duplicate:
             raise _taken() from None
-        return answer({"updated_at": views.moment(changed)})
+        return answer({"updated_at": changed})
 
     async def key(self) -> Response:
         """The key once more, where it can be decrypted."""

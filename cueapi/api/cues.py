@@ -208,7 +208,7 @@ class Cues:
             {
                 "id": str(made["id"]),
                 "cue_id": cue_id,
-                "scheduled_for": views.moment(made["scheduled_for"]),
+                "scheduled_for": made["scheduled_for"],
                 "status": "pending",
                 "triggered_by": "manual_fire",
             }

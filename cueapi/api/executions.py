@@ -145,8 +145,7 @@ class Executions:
             self.database, user=g.account.id, execution=identity, worker=worker, lease=self.terms.lease
         )
         if until is not None:
-            extended = views.moment(until)
-            return answer({"execution_id": str(identity), "lease_extended_until": extended, "acknowledged": True})
+            return answer({"execution_id": identity, "lease_extended_until": until, "acknowledged": True})
         row = await self._row(execution_id)
         if row["status"] == Status.DELIVERING and row["transport"] == "worker":
             raise Refusal("not_execution_owner", f"This execution is claimed by {row['claimed_by_worker']}.")
@@ -247,7 +246,7 @@ class Executions:
             {
                 "id": str(made["id"]),
                 "cue_id": made["cue_id"],
-                "scheduled_for": views.moment(made["scheduled_for"]),
+                "scheduled_for": made["scheduled_for"],
                 "status": "pending",
                 "triggered_by": "replay",
                 "replayed_from": str(identity),

@@ -9,7 +9,7 @@ import trio
 from attrs import define, field, frozen
 from quart import Blueprint, Response
 
-from cueapi.api.views import answer, moment
+from cueapi.api.views import answer
 from cueapi.metrics import Metrics
 from cueapi.storage import health
 from cueapi.storage.clock import Clock
@@ -69,7 +69,7 @@ class Health:
             {
                 "status": "healthy" if well else "degraded",
                 "version": version("cueapi-daemon"),
-                "timestamp": moment(self.clock.now()),
+                "timestamp": self.clock.now(),
                 "services": {
                     "postgres": "healthy" if counts else "unavailable",
                     "redis": "configured" if self.redis_configured else "disabled",
@@ -77,7 +77,7 @@ class Health:
                     "worker": str(board["pool"].state),
                 },
                 "poller": {
-                    "last_run": moment(polls.at),
+                    "last_run": polls.at,
                     "seconds_ago": None if ago is None else round(max(ago, 0.0), 3),
                     "cues_last_cycle": polls.cues,
                     "cycle_duration_ms": round(polls.duration * 1000, 1),
@@ -85,7 +85,7 @@ class Health:
                 "workers": {"active_count": counts["active_workers"] if counts else None},
                 "queue": _queue(counts),
                 "siblings": {
-                    name: {"state": entry.state, "restarts": entry.restarts, "since": moment(entry.since)}
+                    name: {"state": entry.state, "restarts": entry.restarts, "since": entry.since}
                     for name, entry in board.items()
                 },
             }

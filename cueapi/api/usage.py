@@ -6,7 +6,7 @@ from attrs import frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.limits import Windows
-from cueapi.api.views import answer, moment
+from cueapi.api.views import answer
 from cueapi.storage import usage
 from cueapi.storage.postgres import Database, Row
 
@@ -29,7 +29,7 @@ class Usage:
         row = await usage.this_month(self.database, g.account.id)
         assert row is not None
         limits = g.account.limits
-        period = {"start": moment(row["starts"]), "end": moment(row["ends"])}
+        period = {"start": row["starts"], "end": row["ends"]}
         days = (row["ends"] - row["now"]).total_seconds() / 86_400
         return answer(
             {

@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from pydantic_core import to_json
 from quart import Response
 
-from cueapi.domain.clock import iso
 from cueapi.storage.pages import PAGE_CAP, Page
 from cueapi.storage.postgres import Row
 
@@ -16,13 +14,8 @@ EVIDENCE = ("external_id", "result_url", "result_ref", "result_type", "summary")
 
 
 def answer(value: Mapping[str, Any], status: int = 200) -> Response:
-    """*value* as JSON."""
+    """*value* as JSON: a moment in UTC, as PostgreSQL tells it, as the contract writes it; an id as its text."""
     return Response(to_json(value), status, content_type="application/json")
-
-
-def moment(value: datetime | None) -> str | None:
-    """A moment as the contract writes it, or null."""
-    return None if value is None else iso(value)
 
 
 def parsed(text: str | None) -> Any:  # noqa: ANN401 (JSON)
@@ -36,7 +29,7 @@ def cue(row: Row) -> dict[str, Any]:
     if row["schedule_type"] == "recurring":
         schedule["cron"] = row["cron"]
     else:
-        schedule["at"] = moment(row["schedule_at"])
+        schedule["at"] = row["schedule_at"]
     schedule |= {"catchup": row["catchup"], "overlap": row["overlap"]}
     return {
         "id": row["id"],
@@ -56,46 +49,46 @@ def cue(row: Row) -> dict[str, Any]:
         "verification": {"mode": row["verification"]},
         "delivery": parsed(row["delivery"]),
         "alerts": parsed(row["alerts"]),
-        "next_run": moment(row["next_run"]),
-        "last_run": moment(row["last_run"]),
+        "next_run": row["next_run"],
+        "last_run": row["last_run"],
         "run_count": row["run_count"],
         "fired_count": row["fired_count"],
         "warning": row["warning"],
-        "created_at": moment(row["created_at"]),
-        "updated_at": moment(row["updated_at"]),
+        "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
     }
 
 
 def execution(row: Row) -> dict[str, Any]:
     """An execution, with every field of the contract."""
-    identity = str(row["id"])
+    identity = row["id"]
     return {
         "id": identity,
         "execution_id": identity,
         "cue_id": row["cue_id"],
         "cue_name": row["cue_name"],
-        "scheduled_for": moment(row["scheduled_for"]),
+        "scheduled_for": row["scheduled_for"],
         "status": row["status"],
         "triggered_by": row["triggered_by"],
         "attempts": row["attempts"],
         "http_status": row["http_status"],
         "response_body": row["response_body"],
         "error_message": row["error_message"],
-        "started_at": moment(row["started_at"]),
-        "delivered_at": moment(row["delivered_at"]),
-        "last_attempt_at": moment(row["last_attempt_at"]),
-        "next_retry": moment(row["next_retry"]),
-        "next_run": moment(row["next_run"]),
+        "started_at": row["started_at"],
+        "delivered_at": row["delivered_at"],
+        "last_attempt_at": row["last_attempt_at"],
+        "next_retry": row["next_retry"],
+        "next_run": row["next_run"],
         "claimed_by_worker": row["claimed_by_worker"],
-        "claimed_at": moment(row["claimed_at"]),
+        "claimed_at": row["claimed_at"],
         "outcome": _outcome(row),
         "outcome_success": row["outcome_success"],
         "outcome_state": row["outcome_state"],
         "evidence": _evidence(row),
-        "outcome_deadline_at": moment(row["outcome_deadline_at"]),
+        "outcome_deadline_at": row["outcome_deadline_at"],
         "missed_runs": row["missed_runs"],
-        "created_at": moment(row["created_at"]),
-        "updated_at": moment(row["updated_at"]),
+        "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
     }
 
 
@@ -107,11 +100,13 @@ def _outcome(row: Row) -> dict[str, Any] | None:
         "result": row["outcome_result"],
         "error": row["outcome_error"],
         "metadata": parsed(row["outcome_metadata"]),
-        "recorded_at": moment(row["outcome_recorded_at"]),
+        "recorded_at": row["outcome_recorded_at"],
     }
 
 
 def _evidence(row: Row) -> dict[str, Any] | None:
+    if row["outcome_recorded_at"] is None:
+        return None
     fields = {name: row[name] for name in EVIDENCE}
     fields |= {"artifacts": parsed(row["artifacts"]), "validation_state": row["validation_state"]}
     return fields if any(value is not None for value in fields.values()) else None
@@ -121,7 +116,7 @@ def attempt(row: Row) -> dict[str, Any]:
     """One line of an execution's log of tries."""
     return {
         "attempt": row["attempt"],
-        "started_at": moment(row["started_at"]),
+        "started_at": row["started_at"],
         "duration_ms": row["duration_ms"],
         "http_status": row["http_status"],
         "error": row["error"],
@@ -132,11 +127,11 @@ def attempt(row: Row) -> dict[str, Any]:
 def work(row: Row) -> dict[str, Any]:
     """A claimable, or just claimed, execution as a worker sees it."""
     return {
-        "execution_id": str(row["id"]),
+        "execution_id": row["id"],
         "cue_id": row["cue_id"],
         "cue_name": row["cue_name"],
         "task": row["task"],
-        "scheduled_for": moment(row["scheduled_for"]),
+        "scheduled_for": row["scheduled_for"],
         "payload": parsed(row["payload"]),
         "attempt": row["attempts"],
     }
@@ -145,15 +140,15 @@ def work(row: Row) -> dict[str, Any]:
 def alert(row: Row) -> dict[str, Any]:
     """An alert."""
     return {
-        "id": str(row["id"]),
+        "id": row["id"],
         "cue_id": row["cue_id"],
-        "execution_id": row["execution_id"] and str(row["execution_id"]),
+        "execution_id": row["execution_id"],
         "alert_type": row["alert_type"],
         "severity": row["severity"],
         "message": row["message"],
         "metadata": parsed(row["metadata"]),
         "acknowledged": row["acknowledged"],
-        "created_at": moment(row["created_at"]),
+        "created_at": row["created_at"],
     }
 
 
@@ -163,11 +158,11 @@ def worker(row: Row) -> dict[str, Any]:
     state = "active" if silent < 180 else "stale" if silent < 900 else "dead"
     return {
         "worker_id": row["worker_id"],
-        "last_heartbeat": moment(row["last_heartbeat"]),
+        "last_heartbeat": row["last_heartbeat"],
         "seconds_since_heartbeat": int(silent),
         "heartbeat_status": state,
         "handlers": list(row["handlers"]),
-        "registered_since": moment(row["registered_since"]),
+        "registered_since": row["registered_since"],
     }
 
 

@@ -32,7 +32,7 @@ class Workers:
         body = await read(HeartbeatBody)
         worker = body.worker_id or "default"
         now = await workers.heartbeat(self.database, user=g.account.id, worker=worker, handlers=body.handlers)
-        answered = {"acknowledged": True, "server_time": views.moment(now), "worker_id": worker}
+        answered = {"acknowledged": True, "server_time": now, "worker_id": worker}
         if body.claim is None:
             return answer(answered)
         wish = Wish(g.account.id, worker, body.claim, body.handlers)
