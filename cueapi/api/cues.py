@@ -24,9 +24,11 @@ from cueapi.domain.retry import DEFAULT_BACKOFF, Retry
 from cueapi.domain.schedule import upcoming
 from cueapi.domain.signature import check_headers
 from cueapi.domain.target import Rules
-from cueapi.storage import cues
+from cueapi.storage import cues, histories
 from cueapi.storage.clock import Clock
 from cueapi.storage.cues import ByHand, Change, Placed
+from cueapi.storage.histories import History
+from cueapi.storage.pages import PAGE_CAP
 from cueapi.storage.postgres import Database, Duplicate, Row
 
 TRIES = 5
@@ -112,17 +114,24 @@ class Cues:
         """One cue, with its newest executions."""
         limit = queries.number("execution_limit", 10, 1, 100)
         offset = queries.number("execution_offset", 0, 0, 10_000)
-        row = await self._row(cue_id)
-        page = await self.executions.of_cue(cue_id, limit=limit, offset=offset)
+        history = await self._history(cue_id, limit, offset)
         return answer(
             {
-                **views.cue(row),
-                "executions": [views.execution(one) for one in page.rows],
-                "execution_total": min(page.total, 10_000),
+                **views.cue(history.cue),
+                "executions": [views.execution(one) for one in history.page.rows],
+                "execution_total": min(history.page.total, PAGE_CAP),
                 "execution_limit": limit,
                 "execution_offset": offset,
             }
         )
+
+    async def _history(self, cue_id: str, limit: int, offset: int) -> History:
+        if not is_cue_id(cue_id):
+            raise not_found()
+        history = await histories.show(self.database, cue_id=cue_id, user=g.account.id, limit=limit, offset=offset)
+        if history is None:
+            raise not_found()
+        return history
 
     async def list_executions(self, cue_id: str) -> Response:
         """One page of the cue's executions."""

@@ -95,10 +95,6 @@ class Executions:
             }
         )
 
-    async def of_cue(self, cue_id: str, *, limit: int, offset: int) -> Page:
-        """The newest executions of a cue."""
-        return await self._page(Filter(g.account.id, cue=cue_id), before=None, limit=limit, offset=offset)
-
     async def _page(self, wanted: Filter, *, before: tuple[datetime, UUID] | None, limit: int, offset: int) -> Page:
         return await executions.page(self.database, evolve(wanted, before=before), limit=limit, offset=offset)
 

@@ -23,7 +23,7 @@ def parsed(text: str | None) -> Any:  # noqa: ANN401 (JSON)
     return None if text is None else json.loads(text)
 
 
-def cue(row: Row) -> dict[str, Any]:
+def cue(row: Row | Mapping[str, Any]) -> dict[str, Any]:
     """A cue, with every field of the contract."""
     schedule: dict[str, Any] = {"type": row["schedule_type"], "timezone": row["timezone"]}
     if row["schedule_type"] == "recurring":
