@@ -3,18 +3,18 @@
 import re
 import time
 from collections.abc import Sequence
+from random import getrandbits
 from typing import Protocol
-from uuid import uuid4
 
 import structlog
 from attrs import frozen
-from quart import Blueprint, Response, g, request
+from quart import Blueprint, Request, Response, g, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from cueapi.api import problems
 from cueapi.api.auth import Keyring
 from cueapi.api.lean import LeanQuart
-from cueapi.api.limits import Networks, Standing, Windows, client_address
+from cueapi.api.limits import Networks, Windows, client_address
 from cueapi.domain.errors import Refusal
 from cueapi.domain.plan import USAGE_WARNING_SHARE
 from cueapi.metrics import Metrics
@@ -34,9 +34,9 @@ EXPOSED = (
 )
 
 SECURITY = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("X-Frame-Options", "DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
 )
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
@@ -65,13 +65,15 @@ class Gate:
     origins: tuple[str, ...]
     metrics: Metrics
 
-    async def enter(self) -> Response | None:
-        """Before a request: its id, its origin, its user, its limit."""
-        g.begun = time.perf_counter()
-        wished = request.headers.get("X-Request-Id", "")
-        g.request_id = wished if _REQUEST_ID.fullmatch(wished) else uuid4().hex
+    async def enter(self, request: Request) -> Response | None:
+        """Before a request: its id, its user, its limit."""
+        kept = g._get_current_object()
+        kept.begun = time.perf_counter()
+        wished = request.headers.get("X-Request-Id")
+        # Not a secret, only another one each time.
+        kept.request_id = wished if wished and _REQUEST_ID.fullmatch(wished) else f"{getrandbits(128):032x}"
         clear_contextvars()
-        bind_contextvars(request_id=g.request_id)
+        bind_contextvars(request_id=kept.request_id)
         if request.method == "OPTIONS" and request.url_rule is not None:
             # Also a preflight of CORS; what is allowed is told by the headers.
             return Response(b"", 204, {"Allow": ", ".join(sorted(request.url_rule.methods or ()))})
@@ -107,25 +109,24 @@ class Gate:
         hops = ",".join(request.headers.getlist("X-Forwarded-For"))
         return client_address(peer, hops, self.proxies)
 
-    async def leave(self, response: Response) -> Response:
+    async def leave(self, request: Request, response: Response) -> Response:
         """After a request: the headers that every answer has, and one line in the log."""
-        headers = response.headers
-        headers.add("X-Request-Id", g.request_id)
-        for name, value in SECURITY:
-            headers.add(name, value)
-        if "standing" in g:
-            _limit_headers(response, g.standing)
-        if "account" in g and g.account.executions > USAGE_WARNING_SHARE * g.account.limits.monthly_executions:
+        kept, headers = g._get_current_object(), response.headers
+        headers.add("X-Request-Id", kept.request_id)
+        if (standing := kept.get("standing")) is not None:
+            headers.add("X-RateLimit-Limit", str(standing.limit))
+            headers.add("X-RateLimit-Remaining", str(standing.remaining))
+            headers.add("X-RateLimit-Reset", str(int(time.time() + standing.retry_after)))
+        account = kept.get("account")
+        if account is not None and account.executions > USAGE_WARNING_SHARE * account.limits.monthly_executions:
             headers["X-CueAPI-Usage-Warning"] = "approaching_limit"
-        self._allow_origin(response)
-        self._note(response)
+        if (origin := request.headers.get("Origin")) is not None:
+            self._allow_origin(origin, response)
+        self._note(request, response, time.perf_counter() - kept.begun)
         return response
 
-    def _allow_origin(self, response: Response) -> None:
+    def _allow_origin(self, origin: str, response: Response) -> None:
         """CORS (Fetch, 3.2): keys travel in a header of the script's, so credentials are never needed."""
-        origin = request.headers.get("Origin")
-        if origin is None:
-            return
         if "*" in self.origins:
             response.headers["Access-Control-Allow-Origin"] = "*"
         elif origin in self.origins:
@@ -141,8 +142,7 @@ class Gate:
             )
             response.headers["Access-Control-Max-Age"] = "600"
 
-    def _note(self, response: Response) -> None:
-        seconds = time.perf_counter() - g.begun
+    def _note(self, request: Request, response: Response, seconds: float) -> None:
         route = "none" if request.url_rule is None else request.url_rule.rule
         # What clients make up must not grow the metrics.
         method = request.method if request.method in METHODS else "other"
@@ -157,16 +157,10 @@ class Gate:
         )
 
 
-def _limit_headers(response: Response, standing: Standing) -> None:
-    response.headers.add("X-RateLimit-Limit", str(standing.limit))
-    response.headers.add("X-RateLimit-Remaining", str(standing.remaining))
-    response.headers.add("X-RateLimit-Reset", str(int(time.time() + standing.retry_after)))
-
-
 def make_app(gate: Gate, resources: Sequence[Resource]) -> LeanQuart:
     """The app with its resources; nothing in it redirects."""
     app = LeanQuart("cueapi.api", static_folder=None)
-    app.gate = gate
+    app.gate, app.always = gate, SECURITY
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     app.url_map.strict_slashes = False

@@ -5,10 +5,10 @@ No hooks of blueprints (the gate is asked directly), no cookie sessions, no tear
 there as a whole goes out as a whole.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from quart import Quart, Response
+from quart import Quart, Request, Response
 from quart.ctx import RequestContext
 from quart.sessions import NullSession, SecureCookieSessionInterface
 from quart.wrappers.base import BaseRequestWebsocket
@@ -23,11 +23,11 @@ Foreign: TypeAlias = Any
 class Gate(Protocol):
     """What every request passes, on its way in and out."""
 
-    async def enter(self) -> Response | None:
+    async def enter(self, request: Request) -> Response | None:
         """An answer ends the request before its handler."""
         ...
 
-    async def leave(self, response: Response) -> Response:
+    async def leave(self, request: Request, response: Response) -> Response:
         """The answer as it goes out."""
         ...
 
@@ -44,14 +44,18 @@ _NO_SESSION = NullSession()
 
 
 class Connection(TrioASGIHTTPConnection):
-    """One request. Sends an answer's body and its end as one message."""
+    """One request. Sends an answer's body and its end as one message, and the headers that are always the same."""
+
+    app: "LeanQuart"
 
     async def _send_response(self, send: Callable[[Foreign], Awaitable[None]], response: Foreign) -> None:
         body = response.response
         if not (isinstance(body, DataBody) and body.begin == 0 and body.end == len(body.data)):
+            response.headers.extend([(name.decode(), value.decode()) for name, value in self.app.always])
             await super()._send_response(send, response)
             return
         headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
+        headers += self.app.always
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": body.data, "more_body": False})
 
@@ -62,14 +66,17 @@ class LeanQuart(QuartTrio):
     asgi_http_class = Connection
     session_interface = NoSessions()
     gate: Gate
+    always: Sequence[tuple[bytes, bytes]] = ()
 
-    async def preprocess_request(self, _context: RequestContext | None = None) -> Response | None:
+    async def preprocess_request(self, context: RequestContext | None = None) -> Response | None:
         """What the gate says to the request."""
-        return await self.gate.enter()
+        assert context is not None
+        return await self.gate.enter(context.request)
 
-    async def process_response(self, response: Foreign, _context: RequestContext | None = None) -> Response:
+    async def process_response(self, response: Foreign, context: RequestContext | None = None) -> Response:
         """What the gate makes of the answer."""
-        return await self.gate.leave(response)
+        assert context is not None
+        return await self.gate.leave(context.request, response)
 
     async def do_teardown_request(self, _error: BaseException | None, _context: RequestContext | None = None) -> None:
         """Nothing is left behind by a request."""

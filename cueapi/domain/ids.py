@@ -7,12 +7,18 @@ import time
 from uuid import UUID
 
 _CUE_ALPHABET = string.ascii_lowercase + string.digits
+_CUE_IDS = len(_CUE_ALPHABET) ** 12
 _CUE_ID = re.compile(r"cue_[a-z0-9]{12}")
 
 
 def new_cue_id() -> str:
     """`cue_` and 12 random characters of `[a-z0-9]`."""
-    return "cue_" + "".join(secrets.choice(_CUE_ALPHABET) for _ in range(12))
+    chance = secrets.randbelow(_CUE_IDS)
+    signs = []
+    for _ in range(12):
+        chance, sign = divmod(chance, len(_CUE_ALPHABET))
+        signs.append(_CUE_ALPHABET[sign])
+    return "cue_" + "".join(signs)
 
 
 def is_cue_id(text: str) -> bool:
