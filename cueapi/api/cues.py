@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import trio
@@ -13,6 +14,7 @@ from cueapi.api.bodies import CueBody, CuePatch, FireBody, Ids, given, read
 from cueapi.api.callbacks import check_reachable
 from cueapi.api.confirmation import confirmed
 from cueapi.api.executions import Executions
+from cueapi.api.idempotency import Done, Effect, once
 from cueapi.api.views import answer
 from cueapi.dns import Resolver
 from cueapi.domain import cue as domain
@@ -29,7 +31,7 @@ from cueapi.storage.clock import Clock
 from cueapi.storage.cues import ByHand, Change, Placed
 from cueapi.storage.histories import History
 from cueapi.storage.pages import PAGE_CAP
-from cueapi.storage.postgres import Database, Duplicate, Row
+from cueapi.storage.postgres import Database, Duplicate, Queries, Row
 
 TRIES = 5
 """How often a change is made anew where the cue has moved meanwhile."""
@@ -75,26 +77,27 @@ class Cues:
 
     async def create(self) -> Response:
         """A new cue, scheduled."""
+        return await once(self.database, self._creation)
+
+    async def _creation(self) -> Effect:
         body = await read(CueBody)
         planned = self._allowed(plan(body))
-        now = self.clock.now()
-        first = planned.schedule.first_after(now)
-        placed = await self._place(planned)
+        first = planned.schedule.first_after(self.clock.now())
+        return partial(self._create, await self._place(planned), first, body.unknown())
+
+    async def _create(self, placed: Placed, first: datetime, unknown: list[str], tx: Queries) -> Done:
         limit = g.account.limits.active_cues
         try:
-            row = await cues.add(
-                self.database, placed, cue_id=new_cue_id(), user=g.account.id, limit=limit, next_run=first
-            )
+            row = await cues.add(tx, placed, cue_id=new_cue_id(), user=g.account.id, limit=limit, next_run=first)
         except Duplicate:
-            raise _taken(planned.name) from None
+            raise _taken(placed.cue.name) from None
         if row is None:
             raise _no_room(limit)
-        self.pokes.cue_written(row["next_run"])
         shown = views.cue(row)
-        if unknown := body.unknown():
+        if unknown:
             warning = f"Unknown fields were ignored: {', '.join(unknown)[:500]}."
             shown["warning"] = " ".join(filter(None, (warning, shown["warning"])))
-        return answer(shown, 201)
+        return Done(answer(shown, 201), partial(self.pokes.cue_written, row["next_run"]))
 
     async def list(self) -> Response:
         """One page of cues."""
@@ -208,20 +211,23 @@ class Cues:
 
     async def fire(self, cue_id: str) -> Response:
         """An execution by hand, in any status of the cue."""
-        by_hand = await self._by_hand(cue_id, await read(FireBody))
-        made = is_cue_id(cue_id) and await cues.fire(self.database, cue_id=cue_id, user=g.account.id, by_hand=by_hand)
+        return await once(self.database, partial(self._firing, cue_id))
+
+    async def _firing(self, cue_id: str) -> Effect:
+        return partial(self._fire, cue_id, await self._by_hand(cue_id, await read(FireBody)))
+
+    async def _fire(self, cue_id: str, by_hand: ByHand, tx: Queries) -> Done:
+        made = is_cue_id(cue_id) and await cues.fire(tx, cue_id=cue_id, user=g.account.id, by_hand=by_hand)
         if not made:
             raise not_found()
-        self.announce(made)
-        return answer(
-            {
-                "id": str(made["id"]),
-                "cue_id": cue_id,
-                "scheduled_for": made["scheduled_for"],
-                "status": "pending",
-                "triggered_by": "manual_fire",
-            }
-        )
+        shown = {
+            "id": str(made["id"]),
+            "cue_id": cue_id,
+            "scheduled_for": made["scheduled_for"],
+            "status": "pending",
+            "triggered_by": "manual_fire",
+        }
+        return Done(answer(shown), partial(self.announce, made))
 
     async def _by_hand(self, cue_id: str, body: FireBody) -> ByHand:
         at = None if body.send_at is None else _send_at(body.send_at, self.clock.now())

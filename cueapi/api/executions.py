@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from quart import Blueprint, Response, g, request
 
 from cueapi.api import queries, views
 from cueapi.api.bodies import ClaimBody, EvidenceBody, OutcomeBody, VerifyBody, given, read
+from cueapi.api.idempotency import Done, Effect, once
 from cueapi.api.queries import Cursor
 from cueapi.api.views import answer
 from cueapi.domain.clock import iso
@@ -37,7 +39,7 @@ from cueapi.storage.cues import ByHand
 from cueapi.storage.decisions import decide
 from cueapi.storage.executions import Addition, Filter
 from cueapi.storage.pages import Page
-from cueapi.storage.postgres import Database, Row
+from cueapi.storage.postgres import Database, Queries, Row
 
 MOST_CLAIMABLE = 50
 TRIES = 5
@@ -227,27 +229,31 @@ class Executions:
 
     async def replay(self, execution_id: str) -> Response:
         """The same once more: a new execution with the same payload."""
-        identity = _identity(execution_id)
-        old = await cues.replayable(self.database, execution=identity, user=g.account.id)
+        return await once(self.database, partial(self._replaying, execution_id))
+
+    async def _replaying(self, execution_id: str) -> Effect:
+        return partial(self._replay, _identity(execution_id))
+
+    async def _replay(self, identity: UUID, tx: Queries) -> Done:
+        old = await cues.replayable(tx, execution=identity, user=g.account.id)
         if old is None:
             raise not_found()
         if old["status"] not in FINAL:
             raise Refusal("execution_in_flight", f"Only what has ended can be replayed; this one is {old['status']}.")
         by_hand = ByHand(new_uuid7(), old["payload"], old["task"], None, identity)
-        made = await cues.fire(self.database, cue_id=old["cue_id"], user=g.account.id, by_hand=by_hand)
+        made = await cues.fire(tx, cue_id=old["cue_id"], user=g.account.id, by_hand=by_hand)
         if made is None:
             raise not_found()
-        self.work_ready(g.account.id) if made["transport"] == "worker" else self.delivery_ready()
-        return answer(
-            {
-                "id": str(made["id"]),
-                "cue_id": made["cue_id"],
-                "scheduled_for": made["scheduled_for"],
-                "status": "pending",
-                "triggered_by": "replay",
-                "replayed_from": str(identity),
-            }
-        )
+        shown = {
+            "id": str(made["id"]),
+            "cue_id": made["cue_id"],
+            "scheduled_for": made["scheduled_for"],
+            "status": "pending",
+            "triggered_by": "replay",
+            "replayed_from": str(identity),
+        }
+        poke = partial(self.work_ready, g.account.id) if made["transport"] == "worker" else self.delivery_ready
+        return Done(answer(shown), poke)
 
     async def _row(self, execution_id: str) -> Row:
         row = await executions.show(self.database, execution=_identity(execution_id), user=g.account.id)

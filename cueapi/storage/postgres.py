@@ -71,6 +71,7 @@ _AWAY = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
+    asyncpg.DeadlockDetectedError,  # a transaction that lost: nothing of it was done
     asyncpg.OperatorInterventionError,  # admin shutdown, crash shutdown, cannot connect now
     asyncpg.ReadOnlySQLTransactionError,  # a standby answers during a fail-over
     asyncpg.PostgresSystemError,

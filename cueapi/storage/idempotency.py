@@ -1,0 +1,64 @@
+"""Idempotency keys: the first answer, kept in the transaction of what it tells of."""
+
+import hashlib
+
+from attrs import frozen
+
+from cueapi.storage.postgres import Queries, Row
+
+
+@frozen
+class Key:
+    """A key as a user gave it, for one method and path."""
+
+    user: int
+    method: str
+    path: str
+    key: str
+
+    @property
+    def lock(self) -> int:
+        """The number of its lock: 64 bits, in the space of single numbers, where none of our other locks are."""
+        content = f"{self.user} {self.method} {self.path} {self.key}".encode()
+        return int.from_bytes(hashlib.sha256(content).digest()[:8], "big", signed=True)
+
+
+TAKE = "select pg_try_advisory_xact_lock($1) as taken"
+
+
+async def take(tx: Queries, key: Key) -> bool:
+    """Have *key* to ourselves until the transaction ends; False where another request has it."""
+    row = await tx.fetch_one(TAKE, key.lock)
+    return row is not None and row["taken"]
+
+
+# An old one counts for nothing, whether the janitor has been here or not.
+FIND = """
+select body_hash, status, answer
+  from idempotency_keys
+ where user_id = $1
+   and method = $2
+   and path = $3
+   and key = $4
+   and created_at > now() - interval '24 hours'
+"""
+
+
+async def find(tx: Queries, key: Key) -> Row | None:
+    """The first answer, and the digest of what it answers; None where there was none within 24 hours."""
+    return await tx.fetch_one(FIND, key.user, key.method, key.path, key.key)
+
+
+# Who has the lock and found nothing can only meet an old one here.
+KEEP = """
+insert into idempotency_keys (user_id, method, path, key, body_hash, status, answer)
+values ($1, $2, $3, $4, $5, $6, $7)
+    on conflict (user_id, key, path, method) do update
+   set body_hash = excluded.body_hash, status = excluded.status, answer = excluded.answer,
+       created_at = excluded.created_at
+"""
+
+
+async def keep(tx: Queries, key: Key, *, body_hash: bytes, status: int, answer: str) -> None:
+    """Keep the first answer, if the transaction commits."""
+    await tx.execute(KEEP, key.user, key.method, key.path, key.key, body_hash, status, answer)
