@@ -40,7 +40,7 @@ from cueapi.dns import Resolver
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Step, handed_back
 from cueapi.metrics import Metrics, Reading
-from cueapi.opening import check_secret, open_database, open_server, secret_of
+from cueapi.opening import check_secret, open_database, open_redis, open_server, secret_of
 from cueapi.settings import Settings
 from cueapi.storage import daemons
 from cueapi.storage.claims import Terms
@@ -48,6 +48,7 @@ from cueapi.storage.clock import Clock
 from cueapi.storage.decisions import decide
 from cueapi.storage.embedded import Embedded
 from cueapi.storage.postgres import Database, StorageUnavailable
+from cueapi.storage.redis import Redis
 from cueapi.storage.schema import migrate
 from cueapi.vault import Vault
 from supervisor import Board, Channel, OnStop, Periodic, Sibling, Tree, Wheel
@@ -88,8 +89,8 @@ async def open_ground(settings: Settings) -> AsyncIterator["Ground"]:
             async with open_database(dsn, size=settings.database_pool_size) as database:
                 await migrate(database)
                 await check_secret(database, vault)
-                with Webhook(settings.rules_at(port), Resolver()) as webhook:
-                    yield Ground(settings, vault, listener, dsn, embedded, database, webhook, identity)
+                with Webhook(settings.rules_at(port), Resolver()) as webhook, open_redis(settings, vault) as redis:
+                    yield Ground(settings, vault, listener, dsn, embedded, database, webhook, identity, redis)
 
 
 @frozen
@@ -136,6 +137,7 @@ class Ground:
     database: Database
     webhook: Webhook
     identity: Identity
+    redis: Redis | None = None
     clock: Clock = field(factory=Clock)
 
     @property
@@ -156,12 +158,12 @@ class Joints:
     places: Places
     keyring: Keyring
     wakeups: Wakeups
+    windows: Windows
     wheel: Wheel[Reminder] = field(factory=Wheel)
     board: Board = field(factory=Board)
     stopping: trio.Event = field(factory=trio.Event)
     metrics: Metrics = field(factory=Metrics)
     last_poll: LastPoll = field(factory=LastPoll)
-    windows: Windows = field(factory=Windows)
 
     @classmethod
     def make(cls, ground: Ground) -> Self:
@@ -181,6 +183,7 @@ class Joints:
             Places(size, settings.host_concurrency, freed=partial(freed_soon, claims)),
             keyring,
             Wakeups(ground.dsn, database, ground.identity, ground.clock, ears),
+            Windows(ground.redis),
         )
 
 
@@ -263,11 +266,11 @@ def resources(ground: Ground, joints: Joints) -> list[Resource]:
         executions,
         Workers(database, terms),
         Alerts(database),
-        Usage(database, joints.windows),
+        Usage(database),
         Health(
             database, joints.board, joints.stopping, joints.metrics, ground.clock,
             lambda: Polls(last.at, last.cues, last.duration), settings.poller_interval_seconds,
-            settings.redis_url is not None,
+            joints.windows,
         ),
     ]  # fmt: skip
 

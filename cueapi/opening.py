@@ -1,17 +1,18 @@
 """What everything stands on: the database of the settings, reached, and its secret."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import trio
 
 from cueapi import data_dir
 from cueapi.settings import Settings, postgres_url
-from cueapi.storage import accounts
+from cueapi.storage import accounts, redis
 from cueapi.storage.embedded import Embedded, join_embedded, open_embedded
 from cueapi.storage.health import ping
 from cueapi.storage.postgres import Database, StorageRefused, StorageUnavailable
+from cueapi.storage.redis import Redis, RedisMisnamed
 from cueapi.storage.trio_asyncpg import Connection
 from cueapi.storage.trio_asyncpg_pool import open_pool
 from cueapi.vault import Vault
@@ -55,6 +56,20 @@ async def open_database(dsn: str, *, size: int) -> AsyncIterator[Database]:
         database = Database(pool)
         await _reach(database)
         yield database
+
+
+@contextmanager
+def open_redis(settings: Settings, vault: Vault) -> Iterator[Redis | None]:
+    """The Redis of the settings, whether it answers or not; None where there is none."""
+    if settings.redis_url is None:
+        yield None
+        return
+    try:
+        # The secret tells us from others that share this Redis, and not from the other daemons.
+        with redis.open_redis(settings.redis_url.get_secret_value(), prefix=vault.fingerprint) as shared:
+            yield shared
+    except RedisMisnamed as error:
+        raise CannotStart(str(error)) from error
 
 
 @asynccontextmanager

@@ -43,6 +43,10 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^\s:\[\]]*)(:[0-9]{1,5})?")
 def _redis_url(text: str) -> str:
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must look like redis://host:6379/0")
+    try:
+        _ = urlsplit(text).port
+    except ValueError:
+        raise ValueError("has no port that can be read; in a password write / ? # @ as %2F %3F %23 %40") from None
     return text
 
 

@@ -21,6 +21,7 @@ from cueapi.storage.trio_asyncpg import close, connect
 from cueapi.storage.trio_asyncpg_pool import open_pool
 from tests.receiver import Receiver, open_receiver
 from tests.storage.own_postgres import OwnPostgres, own_postgres
+from tests.storage.own_redis import OwnRedis, own_redis
 
 SECRET = "a session secret for the tests, long enough"
 _numbers = count()
@@ -43,6 +44,20 @@ def tcp_url(own_server: OwnPostgres) -> str:
 def postgres_url(request: pytest.FixtureRequest) -> str:
     """The DSN of a server on which we are superuser: TEST_DATABASE_URL, or our own."""
     return os.environ.get("TEST_DATABASE_URL") or request.getfixturevalue("tcp_url")
+
+
+@pytest.fixture(scope="session")
+def own_redis_server() -> Iterator[OwnRedis]:
+    """A Redis that no test stops."""
+    with own_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(own_redis_server: OwnRedis) -> str:
+    """The URL of a Redis that holds nothing."""
+    own_redis_server.empty()
+    return own_redis_server.url
 
 
 def in_database(dsn: str, name: str) -> str:

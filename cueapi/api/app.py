@@ -14,7 +14,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from cueapi.api import problems
 from cueapi.api.auth import Keyring
 from cueapi.api.lean import LeanQuart
-from cueapi.api.limits import Networks, Windows, client_address
+from cueapi.api.limits import WINDOW, Networks, Windows, client_address, too_many
 from cueapi.domain.errors import Refusal
 from cueapi.domain.plan import USAGE_WARNING_SHARE
 from cueapi.metrics import Metrics
@@ -23,7 +23,7 @@ BODY_LIMIT = 1024 * 1024
 """Bytes of a request's body."""
 
 ANYONE = {"accounts.register"}
-"""Endpoints below /v1 that ask for no key."""
+"""Endpoints below /v1 that ask for no key; `g.address` says who calls."""
 
 NEVER_REFUSED = {"executions.outcome", "executions.heartbeat", "workers.heartbeat"}
 """They count, but a report must not be lost to a limit."""
@@ -83,25 +83,22 @@ class Gate:
 
     async def _admit(self) -> None:
         if request.endpoint in ANYONE:
-            self._count(self._address(), self.anonymous_limit)
+            g.address = self._address()
+            await self._count(f"address:{g.address}", self.anonymous_limit)
             return
         try:
             g.account = await self.keyring.account(request.headers.get("Authorization"))
         except Refusal:
-            self._count(self._address(), self.anonymous_limit)
+            await self._count(f"address:{self._address()}", self.anonymous_limit)
             raise
         bind_contextvars(user_id=g.account.id)
         free = request.endpoint in NEVER_REFUSED
-        self._count(f"user:{g.account.id}", g.account.limits.requests_per_minute, never_refuse=free)
+        await self._count(f"user:{g.account.id}", g.account.limits.requests_per_minute, never_refuse=free)
 
-    def _count(self, key: str, limit: int, *, never_refuse: bool = False) -> None:
-        standing = g.standing = self.windows.count(key, limit, never_refuse=never_refuse)
+    async def _count(self, key: str, limit: int, *, never_refuse: bool = False) -> None:
+        standing = g.standing = await self.windows.count(key, limit, never_refuse=never_refuse)
         if standing.refused:
-            raise Refusal(
-                "rate_limit_exceeded",
-                f"More than {limit} requests in 60 seconds. Try again in {standing.retry_after} s.",
-                retry_after=standing.retry_after,
-            )
+            raise too_many(limit, WINDOW, standing)
 
     def _address(self) -> str:
         peer = request.remote_addr

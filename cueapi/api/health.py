@@ -1,6 +1,6 @@
 """Health: liveness with detail, readiness, metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
@@ -9,18 +9,21 @@ import trio
 from attrs import define, field, frozen
 from quart import Blueprint, Response
 
+from cueapi.api.limits import Windows
 from cueapi.api.views import answer
 from cueapi.metrics import Metrics
 from cueapi.storage import health
 from cueapi.storage.clock import Clock
 from cueapi.storage.postgres import Database, Row, StorageUnavailable
-from supervisor.health import Board, State
+from supervisor.health import Board, Entry, State
 
 COUNTS_SERVE = 5.0
 """Seconds for which counts are told again."""
 
 PATIENCE = 3.0
 """Seconds that the database has to answer a look at it."""
+
+REDIS = {None: "disabled", True: "healthy", False: "unavailable"}
 
 UP = {State.STARTING, State.RUNNING, State.DRAINING, State.STOPPED}
 
@@ -45,7 +48,7 @@ class Health:
     clock: Clock
     polls: Callable[[], Polls]
     interval: float
-    redis_configured: bool
+    windows: Windows
     _counts: Row | None = field(init=False, default=None)
     _counted: float = field(init=False, default=-COUNTS_SERVE)
 
@@ -60,11 +63,12 @@ class Health:
     async def health(self) -> Response:
         """Always 200 while the process runs."""
         counts = await self._count()
+        shared = await self.windows.is_shared()
         board = self.board.snapshot()
         polls = self.polls()
         ago = None if polls.at is None else (self.clock.now() - polls.at).total_seconds()
         late = ago is not None and ago > 2 * self.interval
-        well = counts is not None and not late and all(entry.state in UP for entry in board.values())
+        well = counts is not None and shared is not False and not late and _all_up(board)
         return answer(
             {
                 "status": "healthy" if well else "degraded",
@@ -72,7 +76,7 @@ class Health:
                 "timestamp": self.clock.now(),
                 "services": {
                     "postgres": "healthy" if counts else "unavailable",
-                    "redis": "configured" if self.redis_configured else "disabled",
+                    "redis": REDIS[shared],
                     "poller": "late" if late else str(board["poller"].state),
                     "worker": str(board["pool"].state),
                 },
@@ -127,6 +131,10 @@ class Health:
                 counts = None
         self._counts, self._counted = counts, trio.current_time() if counts else -COUNTS_SERVE
         return counts
+
+
+def _all_up(board: Mapping[str, Entry]) -> bool:
+    return all(entry.state in UP for entry in board.values())
 
 
 def _queue(counts: Row | None) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from typing import Any
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api.limits import Windows
 from cueapi.api.views import answer
 from cueapi.storage import usage
 from cueapi.storage.postgres import Database, Row
@@ -16,7 +15,6 @@ class Usage:
     """`/v1/usage`."""
 
     database: Database
-    windows: Windows
 
     def routes(self) -> Blueprint:
         """Its path."""
@@ -45,7 +43,7 @@ class Usage:
                 "outcomes": {name: row[name] for name in ("reported", "succeeded", "failed")},
                 "rate_limit": {
                     "requests_per_minute": limits.requests_per_minute,
-                    "current_usage": self.windows.used(f"user:{g.account.id}"),
+                    "current_usage": g.standing.used,
                 },
                 "upgrade_url": None,
             }
