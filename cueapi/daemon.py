@@ -19,6 +19,7 @@ from cueapi.api.alerts import Alerts
 from cueapi.api.app import Gate, Resource, make_app
 from cueapi.api.auth import Keyring
 from cueapi.api.cues import Cues, Pokes
+from cueapi.api.echo import Echo
 from cueapi.api.executions import Executions
 from cueapi.api.health import Health, Polls
 from cueapi.api.limits import Windows
@@ -267,6 +268,7 @@ def resources(ground: Ground, joints: Joints) -> list[Resource]:
         Workers(database, terms),
         Alerts(database),
         Usage(database),
+        Echo(database, joints.windows),
         Health(
             database, joints.board, joints.stopping, joints.metrics, ground.clock,
             lambda: Polls(last.at, last.cues, last.duration), settings.poller_interval_seconds,

@@ -18,16 +18,29 @@ _SUSPECT = re.compile(r"\\u|[0-9][eE]|[0-9]{300}")
 
 async def read_object() -> dict[str, Any]:
     """The request's body as a JSON object, whatever its Content-Type says; an empty one is `{}`."""
-    if request.mimetype.startswith("multipart/"):
-        raise Refusal("unsupported_media_type", "The body must be JSON; multipart is not taken.")
-    data = await request.get_data(as_text=False)
-    assert isinstance(data, bytes)
+    data = await _read()
     if not data.strip():
         return {}
     value = parse(data)
     if not isinstance(value, dict):
         raise Invalid(Problem("body", "must be a JSON object"))
     return value
+
+
+async def read_json(limit: int) -> tuple[bytes, Any]:
+    """The request's body, which may be any JSON value of at most *limit* bytes: as it came, and what it says."""
+    data = await _read()
+    if len(data) > limit:
+        raise Refusal("request_too_large", f"The body has more than {limit // 1024} KiB.")
+    return data, parse(data)
+
+
+async def _read() -> bytes:
+    if request.mimetype.startswith("multipart/"):
+        raise Refusal("unsupported_media_type", "The body must be JSON; multipart is not taken.")
+    data = await request.get_data(as_text=False)
+    assert isinstance(data, bytes)
+    return data
 
 
 def parse(data: bytes) -> Any:  # noqa: ANN401 (JSON)

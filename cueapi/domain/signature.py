@@ -71,6 +71,13 @@ def sign(secret: str, timestamp: int, body: bytes) -> str:
     return f"v1={hmac.digest(secret.encode(), b'%d.' % timestamp + body, 'sha256').hex()}"
 
 
+def is_signed(signature: str, secret: str, timestamp: str, body: bytes) -> bool:
+    """Whether *signature* is `sign`'s of that timestamp, as it stands in its header, and *body*."""
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16):
+        return False
+    return hmac.compare_digest(sign(secret, int(timestamp), body).encode(), signature.encode("utf-8", "replace"))
+
+
 def key_of(secret: str) -> bytes:
     """The decoded part behind `whsec_`. Raises ValueError where a hand has damaged it."""
     return base64.b64decode(secret.removeprefix("whsec_"))

@@ -1,0 +1,95 @@
+"""Echo: a webhook target for trying things out. It keeps what it was sent for five minutes."""
+
+import json
+
+from attrs import frozen
+from quart import Blueprint, Response, g, request
+
+from cueapi.api import bodies
+from cueapi.api.limits import Windows
+from cueapi.api.views import answer, moment, parsed
+from cueapi.domain.errors import Refusal
+from cueapi.domain.ids import parse_uuid
+from cueapi.domain.signature import is_signed
+from cueapi.storage import echoes
+from cueapi.storage.postgres import Database
+
+SIZE_LIMIT = 256 * 1024
+TOKEN_LENGTHS = range(16, 129)
+
+STORES, HOUR = 10, 3_600.0
+"""How many an address may store in an hour, signed deliveries apart."""
+
+NOT_KEPT = {"authorization", "cookie", "proxy-authorization"}
+
+
+@frozen
+class Echo:
+    """`/v1/echo`: no key, the token is the secret."""
+
+    database: Database
+    windows: Windows
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("echo", __name__, url_prefix="/v1/echo")
+        routes.post("/<token>")(self.store)
+        routes.get("/<token>")(self.show)
+        return routes
+
+    async def store(self, token: str) -> Response:
+        """Keep the body and the headers; the last one wins."""
+        _check(token)
+        data, _ = await bodies.read_json(SIZE_LIMIT)
+        if not await self._is_delivery(token, data):
+            await self.windows.check("echo", g.address, STORES, HOUR)
+        payload, headers = data.decode("utf-8-sig"), json.dumps(_kept_headers())
+        await echoes.store(self.database, token, payload=payload, headers=headers)
+        return answer({"stored": True})
+
+    async def show(self, token: str) -> Response:
+        """What was sent to the token last."""
+        _check(token)
+        row = await echoes.show(self.database, token)
+        if row is None:
+            return answer({"status": "waiting"})
+        return answer(
+            {
+                "status": "delivered",
+                "payload": parsed(row["payload"]),
+                "headers": parsed(row["headers"]),
+                "received_at": moment(row["received_at"]),
+            }
+        )
+
+    async def _is_delivery(self, token: str, data: bytes) -> bool:
+        """
+        True where this is a delivery of our own that is under way to this token at the moment.
+
+        Those do not count: they are not of the address that they come from, and their cue has limits already. Only
+        who knows the account's secret can sign one, and it opens nothing but the token that the cue names.
+        """
+        execution = parse_uuid(request.headers.get("X-CueAPI-Execution-Id", ""))
+        if execution is None:
+            return False
+        secret = await echoes.secret_of_delivery(self.database, execution, path=f"/v1/echo/{token}")
+        timestamp = request.headers.get("X-CueAPI-Timestamp", "")
+        return secret is not None and is_signed(request.headers.get("X-CueAPI-Signature", ""), secret, timestamp, data)
+
+
+def _check(token: str) -> None:
+    if not token.isprintable():
+        raise Refusal("not_found", "There is nothing at this path.")
+    if len(token) not in TOKEN_LENGTHS:
+        least, most = TOKEN_LENGTHS[0], TOKEN_LENGTHS[-1]
+        raise Refusal("invalid_token", f"A token has {least} to {most} characters; make it up, and hard to guess.")
+
+
+def _kept_headers() -> dict[str, str]:
+    """By their names in lower case; one that came twice is one list (RFC 9110, 5.2)."""
+    kept: dict[str, str] = {}
+    for name, value in request.headers.items():
+        key = name.lower()
+        if key not in NOT_KEPT:
+            kept[key] = f"{kept[key]}, {value}" if key in kept else value
+    return kept

@@ -1,0 +1,46 @@
+"""Echoes: what was sent to a token, for a while."""
+
+from uuid import UUID
+
+from cueapi.storage.postgres import Queries, Row
+
+# The last one wins.
+STORE = """
+insert into echoes (token, payload, headers, received_at, expires_at)
+values ($1, $2, $3, now(), now() + interval '5 minutes')
+    on conflict (token) do update
+   set payload = excluded.payload, headers = excluded.headers, received_at = excluded.received_at,
+       expires_at = excluded.expires_at
+"""
+
+
+async def store(tx: Queries, token: str, *, payload: str, headers: str) -> None:
+    """Keep *payload* and *headers*, both JSON, for five minutes."""
+    await tx.execute(STORE, token, payload, headers)
+
+
+SHOW = "select payload, headers, received_at from echoes where token = $1 and expires_at > now()"
+
+
+async def show(tx: Queries, token: str) -> Row | None:
+    """What was sent last; None where nothing was, or it is too long ago."""
+    return await tx.fetch_one(SHOW, token)
+
+
+# $2 the end of the URL that the delivery must be under way to.
+SECRET = """
+select u.webhook_secret
+  from executions e
+  join cues c on c.id = e.cue_id
+  join users u on u.id = e.user_id
+ where e.id = $1
+   and e.status = 'delivering'
+   and e.transport = 'webhook'
+   and position($2 in c.callback_url) > 0
+"""
+
+
+async def secret_of_delivery(tx: Queries, execution: UUID, *, path: str) -> str | None:
+    """What a delivery that is under way to *path* right now is signed with; None where there is no such delivery."""
+    row = await tx.fetch_one(SECRET, execution, path)
+    return None if row is None else row["webhook_secret"]
