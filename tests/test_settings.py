@@ -129,6 +129,7 @@ def test_a_number_may_be_within_its_bounds_only(
         ("DATABASE_URL", f"postgresql://me:{PASSWORD}/1@host/database"),
         ("DATABASE_URL", f"postgresql://me:{PASSWORD}@[host/database"),
         ("REDIS_URL", f"http://:{PASSWORD}@host"),
+        ("REDIS_URL", f"redis://:{PASSWORD}/1@host"),
         ("SMTP_URL", f"http://me:{PASSWORD}@host"),
         ("SMTP_URL", f"smtp://me:{PASSWORD}@"),
         ("SMTP_URL", f"smtp://me:{PASSWORD}@host:many"),

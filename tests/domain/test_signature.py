@@ -20,6 +20,7 @@ from cueapi.domain.signature import (
     canonical_body,
     check_headers,
     headers,
+    is_signed,
     notice_headers,
     sent_body,
     sign,
@@ -184,3 +185,25 @@ def test_whatever_a_cue_has_for_headers_makes_a_request(given_headers: dict[str,
 
     raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in sent]
     assert h11.Request(method="POST", target="/", headers=[("Host", "a"), *raw])
+
+
+@pytest.mark.parametrize(
+    ("signature", "secret", "timestamp", "body", "signed"),
+    [
+        (sign(SECRET, 17, BODY), SECRET, "17", BODY, True),
+        (sign(SECRET, 17, b""), SECRET, "17", b"", True),
+        (sign(SECRET, 17, BODY), SECRET, "18", BODY, False),
+        (sign(SECRET, 17, BODY), OLD_SECRET, "17", BODY, False),
+        (sign(SECRET, 17, BODY), SECRET, "17", BODY + b" ", False),
+        (sign(SECRET, 17, BODY), SECRET, "", BODY, False),
+        (sign(SECRET, 17, BODY), SECRET, "-17", BODY, False),
+        (sign(SECRET, 17, BODY), SECRET, "١٧", BODY, False),
+        (sign(SECRET, 17, BODY), SECRET, "9" * 5_000, BODY, False),
+        ("", SECRET, "17", BODY, False),
+        ("v1=ä", SECRET, "17", BODY, False),
+    ],
+    ids=["genuine", "no body", "another moment", "another secret", "another body", "no moment", "a negative one",
+         "other digits", "a huge one", "no signature", "no hex"],
+)  # fmt: skip
+def test_a_signature_is_known_again(signature: str, secret: str, timestamp: str, body: bytes, signed: bool) -> None:
+    assert is_signed(signature, secret, timestamp, body) is signed
