@@ -1,7 +1,7 @@
 """`Idempotency-Key`: one effect, one answer, whoever asks how often."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,8 @@ import trio
 from pydantic import SecretStr
 
 from cueapi.settings import Settings
+from cueapi.storage import idempotency
+from cueapi.storage.idempotency import Key
 from cueapi.storage.postgres import Database
 from tests.api.work import report
 from tests.conftest import Api, RunningDaemon, cue, running
@@ -19,6 +21,10 @@ from tests.storage.own_postgres import own_postgres
 
 CALLERS = 24
 NOWHERE = ["/v1/cues/%00/fire", "/v1/cues/%ED%A0%80/fire", "/v1/executions/%F0%9F%98%80/replay"]
+
+
+class RolledBack(Exception):
+    """The test's transaction is to leave nothing behind."""
 
 
 @pytest.fixture
@@ -281,6 +287,57 @@ async def test_while_the_first_runs_the_key_is_in_use_and_a_crash_leaves_nothing
     assert code_of(meanwhile) == (409, "idempotency_key_in_use")
     assert (between["cues"], between["keys"]) == (0, 0)
     assert is_again(*after)
+
+
+async def test_who_loses_a_deadlock_is_put_off_and_has_done_nothing(api: Api, database: Database) -> None:
+    body, answered = cue(), []
+
+    async def create() -> None:
+        answered.append(await send(api, "/v1/cues", body))
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery, database.transaction() as tx:
+            await tx.fetch("select id from users for update")
+            nursery.start_soon(create)
+            while not await waiting(database):
+                await trio.sleep(0.01)
+            # The creation waits for us, and we for its key: who waits the longest looks first, and gives up.
+            await tx.fetch("select pg_advisory_xact_lock($1)", Key(1, "POST", "/v1/cues", "k").lock)
+        again = [await send(api, "/v1/cues", body) for _ in range(2)]
+
+    assert [code_of(one) for one in answered] == [(503, "storage_unavailable")]
+    assert is_again(*again)
+    assert (await counted(database))["cues"] == 1
+
+
+async def test_nobody_is_woken_before_the_commit(api: Api, database: Database) -> None:
+    async with open_receiver([200]) as receiver:
+        with trio.fail_after(20):
+            made = await api.post("/v1/cues", cue(receiver.url()))
+            path = f"/v1/cues/{made['id']}/fire"
+            async with trio.open_nursery() as nursery:
+                with suppress(RolledBack):
+                    async with database.transaction() as tx:
+                        # The answer cannot be kept until it is clear what becomes of this row.
+                        await idempotency.keep(tx, Key(1, "POST", path, "k"), body_hash=b"", status=200, answer="")
+                        nursery.start_soon(send, api, path)
+                        while not await waiting(database):
+                            await trio.sleep(0.01)
+                        early = list(receiver.requests)
+                        raise RolledBack
+            # Woken too early the outbox would have found nothing, and look again at the next poll, in 30 s.
+            await receiver.wait_for(1)
+
+    assert early == []
+
+
+async def waiting(database: Database) -> bool:
+    """Does anybody wait for a lock?"""
+    return bool(
+        await database.fetch(
+            "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )
+    )
 
 
 async def held(database: Database) -> list[int]:
