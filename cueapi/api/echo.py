@@ -7,7 +7,7 @@ from quart import Blueprint, Response, g, request
 
 from cueapi.api import bodies
 from cueapi.api.limits import Windows
-from cueapi.api.views import answer, moment, parsed
+from cueapi.api.views import answer, parsed
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import parse_uuid
 from cueapi.domain.signature import is_signed
@@ -58,7 +58,7 @@ class Echo:
                 "status": "delivered",
                 "payload": parsed(row["payload"]),
                 "headers": parsed(row["headers"]),
-                "received_at": moment(row["received_at"]),
+                "received_at": row["received_at"],
             }
         )
 
