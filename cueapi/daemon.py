@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Self
+from urllib.parse import urlsplit
 
 import structlog
 import trio
@@ -19,15 +20,20 @@ from cueapi.api.alerts import Alerts
 from cueapi.api.app import Gate, Resource, make_app
 from cueapi.api.auth import Keyring
 from cueapi.api.cues import Cues, Pokes
+from cueapi.api.devices import Devices, Post
 from cueapi.api.echo import Echo
 from cueapi.api.executions import Executions
 from cueapi.api.health import Health, Polls
 from cueapi.api.limits import Windows
+from cueapi.api.pages import Pages
 from cueapi.api.server import Server, bind
+from cueapi.api.sessions import SessionRoutes
 from cueapi.api.usage import Usage
+from cueapi.api.waiting import WaitingRoom
 from cueapi.api.workers import Workers
 from cueapi.delivery.identity import Identity
 from cueapi.delivery.janitor import Janitor
+from cueapi.delivery.notices import Notices, Outlets
 from cueapi.delivery.outbox import Outbox, freed_soon
 from cueapi.delivery.places import Places
 from cueapi.delivery.poller import LastPoll, Poller
@@ -42,6 +48,7 @@ from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Step, handed_back
 from cueapi.metrics import Metrics, Reading
 from cueapi.opening import check_secret, open_database, open_redis, open_server, secret_of
+from cueapi.sessions import Sessions
 from cueapi.settings import Settings
 from cueapi.storage import daemons
 from cueapi.storage.claims import Terms
@@ -82,7 +89,8 @@ async def run(settings: Settings, *, up: Callable[[str], None]) -> None:
 @asynccontextmanager
 async def open_ground(settings: Settings) -> AsyncIterator["Ground"]:
     """Everything that the siblings stand on: what is opened first falls last."""
-    vault = Vault.of(secret_of(settings))
+    secret = secret_of(settings)
+    vault, sessions = Vault.of(secret), Sessions.of(secret)
     with closing(bind(settings.host, settings.port)) as listener:
         port = listener.getsockname()[1]
         identity = Identity(f"{socket.gethostname()}:{settings.host}:{port}")
@@ -91,7 +99,7 @@ async def open_ground(settings: Settings) -> AsyncIterator["Ground"]:
                 await migrate(database)
                 await check_secret(database, vault)
                 with Webhook(settings.rules_at(port), Resolver()) as webhook, open_redis(settings, vault) as redis:
-                    yield Ground(settings, vault, listener, dsn, embedded, database, webhook, identity, redis)
+                    yield Ground(settings, vault, sessions, listener, dsn, embedded, database, webhook, identity, redis)
 
 
 @frozen
@@ -132,6 +140,7 @@ class Ground:
 
     settings: Settings
     vault: Vault
+    sessions: Sessions
     listener: socket.socket
     dsn: str
     embedded: Embedded | None
@@ -153,6 +162,7 @@ class Joints:
 
     polls: Periodic
     claims: Periodic
+    notices: Periodic
     deliveries: Channel[Delivery]
     results: Channel[Step]
     retries: Channel[Reminder]
@@ -160,6 +170,7 @@ class Joints:
     keyring: Keyring
     wakeups: Wakeups
     windows: Windows
+    waiting: WaitingRoom
     wheel: Wheel[Reminder] = field(factory=Wheel)
     board: Board = field(factory=Board)
     stopping: trio.Event = field(factory=trio.Event)
@@ -172,12 +183,15 @@ class Joints:
         settings, database = ground.settings, ground.database
         polls = Periodic(settings.poller_interval_seconds)
         claims = Periodic(settings.poller_interval_seconds)
-        keyring = Keyring(database, settings.plans)
-        ears = Ears(polls, claims, _nobody_waits, keyring.forget, keyring.trust)
+        notices = Periodic(settings.poller_interval_seconds)
+        keyring = Keyring(database, settings.plans, ground.sessions, ground.clock)
+        waiting = WaitingRoom()
+        ears = Ears(polls, claims, notices, waiting.poke, keyring.forget, keyring.trust)
         size = settings.dispatch_concurrency
         return cls(
             polls,
             claims,
+            notices,
             Channel("deliveries", size),
             Channel("results", RESULTS),
             Channel("retries", RETRIES),
@@ -185,6 +199,7 @@ class Joints:
             keyring,
             Wakeups(ground.dsn, database, ground.identity, ground.clock, ears),
             Windows(ground.redis),
+            waiting,
         )
 
 
@@ -193,6 +208,8 @@ def plant(ground: Ground) -> Tree:
     joints = Joints.make(ground)
     ground.webhook.sent = joints.metrics.sent
     joints.metrics.read(*readings(ground, joints))
+    if ground.settings.mailer is None:
+        log.info("mail_unset", advice="set SMTP_URL and EMAIL_FROM: until then no failure is told by mail")
     return Tree(
         siblings(ground, joints),
         channels=(joints.deliveries, joints.results, joints.retries),
@@ -210,19 +227,23 @@ def siblings(ground: Ground, joints: Joints) -> list[Sibling]:
     patience = Patience(settings.worker_heartbeat_timeout_seconds, settings.worker_unclaimed_timeout_seconds)
     deliveries, results, retries, claims = joints.deliveries, joints.results, joints.retries, joints.claims
 
-    recorder = Recorder(database, results, retries, claims, metrics, horizon=2 * interval)
+    notices = Notices(database, joints.notices, ground.identity, outlets(ground), joints.stopping)
+    recorder = Recorder(database, results, retries, claims, joints.notices, metrics, horizon=2 * interval)
     pool = Pool(deliveries, results, joints.places, ground.webhook, settings.dispatch_concurrency, joints.stopping)
-    outbox = Outbox(database, deliveries, joints.places, claims, ground.identity, timeout)
-    wheel = Retries(retries, joints.wheel, claims)
+    outbox = Outbox(database, deliveries, joints.places, claims, ground.identity, joints.notices, timeout)
+    wheel = Retries(retries, joints.wheel, claims, joints.waiting.poke)
     poller = Poller(
         database, joints.polls, claims, retries, ground.clock, metrics, joints.last_poll,
         joints.wakeups.work_ready, settings.poller_batch_size,
     )  # fmt: skip
-    rescue = Rescue(database, Periodic(LOOK_INTERVAL), claims, patience, metrics)
+    rescue = Rescue(
+        database, Periodic(LOOK_INTERVAL), claims, joints.notices, joints.wakeups.work_ready, patience, metrics
+    )
     janitor = Janitor(database, Periodic(JANITOR_INTERVAL), settings.execution_retention_days)
     server = Server(make_app(gate(ground, joints), resources(ground, joints)), ground.listener)
     return [
         *([Sibling("postgres", ground.embedded.run, OnStop.LAST)] if ground.embedded else []),
+        Sibling("notices", notices.run, OnStop.FINISH, silent_after=2 * interval + 30),
         Sibling("recorder", recorder.run, OnStop.FINISH),
         Sibling("pool", pool.run, OnStop.FINISH),
         # Soon back after an outage: the others give up a daemon whose lock is free for 5 s.
@@ -232,6 +253,7 @@ def siblings(ground: Ground, joints: Joints) -> list[Sibling]:
         Sibling("poller", poller.run, OnStop.CANCEL, silent_after=2 * interval + 30),
         Sibling("rescue", rescue.run, OnStop.CANCEL, silent_after=60.0),
         Sibling("janitor", janitor.run, OnStop.CANCEL, silent_after=2 * JANITOR_INTERVAL),
+        Sibling("waiting", joints.waiting.run, OnStop.CANCEL),
         Sibling("api", server.run, OnStop.LAST),
     ]
 
@@ -254,18 +276,17 @@ def resources(ground: Ground, joints: Joints) -> list[Resource]:
     settings, database, webhook, wakeups = ground.settings, ground.database, ground.webhook, joints.wakeups
     terms = Terms(settings.worker_claim_timeout_seconds, settings.worker_outcome_deadline_seconds)
     pokes = Pokes(wakeups.cue_written, wakeups.delivery_ready, wakeups.work_ready)
-    executions = Executions(database, terms, joints.metrics, wakeups.delivery_ready, wakeups.work_ready)
+    executions = Executions(
+        database, terms, joints.metrics, wakeups.delivery_ready, wakeups.work_ready, joints.notices.wake, joints.waiting
+    )
     last = joints.last_poll
     return [
-        Accounts(
-            database, ground.vault, webhook.resolver, webhook.rules, settings.default_plan,
-            settings.allow_register, wakeups.key_died,
-        ),
+        *sign_in(ground, joints),
         Cues(
             database, ground.clock, webhook.resolver, webhook.rules, pokes, executions, settings.worker_evidence
         ),
         executions,
-        Workers(database, terms),
+        Workers(database, terms, joints.waiting, wakeups.work_ready, joints.notices.wake),
         Alerts(database),
         Usage(database),
         Echo(database, joints.windows),
@@ -275,6 +296,30 @@ def resources(ground: Ground, joints: Joints) -> list[Resource]:
             joints.windows,
         ),
     ]  # fmt: skip
+
+
+def sign_in(ground: Ground, joints: Joints) -> list[Resource]:
+    """Accounts, and the ways to prove that one is theirs."""
+    settings, database, webhook = ground.settings, ground.database, ground.webhook
+    pages = Pages.at(urlsplit(ground.address).path.rstrip("/"))
+    by = Post(settings.mailer is not None, settings.env == "production", joints.notices.wake)
+    return [
+        Accounts(
+            database, ground.vault, webhook.resolver, webhook.rules, settings.default_plan,
+            settings.allow_register, joints.wakeups.account_changed,
+        ),
+        Devices(
+            database, ground.vault, joints.windows, pages, by, ground.address, settings.default_plan,
+            open=settings.allow_register,
+        ),
+        SessionRoutes(database, joints.keyring),
+        pages,
+    ]  # fmt: skip
+
+
+def outlets(ground: Ground) -> Outlets:
+    """How notices leave."""
+    return Outlets(ground.webhook, ground.settings.mailer, ground.vault.unlock, ground.address)
 
 
 def readings(ground: Ground, joints: Joints) -> list[Reading]:
@@ -312,7 +357,3 @@ async def hand_back(ground: Ground) -> None:
                 await daemons.leave(ground.database, number)
         except StorageUnavailable as away:
             log.warning("claims_left", reason=str(away))
-
-
-def _nobody_waits(_user: int) -> None:
-    """No call waits for work."""

@@ -1,12 +1,10 @@
 """What the operator's commands do, beside serving."""
 
 import os
-import smtplib
-import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import click
 import trio
@@ -17,6 +15,7 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import new_api_key
 from cueapi.opening import CannotStart, check_secret, open_for_command, secret_of
 from cueapi.settings import Settings
+from cueapi.smtp import MailFailed
 from cueapi.storage import accounts, firing, redis, wakeups
 from cueapi.storage.clock import TOLERANCE
 from cueapi.storage.embedded import join_embedded
@@ -97,10 +96,10 @@ async def new_key(settings: Settings, email: str) -> None:
         await check_secret(database, vault)
         user = await _user(database, email)
         async with database.transaction() as tx:
-            dead = await accounts.rotate_key(
+            await accounts.rotate_key(
                 tx, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=vault.lock(key)
             )
-        await _announce_dead(database, dead)
+        await _announce(database, user)
     click.echo(key)
 
 
@@ -113,7 +112,7 @@ async def set_limits(
     async with _migrated(settings) as database:
         user = await _user(database, email)
         await accounts.set_limits(database, user, cues=cues, executions=executions, rate=rate)
-        await _announce_dead(database, await accounts.live_hashes(database, user))
+        await _announce(database, user)
     click.echo(f"The limits of {email} are set.")
 
 
@@ -121,23 +120,22 @@ async def revoke(settings: Settings, email: str) -> None:
     """End key and sessions, pause the cues."""
     async with _migrated(settings) as database:
         user = await _user(database, email)
-        dead = await accounts.live_hashes(database, user)
         await accounts.revoke(database, user)
-        await _announce_dead(database, dead)
+        await _announce(database, user)
     click.echo(f"{email} is revoked: its key and sessions are dead, its cues paused.")
 
 
 async def _user(database: Database, email: str) -> int:
-    user = await accounts.by_email(database, email)
-    if user is None:
+    row = await accounts.by_email(database, email)
+    if row is None:
         raise CommandFailed(f"There is no account with the address {email}.")
+    user: int = row["id"]
     return user
 
 
-async def _announce_dead(database: Database, hashes: list[bytes]) -> None:
-    """Have every daemon forget what it remembers of these keys."""
-    for key_hash in hashes:
-        await wakeups.notify(database, f"{COMMAND} key:{key_hash.hex()}")
+async def _announce(database: Database, user: int) -> None:
+    """Have every daemon forget what it remembers of this account."""
+    await wakeups.notify(database, f"{COMMAND} account:{user}")
 
 
 async def check(settings: Settings) -> None:
@@ -194,23 +192,10 @@ async def _redis(settings: Settings) -> Line:
 
 
 async def _smtp(settings: Settings) -> Line:
-    if settings.smtp_url is None:
+    if settings.mailer is None:
         return True, "SMTP", "not used; set SMTP_URL to send mail"
     try:
-        await trio.to_thread.run_sync(_greet_smtp, settings.smtp_url.get_secret_value(), abandon_on_cancel=True)
-    except (OSError, smtplib.SMTPException) as error:
-        return False, "SMTP", f"cannot be reached ({type(error).__name__}: {error}); is SMTP_URL right?"
+        await settings.mailer.greet()
+    except MailFailed as error:
+        return False, "SMTP", f"cannot be reached ({error}); is SMTP_URL right?"
     return True, "SMTP", "fine"
-
-
-def _greet_smtp(url: str) -> None:
-    parts = urlsplit(url)
-    host = parts.hostname or "localhost"
-    opened: Callable[..., smtplib.SMTP] = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
-    default = 465 if parts.scheme == "smtps" else 587
-    with opened(host, parts.port or default, timeout=10) as client:
-        if parse_qs(parts.query).get("starttls") == ["true"]:
-            client.starttls(context=ssl.create_default_context())
-        if parts.username:
-            client.login(unquote(parts.username), unquote(parts.password or ""))
-        client.noop()

@@ -2,6 +2,7 @@
 
 import os
 import re
+from email.utils import parseaddr
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cueapi.domain.plan import PLANS, Limits
 from cueapi.domain.target import Rules
+from cueapi.smtp import Mailer
 
 
 class BadSetting(Exception):
@@ -53,6 +55,13 @@ def _redis_url(text: str) -> str:
 def _smtp_url(text: str) -> str:
     if not re.fullmatch(r"smtps?://([^/?#]*@)?[^/?#@:]+(:[0-9]{1,5})?/?(\?[^#]*)?", text):
         raise ValueError("must look like smtp://user:pass@host:587?starttls=true")
+    return text
+
+
+def _sender(text: str) -> str:
+    _, address = parseaddr(text)
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or not text.isprintable():
+        raise ValueError("must look like cueapi@example.com or CueAPI <cueapi@example.com>")
     return text
 
 
@@ -145,7 +154,8 @@ class Settings(BaseSettings):
     execution_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 90
     # Where mail leaves; none: it does not.
     smtp_url: Annotated[SecretStr | None, _Optional] = None
-    email_from: Annotated[str | None, _Optional] = None
+    # Whose name it bears: an address, or Name <address>.
+    email_from: Annotated[str | None, AfterValidator(lambda text: text and _sender(text)), _Optional] = None
     # console on a terminal, else json.
     log_format: Annotated[Literal["console", "json"] | None, _Optional] = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -158,6 +168,13 @@ class Settings(BaseSettings):
     def url_at(self, port: int) -> str:
         """How the server that listens on *port* is reached."""
         return self.base_url or f"http://localhost:{port}"
+
+    @property
+    def mailer(self) -> Mailer | None:
+        """How mail leaves; None where it does not."""
+        if self.smtp_url is None or self.email_from is None:
+            return None
+        return Mailer(self.smtp_url.get_secret_value(), self.email_from)
 
     @cached_property
     def plans(self) -> dict[str, Limits]:
@@ -197,6 +214,8 @@ def _consistent(settings: Settings) -> Settings:
                 check(value.get_secret_value())
             except ValueError as error:
                 raise BadSetting(f"{name}: {error}") from None
+    if settings.smtp_url is not None and settings.email_from is None:
+        raise BadSetting("EMAIL_FROM: must be set when SMTP_URL is, for example cueapi@example.com")
     if settings.session_secret is None:
         if settings.env == "production":
             raise BadSetting("SESSION_SECRET: must be set when ENV=production (32 characters or more)")

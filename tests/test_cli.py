@@ -202,6 +202,7 @@ async def test_check_tells_all_that_is_not_fine_and_no_password(
         .geturl(),
         REDIS_URL=f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0",
         SMTP_URL=f"smtp://me:{PASSWORD}@127.0.0.1:{free_port()}",
+        EMAIL_FROM="cueapi@example.com",
     )
 
     failing = [line.split()[1].rstrip(":") for line in ended.said.splitlines() if line.startswith("FAIL ")]

@@ -184,8 +184,20 @@ def test_secrets_do_not_show_in_a_representation(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DATABASE_URL", f"postgresql://me:{PASSWORD}@host/cueapi")
     monkeypatch.setenv("REDIS_URL", f"redis://:{PASSWORD}@host")
     monkeypatch.setenv("SMTP_URL", f"smtp://me:{PASSWORD}@host")
+    monkeypatch.setenv("EMAIL_FROM", "CueAPI <cueapi@example.com>")
 
+    assert PASSWORD not in repr(load().mailer)
     assert PASSWORD not in repr(load()) + str(load()) + load().model_dump_json()
+
+
+def test_whoever_sends_mail_says_in_whose_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_URL", "smtp://host")
+    with pytest.raises(BadSetting, match="EMAIL_FROM: must be set"):
+        load()
+    for wrong in ("nobody", "Name <>", "a@b@c", "a@example.com\x01"):
+        monkeypatch.setenv("EMAIL_FROM", wrong)
+        with pytest.raises(BadSetting, match="EMAIL_FROM: must look like"):
+            load()
 
 
 def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

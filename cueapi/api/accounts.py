@@ -34,7 +34,7 @@ class Accounts:
     rules: Rules
     plan: str
     open: bool
-    key_died: Callable[[bytes], None]
+    account_changed: Callable[[int], None]
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -90,10 +90,12 @@ class Accounts:
             await check_reachable(body.alert_webhook_url, self.resolver, self.rules, code="invalid_alert_webhook_url")
         try:
             changed = await accounts.change(
-                self.database, user=g.account.id, email=email, alert_url=body.alert_webhook_url
-            )
+                self.database, user=g.account.id, email=email, alert_url=body.alert_webhook_url,
+                alert_secret=ids.new_alert_secret(),
+            )  # fmt: skip
         except Duplicate:
             raise _taken() from None
+        self.account_changed(g.account.id)
         return answer({"updated_at": changed})
 
     async def key(self) -> Response:
@@ -110,15 +112,14 @@ class Accounts:
         confirmed()
         key = ids.new_api_key()
         async with self.database.transaction() as tx:
-            dead = await accounts.rotate_key(
+            await accounts.rotate_key(
                 tx,
                 user=g.account.id,
                 key_hash=accounts.digest(key),
                 prefix=key[:PREFIX],
                 encrypted=self.vault.lock(key),
             )
-        for key_hash in dead:
-            self.key_died(key_hash)
+        self.account_changed(g.account.id)
         return answer({"api_key": key, "previous_key_revoked": True})
 
     async def webhook_secret(self) -> Response:

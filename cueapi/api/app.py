@@ -22,8 +22,23 @@ from cueapi.metrics import Metrics
 BODY_LIMIT = 1024 * 1024
 """Bytes of a request's body."""
 
-ANYONE = {"accounts.register", "echo.store", "echo.show"}
-"""Endpoints below /v1 that ask for no key; `g.address` says who calls."""
+ANYONE = {
+    "accounts.register",
+    "devices.begin",
+    "devices.submit",
+    "devices.poll",
+    "devices.show_link",
+    "devices.approve",
+    "devices.show_code",
+    "devices.submit_form",
+    "sessions.begin",
+    "echo.store",
+    "echo.show",
+}
+"""Endpoints that ask for no key; `g.address` says who calls."""
+
+LIMITED = ("/v1/", "/auth/")
+"""Paths below which requests are counted, and all but ANYONE ask for a key."""
 
 NEVER_REFUSED = {"executions.outcome", "executions.heartbeat", "workers.heartbeat"}
 """They count, but a report must not be lost to a limit."""
@@ -77,7 +92,7 @@ class Gate:
         if request.method == "OPTIONS" and request.url_rule is not None:
             # Also a preflight of CORS; what is allowed is told by the headers.
             return Response(b"", 204, {"Allow": ", ".join(sorted(request.url_rule.methods or ()))})
-        if request.path.startswith("/v1/") and request.routing_exception is None:
+        if request.path.startswith(LIMITED) and request.routing_exception is None:
             await self._admit()
         return None
 

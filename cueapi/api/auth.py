@@ -1,4 +1,4 @@
-"""Who asks: API keys, remembered for as long as the other daemons can be heard."""
+"""Who asks: API keys and sessions, remembered for as long as the other daemons can be heard."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -6,10 +6,12 @@ from collections.abc import Mapping
 import trio
 from attrs import define, field
 
-from cueapi.domain.errors import Refusal
+from cueapi.domain.errors import NotSignedIn
 from cueapi.domain.plan import Limits
+from cueapi.sessions import Session, SessionBroken, SessionExpired, Sessions
 from cueapi.storage import accounts
-from cueapi.storage.accounts import Account, Rotated, digest
+from cueapi.storage.accounts import Account, Rotated
+from cueapi.storage.clock import Clock
 from cueapi.storage.postgres import Database
 
 LIFETIME = 60.0
@@ -22,43 +24,78 @@ MALFORMED = "Send the header Authorization: Bearer YOUR_API_KEY."
 
 @define(eq=False)
 class Keyring:
-    """Keys → accounts. Remembers only while dead keys are heard of (NOTIFY), and forgets all when that ends."""
+    """
+    Keys and sessions → accounts.
+
+    Remembers only while changes of accounts are heard of (NOTIFY), and forgets all when that ends.
+    """
 
     database: Database
     plans: Mapping[str, Limits]
+    sessions: Sessions
+    clock: Clock
     trusted: bool = False
     _known: OrderedDict[bytes, tuple[float, Account]] = field(init=False, factory=OrderedDict)
+    _changes: int = field(init=False, default=0)
 
     async def account(self, authorization: str | None) -> Account:
         """The account that an Authorization header opens; refuses every other header."""
         token = bearer(authorization)
-        if not token.startswith("cue_sk_"):
-            raise Refusal("invalid_session", "This session is not valid.")
-        key_hash = digest(token)
-        moment, known = self._known.get(key_hash, (0.0, None))
+        digest = accounts.digest(token)
+        moment, known = self._known.get(digest, (0.0, None))
         if known is not None and moment > trio.current_time():
             return known
+        changes = self._changes
+        if token.startswith("cue_sk_"):
+            account, serves = await self._by_key(digest), LIFETIME
+        else:
+            account, serves = await self._by_session(token)
+        # A change that was heard of while we asked may have come after what we were told.
+        if changes == self._changes:
+            self._remember(digest, account, min(serves, LIFETIME))
+        return account
+
+    def session(self, authorization: str | None) -> Session:
+        """The session in an Authorization header; refuses an API key, and a session that serves no more."""
+        try:
+            return self.sessions.read(bearer(authorization), now=self.clock.now())
+        except SessionExpired:
+            raise NotSignedIn("session_expired", "This session has expired; sign in again.") from None
+        except SessionBroken:
+            raise NotSignedIn("invalid_session", "This session is not valid.") from None
+
+    async def _by_key(self, key_hash: bytes) -> Account:
         try:
             account = await accounts.by_key(self.database, key_hash, plans=self.plans)
         except Rotated:
-            raise Refusal("key_rotated", "This API key was replaced by a newer one.") from None
+            raise NotSignedIn("key_rotated", "This API key was replaced by a newer one.") from None
         if account is None:
-            raise Refusal("invalid_api_key", "This API key is not valid.")
-        self._remember(key_hash, account)
+            raise NotSignedIn("invalid_api_key", "This API key is not valid.")
         return account
 
+    async def _by_session(self, token: str) -> tuple[Account, float]:
+        """The account of a session, and for how many seconds it serves."""
+        session = self.session(f"Bearer {token}")
+        account = await accounts.by_session(self.database, session.user, signed_in=session.signed_in, plans=self.plans)
+        if account is None:
+            raise NotSignedIn("invalid_session", "This session has ended; sign in again.")
+        return account, (session.expires - self.clock.now()).total_seconds()
+
     def trust(self, heard: bool) -> None:
-        """Whether dead keys are heard of; where not, nothing is remembered."""
+        """Whether changes are heard of; where not, nothing is remembered."""
         self.trusted = heard
+        self._changes += 1
         self._known.clear()
 
-    def forget(self, key_hash: str) -> None:
-        """That key (in hex) is dead, or its account has changed."""
-        self._known.pop(bytes.fromhex(key_hash), None)
+    def forget(self, user: int) -> None:
+        """That account has changed: its key is dead, or its limits are others."""
+        self._changes += 1
+        for digest in [digest for digest, (_, account) in self._known.items() if account.id == user]:
+            del self._known[digest]
 
-    def _remember(self, key_hash: bytes, account: Account) -> None:
+    def _remember(self, digest: bytes, account: Account, serves: float) -> None:
         if self.trusted:
-            self._known[key_hash] = (trio.current_time() + LIFETIME, account)
+            self._known[digest] = (trio.current_time() + serves, account)
             if len(self._known) > ENTRIES:
                 self._known.popitem(last=False)
 
@@ -68,5 +105,5 @@ def bearer(authorization: str | None) -> str:
     scheme, _, token = (authorization or "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
-        raise Refusal("invalid_api_key", MALFORMED)
+        raise NotSignedIn("invalid_api_key", MALFORMED)
     return token

@@ -4,6 +4,7 @@ import json
 import re
 from sys import float_info
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from quart import request
@@ -33,6 +34,17 @@ async def read_json(limit: int) -> tuple[bytes, Any]:
     if len(data) > limit:
         raise Refusal("request_too_large", f"The body has more than {limit // 1024} KiB.")
     return data, parse(data)
+
+
+async def read_form() -> dict[str, str] | None:
+    """What an HTML form sent (`application/x-www-form-urlencoded`); None where the body is JSON after all."""
+    data = await _read()
+    if request.mimetype != "application/x-www-form-urlencoded" or data.lstrip().startswith(b"{"):
+        return None
+    try:
+        return dict(parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20))
+    except ValueError:
+        raise Invalid(Problem("body", "has too many fields")) from None
 
 
 async def _read() -> bytes:
@@ -327,6 +339,30 @@ class RegisterBody(Open):
     """A new account."""
 
     email: str
+
+
+class CodeBody(Open):
+    """A sign-in, by its device code."""
+
+    device_code: str
+
+
+class SubmitBody(CodeBody):
+    """Who signs in."""
+
+    email: str
+
+
+class ConfirmBody(CodeBody):
+    """What the button of the confirming page sends."""
+
+    token: str
+
+
+class SessionBody(Open):
+    """The one-time token of a sign-in."""
+
+    token: str
 
 
 class MePatch(Closed):

@@ -14,6 +14,7 @@ from cueapi.api.bodies import ClaimBody, EvidenceBody, OutcomeBody, VerifyBody, 
 from cueapi.api.idempotency import Done, Effect, once
 from cueapi.api.queries import Cursor
 from cueapi.api.views import answer
+from cueapi.api.waiting import ANYTHING, Found, WaitingRoom
 from cueapi.domain.clock import iso
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.execution import FINAL, SHOWN, Standing, Status, Step, reported
@@ -36,7 +37,7 @@ from cueapi.metrics import Metrics
 from cueapi.storage import claims, cues, executions
 from cueapi.storage.claims import Terms, Wish
 from cueapi.storage.cues import ByHand
-from cueapi.storage.decisions import decide
+from cueapi.storage.decisions import decide, tells
 from cueapi.storage.executions import Addition, Filter
 from cueapi.storage.pages import Page
 from cueapi.storage.postgres import Database, Queries, Row
@@ -57,6 +58,8 @@ class Executions:
     metrics: Metrics
     delivery_ready: Callable[[], None]
     work_ready: Callable[[int], None]
+    notice_ready: Callable[[], None]
+    waiting: WaitingRoom
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -107,10 +110,18 @@ class Executions:
         return answer({**views.execution(row), "attempt_log": [views.attempt(one) for one in log]})
 
     async def claimable(self) -> Response:
-        """What a worker could claim, the oldest first."""
-        queries.number("wait_seconds", 0, 0, 30)
-        rows = await claims.claimable(self.database, user=g.account.id, task=queries.text("task"), most=MOST_CLAIMABLE)
+        """What a worker could claim, the oldest first; waits for something where it is asked to."""
+        patience = queries.seconds("wait_seconds", most=30)
+        task = queries.text("task")
+        kind = ANYTHING if task is None else ("list", task)
+        look = partial(self._look, g.account.id, task)
+        rows = await self.waiting.find(g.account.id, kind, look, patience=patience)
         return answer({"executions": [views.work(row) for row in rows]})
+
+    async def _look(self, user: int, task: str | None) -> Found:
+        rows = await claims.claimable(self.database, user=user, task=task, most=MOST_CLAIMABLE)
+        # Each of those who see the list will claim one of them.
+        return Found(rows, others=len(rows) - 1)
 
     async def claim(self) -> Response:
         """The oldest execution that this worker can do."""
@@ -156,9 +167,11 @@ class Executions:
         for _ in range(TRIES):
             standing = await self._standing(execution_id)
             step = reported(standing, report, worker_id=request.headers.get("X-Worker-Id"))
-            written = (await decide(self.database, [step])).get(standing.fence.execution_id)
-            if written is not None:
+            done = await decide(self.database, [step])
+            if (written := done.get(standing.fence.execution_id)) is not None:
                 self.metrics.settled(step)
+                if tells(done):
+                    self.notice_ready()
                 return self._reported(standing, step, written)
         raise Refusal("outcome_already_recorded", "The execution is being decided by others; look again.")
 

@@ -5,7 +5,7 @@ from quart import Quart, Response, g
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from cueapi.api.views import answer
-from cueapi.domain.errors import Refusal
+from cueapi.domain.errors import NotSignedIn, Refusal
 from cueapi.storage.postgres import StorageUnavailable, Unstorable
 
 log = structlog.get_logger("cueapi.api")
@@ -20,13 +20,11 @@ STATUS = {
     "invalid_filter": 400,
     "invalid_token": 400,
     "invalid_device_code": 400,
+    "device_code_expired": 400,
+    "invalid_status": 400,
     "confirmation_required": 400,
     "metadata_too_large": 400,
     "unsupported_verification_for_transport": 400,
-    "invalid_api_key": 401,
-    "key_rotated": 401,
-    "invalid_session": 401,
-    "session_expired": 401,
     "cue_limit_exceeded": 403,
     "not_execution_owner": 403,
     "not_found": 404,
@@ -34,9 +32,11 @@ STATUS = {
     "execution_not_found": 404,
     "alert_not_found": 404,
     "worker_not_found": 404,
+    "device_code_not_found": 404,
     "method_not_allowed": 405,
     "duplicate_email": 409,
     "duplicate_cue_name": 409,
+    "device_code_exists": 409,
     "invalid_state": 409,
     "claim_failed": 409,
     "execution_not_claiming": 409,
@@ -53,7 +53,10 @@ STATUS = {
     "idempotency_key_reused": 422,
     "rate_limit_exceeded": 429,
     "storage_unavailable": 503,
+    "email_not_configured": 503,
 }
+NOT_SIGNED_IN = 401
+"""The status of NotSignedIn, whatever its code: `invalid_token` is also a name for a bad echo token (400)."""
 
 BY_HTTP_STATUS = {
     404: ("not_found", "There is nothing at this path."),
@@ -79,7 +82,8 @@ def install(app: Quart) -> None:
 
 
 async def _refused(refusal: Refusal) -> Response:
-    response = problem(refusal.code, refusal.message, STATUS[refusal.code], **refusal.extra)
+    status = NOT_SIGNED_IN if isinstance(refusal, NotSignedIn) else STATUS[refusal.code]
+    response = problem(refusal.code, refusal.message, status, **refusal.extra)
     if "retry_after" in refusal.extra:
         response.headers["Retry-After"] = str(refusal.extra["retry_after"])
     return response

@@ -16,6 +16,7 @@ from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.ids import parse_uuid
 from cueapi.storage.pages import PAGE_CAP
 
+_DECIMAL = re.compile(r"[0-9]{1,5}(\.[0-9]{1,9})?")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,11}")
 
 
@@ -35,6 +36,16 @@ def number(name: str, default: int, least: int, most: int, *, advice: str = "") 
     if not (_WHOLE.fullmatch(value) and least <= int(value) <= most):
         raise Invalid(Problem(f"query.{name}", f"must be a whole number from {least} to {most}{advice}"))
     return int(value)
+
+
+def seconds(name: str, *, most: int) -> float:
+    """A number of seconds, whole or not; 0 where it is missing."""
+    value = text(name)
+    if value is None:
+        return 0.0
+    if not (_DECIMAL.fullmatch(value) and float(value) <= most):
+        raise Invalid(Problem(f"query.{name}", f"must be a number from 0 to {most}"))
+    return float(value)
 
 
 def limit(default: int) -> int:

@@ -1,15 +1,25 @@
 """Workers: heartbeat, list, forget."""
 
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from uuid import UUID
+
+import trio
 from attrs import frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api import views
 from cueapi.api.bodies import HeartbeatBody, read
 from cueapi.api.views import answer
+from cueapi.api.waiting import ANYTHING, Found, WaitingRoom
 from cueapi.domain.errors import Refusal
-from cueapi.storage import claims, workers
+from cueapi.domain.execution import Fence, Status, failed_try, handed_back
+from cueapi.domain.ids import parse_uuid
+from cueapi.storage import claims, daemons, workers
 from cueapi.storage.claims import Terms, Wish
-from cueapi.storage.postgres import Database
+from cueapi.storage.decisions import decide, tells
+from cueapi.storage.postgres import STATEMENT_PATIENCE, Database, Row
 
 
 @frozen
@@ -18,6 +28,9 @@ class Workers:
 
     database: Database
     terms: Terms
+    waiting: WaitingRoom
+    work_ready: Callable[[int], None]
+    notice_ready: Callable[[], None]
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -28,17 +41,50 @@ class Workers:
         return routes
 
     async def heartbeat(self) -> Response:
-        """A sign of life; with `claim` it also takes work."""
+        """A sign of life; with `running` what it has dropped goes back, with `claim` it also takes work."""
         body = await read(HeartbeatBody)
-        worker = body.worker_id or "default"
-        now = await workers.heartbeat(self.database, user=g.account.id, worker=worker, handlers=body.handlers)
+        user, worker = g.account.id, body.worker_id or "default"
+        now = await workers.heartbeat(self.database, user=user, worker=worker, handlers=body.handlers)
+        if body.running is not None:
+            await self._take_back(user, worker, [one for one in map(parse_uuid, body.running) if one is not None])
         answered = {"acknowledged": True, "server_time": now, "worker_id": worker}
         if body.claim is None:
             return answer(answered)
-        wish = Wish(g.account.id, worker, body.claim, body.handlers)
-        rows = await claims.claim_work(self.database, wish, self.terms)
+        rows = await self._work(Wish(user, worker, body.claim, body.handlers), body.wait_seconds or 0)
         lease = int(self.terms.lease)
         return answer({**answered, "executions": [{**views.work(row), "lease_seconds": lease} for row in rows]})
+
+    async def _work(self, wish: Wish, patience: float) -> list[Row]:
+        if not wish.most:
+            return []
+        kind = ("claim", tuple(sorted(wish.handlers))) if wish.handlers else ANYTHING
+        return await self.waiting.find(wish.user, kind, partial(self._claim, wish), patience=patience)
+
+    async def _claim(self, wish: Wish) -> Found:
+        """Claim as a whole or not at all: what a client that hung up meanwhile would have got goes back."""
+        with trio.CancelScope(deadline=trio.current_time() + STATEMENT_PATIENCE, shield=True):
+            rows = await claims.claim_work(self.database, wish, self.terms)
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except trio.Cancelled:
+            with trio.CancelScope(deadline=trio.current_time() + STATEMENT_PATIENCE, shield=True):
+                fences = [Fence(row["id"], row["claim"], row["attempts"], Status.DELIVERING) for row in rows]
+                await decide(self.database, [handed_back(fence) for fence in fences])
+            self.work_ready(wish.user)
+            raise
+        return Found(rows, others=inf if len(rows) == wish.most else 0)
+
+    async def _take_back(self, user: int, worker: str, running: list[UUID]) -> None:
+        """What the worker holds and does not run is a failed try."""
+        lost = await daemons.dropped(self.database, user=user, worker=worker, running=running)
+        message = f"Worker {worker} does not run it any more."
+        steps = [failed_try(one.standing.fence, one.standing.retry, error=message) for one in lost]
+        if not steps:
+            return
+        if tells(await decide(self.database, steps)):
+            self.notice_ready()
+        if any(step.pause == 0 for step in steps):
+            self.work_ready(user)
 
     async def list(self) -> Response:
         """Every worker of the account."""

@@ -10,7 +10,7 @@ from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Fence, Status, Step, failed_try
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage.claims import claim_deliveries, to_delivery
-from cueapi.storage.decisions import decide
+from cueapi.storage.decisions import decide, tells
 from cueapi.storage.postgres import Database, Row
 from supervisor import Channel, Periodic, beat
 
@@ -29,6 +29,7 @@ class Outbox:
     places: Places
     turns: Periodic
     identity: Identity
+    notices: Periodic
     timeout: float
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -75,8 +76,8 @@ class Outbox:
                 fence = Fence(row["id"], row["claim"], row["attempts"], Status.DELIVERING)
                 broken.append(failed_try(fence, NO_RETRY, error=f"The cue cannot be read: {error}"))
                 log.warning("execution_set_aside", execution_id=str(row["id"]), reason=str(error))
-        if broken:
-            await decide(self.database, broken)
+        if broken and tells(await decide(self.database, broken)):
+            self.notices.wake()
         return good
 
 

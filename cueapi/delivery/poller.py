@@ -123,9 +123,12 @@ class Poller:
         if row["next_due"] is not None and row["next_due"] < self.turns.interval:
             pause = row["next_due"] + MARGIN if row["next_due"] > 0 else BUSY_PAUSE
             self.turns.wake_at(trio.current_time() + pause)
-        for delay in await firing.reminders(self.database, 2 * self.turns.interval):
-            # Full? The next poll arms it.
-            self.retries.offer(Reminder(delay))
+        for delay, user in await firing.reminders(self.database, 2 * self.turns.interval):
+            if delay <= 0 and user is not None:
+                self.work_ready(user)
+            else:
+                # Full? The next poll arms it.
+                self.retries.offer(Reminder(delay, user))
 
 
 def parts(turns: list[Turn]) -> Iterator[list[Turn]]:

@@ -10,7 +10,7 @@ from cueapi.delivery.retries import Reminder
 from cueapi.domain.execution import Step, failed_try
 from cueapi.domain.retry import NO_RETRY
 from cueapi.metrics import Metrics
-from cueapi.storage.decisions import decide
+from cueapi.storage.decisions import decide, tells
 from cueapi.storage.postgres import Database, Row, StorageUnavailable, Unstorable
 from supervisor import Channel, Periodic, beat
 
@@ -36,6 +36,7 @@ class Recorder:
     results: Channel[Step]
     retries: Channel[Reminder]
     outbox: Periodic
+    notices: Periodic
     metrics: Metrics
     horizon: float
     _kept: list[Step] = field(init=False, factory=list)
@@ -71,6 +72,8 @@ class Recorder:
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             steps, self._kept = self._kept, []
+            if tells(written):
+                self.notices.wake()
             for step in steps:
                 self._tell(step, written.get(step.fence.execution_id))
 

@@ -10,7 +10,7 @@ from cueapi.domain.execution import Step, deadline_passed, failed_try, lost_clai
 from cueapi.metrics import Metrics
 from cueapi.storage import daemons
 from cueapi.storage.daemons import Lost
-from cueapi.storage.decisions import decide
+from cueapi.storage.decisions import decide, tells
 from cueapi.storage.postgres import Database
 from supervisor import Periodic, beat
 
@@ -35,6 +35,8 @@ class Rescue:
     database: Database
     turns: Periodic
     outbox: Periodic
+    notices: Periodic
+    work_ready: Callable[[int], None]
     patience: Patience
     metrics: Metrics
 
@@ -64,11 +66,18 @@ class Rescue:
             for step in steps:
                 if step.fence.execution_id in written:
                     self.metrics.settled(step)
-            if written:
-                log.warning(event, executions=len(written))
-                self.outbox.wake()
-            else:
+            if not written:
                 return
+            log.warning(event, executions=len(written))
+            self._wake(lost, steps)
+            if tells(written):
+                self.notices.wake()
+
+    def _wake(self, lost: list[Lost], steps: list[Step]) -> None:
+        self.outbox.wake()
+        for one, step in zip(lost, steps, strict=True):
+            if one.standing.transport == "worker" and not step.ends and step.pause == 0.0:
+                self.work_ready(one.user)
 
     async def _ended_leases(self, database: Database) -> list[Lost]:
         return await daemons.ended_leases(database, self.patience.worker_silence)

@@ -1,4 +1,6 @@
-"""The retry wheel: wakes the dispatcher when a waiting delivery comes due. It holds moments, no executions."""
+"""The retry wheel: wakes the dispatcher, or workers, when what waits comes due. It holds moments, no executions."""
+
+from collections.abc import Callable
 
 import trio
 from attrs import frozen
@@ -11,9 +13,10 @@ LONGEST_SILENCE = 10.0
 
 @frozen
 class Reminder:
-    """Something comes due in *delay* seconds."""
+    """Something comes due in *delay* seconds: for the dispatcher, or for the workers of *user*."""
 
     delay: float
+    user: int | None = None
 
 
 @frozen
@@ -23,9 +26,10 @@ class Retries:
     reminders: Channel[Reminder]
     wheel: Wheel[Reminder]
     outbox: Periodic
+    work_ready: Callable[[int], None]
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Take reminders in, and wake the dispatcher at their time."""
+        """Take reminders in, and wake whom they are for at their time."""
         with self.reminders.receiver() as reminders:
             task_status.started()
             while True:
@@ -45,8 +49,8 @@ class Retries:
                 while True:
                     self._arm(await reminders.receive())
             next_tick += self.wheel.tick
-            if self.wheel.turn():
-                self.outbox.wake()
+            for user in {reminder.user for reminder in self.wheel.turn()}:
+                self.outbox.wake() if user is None else self.work_ready(user)
             beat()
 
     def _arm(self, reminder: Reminder) -> None:

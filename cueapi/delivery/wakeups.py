@@ -28,12 +28,13 @@ log = structlog.get_logger("cueapi.delivery.wakeups")
 
 @frozen
 class Ears:
-    """Who is told. *trust* hears True while dead keys are heard of, and False when what is remembered may be stale."""
+    """Who is told. *trust* hears True while changes are heard of, False when what is remembered may be old."""
 
     poller: Periodic
     outbox: Periodic
+    notices: Periodic
     work_ready: Callable[[int], None]
-    key_died: Callable[[str], None]
+    account_changed: Callable[[int], None]
     trust: Callable[[bool], None]
 
 
@@ -74,10 +75,10 @@ class Wakeups:
         self.ears.work_ready(user)
         self._say(f"work:{user}")
 
-    def key_died(self, key_hash: bytes) -> None:
-        """A key was replaced or revoked: no daemon may take it any more."""
-        self.ears.key_died(key_hash.hex())
-        self._say(f"key:{key_hash.hex()}")
+    def account_changed(self, user: int) -> None:
+        """A key was replaced or revoked, a limit is another: no daemon may go by what it remembers."""
+        self.ears.account_changed(user)
+        self._say(f"account:{user}")
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Hear and tell."""
@@ -87,6 +88,7 @@ class Wakeups:
             try:
                 self.ears.poller.wake()
                 self.ears.outbox.wake()
+                self.ears.notices.wake()
                 task_status.started()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._tell, name="wakeups: tell")
@@ -149,8 +151,8 @@ class Wakeups:
                     self.ears.outbox.wake()
                 case "work":
                     self.ears.work_ready(int(detail))
-                case "key":
-                    self.ears.key_died(detail)
+                case "account":
+                    self.ears.account_changed(int(detail))
                 case _:
                     log.warning("wakeup_unknown", topic=kind)
 

@@ -3,6 +3,7 @@ Everything the product can refuse, and why.
 
 * Refusal            a code of the contract, a sentence for a person, extra keys for a program
   x Invalid          one or more fields of the request are wrong: `validation_error` with details
+  x NotSignedIn      nobody knows who asks
 """
 
 from attrs import frozen
@@ -36,3 +37,7 @@ class Invalid(Refusal):
             f"{first.field}: {first.message}",
             details=[{"field": problem.field, "message": problem.message} for problem in problems],
         )
+
+
+class NotSignedIn(Refusal):
+    """The key, session or token does not say who asks."""

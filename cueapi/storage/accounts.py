@@ -94,6 +94,24 @@ def to_account(row: Row, plans: Mapping[str, Limits]) -> Account:
     return Account(row["id"], row["email"], row["plan"], limits, row["executions"])
 
 
+# $2 the moment of the sign-in: what lies before `sessions_valid_from` ended with the key of its time.
+BY_SESSION = """
+select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.rate_limit_per_minute,
+       coalesce(m.executions, 0) as executions
+  from users u
+  left join usage m on m.user_id = u.id and m.month = date_trunc('month', now() at time zone 'utc')::date
+ where u.id = $1
+   and u.revoked_at is null
+   and u.sessions_valid_from <= $2
+"""
+
+
+async def by_session(tx: Queries, user: int, *, signed_in: datetime, plans: Mapping[str, Limits]) -> Account | None:
+    """The account of a session; None where the session ended with a key, or the account is revoked."""
+    row = await tx.fetch_one(BY_SESSION, user, signed_in)
+    return None if row is None else to_account(row, plans)
+
+
 PROFILE = """
 select u.email, u.plan, u.live_cues, u.alert_webhook_url, k.prefix,
        coalesce((select executions from usage
@@ -114,15 +132,22 @@ CHANGE = """
 update users
    set email = coalesce($2, email),
        alert_webhook_url = case when $3::text is null then alert_webhook_url else nullif($3, '') end,
+       alert_webhook_secret = case when $3 <> '' then coalesce(alert_webhook_secret, $4) else alert_webhook_secret end,
        updated_at = clock_timestamp()
  where id = $1
 returning updated_at
 """
 
 
-async def change(tx: Queries, *, user: int, email: str | None, alert_url: str | None) -> datetime | None:
-    """Set what is given (an empty URL clears it); raises Duplicate where the address is taken."""
-    row = await tx.fetch_one(CHANGE, user, email, alert_url)
+async def change(
+    tx: Queries, *, user: int, email: str | None, alert_url: str | None, alert_secret: str
+) -> datetime | None:
+    """
+    Set what is given (an empty URL clears it); raises Duplicate where the address is taken.
+
+    Whoever has a URL has a secret: *alert_secret*, where there was none.
+    """
+    row = await tx.fetch_one(CHANGE, user, email, alert_url, alert_secret)
     return None if row is None else row["updated_at"]
 
 
@@ -188,28 +213,23 @@ LOCK_USER = "select id from users where id = $1 for no key update"
 # The old key, the sessions and the unclaimed device codes die in one statement.
 ROTATE_KEY = """
 with former as (
-    update api_keys set rotated_at = now(), encrypted = null
-     where user_id = $1 and rotated_at is null
- returning hash
-), sessions as (
-    update users set sessions_valid_from = now(), revoked_at = null where id = $1
+    update api_keys set rotated_at = now(), encrypted = null where user_id = $1 and rotated_at is null
 ), codes as (
     delete from device_codes where user_id = $1 and status <> 'claimed'
 ), tokens as (
     delete from session_tokens where user_id = $1
 )
-select hash from former
+update users set sessions_valid_from = now(), revoked_at = null where id = $1
 """
 
 ADD_KEY = "insert into api_keys (hash, user_id, prefix, encrypted) values ($1, $2, $3, $4)"
 
 
-async def rotate_key(tx: Queries, *, user: int, key_hash: bytes, prefix: str, encrypted: bytes) -> list[bytes]:
-    """Replace the user's key, in the caller's transaction; the hashes that are dead now."""
+async def rotate_key(tx: Queries, *, user: int, key_hash: bytes, prefix: str, encrypted: bytes) -> None:
+    """Replace the user's key, in the caller's transaction."""
     await tx.execute(LOCK_USER, user)
-    former = await tx.fetch(ROTATE_KEY, user)
+    await tx.execute(ROTATE_KEY, user)
     await tx.execute(ADD_KEY, key_hash, user, prefix, encrypted)
-    return [row["hash"] for row in former]
 
 
 KEY = "select prefix, encrypted from api_keys where user_id = $1 and rotated_at is null"
@@ -233,13 +253,12 @@ async def everyone(tx: Queries) -> list[Row]:
     return await tx.fetch(ALL)
 
 
-BY_EMAIL = "select id from users where lower(email) = lower($1)"
+BY_EMAIL = "select id, revoked_at is not null as revoked from users where lower(email) = lower($1)"
 
 
-async def by_email(tx: Queries, email: str) -> int | None:
-    """The user of an address."""
-    row = await tx.fetch_one(BY_EMAIL, email)
-    return None if row is None else row["id"]
+async def by_email(tx: Queries, email: str) -> Row | None:
+    """The user of an address: id, and whether the account is revoked."""
+    return await tx.fetch_one(BY_EMAIL, email)
 
 
 SET_LIMITS = """
@@ -265,6 +284,8 @@ with ended as (
 ), paused as (
     update cues set status = 'paused', next_run = null, revision = revision + 1, updated_at = clock_timestamp()
      where user_id = $1 and status = 'active' and deleted_at is null
+), codes as (
+    delete from device_codes where user_id = $1 and status <> 'claimed'
 ), tokens as (
     delete from session_tokens where user_id = $1
 )
@@ -275,14 +296,6 @@ update users set revoked_at = now(), sessions_valid_from = now() where id = $1
 async def revoke(tx: Queries, user: int) -> None:
     """End the user's key and sessions, and pause the cues."""
     await tx.execute(REVOKE, user)
-
-
-LIVE_HASHES = "select hash from api_keys where user_id = $1 and rotated_at is null"
-
-
-async def live_hashes(tx: Queries, user: int) -> list[bytes]:
-    """The hashes of the user's live keys, as daemons remember them."""
-    return [row["hash"] for row in await tx.fetch(LIVE_HASHES, user)]
 
 
 FINGERPRINT = """

@@ -203,13 +203,13 @@ with wanted as (
      where e.id = p.id
        and c.id = e.cue_id
  returning e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.ready_at, e.payload,
-           e.attempts, e.started_at = now() as first
+           e.attempts, e.claim, e.started_at = now() as first
 ), counted as (
     insert into usage (user_id, month, executions)
     select $1, date_trunc('month', now() at time zone 'utc')::date, count(*) from begun where first having count(*) > 0
         on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
 )
-select id, cue_id, cue_name, task, scheduled_for, payload, attempts from begun order by ready_at, id
+select id, cue_id, cue_name, task, scheduled_for, payload, attempts, claim from begun order by ready_at, id
 """
 
 

@@ -1,10 +1,13 @@
 """Which daemons live, and what those that are gone have left behind."""
 
+from typing import LiteralString
+from uuid import UUID
+
 from attrs import frozen
 
 from cueapi.domain.execution import Standing
 from cueapi.storage.executions import to_standing
-from cueapi.storage.postgres import Queries
+from cueapi.storage.postgres import Queries, Row
 
 # 1129661761 is the class of all our advisory locks ("CUEA"); beside it stands the daemon's number, or 0 for migrations.
 
@@ -80,12 +83,24 @@ class Lost:
 
     standing: Standing
     bounces: int
+    user: int
 
 
-_STANDING = """
-select e.id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker, e.ready_at,
-       e.bounces, c.max_attempts, c.backoff_minutes, c.verification
+_STANDING: LiteralString = """
+select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker,
+       e.ready_at, e.bounces, c.max_attempts, c.backoff_minutes, c.verification
 """
+
+# Of a row with `claimed_by`: whether the daemon that claimed it may still be there.
+HOLDER_LIVES: LiteralString = """
+exists (select 1 from daemons d
+         where d.number = claimed_by and coalesce(d.free_since, now()) > now() - interval '5 seconds')
+"""
+
+
+def _lost(row: Row) -> Lost:
+    return Lost(to_standing(row), row["bounces"], row["user_id"])
+
 
 # A claim is lost when its daemon is gone or its lease has run out.
 LOST = (
@@ -95,10 +110,9 @@ LOST = (
   join executions e on e.id = o.execution_id
   join cues c on c.id = e.cue_id
  where o.claimed_by is not null
-   and (o.lease_until < now()
-        or not exists (select 1 from daemons d
-                        where d.number = o.claimed_by
-                          and coalesce(d.free_since, now()) > now() - interval '5 seconds'))
+   and (o.lease_until < now() or not """
+    + HOLDER_LIVES
+    + """)
  limit 500
 """
 )
@@ -106,7 +120,7 @@ LOST = (
 
 async def lost(tx: Queries) -> list[Lost]:
     """Deliveries that were claimed and whose holder is gone, a batch."""
-    return [Lost(to_standing(row), row["bounces"]) for row in await tx.fetch(LOST)]
+    return [_lost(row) for row in await tx.fetch(LOST)]
 
 
 HELD_BY = (
@@ -123,7 +137,7 @@ HELD_BY = (
 
 async def held_by(tx: Queries, number: int) -> list[Lost]:
     """What the daemon of *number* holds, a batch: at the end of a drain it is handed back."""
-    return [Lost(to_standing(row), row["bounces"]) for row in await tx.fetch(HELD_BY, number)]
+    return [_lost(row) for row in await tx.fetch(HELD_BY, number)]
 
 
 LEAVE = "delete from daemons where number = $1"
@@ -154,7 +168,29 @@ ENDED_LEASES = (
 
 async def ended_leases(tx: Queries, silence: float) -> list[Lost]:
     """Executions that a worker has held for too long."""
-    return [Lost(to_standing(row), row["bounces"]) for row in await tx.fetch(ENDED_LEASES, silence)]
+    return [_lost(row) for row in await tx.fetch(ENDED_LEASES, silence)]
+
+
+# $1 user, $2 worker, $3 what it says it runs. What it was given a minute ago it has had time to begin.
+DROPPED = (
+    _STANDING
+    + """
+  from executions e
+  join cues c on c.id = e.cue_id
+ where e.user_id = $1
+   and e.claimed_by_worker = $2
+   and e.transport = 'worker'
+   and e.status = 'delivering'
+   and e.claimed_at < now() - interval '60 seconds'
+   and e.id <> all ($3::uuid[])
+ limit 500
+"""
+)
+
+
+async def dropped(tx: Queries, *, user: int, worker: str, running: list[UUID]) -> list[Lost]:
+    """What a worker holds and does not run any more, by its own word."""
+    return [_lost(row) for row in await tx.fetch(DROPPED, user, worker, running)]
 
 
 # $1 seconds for which an execution may wait for a worker.
@@ -174,7 +210,7 @@ UNCLAIMED = (
 
 async def unclaimed(tx: Queries, patience: float) -> list[Lost]:
     """Worker executions that nobody has come for."""
-    return [Lost(to_standing(row), row["bounces"]) for row in await tx.fetch(UNCLAIMED, patience)]
+    return [_lost(row) for row in await tx.fetch(UNCLAIMED, patience)]
 
 
 OVERDUE = (
@@ -192,4 +228,4 @@ OVERDUE = (
 
 async def overdue(tx: Queries) -> list[Lost]:
     """Deliveries, and claims of workers, of which no outcome was reported before the deadline."""
-    return [Lost(to_standing(row), row["bounces"]) for row in await tx.fetch(OVERDUE)]
+    return [_lost(row) for row in await tx.fetch(OVERDUE)]

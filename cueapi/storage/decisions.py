@@ -1,7 +1,7 @@
 """The one statement that moves executions: a step each, with everything that follows from it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +14,8 @@ from cueapi.storage.postgres import Queries, Row
 #
 # Guarantees: a step is written only upon what it was decided on (claim, try, status, last report), and with it,
 # or not at all: its outbox row, the log of tries, the cue's counters and row of failures, a one-time cue's end,
-# `on_failure.pause`, the month's outcome counters, and its alerts (one per subject in 5 minutes: who moves the gate
-# may raise it).
+# `on_failure.pause`, the month's outcome counters, its alerts (one per subject in 5 minutes: the database's function
+# sees to that), and the notices that `on_failure` asks for.
 #
 # `status || ''` keeps the planner from joining through an index by status: the look-up is by primary key.
 DECIDE = """
@@ -138,7 +138,8 @@ with steps as materialized (
     -- In one order, whoever writes: two recorders must not wait for each other.
     select c.id, c.consecutive_failures as before,
            m.runs, m.reset_at, m.failures, m.once_status,
-           coalesce(c.on_failure ->> 'pause' = 'true', false) and m.lost as pauses
+           coalesce(c.on_failure ->> 'pause' = 'true', false) and m.lost as pauses,
+           nullif(c.on_failure ->> 'webhook', '') as hook, coalesce(c.on_failure ->> 'email', 'true') = 'true' as mail
       from cues c
       join moves m on m.cue_id = c.id
      where c.deleted_at is null
@@ -156,47 +157,49 @@ with steps as materialized (
            revision = c.revision + (case when l.pauses then 1 else 0 end)
       from locked l
      where c.id = l.id
- returning c.id as cue_id, c.user_id, c.name, l.before,
+ returning c.id as cue_id, c.user_id, c.name, l.before, l.hook, l.mail,
            coalesce(substring(c.alerts ->> 'consecutive_failures' from '^[1-9][0-9]{0,8}$')::int, 3) as every
 ), raised as (
-    select d.user_id, d.cue_id, d.id as execution_id, d.alert as alert_type, 'critical' as severity,
+    select d.user_id, d.alert as alert_type,
            case when d.alert = 'missed_run' then d.cue_id else d.id::text end as subject,
+           d.cue_id, d.id as execution_id,
            format('%s: %s', m.name, coalesce(d.error_message, d.try_error, 'a failure was reported')) as message,
            json_build_object('status', d.status, 'attempts', d.attempts, 'http_status', d.http_status) as metadata
       from decided d
       join moved m on m.cue_id = d.cue_id
      where d.alert is not null
      union all
-    select d.user_id, d.cue_id, d.id, 'verification_failed', 'warning', d.id::text,
+    select d.user_id, 'verification_failed', d.id::text, d.cue_id, d.id,
            format('The outcome of execution %s was reported without %s.', d.id, d.missing),
            json_build_object('missing', d.missing)
       from decided d
       join moved m on m.cue_id = d.cue_id
      where d.missing is not null
      union all
-    select m.user_id, m.cue_id, null, 'consecutive_failures', 'warning', m.cue_id,
+    select m.user_id, 'consecutive_failures', m.cue_id, m.cue_id, null,
            format('%s: %s failures in a row', m.name, n.before + s.failures),
            json_build_object('consecutive_failures', n.before + s.failures)
       from moved m
       join streaks s using (cue_id)
       join lateral (select case when s.ended = 0 then m.before else 0 end as before) n on true
      where (n.before + s.failures) / m.every > n.before / m.every
-), gated as (
-    insert into alert_gates (user_id, alert_type, subject, raised_at)
-    select distinct user_id, alert_type, subject, now() from raised order by 1, 2, 3
-        on conflict (user_id, alert_type, subject) do update
-       set raised_at = excluded.raised_at
-     where alert_gates.raised_at <= now() - interval '5 minutes'
- returning user_id, alert_type, subject
-), alerted as (
-    insert into alerts (id, user_id, cue_id, execution_id, alert_type, severity, message, metadata)
-    select distinct on (r.user_id, r.alert_type, r.subject)
-           gen_random_uuid(), r.user_id, r.cue_id, r.execution_id, r.alert_type, r.severity, r.message, r.metadata
-      from raised r
-      join gated g using (user_id, alert_type, subject)
-     order by r.user_id, r.alert_type, r.subject
+), failures as (
+    -- Rows that a hand has damaged tell as much as they can.
+    select d.user_id, m.hook, m.mail,
+           jsonb_build_object('event', 'cue.failed', 'cue_id', d.cue_id, 'cue_name', m.name, 'execution_id', d.id,
+                              'attempts', d.attempts, 'last_http_status', d.http_status,
+                              'last_error', coalesce(d.error_message, d.try_error), 'failed_at', iso(now())) as failure
+      from decided d
+      join moved m on m.cue_id = d.cue_id
+     where d.alert is not null
+       and (m.hook is not null or m.mail)
+     order by d.user_id, d.ord
 )
-select id, status, ready_at from decided
+select id, status, ready_at,
+       (select count(raise_alert(user_id, alert_type, subject, cue_id, execution_id, message, metadata))
+          from (select * from raised order by user_id, alert_type, subject) r) as alerts,
+       (select count(*) from (select tell_of_failure(user_id, hook, mail, failure) from failures offset 0) f) as notices
+  from decided
 """
 
 
@@ -205,6 +208,11 @@ async def decide(tx: Queries, steps: Iterable[Step]) -> dict[UUID, Row]:
     records = [_record(ord_, step) for ord_, step in enumerate(steps)]
     rows = await tx.fetch(DECIDE, json.dumps(records, separators=(",", ":")))
     return {row["id"]: row for row in rows}
+
+
+def tells(written: Mapping[UUID, Row]) -> bool:
+    """True where what was written has raised alerts or notices."""
+    return any(row["alerts"] or row["notices"] for row in written.values())
 
 
 def _record(ord_: int, step: Step) -> dict[str, Any]:

@@ -156,18 +156,33 @@ async def ahead(tx: Queries) -> Row | None:
     return await tx.fetch_one(AHEAD)
 
 
+# Executions of workers also just after their time: it may be what the poll was woken for.
 REMINDERS = """
-select extract(epoch from ready_at - clock_timestamp())::float8 as due_in
-  from outbox
- where claimed_by is null
-   and ready_at > now()
-   and ready_at <= now() + $1::float8 * interval '1 second'
- group by ready_at
- order by ready_at
- limit 1000
+select extract(epoch from ready_at - clock_timestamp())::float8 as due_in, null::bigint as user_id
+  from (select distinct ready_at
+          from outbox
+         where claimed_by is null
+           and ready_at > now()
+           and ready_at <= now() + $1::float8 * interval '1 second'
+         order by ready_at
+         limit 1000) deliveries
+ union all
+select extract(epoch from ready_at - clock_timestamp())::float8, user_id
+  from (select distinct ready_at, user_id
+          from executions
+         where transport = 'worker'
+           and status in ('pending', 'retrying')
+           and ready_at > now() - interval '1 second'
+           and ready_at <= now() + $1::float8 * interval '1 second'
+         order by ready_at
+         limit 1000) work
 """
 
 
-async def reminders(tx: Queries, within: float) -> list[float]:
-    """In how many seconds waiting deliveries come due, of those that do *within* so many."""
-    return [row["due_in"] for row in await tx.fetch(REMINDERS, within)]
+async def reminders(tx: Queries, within: float) -> list[tuple[float, int | None]]:
+    """
+    In how many seconds what waits comes due, of what does *within* so many.
+
+    Deliveries, and with the user what workers can claim then.
+    """
+    return [(row["due_in"], row["user_id"]) for row in await tx.fetch(REMINDERS, within)]

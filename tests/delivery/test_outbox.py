@@ -32,7 +32,7 @@ BACKLOG = (
 def outbox_on(database: Database, *, size: int = 256, per_host: int = 64, number: int | None = 1) -> Outbox:
     places, claims = Places(size, per_host), Periodic(3600)
     places.freed = lambda: freed_soon(claims)
-    return Outbox(database, Channel("deliveries", size), places, claims, Identity("here", number), 30.0)
+    return Outbox(database, Channel("deliveries", size), places, claims, Identity("here", number), Periodic(3600), 30.0)
 
 
 async def backlog(database: Database, number: int, *, user: int, host: str, url: str = "http://127.0.0.1:9/") -> str:

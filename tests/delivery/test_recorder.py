@@ -25,7 +25,15 @@ def counting(database: Database) -> Counting:
 
 @pytest.fixture
 def recorder(counting: Counting) -> Recorder:
-    return Recorder(counting, Channel("results", 200), Channel("retries", 10), Periodic(3600), Metrics(), horizon=120.0)
+    return Recorder(
+        counting,
+        Channel("results", 200),
+        Channel("retries", 10),
+        Periodic(3600),
+        Periodic(3600),
+        Metrics(),
+        horizon=120.0,
+    )
 
 
 async def claimed(database: Database, number: int, **columns: object) -> list[Delivery]:

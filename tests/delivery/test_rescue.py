@@ -27,7 +27,12 @@ GONE = 999
 
 @pytest.fixture
 def rescue(database: Database) -> Rescue:
-    return Rescue(database, Periodic(0.0), Periodic(3600), Patience(worker_silence=180, unclaimed=900), Metrics())
+    patience = Patience(worker_silence=180, unclaimed=900)
+    return Rescue(database, Periodic(0.0), Periodic(3600), Periodic(3600), _nobody_waits, patience, Metrics())
+
+
+def _nobody_waits(_user: int) -> None:
+    """No worker's call waits for work."""
 
 
 async def test_a_delivery_that_kills_five_daemons_in_a_row_has_had_a_failed_try(

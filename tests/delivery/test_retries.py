@@ -10,7 +10,11 @@ from tests.delivery.siblings import alive
 
 
 def retries_with(capacity: int = 100) -> Retries:
-    return Retries(Channel("retries", capacity), Wheel(), Periodic(3600))
+    return Retries(Channel("retries", capacity), Wheel(), Periodic(3600), _nobody_waits)
+
+
+def _nobody_waits(_user: int) -> None:
+    """No worker's call waits for work."""
 
 
 async def woken_at(retries: Retries, times: int) -> list[float]:
@@ -75,3 +79,18 @@ async def test_an_empty_wheel_takes_the_next_reminder_after_a_long_rest(autojump
         (moment,) = await woken_at(retries, 1)
 
     assert 0.2 <= moment <= 0.31
+
+
+async def test_a_reminder_for_workers_wakes_those_of_its_user_and_not_the_dispatcher(autojump_clock: MockClock) -> None:
+    woken: list[int] = []
+    retries = Retries(Channel("retries", 10), Wheel(), Periodic(3600), woken.append)
+    await retries.outbox.wait()
+
+    async with alive(retries.run):
+        for user in (7, 8, 7):
+            retries.reminders.offer(Reminder(1.0, user))
+        with trio.move_on_after(30) as silence:
+            await retries.outbox.wait()
+
+    assert sorted(woken) == [7, 8]
+    assert silence.cancelled_caught

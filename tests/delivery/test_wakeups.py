@@ -29,14 +29,15 @@ class Daemon:
     database: Database
     identity: Identity = field(factory=lambda: Identity("here"))
     work: list[int] = field(factory=list)
-    keys: list[str] = field(factory=list)
+    accounts: list[int] = field(factory=list)
     trusted: list[bool] = field(factory=list)
     poller: Periodic = field(factory=lambda: Periodic(3600))
     outbox: Periodic = field(factory=lambda: Periodic(3600))
+    notices: Periodic = field(factory=lambda: Periodic(3600))
     wakeups: Wakeups = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        ears = Ears(self.poller, self.outbox, self.work.append, self.keys.append, self.trusted.append)
+        ears = Ears(self.poller, self.outbox, self.notices, self.work.append, self.accounts.append, self.trusted.append)
         self.wakeups = Wakeups(self.dsn, self.database, self.identity, Clock(), ears)
 
     async def forget_wakes(self) -> None:
@@ -97,11 +98,11 @@ async def test_more_than_a_notify_carries_is_cut_into_several(pair: tuple[Daemon
 
     with trio.fail_after(10):
         async with alive(ours.wakeups.run, theirs.wakeups.run):
-            for number in range(400):
-                ours.wakeups.key_died(number.to_bytes(32, "big"))
-            await until(lambda: len(theirs.keys) >= 400)
+            for number in range(1_000):
+                ours.wakeups.account_changed(10**18 + number)
+            await until(lambda: len(theirs.accounts) >= 1_000)
 
-    assert len(set(theirs.keys)) == 400
+    assert len(set(theirs.accounts)) == 1_000
     assert 3 <= len(ours.database.said) <= 5
 
 
@@ -129,19 +130,19 @@ async def test_the_other_hears_each_topic_and_the_speaker_heeds_itself_at_once_a
             await ours.forget_wakes()
             await theirs.forget_wakes()
             ours.wakeups.work_ready(5)
-            ours.wakeups.key_died(b"\x01\xff")
+            ours.wakeups.account_changed(511)
             ours.wakeups.delivery_ready()
             ours.wakeups.cue_written(ago(seconds=-0.3))
             ours.wakeups.cue_written(ago(seconds=-60))
             ours.wakeups.cue_written(None)
-            heard = (list(ours.work), list(ours.keys))
+            heard = (list(ours.work), list(ours.accounts))
             await wait_woken(theirs.outbox)
             on_time = await wait_woken(theirs.poller)
-            await until(lambda: theirs.keys)
+            await until(lambda: theirs.accounts)
             await trio.sleep(0.1)
 
-    assert heard == (ours.work, ours.keys) == ([5], ["01ff"])
-    assert (theirs.work, theirs.keys) == ([5], ["01ff"])
+    assert heard == (ours.work, ours.accounts) == ([5], [511])
+    assert (theirs.work, theirs.accounts) == ([5], [511])
     assert 0.1 < on_time < 0.6
 
 
@@ -203,12 +204,12 @@ async def test_what_was_said_while_postgresql_was_away_is_told_when_it_is_back(
         async with gone(postgres_url, database_url):
             with pytest.raises(StorageUnavailable):
                 await ours.wakeups.run(task_status=trio.TASK_STATUS_IGNORED)
-            ours.wakeups.key_died(b"\x01")
+            ours.wakeups.account_changed(1)
             ours.wakeups.work_ready(3)
         async with alive(theirs.wakeups.run, ours.wakeups.run):
-            await until(lambda: theirs.keys and theirs.work)
+            await until(lambda: theirs.accounts and theirs.work)
 
-    assert (theirs.keys, theirs.work) == (["01"], [3])
+    assert (theirs.accounts, theirs.work) == ([1], [3])
 
 
 async def test_what_could_not_be_told_is_told_by_the_next_life(
@@ -220,12 +221,12 @@ async def test_what_could_not_be_told_is_told_by_the_next_life(
         async with trio.open_nursery() as nursery:
             await nursery.start(run_until_cut_off, ours.wakeups.run)
             async with gone(postgres_url, database_url):
-                ours.wakeups.key_died(b"\x01")
+                ours.wakeups.account_changed(1)
         ours.wakeups.work_ready(3)
         async with alive(theirs.wakeups.run, ours.wakeups.run):
-            await until(lambda: theirs.keys and theirs.work)
+            await until(lambda: theirs.accounts and theirs.work)
 
-    assert (theirs.keys, theirs.work) == (["01"], [3])
+    assert (theirs.accounts, theirs.work) == ([1], [3])
 
 
 async def test_the_listener_holds_the_lock_of_its_number(

@@ -267,7 +267,18 @@ async def test_reminders_tell_when_waiting_deliveries_come_due_each_moment_once(
 
     seconds = await firing.reminders(database, 60.0)
 
-    assert seconds == [pytest.approx(20, abs=5), pytest.approx(50, abs=5)]
+    assert seconds == [(pytest.approx(20, abs=5), None), (pytest.approx(50, abs=5), None)]
+
+
+async def test_reminders_tell_whose_workers_can_claim_something_soon_or_since_this_moment(database: Database) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, transport="worker")
+    for moment in (ago(seconds=-20), ago(seconds=-90), ago(seconds=0.1), ago(seconds=30)):
+        await add_execution(database, cue_id, ready_at=moment)
+
+    seconds = await firing.reminders(database, 60.0)
+
+    assert sorted(seconds) == [(pytest.approx(-0.1, abs=1), user), (pytest.approx(20, abs=5), user)]
 
 
 async def test_the_payload_goes_into_the_execution_to_the_byte(database: Database) -> None:

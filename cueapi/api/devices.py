@@ -1,0 +1,260 @@
+"""Signing in: a program shows a code, its user gets a link by mail and confirms that code; the program polls."""
+
+import secrets
+import sys
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from attrs import field, frozen
+from quart import Blueprint, Response, g, request
+
+from cueapi.api import bodies
+from cueapi.api.accounts import checked_email, new_account
+from cueapi.api.bodies import CodeBody, ConfirmBody, SubmitBody
+from cueapi.api.limits import Windows
+from cueapi.api.pages import Pages
+from cueapi.api.problems import STATUS
+from cueapi.api.views import answer
+from cueapi.domain.errors import Invalid, Refusal
+from cueapi.storage import accounts, devices
+from cueapi.storage.notices import add_sign_in_mail
+from cueapi.storage.postgres import Database, Queries, Row
+from cueapi.vault import Vault
+
+HOUR, MINUTE = 3_600.0, 60.0
+CODES_AN_ADDRESS, LINKS_A_MAIL, LINKS_AN_ADDRESS, POLLS_A_CODE = 5, 3, 10, 30
+
+CODE_LENGTHS = range(6, 129)
+
+DEAD_LINK = "This link does not work"
+REASONS = {
+    "unknown": "This link is not valid, or a newer one was sent.",
+    "used": "This link was used already.",
+    "expired": "This link has expired; begin again where you wanted to sign in.",
+}
+
+
+@frozen
+class Post:
+    """
+    How links leave: *mails* says whether by mail; if not, they are printed, unless that is *forbidden*.
+
+    *ready* is told that a mail waits.
+    """
+
+    mails: bool
+    forbidden: bool
+    ready: Callable[[], None]
+
+
+@frozen
+class Devices:
+    """`/v1/auth/device-code…`, `/v1/auth/verify`, and the page that a browser opens."""
+
+    database: Database
+    vault: Vault
+    windows: Windows
+    pages: Pages
+    post: Post
+    base_url: str
+    plan: str
+    open: bool = field(kw_only=True)
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("devices", __name__)
+        routes.post("/v1/auth/device-code")(self.begin)
+        routes.post("/v1/auth/device-code/submit-email")(self.submit)
+        routes.post("/v1/auth/device-code/poll")(self.poll)
+        routes.get("/v1/auth/verify")(self.show_link)
+        routes.post("/v1/auth/verify")(self.approve)
+        routes.get("/auth/device")(self.show_code)
+        routes.post("/auth/device")(self.submit_form)
+        return routes
+
+    async def begin(self) -> Response:
+        """A sign-in under a code that the program made up."""
+        code = _checked_code((await bodies.read(CodeBody)).device_code)
+        await self.windows.check("device-code", g.address, CODES_AN_ADDRESS, HOUR)
+        if not await devices.add(self.database, code):
+            raise Refusal("device_code_exists", "This device code is in use; make up another one.")
+        url = f"{self.base_url}/auth/device?code={quote(code, safe='')}"
+        return answer({"verification_url": url, "expires_in": devices.LIFETIME}, 201)
+
+    async def submit(self) -> Response:
+        """Who signs in: the link goes to that address."""
+        body = await bodies.read(SubmitBody)
+        await self._submit(body.device_code, checked_email(body.email))
+        return answer({"status": "email_sent"})
+
+    async def poll(self) -> Response:
+        """Whether the user has confirmed; the answer that says so comes once."""
+        code = (await bodies.read(CodeBody)).device_code
+        await self.windows.check("device-poll", code, POLLS_A_CODE, MINUTE)
+        row = await devices.show(self.database, code)
+        if row is None or row["expired"]:
+            return answer({"status": "expired"})
+        if row["status"] != "approved":
+            return answer({"status": row["status"]})
+        token = secrets.token_urlsafe(32)
+        claimed = await devices.claim(self.database, code, token_hash=devices.digest(token))
+        if claimed is None:
+            return answer({"status": "claimed"})
+        return answer({"status": "approved", "email": claimed["email"], "session_token": token, **self._key(claimed)})
+
+    def _key(self, claimed: Row) -> dict[str, Any]:
+        key = None if claimed["encrypted"] is None else self.vault.unlock(claimed["encrypted"])
+        return {"existing_user": True} if key is None else {"api_key": key}
+
+    async def show_code(self) -> Response:
+        """The page that the program opens: a form for the e-mail address."""
+        code = request.args.get("code", "")
+        if (refusal := await self._refusal(code)) is not None:
+            return self.pages.page("told", 400, title="This sign-in cannot go on", text=refusal.message, problem=True)
+        return self.pages.page("device", code=code, email="", problem=None)
+
+    async def submit_form(self) -> Response:
+        """What that form sends."""
+        form = await bodies.read_form() or {}
+        code, email = form.get("code", ""), form.get("email", "").strip()
+        try:
+            await self._submit(code, checked_email(email))
+        except Invalid:
+            problem = "This is no e-mail address; look at it once more."
+            return self.pages.page("device", 422, code=code, email=email, problem=problem)
+        except Refusal as refusal:
+            return self.pages.page(
+                "told", STATUS[refusal.code], title="No link was sent", text=refusal.message, problem=True
+            )
+        return self.pages.page("sent", code=code, email=email)
+
+    async def show_link(self) -> Response:
+        """What the link in the mail opens. It changes nothing: scanners of mail open links."""
+        code, token = request.args.get("device_code", ""), request.args.get("token", "")
+        row = await self._linked(code, token)
+        if (reason := _why_not(row)) is not None:
+            return self.pages.page("told", 400, title=DEAD_LINK, text=REASONS[reason], problem=True)
+        assert row is not None
+        return self.pages.page("approve", code=code, email=row["email"], token=token)
+
+    async def approve(self) -> Response:
+        """What the button sends. Works once."""
+        confirmation = await _confirmation()
+        try:
+            email = await self._approve(confirmation.code, confirmation.token)
+        except Refusal as refusal:
+            if confirmation.wants_json:
+                raise
+            return self.pages.page("told", 400, title=DEAD_LINK, text=refusal.message, problem=True)
+        if confirmation.wants_json:
+            return answer({"status": "approved", "email": email})
+        text = "You can close this page, and go back to the program that showed the code."
+        return self.pages.page("told", title="You are signed in", text=text, problem=False)
+
+    async def _submit(self, code: str, email: str) -> None:
+        """Send a link for *code* to *email*, where it may sign in; who asks cannot tell whether it may."""
+        if not self.post.mails and self.post.forbidden:
+            raise Refusal("email_not_configured", "This server sends no mail; the operator must set SMTP_URL.")
+        if (refusal := await self._refusal(code)) is not None:
+            raise refusal
+        await self.windows.check("link-address", g.address, LINKS_AN_ADDRESS, HOUR)
+        await self.windows.check("link-mail", email.lower(), LINKS_A_MAIL, HOUR)
+        token = secrets.token_urlsafe(32)
+        user = await accounts.by_email(self.database, email)
+        welcome = not user["revoked"] if user is not None else self.open
+        link = f"{self.base_url}/v1/auth/verify?token={token}&device_code={quote(code, safe='')}"
+        async with self.database.transaction() as tx:
+            if not await devices.send(tx, code, email=email, token_hash=devices.digest(token)):
+                raise _invalid_status()
+            if welcome and self.post.mails:
+                sealed = self.vault.lock(link).decode()
+                content = {"to": email, "device_code": code, "sealed": sealed}
+                await add_sign_in_mail(tx, user=None if user is None else user["id"], content=content)
+        if welcome and self.post.mails:
+            self.post.ready()
+        elif welcome:
+            print(f"Magic link for {email}: {link}", file=sys.stderr, flush=True)
+
+    async def _refusal(self, code: str) -> Refusal | None:
+        """Why no link can be sent for *code*."""
+        row = None if _is_strange(code) else await devices.show(self.database, code)
+        if row is None:
+            return Refusal("device_code_not_found", "There is no such device code.")
+        if row["expired"]:
+            return Refusal("device_code_expired", "This device code has expired; begin again.")
+        return None if row["status"] in {"pending", "email_sent"} else _invalid_status()
+
+    async def _approve(self, code: str, token: str) -> str:
+        """Approve, and make the account where there is none; its address. Refuses a link that does not work."""
+        token_hash = devices.digest(token)
+        async with self.database.transaction() as tx:
+            email = None if _is_strange(code) else await devices.approve(tx, code, token_hash=token_hash)
+            if email is None:
+                raise Refusal("invalid_token", REASONS[_why_not(await self._linked(code, token)) or "used"])
+            user, new = await self._user(tx, email)
+            if user is None:
+                raise Refusal("invalid_token", REASONS["unknown"])
+            await devices.assign(tx, code, user=user, new=new)
+        return email
+
+    async def _linked(self, code: str, token: str) -> Row | None:
+        if _is_strange(code):
+            return None
+        return await devices.linked(self.database, code, token_hash=devices.digest(token))
+
+    async def _user(self, tx: Queries, email: str) -> tuple[int | None, bool]:
+        """Whose address it is, and whether the account is new; None where it may not sign in."""
+        found = await accounts.by_email(tx, email)
+        if found is None and self.open:
+            _, account = new_account(email, self.plan, self.vault)
+            made = await accounts.add(tx, account)
+            if made is not None:
+                return made, True
+            found = await accounts.by_email(tx, email)  # Somebody was faster.
+        return (None if found is None or found["revoked"] else found["id"]), False
+
+
+@frozen
+class _Confirmation:
+    """What the button sent, and in which form the answer is wanted."""
+
+    code: str
+    token: str
+    wants_json: bool
+
+
+async def _confirmation() -> _Confirmation:
+    """From a form, or from JSON; the answer is of the same kind where the Accept header does not say otherwise."""
+    form = await bodies.read_form()
+    kinds = ["application/json", "text/html"] if form is None else ["text/html", "application/json"]
+    wants_json = request.accept_mimetypes.best_match(kinds, kinds[0]) == "application/json"
+    if form is not None:
+        return _Confirmation(form.get("device_code", ""), form.get("token", ""), wants_json)
+    body = await bodies.read(ConfirmBody)
+    return _Confirmation(body.device_code, body.token, wants_json)
+
+
+def _why_not(row: Row | None) -> str | None:
+    """Why a link does not work; None where it does."""
+    if row is None:
+        return "unknown"
+    if row["status"] != "email_sent":
+        return "used"
+    return "expired" if row["expired"] else None
+
+
+def _checked_code(code: str) -> str:
+    if len(code) not in CODE_LENGTHS or not code.isprintable():
+        least, most = CODE_LENGTHS[0], CODE_LENGTHS[-1]
+        raise Refusal("invalid_device_code", f"A device code has {least} to {most} printable characters.")
+    return code
+
+
+def _is_strange(text: str) -> bool:
+    """No code is like that, and PostgreSQL may have no word for it."""
+    return not text.isprintable() or len(text) not in CODE_LENGTHS
+
+
+def _invalid_status() -> Refusal:
+    return Refusal("invalid_status", "This sign-in was confirmed already; begin again with another device code.")

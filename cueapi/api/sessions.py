@@ -1,0 +1,41 @@
+"""Sessions: exchange the token of a sign-in for one, and refresh it."""
+
+from attrs import frozen
+from quart import Blueprint, Response, g, request
+
+from cueapi.api.auth import Keyring
+from cueapi.api.bodies import SessionBody, read
+from cueapi.api.views import answer
+from cueapi.domain.errors import NotSignedIn
+from cueapi.storage import devices
+from cueapi.storage.postgres import Database
+
+
+@frozen
+class SessionRoutes:
+    """`/v1/auth/session`."""
+
+    database: Database
+    keyring: Keyring
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("sessions", __name__, url_prefix="/v1/auth/session")
+        routes.post("")(self.begin)
+        routes.post("/refresh")(self.refresh)
+        return routes
+
+    async def begin(self) -> Response:
+        """A session for the one-time token that a poll got."""
+        token = (await read(SessionBody)).token
+        row = await devices.exchange(self.database, devices.digest(token))
+        if row is None:
+            raise NotSignedIn("invalid_token", "This token was used already, has expired, or is none.")
+        session = self.keyring.sessions.write(row["id"], signed_in=row["now"], now=row["now"])
+        return answer({"session_token": session, "email": row["email"]})
+
+    async def refresh(self) -> Response:
+        """A session that serves for another day, until 30 days after the sign-in."""
+        session = self.keyring.session(request.headers.get("Authorization"))
+        token = self.keyring.sessions.write(session.user, signed_in=session.signed_in, now=self.keyring.clock.now())
+        return answer({"session_token": token, "email": g.account.email})

@@ -1,0 +1,61 @@
+"""What a notice says: the body of an alert or failure webhook, the words of a mail."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from cueapi.domain.signature import Headers, canonical_json, notice_headers
+
+Content: TypeAlias = Mapping[str, Any]
+
+
+def webhook_headers(kind: str, content: Content, *, secret: str, timestamp: int, body: bytes) -> Headers:
+    """The headers of an alert or failure webhook, signed over *body*."""
+    headers = notice_headers(secret, timestamp, body)
+    if kind == "alert_webhook":
+        headers += [
+            ("X-CueAPI-Alert-Id", str(content["alert_id"])),
+            ("X-CueAPI-Alert-Type", str(content["alert_type"])),
+        ]
+    return headers
+
+
+def webhook_content(content: Content) -> bytes:
+    """The body, in the form that receivers arrive at when they parse and serialise again."""
+    return canonical_json(content)
+
+
+def failure_subject(content: Content) -> str:
+    """The subject of a failure mail."""
+    return f"CueAPI: {content['cue_name']} failed"
+
+
+def failure_text(content: Content, base_url: str) -> str:
+    """What a failure mail says."""
+    lines = [
+        f"The cue {content['cue_name']} failed for good, after {content['attempts']} tries.",
+        "",
+        f"Reason:     {content['last_error'] or 'none was given'}",
+        f"Failed at:  {content['failed_at']}",
+        f"Cue:        {content['cue_id']}",
+        f"Execution:  {base_url}/v1/executions/{content['execution_id']}",
+    ]
+    if content.get("last"):
+        lines += [
+            "",
+            "This is the tenth mail within an hour; until it is over no more are sent. Look at GET /v1/alerts.",
+        ]
+    lines += ["", "To get no such mails, set on_failure.email of the cue to false."]
+    return "\n".join(lines) + "\n"
+
+
+SIGN_IN_SUBJECT = "Sign in to CueAPI"
+
+
+def sign_in_text(link: str, device_code: str) -> str:
+    """What a sign-in mail says."""
+    return (
+        f"Somebody, most likely you, wants to sign in to CueAPI with this address.\n\n"
+        f"The code on your screen should be {device_code}. If it is, open this link and confirm it there:\n\n"
+        f"{link}\n\n"
+        f"The link works once, within 15 minutes. If you did not ask for it, do nothing.\n"
+    )

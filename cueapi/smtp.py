@@ -1,0 +1,91 @@
+"""The SMTP adapter: smtplib in a worker thread. Knows where mail leaves, knows nothing of what it says."""
+
+import smtplib
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.message import EmailMessage
+from email.utils import formatdate
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import trio
+from attrs import field, frozen
+
+THREADS = 4
+"""Mails at once."""
+
+PATIENCE = 10.0
+"""Seconds for each step of the conversation."""
+
+
+class MailFailed(Exception):
+    """The mail did not leave; the message says why, and holds neither password nor address."""
+
+
+@frozen
+class Mail:
+    """One mail of plain text. *key* is the same on every try, so that a second copy can be told from a new mail."""
+
+    to: str = field(repr=False)
+    subject: str
+    text: str = field(repr=False)
+    key: str
+
+
+@frozen
+class Mailer:
+    """Sends mail by way of *url* (`smtp://user:pass@host:587?starttls=true`, `smtps://…`) in the name of *sender*."""
+
+    url: str = field(repr=False)
+    sender: str
+    _threads: trio.CapacityLimiter = field(init=False, factory=lambda: trio.CapacityLimiter(THREADS))
+
+    async def send(self, mail: Mail) -> None:
+        """Hand *mail* to the server. Raises MailFailed."""
+        await self._in_thread(lambda: self._send(mail))
+
+    async def greet(self) -> None:
+        """Raises MailFailed where the server does not answer, or does not let us in."""
+        await self._in_thread(self._greet)
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        try:
+            await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
+        except smtplib.SMTPResponseException as error:
+            raise MailFailed(f"the server answered {error.smtp_code}") from error
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            raise MailFailed(type(error).__name__) from error
+
+    def _greet(self) -> None:
+        with _opened(self.url) as client:
+            client.noop()
+
+    def _send(self, mail: Mail) -> None:
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = self.sender, mail.to, " ".join(mail.subject.split())
+        message["Date"] = formatdate(usegmt=True)
+        message["Message-ID"] = f"<{mail.key}@{self.sender.rpartition('@')[2].rstrip('>')}>"
+        # RFC 3834: no answer of a machine is wanted.
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(mail.text)
+        with _opened(self.url) as client:
+            client.send_message(message)
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[smtplib.SMTP]:
+    """A conversation with the server, up to the point where mail may be handed over."""
+    parts = urlsplit(url)
+    host = parts.hostname or "localhost"
+    secure = parts.scheme == "smtps"
+    context = ssl.create_default_context()
+    with (
+        smtplib.SMTP_SSL(host, parts.port or 465, timeout=PATIENCE, context=context)
+        if secure
+        else smtplib.SMTP(host, parts.port or 587, timeout=PATIENCE)
+    ) as client:
+        if parse_qs(parts.query).get("starttls") == ["true"]:
+            client.starttls(context=context)
+        if parts.username:
+            client.login(unquote(parts.username), unquote(parts.password or ""))
+        yield client

@@ -1,0 +1,60 @@
+"""A real SMTP server on 127.0.0.1 that keeps what it was sent; it may ask for a password, or refuse."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from attrs import define, field
+
+from tests.process import free_port
+
+PASSWORD = "pa/ss word"
+
+
+@define(eq=False)
+class Box:
+    """What has arrived; *answer* is what the server says to each mail."""
+
+    mails: list[EmailMessage] = field(factory=list)
+    answer: str = "250 taken"
+    port: int = 0
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 (aiosmtpd's)
+        """Keep a mail, if it is taken."""
+        if self.answer.startswith("250"):
+            content = envelope.content
+            assert isinstance(content, bytes)
+            mail = message_from_bytes(content, policy=policy.default)
+            assert isinstance(mail, EmailMessage)
+            self.mails.append(mail)
+        return self.answer
+
+    def texts(self) -> list[str]:
+        """The texts of all mails, in their order."""
+        return [mail.get_content().replace("\r\n", "\n") for mail in self.mails]
+
+
+@contextmanager
+def mail_server(*, tls: ssl.SSLContext | None = None, password: bool = False) -> Iterator[Box]:
+    """A server for the length of the block, in a thread of its own."""
+    box = Box()
+    wishes: dict[str, Any] = {"authenticator": _knows_me} if password else {}
+    if tls is not None:
+        wishes |= {"tls_context": tls, "require_starttls": True}
+    box.port = free_port()
+    controller = Controller(box, hostname="127.0.0.1", port=box.port, auth_require_tls=tls is not None, **wishes)
+    controller.start()
+    try:
+        yield box
+    finally:
+        controller.stop()
+
+
+def _knows_me(_server: SMTP, _session: Session, _envelope: Envelope, mechanism: str, data: object) -> AuthResult:
+    known = isinstance(data, LoginPassword) and (data.login, data.password) == (b"me@example.com", PASSWORD.encode())
+    return AuthResult(success=known and mechanism in {"LOGIN", "PLAIN"}, handled=False)
