@@ -340,6 +340,8 @@ def readings(ground: Ground, joints: Joints) -> list[Reading]:
                 lambda: [((name,), entry.restarts) for name, entry in board.snapshot().items()]),
         Reading("cueapi_database_connections", "Connections to PostgreSQL.", ("state",),
                 lambda: [(("idle",), database.idle), (("in_use",), database.in_use), (("all",), database.size)]),
+        Reading("cueapi_waiting_calls", "Calls of workers that wait for work.", (),
+                lambda: [((), len(joints.waiting))]),
         Reading("cueapi_database_waiters", "Tasks that wait for a connection.", (),
                 lambda: [((), database.waiters)]),
     ]  # fmt: skip
