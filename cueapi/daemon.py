@@ -25,6 +25,7 @@ from cueapi.api.echo import Echo
 from cueapi.api.executions import Executions
 from cueapi.api.health import Health, Polls
 from cueapi.api.limits import Windows
+from cueapi.api.openapi import Docs
 from cueapi.api.pages import Pages
 from cueapi.api.server import Server, bind
 from cueapi.api.sessions import SessionRoutes
@@ -314,6 +315,7 @@ def sign_in(ground: Ground, joints: Joints) -> list[Resource]:
         ),
         SessionRoutes(database, joints.keyring),
         pages,
+        *([] if settings.env == "production" else [Docs(pages.root)]),
     ]  # fmt: skip
 
 

@@ -6,9 +6,11 @@ from attrs import frozen
 from email_validator import EmailNotValidError, validate_email
 from quart import Blueprint, Response, g
 
+from cueapi.api import schemas
 from cueapi.api.bodies import MePatch, RegisterBody, read
 from cueapi.api.callbacks import check_reachable
 from cueapi.api.confirmation import confirmed
+from cueapi.api.operations import CONFIRMED, operation, whole
 from cueapi.api.queries import number
 from cueapi.api.views import answer
 from cueapi.dns import Resolver
@@ -19,6 +21,8 @@ from cueapi.storage import accounts
 from cueapi.storage.accounts import NewAccount
 from cueapi.storage.postgres import Database, Duplicate
 from cueapi.vault import Vault
+
+OVERLAP = whole("overlap_hours", 0, 72, 0, "For so many hours `webhook-signature` carries both secrets' signatures.")
 
 PREFIX = 14
 """Characters of a key that are shown to know it by."""
@@ -50,6 +54,7 @@ class Accounts:
         routes.post("/alert-webhook-secret/regenerate")(self.rotate_alert_secret)
         return routes
 
+    @operation(schemas.Registered, status=201, body=RegisterBody, refuses=("duplicate_email", "not_found"))
     async def register(self) -> Response:
         """A new account, with its key: the one time that it is shown without being asked for."""
         if not self.open:
@@ -60,6 +65,7 @@ class Accounts:
             raise _taken()
         return answer({"api_key": key, "email": email}, 201)
 
+    @operation(schemas.Me)
     async def me(self) -> Response:
         """The account, its limits and what it has used."""
         row = await accounts.profile(self.database, g.account.id)
@@ -80,6 +86,7 @@ class Accounts:
             }
         )
 
+    @operation(schemas.Updated, body=MePatch, refuses=("no_fields", "invalid_alert_webhook_url", "duplicate_email"))
     async def change(self) -> Response:
         """Another address, another alert URL."""
         body = await read(MePatch)
@@ -98,6 +105,7 @@ class Accounts:
         self.account_changed(g.account.id)
         return answer({"updated_at": changed})
 
+    @operation(schemas.Key, refuses=("key_not_recoverable",))
     async def key(self) -> Response:
         """The key once more, where it can be decrypted."""
         row = await accounts.key(self.database, g.account.id)
@@ -107,6 +115,7 @@ class Accounts:
             raise Refusal("key_not_recoverable", message, prefix=row and row["prefix"])
         return answer({"api_key": key})
 
+    @operation(schemas.NewKey, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def rotate_key(self) -> Response:
         """A new key; the old one dies on every daemon, with every session."""
         confirmed()
@@ -122,10 +131,12 @@ class Accounts:
         self.account_changed(g.account.id)
         return answer({"api_key": key, "previous_key_revoked": True})
 
+    @operation(schemas.Secret)
     async def webhook_secret(self) -> Response:
         """What webhooks are signed with."""
         return answer({"webhook_secret": await accounts.webhook_secret(self.database, g.account.id)})
 
+    @operation(schemas.NewSecret, parameters=(CONFIRMED, OVERLAP), refuses=("confirmation_required",))
     async def rotate_webhook_secret(self) -> Response:
         """Another secret; the former one signs beside it for `overlap_hours`."""
         confirmed()
@@ -135,11 +146,13 @@ class Accounts:
         )
         return answer({"webhook_secret": secret, "previous_secret_revoked": hours == 0})
 
+    @operation(schemas.AlertWebhookSecret)
     async def alert_secret(self) -> Response:
         """What alert webhooks are signed with."""
         secret = await accounts.alert_secret(self.database, user=g.account.id, otherwise=ids.new_alert_secret())
         return answer({"alert_webhook_secret": secret})
 
+    @operation(schemas.NewAlertWebhookSecret, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def rotate_alert_secret(self) -> Response:
         """Another secret; the former one is dead at once."""
         confirmed()

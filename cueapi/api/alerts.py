@@ -3,7 +3,8 @@
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api import queries, views
+from cueapi.api import queries, schemas, views
+from cueapi.api.operations import CURSOR, moment, operation, paged, words
 from cueapi.api.queries import Cursor
 from cueapi.api.views import answer
 from cueapi.domain.errors import Refusal
@@ -26,6 +27,17 @@ class Alerts:
         routes.post("/<alert_id>/acknowledge")(self.acknowledge)
         return routes
 
+    @operation(
+        schemas.AlertList,
+        parameters=(
+            words("alert_type", list(AlertType), "Of this type."),
+            moment("since", "Not older than this."),
+            words("acknowledged", ["true", "false"], "Seen, or not."),
+            *paged(20),
+            CURSOR,
+        ),
+        refuses=("invalid_filter",),
+    )
     async def list(self) -> Response:
         """One page of alerts, newest first."""
         alert_type = queries.word("alert_type", AlertType)
@@ -46,6 +58,7 @@ class Alerts:
             }
         )
 
+    @operation(schemas.Alert, refuses=("alert_not_found",))
     async def acknowledge(self, alert_id: str) -> Response:
         """Seen."""
         identity = parse_uuid(alert_id)

@@ -6,7 +6,7 @@ from sys import float_info
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 from quart import request
 
 from cueapi.domain.errors import Invalid, Problem, Refusal
@@ -131,7 +131,7 @@ Tries = Annotated[int, Field(ge=1, le=11)]
 Payload = dict[str, Any]
 
 
-class Schedule(Open):
+class ScheduleBody(Open):
     """`schedule`."""
 
     type: str | None = None
@@ -142,7 +142,7 @@ class Schedule(Open):
     overlap: Literal["allow", "skip"] | None = None
 
 
-class Callback(Open):
+class CallbackBody(Open):
     """`callback`."""
 
     url: str | None = None
@@ -150,14 +150,14 @@ class Callback(Open):
     headers: dict[str, str] | None = None
 
 
-class Retry(Open):
+class RetryBody(Open):
     """`retry`."""
 
     max_attempts: Tries | None = None
     backoff_minutes: Backoff | None = None
 
 
-class OnFailure(Open):
+class OnFailureBody(Open):
     """`on_failure`."""
 
     email: bool | None = None
@@ -165,20 +165,20 @@ class OnFailure(Open):
     pause: bool | None = None
 
 
-class Verification(Open):
+class VerificationBody(Open):
     """`verification`."""
 
     mode: Mode | None = None
 
 
-class Delivery(Open):
+class DeliveryBody(Open):
     """`delivery`."""
 
     timeout_seconds: Annotated[int, Field(ge=1, le=3_600)] | None = None
     outcome_deadline_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = None
 
 
-class Alerts(Open):
+class AlertsBody(Open):
     """`alerts`."""
 
     consecutive_failures: Annotated[int, Field(ge=1, le=100)] | None = None
@@ -190,15 +190,15 @@ class CueBody(Open):
 
     name: Name
     description: str | None = None
-    schedule: Schedule | None = None
+    schedule: ScheduleBody | None = None
     transport: Literal["webhook", "worker"] | None = None
-    callback: Callback | None = None
+    callback: CallbackBody | None = None
     payload: Payload | None = None
-    retry: Retry | None = None
-    on_failure: OnFailure | None = None
-    verification: Verification | None = None
-    delivery: Delivery | None = None
-    alerts: Alerts | None = None
+    retry: RetryBody | None = None
+    on_failure: OnFailureBody | None = None
+    verification: VerificationBody | None = None
+    delivery: DeliveryBody | None = None
+    alerts: AlertsBody | None = None
     cron: str | None = None
     at: str | None = None
     timezone: str | None = None
@@ -316,6 +316,10 @@ class VerifyBody(Open):
 
     valid: bool | None = None
     reason: str | None = None
+
+
+class Anything(RootModel[Any]):
+    """Any JSON value."""
 
 
 class ClaimBody(Open):

@@ -9,12 +9,13 @@ import trio
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api import bodies, queries, views
+from cueapi.api import bodies, queries, schemas, views
 from cueapi.api.bodies import CueBody, CuePatch, FireBody, Ids, given, read
 from cueapi.api.callbacks import check_reachable
 from cueapi.api.confirmation import confirmed
-from cueapi.api.executions import Executions
+from cueapi.api.executions import EXECUTION_FILTERS, Executions
 from cueapi.api.idempotency import Done, Effect, once
+from cueapi.api.operations import CONFIRMED, IDEMPOTENCY_KEY, IDEMPOTENT, moment, operation, paged, text, whole, words
 from cueapi.api.views import answer
 from cueapi.dns import Resolver
 from cueapi.domain import cue as domain
@@ -32,6 +33,17 @@ from cueapi.storage.cues import ByHand, Change, Placed
 from cueapi.storage.histories import History
 from cueapi.storage.pages import PAGE_CAP
 from cueapi.storage.postgres import Database, Duplicate, Queries, Row
+
+CUE_REFUSALS = (
+    "invalid_schedule",
+    "invalid_timezone",
+    "invalid_callback_url",
+    "invalid_payload_size",
+    "duplicate_cue_name",
+    "cue_limit_exceeded",
+    "unsupported_verification_for_transport",
+)
+"""Why a cue may be refused, made or changed."""
 
 TRIES = 5
 """How often a change is made anew where the cue has moved meanwhile."""
@@ -75,6 +87,13 @@ class Cues:
         routes.post("/<cue_id>/fire")(self.fire)
         return routes
 
+    @operation(
+        schemas.Cue,
+        status=201,
+        body=CueBody,
+        parameters=(IDEMPOTENCY_KEY,),
+        refuses=(*CUE_REFUSALS, *IDEMPOTENT),
+    )
     async def create(self) -> Response:
         """A new cue, scheduled."""
         return await once(self.database, self._creation)
@@ -99,6 +118,15 @@ class Cues:
             shown["warning"] = " ".join(filter(None, (warning, shown["warning"])))
         return Done(answer(shown, 201), partial(self.pokes.cue_written, row["next_run"]))
 
+    @operation(
+        schemas.CueList,
+        parameters=(
+            words("status", list(domain.STATUSES), "In this status."),
+            text("name", "Of this very name."),
+            *paged(50),
+        ),
+        refuses=("invalid_filter",),
+    )
     async def list(self) -> Response:
         """One page of cues."""
         status = queries.word("status", domain.STATUSES)
@@ -113,6 +141,14 @@ class Cues:
         )
         return answer({"cues": [views.cue(row) for row in page.rows], **views.listed(page, limit=limit, offset=offset)})
 
+    @operation(
+        schemas.CueWithHistory,
+        parameters=(
+            whole("execution_limit", 1, 100, 10, "How many executions."),
+            whole("execution_offset", 0, 10_000, 0, "How many are passed over."),
+        ),
+        refuses=("cue_not_found",),
+    )
     async def show(self, cue_id: str) -> Response:
         """One cue, with its newest executions."""
         limit = queries.number("execution_limit", 10, 1, 100)
@@ -136,11 +172,20 @@ class Cues:
             raise not_found()
         return history
 
+    @operation(schemas.ExecutionList, parameters=EXECUTION_FILTERS, refuses=("cue_not_found", "invalid_filter"))
     async def list_executions(self, cue_id: str) -> Response:
         """One page of the cue's executions."""
         await self._row(cue_id)
         return await self.executions.listed(cue_id)
 
+    @operation(
+        schemas.Upcoming,
+        parameters=(
+            whole("count", 1, 50, 5, "How many."),
+            moment("after", "Behind this moment; now, where it is left out."),
+        ),
+        refuses=("cue_not_found",),
+    )
     async def upcoming(self, cue_id: str) -> Response:
         """The next times, as the schedule has them: a paused cue's, too."""
         count = queries.number("count", 5, 1, 50)
@@ -153,6 +198,11 @@ class Cues:
             moments = [row["schedule_at"]] if row["schedule_at"] > after else []
         return answer({"upcoming": [iso(moment) for moment in moments]})
 
+    @operation(
+        schemas.Cue,
+        body=CuePatch,
+        refuses=(*CUE_REFUSALS, "cue_not_found", "invalid_state"),
+    )
     async def change(self, cue_id: str) -> Response:
         """The cue with a patch merged in."""
         body = await read(CuePatch)
@@ -190,12 +240,14 @@ class Cues:
             return False
         return await cues.has_fired(self.database, cue_id=row["id"], at=row["schedule_at"])
 
+    @operation(None, status=204, refuses=("cue_not_found",))
     async def delete(self, cue_id: str) -> Response:
         """Gone at once, its name free."""
         if not is_cue_id(cue_id) or not await cues.delete(self.database, cue_ids=[cue_id], user=g.account.id):
             raise not_found()
         return Response(b"", 204)
 
+    @operation(schemas.BulkDeleted, body=Ids, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def bulk_delete(self) -> Response:
         """Many cues gone at once."""
         confirmed()
@@ -209,6 +261,12 @@ class Cues:
             }
         )
 
+    @operation(
+        schemas.Fired,
+        body=FireBody,
+        parameters=(IDEMPOTENCY_KEY,),
+        refuses=("cue_not_found", "invalid_schedule", "invalid_payload_size", *IDEMPOTENT),
+    )
     async def fire(self, cue_id: str) -> Response:
         """An execution by hand, in any status of the cue."""
         return await once(self.database, partial(self._firing, cue_id))
@@ -324,7 +382,7 @@ def _transport(body: CueBody) -> str:
     return body.transport or ("worker" if body.worker else "webhook")
 
 
-def _retry(wanted: bodies.Retry | None) -> Retry:
+def _retry(wanted: bodies.RetryBody | None) -> Retry:
     backoff = (wanted and wanted.backoff_minutes) or None
     tries = (wanted and wanted.max_attempts) or None
     pauses = DEFAULT_BACKOFF if backoff is None else tuple(backoff)

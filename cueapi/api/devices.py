@@ -9,10 +9,11 @@ from urllib.parse import quote
 from attrs import field, frozen
 from quart import Blueprint, Response, g, request
 
-from cueapi.api import bodies
+from cueapi.api import bodies, schemas
 from cueapi.api.accounts import checked_email, new_account
 from cueapi.api.bodies import CodeBody, ConfirmBody, SubmitBody
 from cueapi.api.limits import Windows
+from cueapi.api.operations import HTML, operation, text
 from cueapi.api.pages import Pages
 from cueapi.api.problems import STATUS
 from cueapi.api.views import answer
@@ -73,6 +74,7 @@ class Devices:
         routes.post("/auth/device")(self.submit_form)
         return routes
 
+    @operation(schemas.DeviceCode, status=201, body=CodeBody, refuses=("invalid_device_code", "device_code_exists"))
     async def begin(self) -> Response:
         """A sign-in under a code that the program made up."""
         code = _checked_code((await bodies.read(CodeBody)).device_code)
@@ -82,12 +84,18 @@ class Devices:
         url = f"{self.base_url}/auth/device?code={quote(code, safe='')}"
         return answer({"verification_url": url, "expires_in": devices.LIFETIME}, 201)
 
+    @operation(
+        schemas.EmailSent,
+        body=SubmitBody,
+        refuses=("device_code_not_found", "device_code_expired", "invalid_status", "email_not_configured"),
+    )
     async def submit(self) -> Response:
         """Who signs in: the link goes to that address."""
         body = await bodies.read(SubmitBody)
         await self._submit(body.device_code, checked_email(body.email))
         return answer({"status": "email_sent"})
 
+    @operation(schemas.Polled, body=CodeBody)
     async def poll(self) -> Response:
         """Whether the user has confirmed; the answer that says so comes once."""
         code = (await bodies.read(CodeBody)).device_code
@@ -107,6 +115,7 @@ class Devices:
         key = None if claimed["encrypted"] is None else self.vault.unlock(claimed["encrypted"])
         return {"existing_user": True} if key is None else {"api_key": key}
 
+    @operation(HTML, parameters=(text("code", "The device code."),), also=((400, HTML),))
     async def show_code(self) -> Response:
         """The page that the program opens: a form for the e-mail address."""
         code = request.args.get("code", "")
@@ -114,6 +123,7 @@ class Devices:
             return self.pages.page("told", 400, title="This sign-in cannot go on", text=refusal.message, problem=True)
         return self.pages.page("device", code=code, email="", problem=None)
 
+    @operation(HTML, also=((400, HTML), (404, HTML), (422, HTML), (429, HTML), (503, HTML)))
     async def submit_form(self) -> Response:
         """What that form sends."""
         form = await bodies.read_form() or {}
@@ -129,6 +139,9 @@ class Devices:
             )
         return self.pages.page("sent", code=code, email=email)
 
+    @operation(
+        HTML, parameters=(text("token", "Of the link."), text("device_code", "Of the link.")), also=((400, HTML),)
+    )
     async def show_link(self) -> Response:
         """What the link in the mail opens. It changes nothing: scanners of mail open links."""
         code, token = request.args.get("device_code", ""), request.args.get("token", "")
@@ -138,6 +151,7 @@ class Devices:
         assert row is not None
         return self.pages.page("approve", code=code, email=row["email"], token=token)
 
+    @operation(schemas.Approved, body=ConfirmBody, refuses=("invalid_token",), also=((200, HTML), (400, HTML)))
     async def approve(self) -> Response:
         """What the button sends. Works once."""
         confirmation = await _confirmation()

@@ -5,8 +5,10 @@ import json
 from attrs import frozen
 from quart import Blueprint, Response, g, request
 
-from cueapi.api import bodies
+from cueapi.api import bodies, schemas
+from cueapi.api.bodies import Anything
 from cueapi.api.limits import Windows
+from cueapi.api.operations import operation
 from cueapi.api.views import answer, parsed
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import parse_uuid
@@ -37,6 +39,7 @@ class Echo:
         routes.get("/<token>")(self.show)
         return routes
 
+    @operation(schemas.Stored, body=Anything, refuses=("invalid_token",))
     async def store(self, token: str) -> Response:
         """Keep the body and the headers; the last one wins."""
         _check(token)
@@ -47,6 +50,7 @@ class Echo:
         await echoes.store(self.database, token, payload=payload, headers=headers)
         return answer({"stored": True})
 
+    @operation(schemas.Echo, refuses=("invalid_token",))
     async def show(self, token: str) -> Response:
         """What was sent to the token last."""
         _check(token)

@@ -9,9 +9,21 @@ from uuid import UUID
 from attrs import evolve, frozen
 from quart import Blueprint, Response, g, request
 
-from cueapi.api import queries, views
+from cueapi.api import queries, schemas, views
 from cueapi.api.bodies import ClaimBody, EvidenceBody, OutcomeBody, VerifyBody, given, read
 from cueapi.api.idempotency import Done, Effect, once
+from cueapi.api.operations import (
+    CURSOR,
+    IDEMPOTENCY_KEY,
+    IDEMPOTENT,
+    WORKER_ID,
+    Parameter,
+    moment,
+    operation,
+    paged,
+    text,
+    words,
+)
 from cueapi.api.queries import Cursor
 from cueapi.api.views import answer
 from cueapi.api.waiting import ANYTHING, Found, WaitingRoom
@@ -41,6 +53,16 @@ from cueapi.storage.decisions import decide, tells
 from cueapi.storage.executions import Addition, Filter
 from cueapi.storage.pages import Page
 from cueapi.storage.postgres import Database, Queries, Row
+
+EXECUTION_FILTERS = (
+    words("status", list(SHOWN), "In this status."),
+    words("outcome_state", list(OutcomeState), "With an outcome in this state."),
+    words("triggered_by", ["scheduled", "manual_fire", "replay"], "Made this way."),
+    moment("since", "Not made before this."),
+    moment("until", "Not made after this."),
+    *paged(20),
+    CURSOR,
+)
 
 MOST_CLAIMABLE = 50
 TRIES = 5
@@ -77,6 +99,11 @@ class Executions:
         routes.post("/<execution_id>/replay")(self.replay)
         return routes
 
+    @operation(
+        schemas.ExecutionList,
+        parameters=(text("cue_id", "Of this cue."), *EXECUTION_FILTERS),
+        refuses=("invalid_filter",),
+    )
     async def list(self) -> Response:
         """One page of executions."""
         return await self.listed(queries.text("cue_id"))
@@ -103,12 +130,22 @@ class Executions:
     async def _page(self, wanted: Filter, *, before: tuple[datetime, UUID] | None, limit: int, offset: int) -> Page:
         return await executions.page(self.database, evolve(wanted, before=before), limit=limit, offset=offset)
 
+    @operation(schemas.LoggedExecution, refuses=("execution_not_found",))
     async def show(self, execution_id: str) -> Response:
         """One execution, with its log of tries."""
         row = await self._row(execution_id)
         log = await executions.attempts(self.database, row["id"])
         return answer({**views.execution(row), "attempt_log": [views.attempt(one) for one in log]})
 
+    @operation(
+        schemas.ClaimableList,
+        parameters=(
+            text("task", "Only those whose `payload.task` is this."),
+            Parameter(
+                "wait_seconds", {"type": "number", "minimum": 0, "maximum": 30}, "How long to wait for something."
+            ),
+        ),
+    )
     async def claimable(self) -> Response:
         """What a worker could claim, the oldest first; waits for something where it is asked to."""
         patience = queries.seconds("wait_seconds", most=30)
@@ -123,6 +160,7 @@ class Executions:
         # Each of those who see the list will claim one of them.
         return Found(rows, others=len(rows) - 1)
 
+    @operation(schemas.Claimed, body=ClaimBody, refuses=("claim_failed",))
     async def claim(self) -> Response:
         """The oldest execution that this worker can do."""
         body = await read(ClaimBody)
@@ -132,6 +170,7 @@ class Executions:
             raise Refusal("claim_failed", "There is nothing to claim.")
         return self._claimed(rows[0]["id"])
 
+    @operation(schemas.Claimed, body=ClaimBody, refuses=("claim_failed", "execution_not_found"))
     async def claim_one(self, execution_id: str) -> Response:
         """This execution; of any number of callers one wins."""
         body = await read(ClaimBody)
@@ -147,6 +186,11 @@ class Executions:
     def _claimed(self, identity: UUID) -> Response:
         return answer({"claimed": True, "execution_id": str(identity), "lease_seconds": int(self.terms.lease)})
 
+    @operation(
+        schemas.LeaseExtended,
+        parameters=(WORKER_ID,),
+        refuses=("execution_not_claiming", "not_execution_owner", "execution_not_found"),
+    )
     async def heartbeat(self, execution_id: str) -> Response:
         """The worker still has it."""
         identity, worker = _identity(execution_id), request.headers.get("X-Worker-Id")
@@ -160,6 +204,12 @@ class Executions:
             raise Refusal("not_execution_owner", f"This execution is claimed by {row['claimed_by_worker']}.")
         raise Refusal("execution_not_claiming", f"Nobody holds a claim of this execution: it is {row['status']}.")
 
+    @operation(
+        schemas.OutcomeRecorded,
+        body=OutcomeBody,
+        parameters=(WORKER_ID,),
+        refuses=("outcome_already_recorded", "not_execution_owner", "metadata_too_large", "execution_not_found"),
+    )
     async def outcome(self, execution_id: str) -> Response:
         """A report, the first for its try."""
         body = await read(OutcomeBody)
@@ -191,6 +241,7 @@ class Executions:
             answered["truncated"] = list(step.report.truncated)
         return answer(answered)
 
+    @operation(schemas.Verified, body=VerifyBody, refuses=("invalid_state", "execution_not_found"))
     async def verify(self, execution_id: str) -> Response:
         """A person's word."""
         body = await read(VerifyBody)
@@ -208,6 +259,7 @@ class Executions:
             }
         )
 
+    @operation(schemas.VerificationPending, refuses=("no_outcome", "invalid_state", "execution_not_found"))
     async def verification_pending(self, execution_id: str) -> Response:
         """A person will look at it."""
         row = await self._row(execution_id)
@@ -223,6 +275,11 @@ class Executions:
         if not written:
             raise Refusal("invalid_state", "The outcome has changed meanwhile; look at it again.")
 
+    @operation(
+        schemas.EvidenceUpdated,
+        body=EvidenceBody,
+        refuses=("no_outcome", "invalid_state", "metadata_too_large", "execution_not_found"),
+    )
     async def evidence(self, execution_id: str) -> Response:
         """More evidence; it completes an outcome that lacked it."""
         body = await read(EvidenceBody)
@@ -240,6 +297,11 @@ class Executions:
                 return answer({"execution_id": str(row["id"]), "outcome_state": state, "evidence_updated": True})
         raise Refusal("invalid_state", "The outcome is being changed by others; try again.")
 
+    @operation(
+        schemas.Replayed,
+        parameters=(IDEMPOTENCY_KEY,),
+        refuses=("execution_in_flight", "execution_not_found", *IDEMPOTENT),
+    )
     async def replay(self, execution_id: str) -> Response:
         """The same once more: a new execution with the same payload."""
         return await once(self.database, partial(self._replaying, execution_id))

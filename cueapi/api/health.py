@@ -9,7 +9,9 @@ import trio
 from attrs import define, field, frozen
 from quart import Blueprint, Response
 
+from cueapi.api import schemas
 from cueapi.api.limits import Windows
+from cueapi.api.operations import TEXT, operation
 from cueapi.api.views import answer
 from cueapi.metrics import Metrics
 from cueapi.storage import health
@@ -60,6 +62,7 @@ class Health:
         routes.get("/metrics")(self.show_metrics)
         return routes
 
+    @operation(schemas.Health)
     async def health(self) -> Response:
         """Always 200 while the process runs."""
         counts = await self._count()
@@ -95,6 +98,7 @@ class Health:
             }
         )
 
+    @operation(schemas.Readiness, also=((503, schemas.Readiness),))
     async def status(self) -> Response:
         """Whether requests should come here."""
         if self.stopping.is_set():
@@ -106,6 +110,7 @@ class Health:
             return answer({"status": "degraded", "reason": f"not running: {', '.join(ill)}"})
         return answer({"status": "healthy"})
 
+    @operation(TEXT)
     async def show_metrics(self) -> Response:
         """Prometheus text."""
         return Response(self.metrics.text(), 200, content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -6,15 +6,19 @@ there as a whole goes out as a whole.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
+import trio
 from quart import Quart, Request, Response
+from quart.asgi import ASGIHTTPConnection
 from quart.ctx import RequestContext
 from quart.sessions import NullSession, SecureCookieSessionInterface
 from quart.wrappers.base import BaseRequestWebsocket
 from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
+from werkzeug.exceptions import RequestEntityTooLarge
 
 Foreign: TypeAlias = Any
 """What Quart hands through and we do not look at."""
@@ -43,10 +47,38 @@ class NoSessions(SecureCookieSessionInterface):
 _NO_SESSION = NullSession()
 
 
+LINGER = 2.0
+"""Seconds for which an answer waits for the rest of a body that nobody reads, so that the connection can go on."""
+
+
 class Connection(TrioASGIHTTPConnection):
-    """One request. Sends an answer's body and its end as one message, and the headers that are always the same."""
+    """
+    One request. Sends an answer's body and its end as one message, and the headers that are always the same.
+
+    A client that still sends while it is answered is heard out: else its connection would be closed under it.
+    """
 
     app: "LeanQuart"
+    answered = False
+
+    async def handle_messages(self, nursery: trio.Nursery, request: Request, receive: Foreign) -> None:  # type: ignore[override] # as QuartTrio's own, which adds the nursery
+        """Take the body in; a client that hangs up before it is answered ends the request."""
+        await ASGIHTTPConnection.handle_messages(self, request, receive)
+        # Hypercorn also says so when it has our answer and is about to close: cut off then, it would never do it, and
+        # the connection would stay open and deaf.
+        if not self.answered:
+            nursery.cancel_scope.cancel(reason="the client hung up")
+
+    async def handle_request(self, nursery: trio.Nursery, request: Request, send: Foreign) -> None:  # type: ignore[override] # likewise
+        """Answer, as soon as the client has said all."""
+        response = await self.app.handle_request(request)
+        # Asked first, since even a wait that is over costs a turn.
+        if not request.body._complete.is_set():
+            with trio.move_on_after(LINGER), suppress(RequestEntityTooLarge):
+                await request.body
+        self.answered = True
+        await self._send_response(send, response)
+        nursery.cancel_scope.cancel(reason="answered")
 
     async def _send_response(self, send: Callable[[Foreign], Awaitable[None]], response: Foreign) -> None:
         body = response.response

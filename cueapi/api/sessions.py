@@ -3,8 +3,10 @@
 from attrs import frozen
 from quart import Blueprint, Response, g, request
 
+from cueapi.api import schemas
 from cueapi.api.auth import Keyring
 from cueapi.api.bodies import SessionBody, read
+from cueapi.api.operations import operation
 from cueapi.api.views import answer
 from cueapi.domain.errors import NotSignedIn
 from cueapi.storage import devices
@@ -25,6 +27,7 @@ class SessionRoutes:
         routes.post("/refresh")(self.refresh)
         return routes
 
+    @operation(schemas.Session, body=SessionBody)
     async def begin(self) -> Response:
         """A session for the one-time token that a poll got."""
         token = (await read(SessionBody)).token
@@ -34,6 +37,7 @@ class SessionRoutes:
         session = self.keyring.sessions.write(row["id"], signed_in=row["now"], now=row["now"])
         return answer({"session_token": session, "email": row["email"]})
 
+    @operation(schemas.Session)
     async def refresh(self) -> Response:
         """A session that serves for another day, until 30 days after the sign-in."""
         session = self.keyring.session(request.headers.get("Authorization"))

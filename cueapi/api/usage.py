@@ -5,6 +5,8 @@ from typing import Any
 from attrs import frozen
 from quart import Blueprint, Response, g
 
+from cueapi.api import schemas
+from cueapi.api.operations import operation
 from cueapi.api.views import answer
 from cueapi.storage import usage
 from cueapi.storage.postgres import Database, Row
@@ -22,6 +24,7 @@ class Usage:
         routes.get("")(self.show)
         return routes
 
+    @operation(schemas.Usage)
     async def show(self) -> Response:
         """This month (UTC)."""
         row = await usage.this_month(self.database, g.account.id)

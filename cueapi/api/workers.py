@@ -9,8 +9,9 @@ import trio
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api import views
+from cueapi.api import schemas, views
 from cueapi.api.bodies import HeartbeatBody, read
+from cueapi.api.operations import operation
 from cueapi.api.views import answer
 from cueapi.api.waiting import ANYTHING, Found, WaitingRoom
 from cueapi.domain.errors import Refusal
@@ -40,6 +41,7 @@ class Workers:
         routes.delete("/workers/<path:worker_id>")(self.forget)
         return routes
 
+    @operation(schemas.HeartbeatTaken, body=HeartbeatBody)
     async def heartbeat(self) -> Response:
         """A sign of life; with `running` what it has dropped goes back, with `claim` it also takes work."""
         body = await read(HeartbeatBody)
@@ -86,11 +88,13 @@ class Workers:
         if any(step.pause == 0 for step in steps):
             self.work_ready(user)
 
+    @operation(schemas.WorkerList)
     async def list(self) -> Response:
         """Every worker of the account."""
         rows = await workers.every(self.database, g.account.id)
         return answer({"workers": [views.worker(row) for row in rows]})
 
+    @operation(None, status=204, refuses=("worker_not_found",))
     async def forget(self, worker_id: str) -> Response:
         """A worker that is no more."""
         # No worker has a name with U+0000, and PostgreSQL has no word for it.

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from typing import Any
 
+import h11
 import httpx
 import pytest
 import trio
@@ -625,3 +626,52 @@ async def test_while_postgresql_is_away_every_request_is_put_off_and_nothing_is_
     assert {response.headers["Retry-After"] for response in away} == {"5"}
     assert listed["total"] == 1
     assert answered["outcome_state"] == "reported_success"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "PATCH"])
+@pytest.mark.parametrize("path", ["/v1/cues", "/v1/auth/device-code/poll", "/nowhere"])
+async def test_a_body_that_comes_after_its_answer_was_known_leaves_the_connection_of_use(
+    daemon: RunningDaemon, method: str, path: str
+) -> None:
+    body = b'{"name": "late"}'
+    late = h11.Request(method=method, target=path, headers=[("Host", "cueapi"), ("Content-Length", str(len(body)))])
+    plain = h11.Request(method="GET", target="/v1/auth/me", headers=[("Host", "cueapi")])
+    port, statuses = daemon.ground.listener.getsockname()[1], []
+
+    with trio.fail_after(20):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            http = h11.Connection(h11.CLIENT)
+            for _ in range(3):
+                await stream.send_all(http.send(late) or b"")
+                await trio.sleep(0.02)
+                await stream.send_all((http.send(h11.Data(body)) or b"") + (http.send(h11.EndOfMessage()) or b""))
+                await answered(stream, http)
+                await stream.send_all((http.send(plain) or b"") + (http.send(h11.EndOfMessage()) or b""))
+                statuses.append(await answered(stream, http))
+
+    assert statuses == [401, 401, 401]
+
+
+async def answered(stream: trio.SocketStream, http: h11.Connection) -> int:
+    """The status of the next answer, read to its end; the connection is then of further use."""
+    status = 0
+    while not isinstance(event := http.next_event(), h11.EndOfMessage):
+        if event is h11.NEED_DATA:
+            http.receive_data(await stream.receive_some())
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+    http.start_next_cycle()
+    return status
+
+
+async def test_a_client_that_never_ends_its_body_is_answered_and_hung_up_on(daemon: RunningDaemon) -> None:
+    port = daemon.ground.listener.getsockname()[1]
+
+    with trio.fail_after(20):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(b"POST /v1/cues HTTP/1.1\r\nHost: cueapi\r\nContent-Length: 100\r\n\r\n{")
+            answered = b""
+            while data := await stream.receive_some():
+                answered += data
+
+    assert answered.startswith(b"HTTP/1.1 401")
