@@ -1,0 +1,28 @@
+"""What the tests of the published clients share: the clients."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.clients.installed import installed
+from tests.clients.sdk import Sdk
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that all processes of this run of the tests share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def sdk_programs(shared: Path) -> Path:
+    """Where the SDK is installed."""
+    return installed("cueapi-sdk==0.1.3", shared)
+
+
+@pytest.fixture
+def sdk(sdk_programs: Path, tmp_path: Path) -> Sdk:
+    """The SDK."""
+    return Sdk(sdk_programs / "python", tmp_path)
