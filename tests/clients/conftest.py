@@ -26,3 +26,9 @@ def sdk_programs(shared: Path) -> Path:
 def sdk(sdk_programs: Path, tmp_path: Path) -> Sdk:
     """The SDK."""
     return Sdk(sdk_programs / "python", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def worker_programs(shared: Path) -> Path:
+    """Where the pull worker is installed."""
+    return installed("cueapi-worker==0.3.0", shared)
