@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.command_line import CommandLine
 from tests.clients.installed import installed
 from tests.clients.sdk import Sdk
+from tests.conftest import Api
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,20 @@ def sdk_programs(shared: Path) -> Path:
 def sdk(sdk_programs: Path, tmp_path: Path) -> Sdk:
     """The SDK."""
     return Sdk(sdk_programs / "python", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def command_line_programs(shared: Path) -> Path:
+    """Where the command line is installed."""
+    return installed("cueapi==0.2.0", shared)
+
+
+@pytest.fixture
+def command_line(command_line_programs: Path, api: Api, tmp_path: Path) -> CommandLine:
+    """The command line, signed in as the user of *api*."""
+    program = CommandLine(command_line_programs / "cueapi", tmp_path)
+    program.sign_in(api)
+    return program
 
 
 @pytest.fixture(scope="session")
