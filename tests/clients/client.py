@@ -1,13 +1,17 @@
 """How a published client is run: as a process that knows nothing of the tests, of our package, or of a proxy."""
 
 import os
-from collections.abc import Sequence
+import re
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from tests.conftest import Api
-from tests.process import Ended
+from tests.process import LOOK, Ended
 
 PATIENCE = 30
 """Seconds in which a command of a client ends."""
@@ -37,3 +41,31 @@ async def run_client(command: Sequence[Path | str], home: Path, typed: str = "",
             env=bare(home, **variables),
         )
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@asynccontextmanager
+async def client_under_way(
+    command: Sequence[Path | str], home: Path, said: Path, **variables: str
+) -> AsyncIterator[None]:
+    """Run *command* beside the block; both have ended, the command well, at the end. What it says lies in *said*."""
+    with said.open("wb") as out:
+        async with trio.open_nursery() as nursery:
+            run = partial(
+                trio.run_process,
+                [str(part) for part in command],
+                stdin=b"",
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=home,
+                env=bare(home, **variables),
+            )
+            nursery.start_soon(run)
+            yield
+
+
+async def says(said: Path, pattern: str) -> str:
+    """The first group of *pattern* in what a client says, as soon as it is there."""
+    with trio.fail_after(PATIENCE):
+        while (found := re.search(pattern, said.read_text())) is None:
+            await trio.sleep(LOOK)
+    return found[1]
