@@ -68,8 +68,9 @@ BY_HTTP_STATUS = {
 
 
 def problem(code: str, message: str, status: int, **extra: object) -> Response:
-    """A failure as the contract has it."""
-    return answer({"error": {"code": code, "message": message, "status": status, **extra}}, status)
+    """A failure as the contract has it; `detail` is where the published command line looks for it."""
+    error = {"code": code, "message": message, "status": status, **extra}
+    return answer({"error": error, "detail": {"error": {"code": code, "message": message}}}, status)
 
 
 def install(app: Quart) -> None:

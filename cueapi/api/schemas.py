@@ -517,6 +517,7 @@ class RateLimit(BaseModel):
     """Requests of the last 60 seconds."""
 
     requests_per_minute: Count
+    limit: Count
     current_usage: Count
 
 

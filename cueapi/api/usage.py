@@ -46,6 +46,8 @@ class Usage:
                 "outcomes": {name: row[name] for name in ("reported", "succeeded", "failed")},
                 "rate_limit": {
                     "requests_per_minute": limits.requests_per_minute,
+                    # The same under the name that the published command line reads.
+                    "limit": limits.requests_per_minute,
                     "current_usage": g.standing.used,
                 },
                 "upgrade_url": None,

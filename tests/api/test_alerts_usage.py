@@ -292,7 +292,7 @@ async def test_usage_tells_of_a_new_account_with_every_field(api: Api) -> None:
     assert 0 <= usage["billing_period"]["days_remaining"] <= 31
     assert (usage["cues"]["limit"], usage["cues"]["remaining"]) == (1_000_000, 1_000_000)
     assert (usage["executions"]["limit"], usage["executions"]["used"]) == (1_000_000_000, 0)
-    assert usage["rate_limit"] == {"requests_per_minute": 6_000, "current_usage": 1}
+    assert usage["rate_limit"] == {"requests_per_minute": 6_000, "limit": 6_000, "current_usage": 1}
 
 
 async def test_usage_counts_each_execution_once_however_often_it_is_tried_and_its_reports(api: Api) -> None:
@@ -343,4 +343,4 @@ async def test_usage_tells_what_is_used_of_the_limits_and_where_the_month_leads(
     assert executions["percent_used"] == executions["percentage"] == 75
     assert executions["projected_month_end"] >= 150
     assert executions["will_exceed_limit"] is (executions["projected_month_end"] > 200)
-    assert usage["rate_limit"] == {"requests_per_minute": 50, "current_usage": 6}
+    assert usage["rate_limit"] == {"requests_per_minute": 50, "limit": 50, "current_usage": 6}

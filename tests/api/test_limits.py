@@ -51,7 +51,7 @@ async def test_two_daemons_share_the_window_of_a_user(limited: Settings) -> None
             health = await other.api.get("/health")
 
     assert first == [[200], [200]]
-    assert usage["rate_limit"] == {"requests_per_minute": 4, "current_usage": 3}
+    assert usage["rate_limit"] == {"requests_per_minute": 4, "limit": 4, "current_usage": 3}
     assert last.headers["X-RateLimit-Remaining"] == "0"
     assert [one.json()["error"]["code"] for one in refused] == ["rate_limit_exceeded"] * 2
     assert all(1 <= int(one.headers["Retry-After"]) <= 60 for one in refused)
