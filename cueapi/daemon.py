@@ -235,7 +235,8 @@ def siblings(ground: Ground, joints: Joints) -> list[Sibling]:
     wheel = Retries(retries, joints.wheel, claims, joints.waiting.poke)
     poller = Poller(
         database, joints.polls, claims, retries, ground.clock, metrics, joints.last_poll,
-        joints.wakeups.work_ready, settings.poller_batch_size,
+        joints.wakeups.work_ready, settings.poller_batch_size, joints.notices,
+        {name: plan.monthly_executions for name, plan in settings.plans.items()},
     )  # fmt: skip
     rescue = Rescue(
         database, Periodic(LOOK_INTERVAL), claims, joints.notices, joints.wakeups.work_ready, patience, metrics

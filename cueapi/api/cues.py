@@ -275,14 +275,17 @@ class Cues:
         return partial(self._fire, cue_id, await self._by_hand(cue_id, await read(FireBody)))
 
     async def _fire(self, cue_id: str, by_hand: ByHand, tx: Queries) -> Done:
-        made = is_cue_id(cue_id) and await cues.fire(tx, cue_id=cue_id, user=g.account.id, by_hand=by_hand)
+        monthly = g.account.limits.monthly_executions
+        made = is_cue_id(cue_id) and await cues.fire(
+            tx, cue_id=cue_id, user=g.account.id, by_hand=by_hand, monthly=monthly
+        )
         if not made:
             raise not_found()
         shown = {
             "id": str(made["id"]),
             "cue_id": cue_id,
             "scheduled_for": made["scheduled_for"],
-            "status": "pending",
+            "status": made["status"],
             "triggered_by": "manual_fire",
         }
         return Done(answer(shown), partial(self.announce, made))

@@ -316,14 +316,15 @@ class Executions:
         if old["status"] not in FINAL:
             raise Refusal("execution_in_flight", f"Only what has ended can be replayed; this one is {old['status']}.")
         by_hand = ByHand(new_uuid7(), old["payload"], old["task"], None, identity)
-        made = await cues.fire(tx, cue_id=old["cue_id"], user=g.account.id, by_hand=by_hand)
+        monthly = g.account.limits.monthly_executions
+        made = await cues.fire(tx, cue_id=old["cue_id"], user=g.account.id, by_hand=by_hand, monthly=monthly)
         if made is None:
             raise not_found()
         shown = {
             "id": str(made["id"]),
             "cue_id": made["cue_id"],
             "scheduled_for": made["scheduled_for"],
-            "status": "pending",
+            "status": made["status"],
             "triggered_by": "replay",
             "replayed_from": str(identity),
         }

@@ -1,6 +1,6 @@
 """The poller: fires what is due, at the latest every interval, on time otherwise."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 import structlog
@@ -8,7 +8,7 @@ import trio
 from attrs import define, frozen
 
 from cueapi.delivery.retries import Reminder
-from cueapi.domain.catchup import Catchup, Firings, Overlap, catch_up
+from cueapi.domain.catchup import Catchup, Firings, Overlap, catch_up, is_late
 from cueapi.domain.errors import Refusal
 from cueapi.metrics import Metrics
 from cueapi.storage import firing
@@ -25,6 +25,9 @@ MARGIN = 0.002
 
 BUSY_PAUSE = 0.05
 """Seconds after which a due cue is looked at again that another daemon was moving."""
+
+KEY = ("cron", "timezone", "catchup", "overlap", "next_run", "window_multiplier")
+"""What a cue's firings are computed from."""
 
 log = structlog.get_logger("cueapi.delivery.poller")
 
@@ -51,6 +54,8 @@ class Poller:
     last: LastPoll
     work_ready: Callable[[int], None]
     batch: int
+    notices: Periodic
+    monthly: Mapping[str, int]
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Poll at each wake-up, and know when the next cue is due."""
@@ -84,27 +89,29 @@ class Poller:
 
     async def _plan(self, rows: list[Row]) -> list[Turn]:
         """What each due cue comes to. The same schedule, due at the same time, is computed once."""
-        known: dict[tuple[object, ...], Firings] = {}
+        known: dict[tuple[object, ...], tuple[Firings, bool]] = {}
         turns = []
         for row in rows:
-            key = tuple(row[name] for name in ("cron", "timezone", "catchup", "overlap", "next_run"))
+            key = tuple(row[name] for name in KEY)
             try:
                 if key not in known:
                     await trio.lowlevel.checkpoint()
-                    known[key] = _firings(row)
+                    known[key] = _firings(row), _is_late(row)
             except (Refusal, ValueError, OverflowError) as error:
                 log.warning("cue_set_aside", cue_id=row["id"], reason=str(error))
                 reason = f"It cannot be fired: {error}"
                 await firing.set_aside(self.database, cue_id=row["id"], revision=row["revision"], reason=reason)
                 continue
-            turns.append(Turn(row["id"], row["next_run"], row["revision"], known[key]))
+            turns.append(Turn(row["id"], row["next_run"], row["revision"], *known[key]))
         return turns
 
     async def _fire(self, turns: list[Turn]) -> int:
-        row = await firing.fire_due(self.database, turns)
+        row = await firing.fire_due(self.database, turns, self.monthly)
         if row is None:
             return 0
         self.metrics.fired(row["fired"], row["missed"])
+        if row["alerts"]:
+            self.notices.wake()
         for user in row["workers"] or ():
             self.work_ready(user)
         self.outbox.wake()
@@ -143,6 +150,12 @@ def parts(turns: list[Turn]) -> Iterator[list[Turn]]:
         size += len(turn.firings.fire) + 1
     if part:
         yield part
+
+
+def _is_late(row: Row) -> bool:
+    return is_late(
+        row["window_multiplier"], cron=row["cron"], timezone=row["timezone"], due=row["next_run"], now=row["now"]
+    )
 
 
 def _firings(row: Row) -> Firings:

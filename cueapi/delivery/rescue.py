@@ -8,7 +8,7 @@ from attrs import frozen
 
 from cueapi.domain.execution import Step, deadline_passed, failed_try, lost_claim, never_claimed
 from cueapi.metrics import Metrics
-from cueapi.storage import daemons
+from cueapi.storage import daemons, workers
 from cueapi.storage.daemons import Lost
 from cueapi.storage.decisions import decide, tells
 from cueapi.storage.postgres import Database
@@ -51,6 +51,8 @@ class Rescue:
             await self._take_back("deadlines_passed", daemons.overdue, _overdue)
             await self._take_back("leases_ended", self._ended_leases, _lapsed)
             await self._take_back("executions_unclaimed", self._unclaimed, _unclaimed)
+            if await workers.alert_offline(self.database):
+                self.notices.wake()
             beat()
 
     async def _take_back(

@@ -75,6 +75,14 @@ def catch_up(
     return Firings(fire, missed, next_run(cron, timezone, now))
 
 
+def is_late(multiplier: int | None, *, cron: str | None, timezone: str, due: datetime, now: datetime) -> bool:
+    """Whether a firing comes later than *multiplier* × the time to the one after; never where none is wished for."""
+    if multiplier is None or cron is None or now - due <= PUNCTUAL:
+        return False
+    after = next_run(cron, timezone, due)
+    return after is not None and now - due > multiplier * (after - due)
+
+
 def _unfired(cron: str, timezone: str, oldest: datetime, now: datetime, limit: int) -> list[datetime]:
     """The newest *limit* unfired times, newest first; *oldest* is one of them."""
     unfired = previous_runs(cron, timezone, now, oldest - INSTANT, limit)

@@ -201,30 +201,37 @@ async def delete(tx: Queries, *, cue_ids: list[str], user: int) -> list[str]:
     return [row["id"] for row in await tx.fetch(DELETE, cue_ids, user)]
 
 
-# Works in any status. $4 payload or null: the cue's own; $6 when to fire, or null: now.
+# Works in any status. $4 payload or null: the cue's own; $6 when to fire, or null: now; $9 executions a month: where
+# the month is spent, the execution ends at once.
 FIRE = """
-with fired as (
-    update cues
-       set fired_count = fired_count + 1, last_run = case when $6::timestamptz is null then now() else last_run end
-     where id = $1
-       and user_id = $2
-       and deleted_at is null
- returning id, user_id, transport, callback_host, payload, task
+with spent as materialized (
+    select month_is_spent($2, $9) as is from cues where id = $1 and user_id = $2 and deleted_at is null
+), fired as (
+    update cues c
+       set fired_count = c.fired_count + 1,
+           run_count = c.run_count + (case when s.is then 1 else 0 end),
+           last_run = case when $6::timestamptz is null then now() else c.last_run end
+      from spent s
+     where c.id = $1
+       and c.user_id = $2
+       and c.deleted_at is null
+ returning c.id, c.user_id, c.transport, c.callback_host, c.payload, c.task, s.is as ends
 ), made as (
     insert into executions (id, cue_id, user_id, transport, triggered_by, replayed_from, scheduled_for, status,
-                            ready_at, payload, task)
-    select $3, id, user_id, transport, $7, $8, coalesce($6, now()), 'pending', coalesce($6, now()),
-           coalesce($4::json, payload), case when $4 is null then task else $5 end
+                            ready_at, payload, task, finished_at, error_message)
+    select $3, id, user_id, transport, $7, $8, coalesce($6, now()), case when ends then 'failed' else 'pending' end,
+           coalesce($6, now()), coalesce($4::json, payload), case when $4 is null then task else $5 end,
+           case when ends then now() end, case when ends then 'Monthly execution limit reached' end
       from fired
- returning id, cue_id, user_id, transport, scheduled_for, ready_at
+ returning id, cue_id, user_id, transport, scheduled_for, ready_at, status
 ), queued as (
     insert into outbox (execution_id, cue_id, user_id, host, ready_at)
     select m.id, m.cue_id, m.user_id, coalesce(f.callback_host, ''), m.ready_at
       from made m
       join fired f on f.id = m.cue_id
-     where m.transport = 'webhook'
+     where m.transport = 'webhook' and m.status = 'pending'
 )
-select id, cue_id, transport, scheduled_for, extract(epoch from ready_at - now())::float8 as due_in from made
+select id, cue_id, transport, scheduled_for, status, extract(epoch from ready_at - now())::float8 as due_in from made
 """
 
 
@@ -239,12 +246,12 @@ class ByHand:
     replayed_from: UUID | None = None
 
 
-async def fire(tx: Queries, *, cue_id: str, user: int, by_hand: ByHand) -> Row | None:
-    """The new execution; None where the cue is not this user's."""
+async def fire(tx: Queries, *, cue_id: str, user: int, by_hand: ByHand, monthly: int) -> Row | None:
+    """The new execution; None where the cue is not this user's. *monthly* is how many a month has."""
     origin = "manual_fire" if by_hand.replayed_from is None else "replay"
     return await tx.fetch_one(
         FIRE, cue_id, user, by_hand.execution_id, by_hand.payload, by_hand.task, by_hand.at, origin,
-        by_hand.replayed_from,
+        by_hand.replayed_from, monthly,
     )  # fmt: skip
 
 

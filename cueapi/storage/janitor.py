@@ -55,7 +55,7 @@ delete from alerts
 
 EXPIRED: tuple[LiteralString, ...] = (
     "delete from alert_gates where (user_id, alert_type, subject) in"
-    " (select user_id, alert_type, subject from alert_gates where raised_at < now() - interval '1 hour' limit $1)",
+    " (select user_id, alert_type, subject from alert_gates where raised_at < now() - interval '25 hours' limit $1)",
     "delete from idempotency_keys where (user_id, key, path, method) in"
     " (select user_id, key, path, method from idempotency_keys"
     "   where created_at < now() - interval '24 hours' limit $1)",

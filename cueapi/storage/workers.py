@@ -8,7 +8,7 @@ from cueapi.storage.postgres import Queries, Row
 HEARTBEAT = """
 insert into workers (user_id, worker_id, handlers) values ($1, $2, coalesce($3::text[], '{}'))
     on conflict (user_id, worker_id) do update
-   set handlers = excluded.handlers, last_heartbeat = now(), offline_alerted_at = null
+   set handlers = excluded.handlers, last_heartbeat = now()
 returning now() as now
 """
 
@@ -19,6 +19,56 @@ async def heartbeat(tx: Queries, *, user: int, worker: str, handlers: list[str] 
     assert row is not None
     moment: datetime = row["now"]
     return moment
+
+
+# Work waits that no live worker does, and one that would has been silent for 5 minutes: told once an hour and worker.
+# Of a long queue the oldest are looked at.
+ALERT_OFFLINE = """
+with silent as (
+    select user_id, worker_id, handlers, last_heartbeat
+      from workers
+     where last_heartbeat < now() - interval '5 minutes'
+       and coalesce(offline_alerted_at, '-infinity') < now() - interval '1 hour'
+), missed as (
+    select s.user_id, s.worker_id
+      from silent s
+     where exists (
+           select from (select e.user_id, e.task, e.cue_id
+                          from executions e
+                         where e.user_id = s.user_id
+                           and e.transport = 'worker'
+                           and e.status in ('pending', 'retrying')
+                           and e.ready_at <= now()
+                         order by e.ready_at, e.id
+                         limit 1000) e
+             join cues c on c.id = e.cue_id and c.deleted_at is null
+            where (s.handlers = '{}' or e.task = any (s.handlers) or c.name = any (s.handlers))
+              and not exists (
+                  select from workers l
+                   where l.user_id = e.user_id
+                     and l.last_heartbeat > now() - interval '180 seconds'
+                     and (l.handlers = '{}' or e.task = any (l.handlers) or c.name = any (l.handlers))))
+), marked as (
+    update workers w
+       set offline_alerted_at = now()
+      from missed m
+     where w.user_id = m.user_id
+       and w.worker_id = m.worker_id
+       and coalesce(w.offline_alerted_at, '-infinity') < now() - interval '1 hour'
+ returning w.user_id, w.worker_id, w.last_heartbeat
+)
+select count(raise_alert(user_id, 'worker_offline', worker_id, null, null,
+                         format('Worker %s has been silent since %s, and work waits for it.',
+                                worker_id, iso(last_heartbeat)),
+                         json_build_object('worker_id', worker_id, 'last_heartbeat', iso(last_heartbeat)))) as alerts
+  from (select * from marked order by user_id, worker_id) m
+"""
+
+
+async def alert_offline(tx: Queries) -> int:
+    """Raise an alert for each worker that is missed; how many."""
+    row = await tx.fetch_one(ALERT_OFFLINE)
+    return 0 if row is None else row["alerts"]
 
 
 EVERY = """

@@ -22,7 +22,7 @@ from cueapi.storage.postgres import Database
 from supervisor import Channel, Periodic
 from tests.delivery.siblings import Counting, alive, one_turn, until
 from tests.receiver import open_receiver
-from tests.storage.rows import ONCE, add_cue, add_execution, add_user, ago, look_up_cue, queued
+from tests.storage.rows import MONTHLY, ONCE, add_cue, add_execution, add_user, ago, look_up_cue, queued
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -39,6 +39,8 @@ def poller_on(database: Database, *, batch: int = 500, told: list[int] | None = 
         LastPoll(),
         (told if told is not None else []).append,
         batch,
+        Periodic(3600),
+        MONTHLY,
     )
 
 
@@ -215,3 +217,20 @@ async def test_200_deliveries_take_at_most_twenty_statements(database: Database)
 
     assert await queued(database) == []
     assert len(counting.said) <= 20, counting.said
+
+
+async def test_a_firing_that_is_too_late_for_its_user_is_told_once(database: Database) -> None:
+    user = await add_user(database)
+    eager, hour = '{"missed_window_multiplier": 2}', ago().replace(minute=0, second=0, microsecond=0)
+    cue_id = await add_cue(
+        database, user, cron="0 * * * *", next_run=hour - timedelta(hours=5), alerts=eager, name="eager"
+    )
+    await add_cue(database, user, cron="0 * * * *", next_run=hour, alerts=eager)
+    await add_cue(database, user, cron="0 * * * *", next_run=hour - timedelta(hours=5))
+    poller = poller_on(database)
+
+    await one_turn(poller.run)
+
+    (alert,) = await database.fetch("select * from alerts")
+    assert (alert["alert_type"], alert["cue_id"], alert["severity"]) == ("missed_run", cue_id, "critical")
+    assert alert["message"].startswith("eager was due at ")

@@ -187,3 +187,57 @@ async def test_a_handler_that_reported_or_has_time_left_is_left_alone(
     await one_turn(rescue.run)
 
     assert (await look_up(database, execution))["status"] == "success"
+
+
+OFFLINE = {
+    "one that can do it": (["print"], None, True),
+    "one that can do anything": ([], None, True),
+    "by the name of the cue": (["nightly"], None, True),
+    "one that cannot do it": (["paint"], None, False),
+    "while another lives who can": (["print"], ["print"], False),
+    "while another lives who can do anything": (["print"], [], False),
+    "while another lives who cannot": (["print"], ["paint"], True),
+}
+
+
+@pytest.mark.parametrize(("silent", "living", "told"), OFFLINE.values(), ids=OFFLINE.keys())
+async def test_a_silent_worker_is_missed_where_work_waits_that_nobody_else_does(
+    database: Database, rescue: Rescue, silent: list[str], living: list[str] | None, *, told: bool
+) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, transport="worker", name="nightly", task="print")
+    await add_execution(database, cue_id)
+    insert = "insert into workers (user_id, worker_id, handlers, last_heartbeat) values ($1, $2, $3, $4)"
+    await database.execute(insert, user, "silent", silent, ago(minutes=6))
+    if living is not None:
+        await database.execute(insert, user, "living", living, ago(seconds=10))
+
+    await one_turn(rescue.run)
+
+    assert await alert_types(database) == (["worker_offline"] if told else [])
+
+
+async def test_a_worker_is_missed_once_an_hour_and_not_before_five_minutes_or_without_work(
+    database: Database, rescue: Rescue
+) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, transport="worker")
+    await database.execute(
+        "insert into workers (user_id, worker_id, last_heartbeat) values ($1, 'w', now() - interval '4 minutes')", user
+    )
+    await add_execution(database, cue_id)
+    seen = []
+
+    for statement in (
+        "select 1",
+        "update workers set last_heartbeat = now() - interval '6 minutes'",
+        "update alert_gates set raised_at = raised_at - interval '10 minutes'",
+        "update workers set offline_alerted_at = now() - interval '61 minutes'",
+    ):
+        await database.execute(statement)
+        await one_turn(rescue.run)
+        seen.append(len(await alert_types(database)))
+
+    (alert,) = await database.fetch("select * from alerts order by created_at limit 1")
+    assert seen == [0, 1, 1, 2]
+    assert "Worker w has been silent since" in alert["message"]

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cueapi.domain.catchup import Catchup, Firing, Firings, Overlap, catch_up
+from cueapi.domain.catchup import Catchup, Firing, Firings, Overlap, catch_up, is_late
 
 NOON = datetime(2026, 5, 14, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -129,3 +129,23 @@ def test_unfired_times_follow_the_clock_of_the_zone() -> None:
         missed=None,
         next_run=datetime(2026, 3, 9, 6, 30, tzinfo=UTC),
     )
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "late", "told"),
+    [
+        (None, timedelta(days=30), False),
+        (1, timedelta(minutes=60), False),
+        (1, timedelta(minutes=61), True),
+        (3, timedelta(hours=3), False),
+        (3, timedelta(hours=3, seconds=1), True),
+        (1, timedelta(seconds=59), False),
+    ],
+)
+def test_a_firing_is_late_beyond_so_many_times_the_time_to_the_one_after(
+    multiplier: int | None, late: timedelta, *, told: bool
+) -> None:
+    due = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+    assert is_late(multiplier, cron="0 * * * *", timezone="UTC", due=due, now=due + late) is told
+    assert is_late(multiplier, cron=None, timezone="UTC", due=due, now=due + late) is False

@@ -33,6 +33,9 @@ CUE: dict[str, Any] = {
     "verification": "none",
 }
 ONCE: dict[str, Any] = {"schedule_type": "once", "cron": None}
+MONTHLY = {"self_hosted": 10**9, "free": 300}
+"""Executions a month, by plan."""
+
 TERMS = Terms(lease=900.0, deadline=14_400.0)
 
 

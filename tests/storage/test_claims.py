@@ -350,8 +350,8 @@ async def test_what_is_fired_by_hand_for_later_waits_in_the_queue_until_then(dat
     user = await add_user(database)
     cue_id = await add_cue(database, user)
     later, now = new_uuid7(), new_uuid7()
-    await cues.fire(database, cue_id=cue_id, user=user, by_hand=ByHand(later, at=ago(hours=-1)))
-    await cues.fire(database, cue_id=cue_id, user=user, by_hand=ByHand(now))
+    await cues.fire(database, cue_id=cue_id, user=user, by_hand=ByHand(later, at=ago(hours=-1)), monthly=10**9)
+    await cues.fire(database, cue_id=cue_id, user=user, by_hand=ByHand(now), monthly=10**9)
 
     claimed = await claim(database)
 

@@ -11,7 +11,7 @@ from cueapi.domain.catchup import Catchup, Firing, Firings, Overlap, catch_up
 from cueapi.storage import firing
 from cueapi.storage.firing import Turn, fire_due
 from cueapi.storage.postgres import Database, Row
-from tests.storage.rows import ONCE, add_cue, add_execution, add_user, ago, look_up, look_up_cue, queued
+from tests.storage.rows import MONTHLY, ONCE, add_cue, add_execution, add_user, ago, look_up, look_up_cue, queued
 
 MINUTE = timedelta(minutes=1)
 DUE = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -45,7 +45,7 @@ async def test_a_turn_makes_the_execution_its_row_in_the_queue_and_the_next_run_
     user = await add_user(database)
     cue_id = await add_cue(database, user, next_run=DUE, payload='{"task": "brief"}', task="brief")
 
-    written = await fire_due(database, [one(cue_id)])
+    written = await fire_due(database, [one(cue_id)], MONTHLY)
 
     cue = await look_up_cue(database, cue_id)
     (row,) = await database.fetch("select * from executions")
@@ -60,7 +60,7 @@ async def test_a_worker_s_turn_tells_whose_worker_has_work_and_queues_nothing(da
     user = await add_user(database)
     cue_id = await add_cue(database, user, next_run=DUE, transport="worker")
 
-    written = await fire_due(database, [one(cue_id)])
+    written = await fire_due(database, [one(cue_id)], MONTHLY)
 
     assert written["workers"] == [user]
     assert await queued(database) == []
@@ -81,7 +81,7 @@ async def test_a_cue_that_changed_since_it_was_read_is_left_to_the_next_turn(dat
     await database.execute(f"update cues set {change} where id = $1", cue_id)
     before = await look_up_cue(database, cue_id)
 
-    written = await fire_due(database, [one(cue_id), one(other)])
+    written = await fire_due(database, [one(cue_id), one(other)], MONTHLY)
 
     assert (written["held"], written["fired"]) == (1, 1)
     assert await look_up_cue(database, cue_id) == before
@@ -91,9 +91,9 @@ async def test_a_cue_that_changed_since_it_was_read_is_left_to_the_next_turn(dat
 async def test_a_scheduled_time_is_fired_at_most_once_even_where_a_clock_was_set_back(database: Database) -> None:
     cue_id = await add_cue(database, await add_user(database), next_run=DUE)
 
-    await fire_due(database, [one(cue_id)])
+    await fire_due(database, [one(cue_id)], MONTHLY)
     await database.execute("update cues set next_run = $1", DUE)
-    again = await fire_due(database, [one(cue_id)])
+    again = await fire_due(database, [one(cue_id)], MONTHLY)
 
     assert (again["held"], again["fired"]) == (1, 0)
     assert await made(database) == [("pending", DUE, 0)]
@@ -105,7 +105,7 @@ async def test_missed_times_are_recorded_and_go_nowhere(database: Database) -> N
     cue_id = await add_cue(database, await add_user(database), next_run=DUE, catchup="none")
     turns = [Turn(cue_id, DUE, 0, Firings((Firing(DUE + MINUTE),), Firing(DUE, 7), DUE + 2 * MINUTE))]
 
-    written = await fire_due(database, turns)
+    written = await fire_due(database, turns, MONTHLY)
 
     (missed, _) = await database.fetch("select * from executions order by scheduled_for")
     assert (written["fired"], written["missed"]) == (1, 1)
@@ -147,7 +147,7 @@ async def test_overlap_skip_passes_over_a_time_while_an_execution_is_unfinished(
     cue_id = await add_cue(database, await add_user(database), next_run=DUE, overlap="skip")
     running = await add_execution(database, cue_id, **columns)
 
-    written = await fire_due(database, [one(cue_id)])
+    written = await fire_due(database, [one(cue_id)], MONTHLY)
 
     (row,) = await database.fetch("select * from executions where triggered_by = 'scheduled'")
     expected = "missed" if skipped else "pending"
@@ -163,7 +163,7 @@ async def test_overlap_allow_fires_beside_what_runs_and_another_cue_does_not_mat
     skipping = await add_cue(database, user, next_run=DUE, overlap="skip")
     await add_execution(database, allowing, status="delivering", attempts=1)
 
-    written = await fire_due(database, [one(allowing), one(skipping)])
+    written = await fire_due(database, [one(allowing), one(skipping)], MONTHLY)
 
     assert (written["fired"], written["missed"]) == (2, 0)
 
@@ -179,7 +179,7 @@ async def test_pollers_at_once_fire_each_due_cue_once(database: Database) -> Non
 
         async def poll() -> None:
             while rows := await firing.due(database, 20):
-                await fire_due(database, [turn(row) for row in rows])
+                await fire_due(database, [turn(row) for row in rows], MONTHLY)
 
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
@@ -202,7 +202,7 @@ async def test_a_poll_and_a_pause_at_once_leave_no_run_behind_a_pause(database: 
 
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(fire_due, database, [one(cue_id)])
+                nursery.start_soon(fire_due, database, [one(cue_id)], MONTHLY)
                 nursery.start_soon(database.execute, pause, cue_id)
 
         cue = await look_up_cue(database, cue_id)
@@ -215,7 +215,7 @@ async def test_a_one_time_cue_stays_active_with_no_next_run_until_its_execution_
     cue_id = await add_cue(database, await add_user(database), next_run=DUE, **ONCE)
     (row,) = await firing.due(database, 10)
 
-    await fire_due(database, [turn(row)])
+    await fire_due(database, [turn(row)], MONTHLY)
 
     cue = await look_up_cue(database, cue_id)
     assert (cue["status"], cue["next_run"]) == ("active", None)
@@ -285,7 +285,7 @@ async def test_the_payload_goes_into_the_execution_to_the_byte(database: Databas
     payload = json.dumps({"ratio": 0.1, "big": 10**30, "Zoë": ["\U0001f600", None]}, sort_keys=True)
     cue_id = await add_cue(database, await add_user(database), next_run=DUE, payload=payload)
 
-    await fire_due(database, [one(cue_id)])
+    await fire_due(database, [one(cue_id)], MONTHLY)
 
     (row,) = await database.fetch("select id from executions")
     assert (await look_up(database, row["id"]))["payload"] == payload

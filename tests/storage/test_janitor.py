@@ -76,7 +76,7 @@ async def test_a_deleted_cue_stays_while_a_request_of_it_is_under_way(database: 
 
 
 EXPIRING: dict[str, tuple[str, str, str]] = {
-    "alert_gates": ("(user_id, alert_type, subject, raised_at) values ($1, 't', $2, $3)", "2 hours", "50 minutes"),
+    "alert_gates": ("(user_id, alert_type, subject, raised_at) values ($1, 't', $2, $3)", "26 hours", "24 hours"),
     "idempotency_keys": (
         "(user_id, method, path, key, body_hash, status, answer, created_at) values ($1, '', '', $2, '', 200, '', $3)",
         "25 hours",

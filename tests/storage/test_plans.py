@@ -26,7 +26,7 @@ from cueapi.storage.postgres import Queries, Row
 from cueapi.storage.trio_asyncpg import Connection, close, connect
 from tests.conftest import in_database, say
 from tests.delivery.deliveries import delivery_of
-from tests.storage.rows import TERMS, room
+from tests.storage.rows import MONTHLY, TERMS, room
 
 NAME = "cueapi_plans"
 BIG = {"executions", "cues", "outbox", "attempts", "alerts"}
@@ -255,7 +255,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "due cues": (lambda db: firing.due(db, 500), 600),
     "how far ahead the next is": (firing.ahead, 100),
     "reminders": (lambda db: firing.reminders(db, 60.0), 200),
-    "firing 100 cues": (lambda db: firing.fire_due(db, turns(100)), 1_500),
+    "firing 100 cues": (lambda db: firing.fire_due(db, turns(100), MONTHLY), 1_500),
     "DECIDE: 100 delivered": (lambda db: decide(db, steps(Answered(200))), 1_500),
     "DECIDE: 100 to be retried": (lambda db: decide(db, steps(Unreachable(""))), 1_500),
     "DECIDE: 100 failed": (lambda db: decide(db, steps(Unreachable(""), NO_RETRY)), 2_500),
@@ -283,7 +283,10 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the janitor: retention, nothing to do": (lambda db: db.execute(janitor.RETIRED, 1000, 120), 100),
     "the janitor: alerts": (lambda db: db.execute(janitor.RETIRED_ALERTS, 1000, 90), 3_000),
     "deleting a cue": (lambda db: cues.delete(db, cue_ids=["cue_000000000002"], user=1), 20),
-    "firing by hand": (lambda db: cues.fire(db, cue_id="cue_000000000002", user=1, by_hand=ByHand(uuid4())), 10),
+    "firing by hand": (
+        lambda db: cues.fire(db, cue_id="cue_000000000002", user=1, by_hand=ByHand(uuid4()), monthly=10**9),
+        10,
+    ),
     "one execution": (lambda db: executions.show(db, execution=execution(7), user=1), 10),
     "one cue": (lambda db: cues.show(db, cue_id="cue_000000000002", user=1), 10),
 }
