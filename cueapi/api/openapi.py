@@ -85,8 +85,7 @@ def _page(name: str) -> str:
 
 
 def _swagger(name: str) -> bytes:
-    (folder,) = (files("swagger_ui_bundle") / "vendor").iterdir()
-    return (folder / name).read_bytes()
+    return (files("swagger_ui") / "static" / name).read_bytes()
 
 
 _FILES = {
