@@ -7,7 +7,7 @@ from functools import partial
 import click
 import trio
 
-from cueapi import daemon, operating
+from cueapi import daemon, demo, operating
 from cueapi.api.server import CannotListen
 from cueapi.data_dir import DataDirError
 from cueapi.logs import set_up
@@ -28,6 +28,7 @@ EXPECTED = (
     StorageUnavailable,
     RestartsExhausted,
     operating.CommandFailed,
+    demo.DemoFailed,
 )
 """What a command can fail with and say in one line; anything else is a bug, and shows its traceback."""
 
@@ -46,6 +47,13 @@ def serve() -> None:
     """Migrate, then serve until SIGTERM or Ctrl-C. The default."""
     settings = _settings()
     _run(partial(daemon.run, settings, up=partial(_greet, settings)))
+
+
+@main.command("demo")
+def show_demo() -> None:
+    """Show the whole story in 20 seconds, on a temporary database that is gone afterwards."""
+    set_up("console", "error")
+    _run(partial(demo.run, click.echo))
 
 
 @main.command()

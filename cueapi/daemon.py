@@ -103,6 +103,18 @@ async def open_ground(settings: Settings) -> AsyncIterator["Ground"]:
                     yield Ground(settings, vault, sessions, listener, dsn, embedded, database, webhook, identity, redis)
 
 
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[tuple["Ground", Tree]]:
+    """A daemon for the length of the block, in this process and without its signals; then it drains."""
+    async with open_ground(settings) as ground:
+        tree = plant(ground)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(tree.run)
+            yield ground, tree
+            tree.stop("the block has ended")
+        await hand_back(ground)
+
+
 @frozen
 class _Up:
     """Told once, when every sibling is up."""

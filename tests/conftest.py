@@ -13,7 +13,7 @@ import pytest
 import trio
 from attrs import define, evolve, field, frozen
 
-from cueapi.daemon import Ground, hand_back, open_ground, plant
+from cueapi.daemon import Ground, serving
 from cueapi.settings import Settings
 from cueapi.storage.postgres import Database
 from cueapi.storage.schema import migrate
@@ -194,15 +194,10 @@ class RunningDaemon:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[RunningDaemon]:
     """A daemon with *settings*, up; drained at the end of the block."""
-    async with open_ground(settings) as ground:
-        async with trio.open_nursery() as nursery:
-            tree = plant(ground)
-            await nursery.start(tree.run)
-            address = f"http://127.0.0.1:{ground.listener.getsockname()[1]}"
-            async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
-                yield RunningDaemon(ground, address, client, tree.stop)
-            tree.stop("test over")
-        await hand_back(ground)
+    async with serving(settings) as (ground, tree):
+        address = f"http://127.0.0.1:{ground.listener.getsockname()[1]}"
+        async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
+            yield RunningDaemon(ground, address, client, tree.stop)
 
 
 @pytest.fixture

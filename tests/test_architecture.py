@@ -81,7 +81,7 @@ ADAPTERS = {
     "quart": r"cueapi/api/(\w+|pages/__init__)\.py",
     "quart_trio": r"cueapi/api/\w+\.py",
     "werkzeug": r"cueapi/api/\w+\.py",
-    "pydantic": r"cueapi/(api/bodies|api/queries|settings|operating)\.py",
+    "pydantic": r"cueapi/(api/\w+|settings|demo)\.py",
     "pydantic_settings": r"cueapi/settings\.py",
     "prometheus_client": r"cueapi/metrics\.py",
     "cryptography": r"cueapi/(vault|sessions)\.py",
