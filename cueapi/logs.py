@@ -10,6 +10,8 @@ How the daemon speaks: one event a fact.
 | results_waited | results, reason, seconds | PostgreSQL is away, and results wait for it |
 | claims_recovered, leases_ended, deadlines_passed, executions_unclaimed | executions | the rescue took them back |
 | cue_set_aside, execution_set_aside, result_unstorable | cue_id, execution_id, reason | a row that is damaged |
+| notice_sent, notice_put_off, notice_dropped | notice, kind, attempt, reason | an alert, failure webhook or mail |
+| mail_unset | advice | once at the start, where no SMTP is set |
 | daemon_registered | daemon | the daemon holds the lock of its number |
 | pooler_found | advice | a pooler lies before PostgreSQL |
 | claims_left | reason | PostgreSQL was away at the end: the others will find what this daemon held |
