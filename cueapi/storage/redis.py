@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 T = TypeVar("T")
 
-PATIENCE = 0.5
+PATIENCE = 1.0
 """Seconds for a round trip, with the way there: who asks waits for it in the middle of a request."""
 
 CHECK_PATIENCE = 2.0
