@@ -1,0 +1,66 @@
+"""PostgreSQL goes away under load: nothing is lost, and nothing is repeated, for the daemon keeps what it holds."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.chaos.faults import cut_all, held
+from tests.chaos.scene import open_scene, some_time
+from tests.storage.own_postgres import OwnPostgres
+
+HOLD = 20.0
+"""Seconds for which PostgreSQL answers nobody."""
+
+PUT_OFF = {"storage_unavailable", "invalid_schedule", "idempotency_key_in_use"}
+"""What the API may answer: later, or that by now it is too late for a one-time cue."""
+
+
+@pytest.mark.parametrize("end", [OwnPostgres.stop, OwnPostgres.crash], ids=["stopped", "crashed"])
+async def test_when_postgresql_is_started_anew_under_load_nothing_is_lost_or_repeated(
+    own_server: OwnPostgres, mortal_url: str, tmp_path: Path, end: Callable[[OwnPostgres], None]
+) -> None:
+    with trio.fail_after(90):
+        async with open_scene(tmp_path, mortal_url) as scene:
+            for _ in range(2):
+                await some_time()
+                await trio.to_thread.run_sync(end, own_server)
+                await trio.to_thread.run_sync(own_server.start)
+            await some_time()
+
+    assert scene.broken == []
+    assert scene.load.ledger.refused.keys() <= PUT_OFF
+    assert (scene.restarts, scene.code) == (0, 0)
+
+
+async def test_when_its_connections_are_cut_under_load_nothing_is_lost_or_repeated(
+    mortal_url: str, tmp_path: Path
+) -> None:
+    cut = []
+    with trio.fail_after(90):
+        async with open_scene(tmp_path, mortal_url) as scene:
+            for _ in range(4):
+                await some_time()
+                cut.append(await cut_all(scene.database))
+            await some_time()
+
+    assert min(cut) >= 1
+    assert scene.broken == []
+    assert scene.load.ledger.refused.keys() <= PUT_OFF
+    assert (scene.restarts, scene.code) == (0, 0)
+
+
+async def test_when_postgresql_is_held_under_load_nothing_is_lost_or_repeated(
+    own_server: OwnPostgres, mortal_url: str, tmp_path: Path
+) -> None:
+    with trio.fail_after(120):
+        async with open_scene(tmp_path, mortal_url) as scene:
+            await some_time()
+            with held(own_server):
+                await trio.sleep(HOLD)
+            await some_time()
+
+    assert scene.broken == []
+    assert scene.load.ledger.refused.keys() <= PUT_OFF
+    assert (scene.restarts, scene.code) == (0, 0)
