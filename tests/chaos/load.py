@@ -38,6 +38,8 @@ HANDLERS: Script = {
     **{f"/flaky/{number}": [500, SUCCESS] for number in range(10_000)},
 }
 PUT_OFF = {"storage_unavailable", "idempotency_key_in_use"}
+TOO_LATE = "invalid_schedule"
+"""What a one-time cue is answered that was put off until its time had passed: no refusal worth a note."""
 
 
 @define(eq=False)
@@ -100,6 +102,8 @@ class Load:
                 continue
             if answer.status < 300:
                 return answer.body
+            if answer.code == TOO_LATE:
+                return None
             self.ledger.refused[answer.code] += 1
             if answer.code not in PUT_OFF:
                 return None

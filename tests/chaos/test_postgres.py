@@ -7,14 +7,12 @@ import pytest
 import trio
 
 from tests.chaos.faults import cut_all, held
+from tests.chaos.load import PUT_OFF
 from tests.chaos.scene import open_scene, some_time
 from tests.storage.own_postgres import OwnPostgres
 
 HOLD = 20.0
 """Seconds for which PostgreSQL answers nobody."""
-
-PUT_OFF = {"storage_unavailable", "invalid_schedule", "idempotency_key_in_use"}
-"""What the API may answer: later, or that by now it is too late for a one-time cue."""
 
 
 @pytest.mark.parametrize("end", [OwnPostgres.stop, OwnPostgres.crash], ids=["stopped", "crashed"])
