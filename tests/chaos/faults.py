@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import LiteralString
 
 import psutil
+from attrs import field, frozen
 
-from cueapi.storage.postgres import Database
+from cueapi.storage.claims import CLAIM_DELIVERIES
+from cueapi.storage.postgres import Database, Row, StorageUnavailable
 from cueapi.storage.trio_asyncpg_pool import open_pool
 from tests.chaos.ledger import Try
 from tests.storage.own_postgres import OwnPostgres
@@ -60,3 +63,18 @@ def held(server: OwnPostgres) -> Iterator[None]:
     finally:
         for process in reversed(processes):
             process.resume()
+
+
+@frozen
+class Deaf(Database):
+    """A database whose connection breaks after its first claim: deliveries are claimed, and nobody hears of it."""
+
+    missed: list[Row] = field(factory=list)
+
+    async def fetch(self, statement: LiteralString, *values: object) -> list[Row]:
+        """All rows."""
+        rows = await Database.fetch(self, statement, *values)
+        if statement == CLAIM_DELIVERIES and rows and not self.missed:
+            self.missed.extend(rows)
+            raise StorageUnavailable("the connection broke before the answer")
+        return rows

@@ -5,10 +5,21 @@ from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
+from structlog.testing import capture_logs
 
-from tests.chaos.faults import cut_all, held
-from tests.chaos.load import PUT_OFF
+from cueapi.daemon import open_ground
+from cueapi.settings import Settings
+from cueapi.storage.postgres import Database
+from tests.chaos.asking import post
+from tests.chaos.audit import audit, settled
+from tests.chaos.doomed import open_patient
+from tests.chaos.faults import Deaf, cut_all, held
+from tests.chaos.ledger import DONE, Ledger
+from tests.chaos.load import HANDLERS, PUT_OFF
 from tests.chaos.scene import open_scene, some_time
+from tests.conftest import cue
+from tests.receiver import open_receiver
 from tests.storage.own_postgres import OwnPostgres
 
 HOLD = 20.0
@@ -62,3 +73,21 @@ async def test_when_postgresql_is_held_under_load_nothing_is_lost_or_repeated(
     assert scene.broken == []
     assert scene.load.ledger.refused.keys() <= PUT_OFF
     assert (scene.restarts, scene.code) == (0, 0)
+
+
+async def test_what_was_claimed_when_the_connection_broke_before_the_answer_is_delivered_soon(
+    settings: Settings, database: Database
+) -> None:
+    ledger = Ledger()
+    with trio.fail_after(60), capture_logs():
+        async with open_receiver(HANDLERS) as receiver, open_ground(settings) as ground:
+            async with open_patient(evolve(ground, database=Deaf(ground.database.pool))) as patient:
+                key = (await patient.register()).key
+                made = await post(patient.port, "/v1/cues", cue(receiver.url("/done")), Authorization=f"Bearer {key}")
+                fire = f"/v1/cues/{made.body['id']}/fire"
+                fired = await post(patient.port, fire, {}, Authorization=f"Bearer {key}")
+                ledger.cues[made.body["id"]] = DONE
+                ledger.fires[fired.body["id"]] = made.body["id"]
+                await settled(database, ledger)
+
+    assert await audit(database, receiver, ledger) == []
