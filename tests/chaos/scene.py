@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import trio
 from attrs import define, field
 
+from cueapi.storage.embedded import join_embedded
 from cueapi.storage.postgres import Database
 from tests.chaos.audit import audit, settled
 from tests.chaos.faults import open_auditor
@@ -35,17 +36,27 @@ class Scene:
 
 @asynccontextmanager
 async def open_scene(home: Path, dsn: str | None, **settings: object) -> AsyncIterator[Scene]:
-    """Load while the block runs; at its end the load ends, everything settles, the daemon is stopped and audited."""
+    """
+    Load while the block runs; at its end the load ends, everything settles, and the daemon is audited and stopped.
+
+    Without *dsn* it stands on the embedded database below *home*.
+    """
     settings = UNLIMITED | {"DATABASE_URL": dsn} | settings
-    async with open_receiver(HANDLERS) as receiver, open_auditor(dsn) as database:
-        async with daemon_process(home, **settings) as daemon:
-            async with under_load(await daemon.api.register(), receiver, daemon.port) as load:
-                scene = Scene(daemon, database, load)
-                yield scene
-            await settled(database, load.ledger)
-            scene.restarts = sum(entry["restarts"] for entry in (await daemon.siblings()).values())
-            scene.code = await daemon.stop()
+    async with (
+        open_receiver(HANDLERS) as receiver,
+        daemon_process(home, **settings) as daemon,
+        AsyncExitStack() as joined,
+    ):
+        if dsn is None:
+            dsn = await joined.enter_async_context(join_embedded(home / "data"))
+        database = await joined.enter_async_context(open_auditor(dsn))
+        async with under_load(await daemon.api.register(), receiver, daemon.port) as load:
+            scene = Scene(daemon, database, load)
+            yield scene
+        await settled(database, load.ledger)
+        scene.restarts = sum(entry["restarts"] for entry in (await daemon.siblings()).values())
         scene.broken = await audit(database, receiver, load.ledger)
+        scene.code = await daemon.stop()
 
 
 async def some_time(most: float = 1.5) -> None:
