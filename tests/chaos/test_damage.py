@@ -12,11 +12,10 @@ from tests.chaos.ledger import DONE, Ledger
 from tests.chaos.load import HANDLERS
 from tests.conftest import Api, RunningDaemon, cue
 from tests.receiver import open_receiver
-from tests.storage.rows import look_up
 
 NEIGHBOURS = 10
 AHEAD = timedelta(seconds=1)
-SOON = 6.0
+SOON = 5.0
 """Seconds in which neighbours are done that nothing holds up."""
 
 DAMAGE = {
@@ -54,8 +53,9 @@ async def test_an_execution_that_statements_fall_over_fails_alone(
             await settled(database, working, SOON)
             restarts = {entry["restarts"] for entry in (await daemon.api.get("/health"))["siblings"].values()}
 
-    (execution,) = failing.fires
-    row = await look_up(database, execution)
+    (row,) = await database.fetch(
+        "select status, error_message from executions where cue_id = any($1)", [*failing.cues]
+    )
     assert await audit(database, receiver, working) == []
     assert restarts == {0}
     assert row["status"] == "failed"

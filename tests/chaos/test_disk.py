@@ -99,7 +99,7 @@ async def test_when_there_is_no_room_for_the_log_postgresql_falls_and_is_waited_
                 with pytest.raises(StorageUnavailable):
                     await fill_log(scene)
                 await scene.daemon.logs("database_lost")
-                await refused(scene, 60)
+                await refused(scene, 30)
             await some_time()
 
     assert scene.broken == []

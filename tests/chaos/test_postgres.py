@@ -25,6 +25,9 @@ from tests.storage.own_postgres import OwnPostgres
 HOLD = 20.0
 """Seconds for which PostgreSQL answers nobody."""
 
+SOON = 10.0
+"""Seconds in which one delivery is done, although its sibling has to pause."""
+
 
 @pytest.mark.parametrize("end", [OwnPostgres.stop, OwnPostgres.crash], ids=["stopped", "crashed"])
 async def test_when_postgresql_is_started_anew_under_load_nothing_is_lost_or_repeated(
@@ -88,6 +91,6 @@ async def test_what_was_claimed_when_the_connection_broke_before_the_answer_is_d
                 fired = await post(patient.port, fire, {}, Authorization=f"Bearer {key}")
                 ledger.cues[made.body["id"]] = DONE
                 ledger.fires[fired.body["id"]] = made.body["id"]
-                await settled(database, ledger)
+                await settled(database, ledger, SOON)
 
     assert await audit(database, receiver, ledger) == []
