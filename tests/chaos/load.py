@@ -37,9 +37,12 @@ HANDLERS: Script = {
     "/hanging": ["hang"],
     **{f"/flaky/{number}": [500, SUCCESS] for number in range(10_000)},
 }
-PUT_OFF = {"storage_unavailable", "idempotency_key_in_use"}
+PUT_OFF = "storage_unavailable"
+STILL_RUNNING = "idempotency_key_in_use"
+"""The request whose answer was lost is not done yet."""
+
 TOO_LATE = "invalid_schedule"
-"""What a one-time cue is answered that was put off until its time had passed: no refusal worth a note."""
+"""A one-time cue was put off until its time had passed."""
 
 
 @define(eq=False)
@@ -102,10 +105,9 @@ class Load:
                 continue
             if answer.status < 300:
                 return answer.body
-            if answer.code == TOO_LATE:
-                return None
-            self.ledger.refused[answer.code] += 1
-            if answer.code not in PUT_OFF:
+            if answer.code not in {STILL_RUNNING, TOO_LATE}:
+                self.ledger.refused[answer.code] += 1
+            if answer.code not in {STILL_RUNNING, PUT_OFF}:
                 return None
             await trio.sleep(AGAIN_AFTER)
 

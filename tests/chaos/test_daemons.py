@@ -18,9 +18,9 @@ TAKEN_OVER_WITHIN = 20.0
 """Seconds in which the others have done what a killed daemon held."""
 
 
-async def number_of(daemon: DaemonProcess) -> int:
+def number_of(daemon: DaemonProcess) -> int:
     """The number under which it claims."""
-    return int((await daemon.logs("daemon_registered"))["daemon"])
+    return int(daemon.log("daemon_registered")[-1]["daemon"])
 
 
 async def test_of_three_daemons_under_load_one_is_killed_and_the_others_do_its_work(
@@ -34,7 +34,7 @@ async def test_of_three_daemons_under_load_one_is_killed_and_the_others_do_its_w
             async with under_load(await killed.api.register(), receiver, *ports) as load:
                 await some_time(3)
                 await killed.kill()
-                load.ledger.faults.append(await in_flight(database, await number_of(killed)))
+                load.ledger.faults.append(await in_flight(database, number_of(killed)))
                 load.ports.remove(killed.port)
                 await some_time()
             await settled(database, load.ledger, TAKEN_OVER_WITHIN)

@@ -58,8 +58,8 @@ def full(disk: Path) -> Iterator[None]:
 async def refused(scene: Scene, times: int) -> None:
     """Return when the load was put off so many times more."""
     counted = scene.load.ledger.refused
-    before = counted["storage_unavailable"]
-    while counted["storage_unavailable"] < before + times:
+    before = counted[PUT_OFF]
+    while counted[PUT_OFF] < before + times:
         await trio.sleep(0.05)
 
 
@@ -85,9 +85,9 @@ async def test_when_there_is_no_room_for_rows_requests_are_put_off_and_all_goes_
             await some_time()
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-    assert answer.json()["error"]["code"] == "storage_unavailable"
+    assert answer.json()["error"]["code"] == PUT_OFF
     assert scene.broken == []
-    assert scene.load.ledger.refused.keys() <= PUT_OFF
+    assert scene.load.ledger.refused.keys() <= {PUT_OFF}
     assert (scene.restarts, scene.code) == (0, 0)
 
 
@@ -103,5 +103,5 @@ async def test_when_there_is_no_room_for_the_log_postgresql_falls_and_is_waited_
             await some_time()
 
     assert scene.broken == []
-    assert scene.load.ledger.refused.keys() <= PUT_OFF
+    assert scene.load.ledger.refused.keys() <= {PUT_OFF}
     assert (scene.restarts, scene.code) == (0, 0)

@@ -42,7 +42,7 @@ async def test_when_postgresql_is_started_anew_under_load_nothing_is_lost_or_rep
             await some_time()
 
     assert scene.broken == []
-    assert scene.load.ledger.refused.keys() <= PUT_OFF
+    assert scene.load.ledger.refused.keys() <= {PUT_OFF}
     assert (scene.restarts, scene.code) == (0, 0)
 
 
@@ -59,7 +59,7 @@ async def test_when_its_connections_are_cut_under_load_nothing_is_lost_or_repeat
 
     assert min(cut) >= 1
     assert scene.broken == []
-    assert scene.load.ledger.refused.keys() <= PUT_OFF
+    assert scene.load.ledger.refused.keys() <= {PUT_OFF}
     assert (scene.restarts, scene.code) == (0, 0)
 
 
@@ -74,7 +74,7 @@ async def test_when_postgresql_is_held_under_load_nothing_is_lost_or_repeated(
             await some_time()
 
     assert scene.broken == []
-    assert scene.load.ledger.refused.keys() <= PUT_OFF
+    assert scene.load.ledger.refused.keys() <= {PUT_OFF}
     assert (scene.restarts, scene.code) == (0, 0)
 
 
