@@ -27,6 +27,12 @@ SECRET = "a session secret for the tests, long enough"
 _numbers = count()
 
 
+# Here and not in tests/chaos: a run of the whole suite asks only the outermost conftest for options.
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the user say how long the chaos lasts."""
+    parser.addoption("--chaos", type=int, default=3, metavar="N", help="rounds of SIGKILL (default: 3)")
+
+
 @pytest.fixture(scope="session")
 def own_server() -> Iterator[OwnPostgres]:
     """A server that a test may stop and start, and that is reached over TCP."""

@@ -48,6 +48,15 @@ class OwnPostgres:
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "-w", "-m", "fast")
 
+    def crash(self) -> None:
+        """End without a checkpoint: the next start recovers what was committed."""
+        self._run("pg_ctl", "stop", "-w", "-m", "immediate")
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's."""
+        return int((self.home / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
             [self.programs / program, "-D", self.home / "data", *arguments],

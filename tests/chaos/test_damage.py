@@ -1,0 +1,62 @@
+"""Rows that a hand has damaged so that statements fall over them: each fails alone, and its neighbours go on."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from cueapi.storage.postgres import Database
+from tests.chaos.audit import audit, settled
+from tests.chaos.ledger import DONE, Ledger
+from tests.chaos.load import HANDLERS
+from tests.conftest import Api, RunningDaemon, cue
+from tests.receiver import open_receiver
+
+NEIGHBOURS = 10
+AHEAD = timedelta(seconds=1)
+SOON = 5.0
+"""Seconds in which neighbours are done that nothing holds up."""
+
+DAMAGE = {
+    "a timeout beyond all intervals": """update cues set delivery = '{{"timeout_seconds": 1e300}}' where id = '{0}'""",
+    "tries beyond counting": "update executions set attempts = 32767 where cue_id = '{0}'",
+    "a time at the end of time": "update executions set scheduled_for = 'infinity' where cue_id = '{0}'",
+    "a time before Christ": "update executions set scheduled_for = '4000-01-01 BC' where cue_id = '{0}'",
+    "failures beyond counting": "update cues set consecutive_failures = 2147483647 where id = '{0}'",
+    "no cue": "delete from cues where id = '{0}'",
+}
+
+
+async def fire(api: Api, url: str, times: int, at: datetime) -> Ledger:
+    """Have a new cue fire so many times at one moment."""
+    made = await api.post("/v1/cues", cue(url, retry={"max_attempts": 1}))
+    ledger = Ledger(cues={made["id"]: DONE})
+    for _ in range(times):
+        fired = await api.post(f"/v1/cues/{made['id']}/fire", {"send_at": at.isoformat()})
+        ledger.fires[fired["id"]] = made["id"]
+    return ledger
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+async def test_an_execution_that_statements_fall_over_fails_alone(
+    daemon: RunningDaemon, api: Api, database: Database, damage: str
+) -> None:
+    at = datetime.now(UTC) + AHEAD
+    with trio.fail_after(30), capture_logs():
+        async with open_receiver(HANDLERS) as receiver:
+            stranger = await daemon.api.register("stranger@example.com")
+            failing = await fire(stranger, receiver.url("/failing"), 1, at)
+            working = await fire(api, receiver.url("/done"), NEIGHBOURS, at)
+            async with database.transaction() as tx:
+                await tx.run_script(damage.format(*failing.cues))
+            await settled(database, working, SOON)
+            restarts = {entry["restarts"] for entry in (await daemon.api.get("/health"))["siblings"].values()}
+
+    (row,) = await database.fetch(
+        "select status, error_message from executions where cue_id = any($1)", [*failing.cues]
+    )
+    assert await audit(database, receiver, working) == []
+    assert restarts == {0}
+    assert row["status"] == "failed"
+    assert row["error_message"]

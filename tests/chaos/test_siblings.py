@@ -1,0 +1,41 @@
+"""A sibling falls over a bug under load: it comes back, its neighbours do not notice, and nothing is lost."""
+
+import trio
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+
+from cueapi.daemon import open_ground
+from cueapi.settings import Settings
+from cueapi.storage.postgres import Database
+from tests.chaos.audit import audit, settled
+from tests.chaos.doomed import open_patient
+from tests.chaos.faults import in_flight
+from tests.chaos.load import HANDLERS, under_load
+from tests.chaos.scene import some_time
+from tests.receiver import open_receiver
+
+# Not the dispatcher: cut off amid a claim it loses the answer, as in test_postgres.
+FALLING = ("recorder", "pool", "wakeups", "retries", "poller", "rescue", "janitor", "api")
+
+
+async def test_one_after_the_other_falls_under_load_and_the_neighbours_go_on(
+    settings: Settings, database: Database
+) -> None:
+    limitless = settings.model_copy(update={"rate_limit_per_minute": 100_000_000})
+    with trio.fail_after(90), capture_logs(processors=[merge_contextvars]) as lines:
+        async with open_receiver(HANDLERS) as receiver, open_ground(limitless) as ground:
+            async with open_patient(ground) as patient:
+                async with under_load(await patient.register(), receiver, patient.port) as load:
+                    for name in FALLING:
+                        await some_time(0.5)
+                        await patient.falls(name)
+                        if name == "pool":
+                            load.ledger.faults.append(await in_flight(database))
+                        await patient.is_back(name)
+                await settled(database, load.ledger)
+                restarts = patient.restarts()
+
+    assert await audit(database, receiver, load.ledger) == []
+    assert restarts == dict.fromkeys(FALLING, 1) | {"outbox": 0}
+    assert [line["sibling"] for line in lines if line["event"] == "sibling_failed"] == list(FALLING)
+    assert not load.ledger.refused
