@@ -5,7 +5,7 @@ import sys
 import click
 import trio
 
-from tests.benchmarks import api, deliveries, lag, start, statements
+from tests.benchmarks import api, deliveries, lag, start, statements, worker
 from tests.benchmarks.size import FULL
 from tests.benchmarks.table import Row, shown
 from tests.storage.own_postgres import OwnPostgres, own_postgres
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "lag": lag.measure,
     "burst": lag.measure_burst,
     "api": api.measure,
+    "worker": worker.measure,
     "start": start.measure,
     "statements": statements.measure,
 }

@@ -4,7 +4,7 @@ import json
 
 from attrs import asdict, evolve, frozen
 
-from tests.benchmarks.filling import NEVER, Batch, add_cues, deliver_all, queue_deliveries
+from tests.benchmarks.filling import NEVER, Batch, add_cues, deliver_all, queue_executions
 from tests.benchmarks.load import Ask
 from tests.benchmarks.scene import Scene, open_receiver, open_scene, open_server, result_of
 from tests.benchmarks.size import Size
@@ -54,7 +54,7 @@ async def _kinds(scene: Scene, ask: Ask) -> list[Kind]:
 async def _make_history(scene: Scene, size: Size) -> None:
     async with open_receiver(scene.home, "--quiet") as url:
         await add_cues(scene, Batch(size.executions, NEVER, url=url))
-        await queue_deliveries(scene)
+        await queue_executions(scene)
         await deliver_all(scene)
     # A history that just fell from the sky: PostgreSQL has not looked at it by itself yet.
     await scene.database.execute("analyze")

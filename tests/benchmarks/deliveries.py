@@ -1,6 +1,6 @@
 """How many deliveries a second one daemon makes, beside bare httpx posts to the same receiver."""
 
-from tests.benchmarks.filling import NEVER, Batch, add_cues, deliver_all, queue_deliveries
+from tests.benchmarks.filling import NEVER, Batch, add_cues, deliver_all, queue_executions
 from tests.benchmarks.scene import Scene, open_receiver, open_scene, result_of
 from tests.benchmarks.size import Size
 from tests.benchmarks.table import Row, ratio
@@ -27,7 +27,7 @@ async def _post(scene: Scene, url: str, size: Size) -> float:
 
 
 async def _deliver(scene: Scene, size: Size) -> float:
-    await queue_deliveries(scene)
+    await queue_executions(scene)
     seconds = await deliver_all(scene)
     failed = await scene.database.fetch("select from executions where status <> 'success' limit 1")
     assert not failed, "a delivery failed"

@@ -18,10 +18,12 @@ class Size:
     api_seconds: float = 3.0
     executions: int = 1_000
     batch: int = 200
+    work: int = 3_000
+    workers: int = 8
 
 
 FULL = Size()
 TINY = Size(
     rounds=1, deliveries=40, tasks=4, lag_seconds=0.4, burst=20, ahead=1.0, connections=2, api_seconds=0.3,
-    executions=30, batch=20,
+    executions=30, batch=20, work=30, workers=2,
 )  # fmt: skip

@@ -8,7 +8,7 @@ import trio
 from attrs import frozen
 
 from cueapi.storage.trio_asyncpg import Connection, close, connect
-from tests.benchmarks.filling import NEVER, Batch, add_cues, deliver_all, moment, queue_deliveries
+from tests.benchmarks.filling import NEVER, Batch, add_cues, deliver_all, moment, queue_executions
 from tests.benchmarks.scene import OURS, Scene, open_receiver, open_scene
 from tests.benchmarks.size import Size
 from tests.benchmarks.table import Row
@@ -45,7 +45,7 @@ async def _poll(scene: Scene, log: "Log", size: Size) -> int:
 
 
 async def _deliver(scene: Scene, log: "Log") -> int:
-    await queue_deliveries(scene)
+    await queue_executions(scene)
     begun = log.end()
     await deliver_all(scene)
     return log.statements_since(begun)
