@@ -5,7 +5,8 @@ import sys
 import click
 import trio
 
-from tests.benchmarks import api, deliveries, lag, start, statements, worker
+from cueapi import logs
+from tests.benchmarks import api, deliveries, lag, poll, start, statements, worker
 from tests.benchmarks.size import FULL
 from tests.benchmarks.table import Row, shown
 from tests.storage.own_postgres import OwnPostgres, own_postgres
@@ -16,6 +17,7 @@ BENCHMARKS = {
     "burst": lag.measure_burst,
     "api": api.measure,
     "worker": worker.measure,
+    "poll": poll.measure,
     "start": start.measure,
     "statements": statements.measure,
 }
@@ -30,6 +32,8 @@ receiver and the load."""
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
 def main(names: tuple[str, ...]) -> None:
     """Measure NAMES, or everything."""
+    # Siblings that run in this process: the table is all that is said.
+    logs.set_up(None, "warning")
     with own_postgres() as server:
         rows = trio.run(_measure, server, names or tuple(BENCHMARKS))
     click.echo(shown(rows))

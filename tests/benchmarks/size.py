@@ -20,10 +20,14 @@ class Size:
     batch: int = 200
     work: int = 3_000
     workers: int = 8
+    few: int = 1_000
+    many: int = 1_000_000
+    due: int = 500
+    polls: int = 15
 
 
 FULL = Size()
 TINY = Size(
     rounds=1, deliveries=40, tasks=4, lag_seconds=0.4, burst=20, ahead=1.0, connections=2, api_seconds=0.3,
-    executions=30, batch=20, work=30, workers=2,
+    executions=30, batch=20, work=30, workers=2, few=20, many=200, due=10, polls=1,
 )  # fmt: skip

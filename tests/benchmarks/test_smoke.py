@@ -7,7 +7,7 @@ from tests.benchmarks.size import TINY
 from tests.benchmarks.table import shown
 from tests.storage.own_postgres import OwnPostgres
 
-ROWS = {"deliveries": 1, "lag": 2, "burst": 1, "api": 4, "worker": 1, "start": 2, "statements": 2}
+ROWS = {"deliveries": 1, "lag": 2, "burst": 1, "api": 4, "worker": 1, "poll": 1, "start": 2, "statements": 2}
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
