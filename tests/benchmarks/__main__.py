@@ -6,7 +6,7 @@ import click
 import trio
 
 from cueapi import logs
-from tests.benchmarks import api, deliveries, lag, poll, start, statements, worker
+from tests.benchmarks import api, deliveries, idle, lag, memory, pages, poll, start, statements, worker
 from tests.benchmarks.size import FULL
 from tests.benchmarks.table import Row, shown
 from tests.storage.own_postgres import OwnPostgres, own_postgres
@@ -18,6 +18,9 @@ BENCHMARKS = {
     "api": api.measure,
     "worker": worker.measure,
     "poll": poll.measure,
+    "pages": pages.measure,
+    "memory": memory.measure,
+    "idle": idle.measure,
     "start": start.measure,
     "statements": statements.measure,
 }

@@ -17,9 +17,9 @@ CUES = """
 insert into cues (id, user_id, name, status, transport, schedule_type, cron, timezone, catchup, overlap, callback_url,
                   callback_method, callback_headers, callback_host, payload, task, max_attempts, backoff_minutes,
                   on_failure, verification, next_run)
-select 'cue_' || lpad($1::bigint::text, 3, '0') || lpad(number::text, 9, '0'), $1, 'cue ' || number, 'active', 'webhook',
-       'recurring', '0 9 * * *', 'UTC', 'latest', 'allow', 'http://127.0.0.1:9/run', 'POST', '{}', '127.0.0.1:9',
-       '{"task": "daily_brief", "limit": 10}', 'daily_brief', 4, '{1,5,15}',
+select 'cue_' || lpad($1::bigint::text, 3, '0') || lpad(number::text, 9, '0'), $1, 'cue ' || number, 'active',
+       'webhook', 'recurring', '0 9 * * *', 'UTC', 'latest', 'allow', 'http://127.0.0.1:9/run', 'POST', '{}',
+       '127.0.0.1:9', '{"task": "daily_brief", "limit": 10}', 'daily_brief', 4, '{1,5,15}',
        '{"pause": false, "email": true, "webhook": null}', 'none',
        now() + interval '1 day' + number * interval '1 second'
   from generate_series($2::int, $3::int) as number
@@ -30,9 +30,9 @@ EXECUTIONS = """
 insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, attempts,
                         started_at, last_attempt_at, delivered_at, finished_at, http_status, payload, task,
                         outcome_attempt, outcome_success, outcome_recorded_at, outcome_state, created_at)
-select uuidv7(at - now()), 'cue_' || lpad($1::bigint::text, 3, '0') || lpad((number % $4::int)::text, 9, '0'), $1, 'webhook',
-       'scheduled', at, 'success', at, 1, at, at, at, at, 200, '{"task": "daily_brief", "limit": 10}', 'daily_brief',
-       1, true, at, 'reported_success', at
+select uuidv7(at - now()), 'cue_' || lpad($1::bigint::text, 3, '0') || lpad((number % $4::int)::text, 9, '0'), $1,
+       'webhook', 'scheduled', at, 'success', at, 1, at, at, at, at, 200, '{"task": "daily_brief", "limit": 10}',
+       'daily_brief', 1, true, at, 'reported_success', at
   from generate_series($2::int, $3::int) as number,
        lateral (select now() - ($5::int - number) * interval '8 seconds' as at) moment
 """

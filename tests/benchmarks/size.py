@@ -24,10 +24,17 @@ class Size:
     many: int = 1_000_000
     due: int = 500
     polls: int = 15
+    history: int = 1_000_000
+    page: int = 10_000
+    backlog: int = 100_000
+    memory_seconds: float = 90.0
+    idle: int = 100_000
+    idle_seconds: float = 60.0
 
 
 FULL = Size()
 TINY = Size(
     rounds=1, deliveries=40, tasks=4, lag_seconds=0.4, burst=20, ahead=1.0, connections=2, api_seconds=0.3,
     executions=30, batch=20, work=30, workers=2, few=20, many=200, due=10, polls=1,
+    history=300, page=10, backlog=200, memory_seconds=0.5, idle=50, idle_seconds=0.3,
 )  # fmt: skip
