@@ -19,9 +19,6 @@ from tests.storage.rows import add_user
 GOAL = 20
 LIMIT = 20
 
-WARM_UP = 1
-"""Rounds that are not counted: pages that nobody has read yet."""
-
 # $2 how many executions lie before it.
 ONE = "select created_at, id from executions where user_id = $1 order by created_at desc, id desc offset $2 limit 1"
 
@@ -33,8 +30,8 @@ async def measure(server: OwnPostgres, size: Size) -> list[Row]:
         busy = await _add_user(database, size.history, size)
         last = await database.fetch_one(ONE, busy, (size.page - 1) * LIMIT - 1)
         pages = Filter(small), Filter(busy), Filter(busy, before=(last["created_at"], last["id"]))
-        rounds = [[await _time(database, page) for page in pages] for _ in range(WARM_UP + size.polls)]
-    few, first, far = zip(*rounds[WARM_UP:], strict=True)
+        rounds = [[await _time(database, page) for page in pages] for _ in range(size.warm_up + size.polls)]
+    few, first, far = zip(*rounds[size.warm_up :], strict=True)
     return [
         _row(f"page 1 of {size.history:,} executions", first, f"page 1 of {size.few:,}", few),
         _row(f"page {size.page:,} of them, by cursor", far, "page 1 of them", first),

@@ -22,9 +22,6 @@ from tests.storage.rows import add_user
 GOAL = 2
 HOUR = 3600
 
-WARM_UP = 2
-"""Polls that are not counted: new connections, pages that nobody has read yet."""
-
 # One of $1 cues each, from number $2 on; $3 how many.
 MAKE_DUE = """
 update cues
@@ -37,14 +34,15 @@ update cues
 
 async def measure(server: OwnPostgres, size: Size) -> list[Row]:
     """The product's poller over few cues and over many, in turns; as many are due, all over the table."""
+    # The first ones are not counted: new connections, pages that nobody has read yet.
     few, many = [], []
     async with open_polls(server, size.few, size) as bare, open_polls(server, size.many, size) as ours:
-        for _ in range(WARM_UP + size.polls):
+        for _ in range(size.warm_up + size.polls):
             few.append(1000 * await bare.poll())
             many.append(1000 * await ours.poll())
     return [
         ratio(
-            f"poll, {size.due} due of {size.many:,}", many[WARM_UP:], few[WARM_UP:],
+            f"poll, {size.due} due of {size.many:,}", many[size.warm_up :], few[size.warm_up :],
             goal=GOAL, unit="ms", what=f"the same of {size.few:,}", at_most=True,
         )
     ]  # fmt: skip

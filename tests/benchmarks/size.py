@@ -8,6 +8,7 @@ class Size:
     """Counts, and times in seconds. What is compared is measured in turns, *rounds* times."""
 
     rounds: int = 3
+    warm_up: int = 2
     deliveries: int = 3_000
     tasks: int = 64
     rate: int = 50
@@ -34,7 +35,7 @@ class Size:
 
 FULL = Size()
 TINY = Size(
-    rounds=1, deliveries=40, tasks=4, lag_seconds=0.4, burst=20, ahead=1.0, connections=2, api_seconds=0.3,
+    rounds=1, warm_up=0, deliveries=40, tasks=4, lag_seconds=0.4, burst=20, ahead=0.3, connections=2, api_seconds=0.2,
     executions=30, batch=20, work=30, workers=2, few=20, many=200, due=10, polls=1,
     history=300, page=10, backlog=200, memory_seconds=0.5, idle=50, idle_seconds=0.3,
 )  # fmt: skip

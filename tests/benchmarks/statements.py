@@ -18,21 +18,20 @@ POLL_GOAL, DELIVERIES_GOAL = 6, 20
 AHEAD, POLL_TAKES = 0.5, 0.5
 """Seconds from making cues until they are due, and until nothing is said of them any more."""
 
-WARM_UP = 2
-"""Rounds that are not counted: on a new connection asyncpg asks for the types that it does not know."""
-
 
 async def measure(server: OwnPostgres, size: Size) -> list[Row]:
     """A poll that fires worker cues, and deliveries that wait already: each is counted by itself."""
+    # The first rounds are not counted: on a new connection asyncpg asks for the types that it does not know.
+    rounds = range(size.warm_up + size.rounds)
     async with open_scene(server) as scene, logged(server, scene) as log:
-        polls = [await _poll(scene, log, size) for _ in range(WARM_UP + size.rounds)]
+        polls = [await _poll(scene, log, size) for _ in rounds]
         await scene.database.execute("delete from cues")
         async with open_receiver(scene.home, "--quiet") as url:
             await add_cues(scene, Batch(size.batch, NEVER, url=url))
-            deliveries = [await _deliver(scene, log) for _ in range(WARM_UP + size.rounds)]
+            deliveries = [await _deliver(scene, log) for _ in rounds]
     return [
-        _row(f"statements, poll of {size.batch}", polls, POLL_GOAL),
-        _row(f"statements, {size.batch} deliveries", deliveries, DELIVERIES_GOAL),
+        _row(f"statements, poll of {size.batch}", polls[size.warm_up :], POLL_GOAL),
+        _row(f"statements, {size.batch} deliveries", deliveries[size.warm_up :], DELIVERIES_GOAL),
     ]
 
 
@@ -52,7 +51,7 @@ async def _deliver(scene: Scene, log: "Log") -> int:
 
 
 def _row(name: str, counts: list[int], goal: int) -> Row:
-    return Row(name, "the server's log", "", counts[WARM_UP:], goal, at_most=True)
+    return Row(name, "the server's log", "", counts, goal, at_most=True)
 
 
 @frozen
