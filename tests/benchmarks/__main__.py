@@ -1,12 +1,16 @@
 """`python -m tests.benchmarks [NAME …]`: measures, and shows what was reached. Ends by itself."""
 
+import os
+import platform
 import sys
+from pathlib import Path
 
 import click
 import trio
 
 from cueapi import logs
-from tests.benchmarks import api, deliveries, idle, lag, memory, pages, poll, start, statements, worker
+from tests.benchmarks import api, deliveries, idle, lag, memory, pages, poll, report, start, statements, worker
+from tests.benchmarks.profile import profile_deliveries
 from tests.benchmarks.size import FULL
 from tests.benchmarks.table import Row, shown
 from tests.storage.own_postgres import OwnPostgres, own_postgres
@@ -28,19 +32,29 @@ BENCHMARKS = {
 FOOTER = """
 Compared is what was measured in turns in this very run; figures of several rounds are their median (least-most).
 PostgreSQL ran with fsync off, but for `start`. Everything shared this machine's cores: the daemon, PostgreSQL, the
-receiver and the load."""
+receiver and the load. {conditions}"""
 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
-def main(names: tuple[str, ...]) -> None:
+@click.option(
+    "--report", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+    help="Write the table, plots and a profile of deliveries there, too; needs the extra `benchmarks`.",
+)  # fmt: skip
+def main(names: tuple[str, ...], folder: Path | None) -> None:
     """Measure NAMES, or everything."""
     # Siblings that run in this process: the table is all that is said.
     logs.set_up(None, "warning")
+    if folder is not None and (missing := report.missing()):
+        raise click.UsageError(f"--report needs {missing}: pip install -e '.[test,benchmarks]'")
+    load = os.getloadavg()[0]
     with own_postgres() as server:
         rows = trio.run(_measure, server, names or tuple(BENCHMARKS))
-    click.echo(shown(rows))
-    click.echo(FOOTER)
+        profile = trio.run(profile_deliveries, server, FULL) if folder is not None else ""
+    footer = FOOTER.format(conditions=_conditions(load))
+    click.echo(f"{shown(rows)}\n{footer}")
+    if folder is not None:
+        report.write(folder, rows, footer, profile)
     sys.exit(not all(row.reached for row in rows))
 
 
@@ -50,6 +64,12 @@ async def _measure(server: OwnPostgres, names: tuple[str, ...]) -> list[Row]:
         click.echo(f"{name} …", err=True)
         rows += await BENCHMARKS[name](server, FULL)
     return rows
+
+
+def _conditions(load: float) -> str:
+    """What a reader must know of the machine: whoever else works on it makes the figures worse."""
+    system = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    return f"Load before it began: {load:.2g}, on {os.cpu_count()} cores; {system}."
 
 
 if __name__ == "__main__":

@@ -31,11 +31,12 @@ class Size:
     memory_seconds: float = 90.0
     idle: int = 100_000
     idle_seconds: float = 60.0
+    profiled: int = 5
 
 
 FULL = Size()
 TINY = Size(
     rounds=1, warm_up=0, deliveries=40, tasks=4, lag_seconds=0.4, burst=20, ahead=0.3, connections=2, api_seconds=0.2,
     executions=30, batch=20, work=30, workers=2, few=20, many=200, due=10, polls=1,
-    history=300, page=10, backlog=200, memory_seconds=0.5, idle=50, idle_seconds=0.3,
+    history=300, page=10, backlog=200, memory_seconds=0.5, idle=50, idle_seconds=0.3, profiled=1,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import median
 
 import trio
 from attrs import frozen
@@ -30,8 +31,8 @@ async def measure(server: OwnPostgres, size: Size) -> list[Row]:
             await add_cues(scene, Batch(size.batch, NEVER, url=url))
             deliveries = [await _deliver(scene, log) for _ in rounds]
     return [
-        _row(f"statements, poll of {size.batch}", polls[size.warm_up :], POLL_GOAL),
-        _row(f"statements, {size.batch} deliveries", deliveries[size.warm_up :], DELIVERIES_GOAL),
+        _row(f"statements, poll of {size.batch}", polls[size.warm_up :], POLL_GOAL, size),
+        _row(f"statements, {size.batch} deliveries", deliveries[size.warm_up :], DELIVERIES_GOAL, size),
     ]
 
 
@@ -50,8 +51,9 @@ async def _deliver(scene: Scene, log: "Log") -> int:
     return log.statements_since(begun)
 
 
-def _row(name: str, counts: list[int], goal: int) -> Row:
-    return Row(name, "the server's log", "", counts, goal, at_most=True)
+def _row(name: str, counts: list[int], goal: int, size: Size) -> Row:
+    compared = f"one for each: {size.batch} (ratio {median(counts) / size.batch:.2g})"
+    return Row(name, "the server's log", compared, counts, goal, at_most=True)
 
 
 @frozen

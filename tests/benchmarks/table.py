@@ -19,6 +19,8 @@ class Row:
     goal: float
     unit: str = ""
     at_most: bool = False
+    series: Sequence[Sequence[float]] = ()
+    """For a plot: every single value of each round."""
 
     @property
     def figure(self) -> float:
