@@ -3,19 +3,19 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 
 import trio
 from attrs import define, field
 
-from cueapi.delivery.poller import LastPoll, Poller
-from cueapi.metrics import Metrics
-from cueapi.storage.clock import Clock
+from cueapi.daemon import Joints, open_ground, siblings
+from cueapi.settings import Settings
 from cueapi.storage.postgres import Database
-from supervisor import Channel, Periodic
-from tests.benchmarks.crowd import add_crowd, open_storage
-from tests.benchmarks.scene import PATIENCE
+from tests.benchmarks.crowd import add_crowd
+from tests.benchmarks.scene import PATIENCE, open_database, scratch
 from tests.benchmarks.size import Size
 from tests.benchmarks.table import Row, ratio
+from tests.conftest import SECRET
 from tests.storage.own_postgres import OwnPostgres
 from tests.storage.rows import add_user
 
@@ -50,35 +50,42 @@ async def measure(server: OwnPostgres, size: Size) -> list[Row]:
 
 @define(eq=False)
 class Polls:
-    """A poller that polls when it is told to, over *cues* cues of which *due* come due each time."""
+    """The daemon's poller, which polls when it is told to, over *cues* cues of which *due* come due each time."""
 
     database: Database
-    poller: Poller
+    joints: Joints
     cues: int
     due: int
     _rounds: count = field(factory=count)
 
     async def poll(self) -> float:
         """Seconds that a poll takes, from its first statement to its last."""
-        step, before = self.cues // self.due, self.poller.last.at
+        step, last = self.cues // self.due, self.joints.last_poll
+        before = last.at
         await self.database.execute(MAKE_DUE, step, next(self._rounds) % step, self.due)
-        self.poller.turns.wake()
+        self.joints.polls.wake()
         with trio.fail_after(PATIENCE):
-            while self.poller.last.at == before:
+            while last.at == before:
                 await trio.sleep(0.002)
-        assert self.poller.last.cues == self.due
-        return self.poller.last.duration
+        assert last.cues == self.due
+        return last.duration
 
 
 @asynccontextmanager
 async def open_polls(server: OwnPostgres, cues: int, size: Size) -> AsyncIterator[Polls]:
-    """Polls of a database of their own. What was fired goes nowhere."""
-    async with open_storage(server) as database, trio.open_nursery() as nursery:
-        await add_crowd(database, await add_user(database), cues)
-        poller = Poller(
-            database, Periodic(HOUR), Periodic(HOUR), Channel("retries", 1000), Clock(), Metrics(), LastPoll(),
-            lambda _user: None, batch=500,
-        )  # fmt: skip
-        await nursery.start(poller.run)
-        yield Polls(database, poller, cues, size.due)
-        nursery.cancel_scope.cancel(reason="the block has ended")
+    """Polls of a database of their own. Of all siblings there is only the poller: what was fired goes nowhere."""
+    with scratch() as home:
+        async with open_database(server) as url, open_ground(_settings(url, home)) as ground:
+            await add_crowd(ground.database, await add_user(ground.database), cues)
+            joints = Joints.make(ground)
+            (poller,) = [sibling for sibling in siblings(ground, joints) if sibling.name == "poller"]
+            async with trio.open_nursery() as nursery:
+                await nursery.start(poller.run)
+                yield Polls(ground.database, joints, cues, size.due)
+                nursery.cancel_scope.cancel(reason="the block has ended")
+
+
+def _settings(url: str, home: Path) -> Settings:
+    return Settings(
+        _env_file=None, database_url=url, data_dir=home, port=0, session_secret=SECRET, poller_interval_seconds=HOUR
+    )
