@@ -47,7 +47,7 @@ def main(names: tuple[str, ...], folder: Path | None) -> None:
     logs.set_up(None, "warning")
     if folder is not None and (missing := report.missing()):
         raise click.UsageError(f"--report needs {missing}: pip install -e '.[test,benchmarks]'")
-    load = os.getloadavg()[0]
+    load = os.getloadavg()
     with own_postgres() as server:
         rows = trio.run(_measure, server, names or tuple(BENCHMARKS))
         profile = trio.run(profile_deliveries, server, FULL) if folder is not None else ""
@@ -66,10 +66,10 @@ async def _measure(server: OwnPostgres, names: tuple[str, ...]) -> list[Row]:
     return rows
 
 
-def _conditions(load: float) -> str:
+def _conditions(before: tuple[float, float, float]) -> str:
     """What a reader must know of the machine: whoever else works on it makes the figures worse."""
-    system = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    return f"Load before it began: {load:.2g}, on {os.cpu_count()} cores; {system}."
+    load = f"{os.cpu_count()} cores; load {before[0]:.1f} before it began, {os.getloadavg()[0]:.1f} at its end"
+    return f"{load} (by itself this makes about 2); Python {platform.python_version()} on {platform.system()}."
 
 
 if __name__ == "__main__":
