@@ -43,26 +43,27 @@ async def add_cues(scene: Scene, batch: Batch) -> None:
     await notify(scene.database, f"{NOBODY} cue:{batch.first.timestamp()}")
 
 
-# An execution of each cue, due now.
+# $1 user, $2 how many executions of each cue, due now.
 QUEUE = """
 with made as (
     insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, payload,
                             task)
     select uuidv7(), id, user_id, transport, 'manual_fire', now(), 'pending', now(), payload, task
-      from cues
+      from cues, generate_series(1, $2::int)
      where user_id = $1
- returning id, cue_id, user_id, ready_at
+ returning id, cue_id, user_id, transport, ready_at
 )
 insert into outbox (execution_id, cue_id, user_id, host, ready_at)
 select m.id, m.cue_id, m.user_id, c.callback_host, m.ready_at
   from made m
   join cues c on c.id = m.cue_id
+ where m.transport = 'webhook'
 """
 
 
-async def queue_deliveries(scene: Scene) -> None:
-    """Have every cue wait for its delivery. Nobody is told."""
-    await scene.database.execute(QUEUE, scene.user)
+async def queue_executions(scene: Scene, each: int = 1) -> None:
+    """Have so many executions of *each* cue wait, for their delivery or for a worker. Nobody is told."""
+    await scene.database.execute(QUEUE, scene.user, each)
 
 
 async def deliver_all(scene: Scene) -> float:

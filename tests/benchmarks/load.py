@@ -47,53 +47,58 @@ class Ask:
 class Line:
     """One connection, with one request under way."""
 
-    ask: Ask
     number: int
     plug: socket.socket
     _run: str = field(factory=lambda: uuid4().hex)
     _counted: Iterator[int] = field(factory=count)
     _came: bytearray = field(factory=bytearray)
 
-    def say(self) -> None:
+    def say(self, ask: Ask) -> None:
         """Send the next request."""
-        body = self.ask.body.replace("{unique}", f"{self._run}-{next(self._counted)}")
+        body = ask.body.replace("{unique}", f"{self._run}-{next(self._counted)}")
         body = body.replace("{line}", str(self.number))
-        self.plug.sendall((self.ask.head(len(body)) + body).encode("ascii"))
+        self.plug.sendall((ask.head(len(body)) + body).encode("ascii"))
 
-    def hear(self) -> bool:
-        """Read what has come; True when that was all of an answer, which must be a good one."""
+    def hear(self) -> bytes | None:
+        """Read what has come; an answer's body once all of it is there. It must be a good one."""
         data = self.plug.recv(65536)
         if not data:
             raise ConnectionError("the server closed the connection")
         self._came += data
         end = self._came.find(b"\r\n\r\n")
         if end < 0:
-            return False
+            return None
         length = _LENGTH.search(self._came, 0, end)
         if length is None or len(self._came) < end + 4 + int(length[1]):
-            return False
+            return None
         if not self._came.startswith(b"HTTP/1.1 20"):
             raise ValueError(bytes(self._came).decode())
+        body = bytes(self._came[end + 4 :])
         self._came.clear()
-        return True
+        return body
+
+
+def dial(ask: Ask, number: int) -> Line:
+    """Connection *number* to whom *ask* asks."""
+    return Line(number, socket.create_connection(("127.0.0.1", ask.port), PATIENCE))
 
 
 def load(ask: Ask) -> float:
     """Ask for so many seconds; answers a second, once it is warm."""
     with selectors.DefaultSelector() as selector:
         for number in range(ask.connections):
-            line = Line(ask, number, socket.create_connection(("127.0.0.1", ask.port), PATIENCE))
+            line = dial(ask, number)
             selector.register(line.plug, selectors.EVENT_READ, line)
-            line.say()
+            line.say(ask)
         begun = time.perf_counter()
         warm, end = begun + WARM_UP * ask.seconds, begun + ask.seconds
         answered = 0
         while (now := time.perf_counter()) < end:
             for key, _ in selector.select(end - now):
                 line = key.data
-                if line.hear():
+                if line.hear() is not None:
                     answered += now >= warm
-                    line.say()
+                    line.say(ask)
         for key in list(selector.get_map().values()):
             key.data.plug.close()
         return answered / (end - warm)

@@ -23,6 +23,9 @@ from tests.storage.own_postgres import OwnPostgres
 OURS = "benchmark"
 """The application_name of the benchmark's own connections."""
 
+PLACES = 64
+"""HOST_CONCURRENCY where nothing else is asked for."""
+
 RATE_LIMIT = 100_000_000
 """Requests a minute: what is measured is the daemon, not the user's plan."""
 
@@ -34,8 +37,9 @@ _numbers = count()
 
 @frozen
 class Scene:
-    """A daemon at *port* and what it is asked with: *user* at the API, *database* behind its back."""
+    """A daemon (*process*) at *port*, what it is asked with: *user* at the API, *database* behind its back."""
 
+    process: int
     port: int
     api: Api
     user: int
@@ -44,7 +48,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(server: OwnPostgres, *, host_concurrency: int = 64) -> AsyncIterator[Scene]:
+async def open_scene(server: OwnPostgres, *, host_concurrency: int = PLACES) -> AsyncIterator[Scene]:
     """A new database, a daemon on it with the product's own settings but for these, a user of it."""
     ours = {"application_name": OURS}
     async with open_database(server) as url, open_pool(url, size=2, server_settings=ours) as pool:
@@ -55,7 +59,7 @@ async def open_scene(server: OwnPostgres, *, host_concurrency: int = 64) -> Asyn
             ) as daemon:
                 api = await daemon.api.register()
                 (row,) = await database.fetch("select id from users")
-                yield Scene(daemon.port, api, row["id"], database, home)
+                yield Scene(daemon.process.pid, daemon.port, api, row["id"], database, home)
 
 
 @asynccontextmanager

@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import median
 
 import trio
 from attrs import frozen
 
 from cueapi.storage.trio_asyncpg import Connection, close, connect
-from tests.benchmarks.filling import NEVER, Batch, add_cues, deliver_all, moment, queue_deliveries
+from tests.benchmarks.filling import NEVER, Batch, add_cues, deliver_all, moment, queue_executions
 from tests.benchmarks.scene import OURS, Scene, open_receiver, open_scene
 from tests.benchmarks.size import Size
 from tests.benchmarks.table import Row
@@ -18,21 +19,20 @@ POLL_GOAL, DELIVERIES_GOAL = 6, 20
 AHEAD, POLL_TAKES = 0.5, 0.5
 """Seconds from making cues until they are due, and until nothing is said of them any more."""
 
-WARM_UP = 2
-"""Rounds that are not counted: on a new connection asyncpg asks for the types that it does not know."""
-
 
 async def measure(server: OwnPostgres, size: Size) -> list[Row]:
     """A poll that fires worker cues, and deliveries that wait already: each is counted by itself."""
+    # The first rounds are not counted: on a new connection asyncpg asks for the types that it does not know.
+    rounds = range(size.warm_up + size.rounds)
     async with open_scene(server) as scene, logged(server, scene) as log:
-        polls = [await _poll(scene, log, size) for _ in range(WARM_UP + size.rounds)]
+        polls = [await _poll(scene, log, size) for _ in rounds]
         await scene.database.execute("delete from cues")
         async with open_receiver(scene.home, "--quiet") as url:
             await add_cues(scene, Batch(size.batch, NEVER, url=url))
-            deliveries = [await _deliver(scene, log) for _ in range(WARM_UP + size.rounds)]
+            deliveries = [await _deliver(scene, log) for _ in rounds]
     return [
-        _row(f"statements, poll of {size.batch}", polls, POLL_GOAL),
-        _row(f"statements, {size.batch} deliveries", deliveries, DELIVERIES_GOAL),
+        _row(f"statements, poll of {size.batch}", polls[size.warm_up :], POLL_GOAL, size),
+        _row(f"statements, {size.batch} deliveries", deliveries[size.warm_up :], DELIVERIES_GOAL, size),
     ]
 
 
@@ -45,14 +45,15 @@ async def _poll(scene: Scene, log: "Log", size: Size) -> int:
 
 
 async def _deliver(scene: Scene, log: "Log") -> int:
-    await queue_deliveries(scene)
+    await queue_executions(scene)
     begun = log.end()
     await deliver_all(scene)
     return log.statements_since(begun)
 
 
-def _row(name: str, counts: list[int], goal: int) -> Row:
-    return Row(name, "the server's log", "", counts[WARM_UP:], goal, at_most=True)
+def _row(name: str, counts: list[int], goal: int, size: Size) -> Row:
+    compared = f"one for each: {size.batch} (ratio {median(counts) / size.batch:.2g})"
+    return Row(name, "the server's log", compared, counts, goal, at_most=True)
 
 
 @frozen

@@ -19,6 +19,8 @@ class Row:
     goal: float
     unit: str = ""
     at_most: bool = False
+    series: Sequence[Sequence[float]] = ()
+    """For a plot: every single value of each round."""
 
     @property
     def figure(self) -> float:
@@ -38,10 +40,21 @@ class Row:
         return self.name, self.measured, self.compared, figure, goal, "yes" if self.reached else "NO"
 
 
-def ratio(name: str, ours: Sequence[float], bare: Sequence[float], *, goal: float, unit: str, what: str) -> Row:
+def ratio(
+    name: str,
+    ours: Sequence[float],
+    bare: Sequence[float],
+    *,
+    goal: float,
+    unit: str,
+    what: str,
+    at_most: bool = False,
+) -> Row:
     """*ours* beside *bare*, measured in turns: each round is a ratio of its own."""
     figures = [one / other for one, other in zip(ours, bare, strict=True)]
-    return Row(name, f"{median(ours):,.0f} {unit}", f"{what}: {median(bare):,.0f} {unit}", figures, goal)
+    return Row(
+        name, f"{median(ours):,.0f} {unit}", f"{what}: {median(bare):,.0f} {unit}", figures, goal, at_most=at_most
+    )
 
 
 def shown(rows: Sequence[Row]) -> str:
