@@ -19,11 +19,12 @@ from attrs import define, field
 from pydantic import SecretStr
 
 from cueapi.api.server import bind
-from cueapi.daemon import Ground, serving
+from cueapi.daemon import serving
 from cueapi.delivery.webhook import Outgoing, Webhook
 from cueapi.domain.attempt import Answered
 from cueapi.domain.clock import iso
 from cueapi.domain.signature import is_signed
+from cueapi.ground import Ground
 from cueapi.settings import Settings
 
 AHEAD = timedelta(seconds=2)

@@ -13,7 +13,8 @@ import pytest
 import trio
 from attrs import define, evolve, field, frozen
 
-from cueapi.daemon import Ground, serving
+from cueapi.daemon import serving
+from cueapi.ground import Ground
 from cueapi.settings import Settings
 from cueapi.storage.postgres import Database
 from cueapi.storage.schema import migrate

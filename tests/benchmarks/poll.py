@@ -8,7 +8,8 @@ from pathlib import Path
 import trio
 from attrs import define, field
 
-from cueapi.daemon import Joints, open_ground, siblings
+from cueapi.daemon import siblings
+from cueapi.ground import Joints, open_ground
 from cueapi.settings import Settings
 from cueapi.storage.postgres import Database
 from tests.benchmarks.crowd import add_crowd

@@ -8,7 +8,7 @@ import trio
 from attrs import evolve
 from structlog.testing import capture_logs
 
-from cueapi.daemon import open_ground
+from cueapi.ground import open_ground
 from cueapi.settings import Settings
 from cueapi.storage.postgres import Database
 from tests.chaos.asking import post

@@ -4,7 +4,7 @@ import trio
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from cueapi.daemon import open_ground
+from cueapi.ground import open_ground
 from cueapi.settings import Settings
 from cueapi.storage.postgres import Database
 from tests.chaos.audit import audit, settled
