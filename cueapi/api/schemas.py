@@ -1,8 +1,8 @@
 """
 What the contract promises of every answer: the fields, their types, and what may be null.
 
-Nothing is rendered by these: `views.py` does that, and the tests hold both against each other on the wire. One long file,
-since it is one table: the contract's.
+Nothing is rendered by these: `views.py` does that, and the tests hold both against each other on the wire. It is
+one long file, since it is one table: the contract's.
 """
 
 from datetime import datetime
