@@ -4,7 +4,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -25,8 +25,6 @@ from cueapi.domain import signature
 from cueapi.domain.attempt import Answered, Delivery, Result, Unreachable
 from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules, Target, check_addresses, check_url
-
-URLS_REMEMBERED = 4096
 
 
 def _unwatched(_: object = None) -> None:
@@ -59,11 +57,6 @@ class Webhook:
     sent: Callable[[Delivery], None] = _unwatched
     clock: Callable[[], float] = time.time
     idle: Idle = field(factory=Idle)
-    _read_url: Callable[[str], Target] = field(init=False)
-
-    @_read_url.default
-    def _remember_urls(self) -> Callable[[str], Target]:
-        return lru_cache(URLS_REMEMBERED)(partial(check_url, rules=self.rules))
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +85,7 @@ class Webhook:
         return Unreachable(f"no answer within {outgoing.timeout:g} s")
 
     async def _send(self, outgoing: Outgoing) -> Answered:
-        target = self._read_url(outgoing.url)
+        target = check_url(outgoing.url, self.rules)
         addresses = check_addresses(await self.resolver.resolve(target.host), target, self.rules)
         if (kept := self._take(target, addresses)) is not None:
             # Servers close idle connections whenever they like, and nobody can know whether this one read the

@@ -96,11 +96,12 @@ class Cron:
 
 def check_cron(cron: str) -> str:
     """*cron* with single spaces, macros in lower case; refused where it is outside of the grammar."""
-    _parse(cron)
+    parse(cron)
     text = " ".join(cron.split())
     return text.lower() if text.startswith("@") else text
 
 
+# Refusals are not kept; a text that is too long for a cron is one.
 @lru_cache(maxsize=512)
 def parse(cron: str) -> Cron:
     """Read *cron*; refused where it is outside of the grammar."""

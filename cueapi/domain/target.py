@@ -6,6 +6,7 @@ Nothing here resolves a name: the caller does, has every address checked, and co
 
 import re
 from enum import Enum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from urllib.parse import quote
 
@@ -95,6 +96,7 @@ class Rules:
         return Reach.LOOPBACK if at_home and _ECHO.fullmatch(parts.path) else None
 
 
+@lru_cache(maxsize=4096)
 def check_url(url: str, rules: Rules, code: str = "invalid_callback_url") -> Target:
     """Read *url*, or refuse it. An address in it is checked; a name is for the caller to look up."""
     try:

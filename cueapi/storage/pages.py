@@ -16,6 +16,15 @@ PLACES: tuple[LiteralString, ...] = (
 )  # fmt: skip
 
 
+# How many rows stands in the text: with a parameter there PostgreSQL plans the statement anew each time, which takes
+# longer than the page itself. A page has one row more than it shows, and a few sizes do.
+SIZES: tuple[tuple[int, LiteralString], ...] = (
+    (21, " limit 21"),
+    (51, " limit 51"),
+    (101, " limit 101"),
+)
+
+
 def numbered(terms: list[LiteralString]) -> LiteralString:
     """*terms*, each with one `?`, joined by `and`, their parameters counted."""
     return " and ".join([term.replace("?", place) for term, place in zip(terms, PLACES, strict=False)])
@@ -44,7 +53,7 @@ async def paged(  # noqa: PLR0913 (a statement has as many parts)
     offset: int,
 ) -> Page:
     """
-    One page, newest first, ties by id. One row more than *limit* is read to know whether there are more.
+    One page, newest first, ties by id. At least one row more than *limit* is read to know whether there are more.
 
     The total is that of *counted*, where *source* can be had for less.
     """
@@ -55,13 +64,16 @@ async def paged(  # noqa: PLR0913 (a statement has as many parts)
         at += " and (" + alias + ".created_at, " + alias + ".id) < (" + next(places) + ", " + next(places) + ")"
         arguments += before
     ordered: LiteralString = " order by " + alias + ".created_at desc, " + alias + ".id desc"
+    taken = next(text for size, text in SIZES if size > limit)
+    if offset:
+        taken += " offset " + next(places)
+        arguments.append(offset)
     statement: LiteralString = (
-        "with page as (select " + columns + " from " + source + " where " + at + ordered
-        + " limit " + next(places) + " offset " + next(places) + "), "
+        "with page as (select " + columns + " from " + source + " where " + at + ordered + taken + "), "
         "total as (select count(*) as total from (select 1 from " + (counted or source) + " where " + where
         + " limit 10001) counted) "
         "select total.total, page.* from total left join page on true order by page.created_at desc, page.id desc"
     )  # fmt: skip
-    rows = await tx.fetch(statement, *arguments, limit + 1, offset)
+    rows = await tx.fetch(statement, *arguments)
     found = [row for row in rows if row["id"] is not None]
     return Page(found[:limit], len(found) > limit, rows[0]["total"])
