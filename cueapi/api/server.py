@@ -2,15 +2,29 @@
 
 import logging
 import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import cast
 
 import trio
-from attrs import frozen
+from attrs import define, field, frozen
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.events import Event, RawData
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import TrioSingleTask, WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from quart_trio import QuartTrio
 
 GRACE = 1.0
-"""Seconds that requests under way have when the server ends; an idle kept-alive connection costs them all."""
+"""Seconds that requests under way have when the server ends."""
+
+KEPT_ALIVE = 75.0
+"""Seconds for which a connection may be idle."""
+
+LOOK_AGAIN = 0.05
+"""Seconds after which a connection that is busy while the server ends is looked at again."""
 
 
 @frozen
@@ -22,43 +36,122 @@ class Server:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve."""
-        ending = trio.Event()
+        context = WorkerContext(None)
         async with trio.open_nursery() as nursery:
-            scope = await nursery.start(self._serve, ending, name="api: serve")
+            scope = await nursery.start(self._serve, context, name="api: serve")
             task_status.started()
             try:
                 await trio.sleep_forever()
             finally:
-                ending.set()
-                scope.deadline = trio.current_time() + GRACE + 1
+                await context.terminated.set()
+                scope.deadline = trio.current_time() + GRACE
 
-    async def _serve(self, ending: trio.Event, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+    async def _serve(self, context: WorkerContext, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         # Shielded, with the deadline that `run` sets: a stop lets answers out that are on their way.
         with trio.CancelScope(shield=True) as scope:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(
-                    lambda task_status: serve(
-                        self.app,
-                        self._config(),
-                        mode="asgi",
-                        shutdown_trigger=ending.wait,
-                        task_status=task_status,
-                    )
-                )
-                task_status.started(scope)
+            # A copy: who closes a listener closes its socket, and the next life needs ours.
+            async with trio.SocketListener(trio.socket.from_stdlib_socket(self.socket.dup())) as listener:
+                async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
+                    talk = partial(_talk, ASGIWrapper(self.app), _config(), context)
+                    accept = partial(trio.serve_listeners, talk, [listener], handler_nursery=connections)
+                    accepting.start_soon(accept, name="api: accept")
+                    task_status.started(scope)
+                    await context.terminated.wait()
+                    accepting.cancel_scope.cancel(reason="the server ends")
 
-    def _config(self) -> Config:
-        config = Config()
-        # Hypercorn closes the descriptor that it is given; the socket is ours.
-        config.bind = [f"fd://{self.socket.dup().detach()}"]
-        config.graceful_timeout = GRACE
-        config.include_server_header = False
-        config.keep_alive_timeout = 75
-        config.keep_alive_max_requests = 1_000_000
-        config.max_app_queue_size = 10
-        config.errorlog = logging.getLogger("hypercorn.error")
-        config.accesslog = None
-        return config
+
+async def _talk(app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
+    """Serve one connection to its end."""
+    await Line(app, config, context, ConnectionState(LifespanState()), stream).run()
+
+
+class Line(TCPServer):
+    """
+    One connection, spared what Hypercorn does for each answer.
+
+    Head and body leave together: else each answer costs two calls of the system, and its client two wake-ups. One task
+    a connection looks after its being idle, not one a request; it ends with the connection, not after it.
+    """
+
+    def __init__(
+        self, app: AppWrapper, config: Config, context: WorkerContext, state: ConnectionState, stream: trio.SocketStream
+    ) -> None:
+        # Both take what they are given for what Hypercorn makes itself; without TLS it knows a plain stream, too.
+        super().__init__(app, config, context, state, cast(trio.SSLStream[trio.SocketStream], stream))
+        self.idle = Idle(context, self._initiate_server_close)
+        self.idle_task = cast(TrioSingleTask, self.idle)
+        self._head = b""
+
+    async def protocol_send(self, event: Event) -> None:
+        """Take what the protocol sends; the head of an answer waits for what always follows it."""
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+        elif not self._head and event.data.startswith(b"HTTP/1.1 ") and not event.data.startswith(b"HTTP/1.1 1"):
+            self._head = event.data
+        elif data := self._head + event.data:
+            self._head = b""
+            await super().protocol_send(RawData(data))
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        self.idle.end()
+
+
+@define(eq=False)
+class Idle:
+    """Closes a connection that has been idle for too long, or is when the server ends."""
+
+    context: WorkerContext
+    close: Callable[[], Awaitable[None]]
+    _since: float | None = field(init=False, default=None)
+    _scope: trio.CancelScope | None = field(init=False, default=None)
+
+    async def restart(self, group: TaskGroup, _action: object) -> None:
+        """The connection is idle from now on."""
+        self._since = trio.current_time()
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            group.spawn(self._watch, self._scope)
+
+    async def stop(self) -> None:
+        """The connection is busy."""
+        self._since = None
+
+    def end(self) -> None:
+        """There is no connection any more."""
+        if self._scope is not None:
+            self._scope.cancel(reason="the connection is over")
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        with scope:
+            while not self._is_over():
+                await self._rest()
+            with trio.CancelScope(deadline=trio.current_time() + GRACE, shield=True):
+                await self.close()
+
+    def _is_over(self) -> bool:
+        if self._since is None:
+            return False
+        return self.context.terminated.is_set() or trio.current_time() - self._since >= KEPT_ALIVE
+
+    async def _rest(self) -> None:
+        """Wait until it may be over: when it has been idle for long enough, or the server ends."""
+        if self.context.terminated.is_set():
+            await trio.sleep(LOOK_AGAIN)
+            return
+        since = trio.current_time() if self._since is None else self._since
+        with trio.move_on_at(since + KEPT_ALIVE):
+            await self.context.terminated.wait()
+
+
+def _config() -> Config:
+    config = Config()
+    config.include_server_header = False
+    config.keep_alive_max_requests = 1_000_000
+    config.max_app_queue_size = 10
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.accesslog = None
+    return config
 
 
 class CannotListen(Exception):
