@@ -316,6 +316,7 @@ update executions e
    and e.transport || '' = 'worker'
    and e.status || '' = 'delivering'
    and ($3::text is null or e.claimed_by_worker = $3)
+   and exists (select from cues c where c.id = e.cue_id and c.deleted_at is null)
 returning e.lease_until
 """
 

@@ -94,13 +94,13 @@ with turns as (
  returning id, cue_id, user_id, transport, status, ready_at, scheduled_for
 ), counts as (
     select cue_id, count(*) as made, count(*) filter (where status <> 'pending') as ended,
-           count(*) filter (where status <> 'missed') as fired, bool_or(status = 'failed') as failed
+           count(*) filter (where status <> 'missed') as fired
       from made
      group by cue_id
 ), moved as (
     update cues c
        set next_run = h.next,
-           status = case when h.schedule_type = 'once' and n.failed then 'failed' else c.status end,
+           status = case when h.schedule_type = 'once' and n.ended > 0 then 'failed' else c.status end,
            fired_count = c.fired_count + coalesce(n.made, 0),
            run_count = c.run_count + coalesce(n.ended, 0),
            last_run = case when n.fired > 0 then now() else c.last_run end

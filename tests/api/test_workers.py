@@ -384,3 +384,14 @@ async def test_the_rows_of_workers_survive_ids_that_are_none(api: Api) -> None:
         answered = await beat(api, running=NO_IDS[:2], handlers=["a" * 255, "ü"])
 
     assert answered["acknowledged"] is True
+
+
+async def test_of_a_deleted_cue_nobody_holds_a_lease(api: Api) -> None:
+    made = await api.post("/v1/cues", cue())
+    execution = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+    await api.post(f"/v1/executions/{execution}/claim", {"worker_id": "w1"})
+    await api.ask("DELETE", f"/v1/cues/{made['id']}")
+
+    refused = await api.refused("POST", f"/v1/executions/{execution}/heartbeat", {}, X_Worker_Id="w1")
+
+    assert refused[:2] == (404, "execution_not_found")

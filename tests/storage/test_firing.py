@@ -222,6 +222,17 @@ async def test_a_one_time_cue_stays_active_with_no_next_run_until_its_execution_
     assert await made(database) == [("pending", DUE, 0)]
 
 
+async def test_a_one_time_cue_whose_time_is_skipped_has_failed(database: Database) -> None:
+    cue_id = await add_cue(database, await add_user(database), next_run=DUE, overlap="skip", **ONCE)
+    await add_execution(database, cue_id, status="delivering", attempts=1)
+    (row,) = await firing.due(database, 10)
+
+    await fire_due(database, [turn(row)], MONTHLY)
+
+    cue = await look_up_cue(database, cue_id)
+    assert (cue["status"], cue["next_run"], cue["fired_count"], cue["run_count"]) == ("failed", None, 1, 1)
+
+
 async def test_due_is_what_postgresql_s_clock_says_the_longest_waiting_first(database: Database) -> None:
     user = await add_user(database)
     late, later = [await add_cue(database, user, next_run=ago(seconds=seconds)) for seconds in (5, 60)]
