@@ -1,7 +1,7 @@
 """The load: clients of one account that ask for much, at whichever daemon answers, until each is sure of its answer."""
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -14,7 +14,7 @@ from attrs import define, field
 from tests.chaos.asking import NoAnswer, post
 from tests.chaos.ledger import DONE, FAILING, FLAKY, HANGING, SLOW, Kind, Ledger
 from tests.conftest import Api, cue
-from tests.receiver import Receiver, Script
+from tests.receiver import Receiver, Script, Step
 
 CLIENTS = 4
 PAUSE = 0.06
@@ -29,7 +29,7 @@ SOON = (0.2, 2.5)
 UNLIMITED = {"RATE_LIMIT_PER_MINUTE": 100_000_000}
 """Settings of a daemon under load."""
 
-SUCCESS = (200, b'{"success": true}', {})
+SUCCESS: Step = (200, b'{"success": true}', {})
 HANDLERS: Script = {
     "/done": [SUCCESS],
     "/slow": [0.4],
@@ -55,14 +55,17 @@ class Load:
     ledger: Ledger = field(factory=Ledger)
     ending: bool = False
     standing: dict[Kind, str] = field(factory=dict)
-    _numbers: count = field(factory=count)
+    _numbers: Iterator[int] = field(factory=count)
 
     async def begin(self) -> None:
         """Make the cues that are fired by hand, and one that fires by itself every minute."""
         for kind in (DONE, SLOW, FAILING, HANGING):
-            self.standing[kind] = (await self._make(kind))["id"]
-        minutely = await self._make(DONE, schedule={"type": "recurring", "cron": "* * * * *", "timezone": "UTC"})
-        self.ledger.minutely[minutely["id"]] = datetime.fromisoformat(minutely["created_at"])
+            made = await self._make(kind)
+            assert made is not None
+            self.standing[kind] = made["id"]
+        made = await self._make(DONE, schedule={"type": "recurring", "cron": "* * * * *", "timezone": "UTC"})
+        assert made is not None
+        self.ledger.minutely[made["id"]] = datetime.fromisoformat(made["created_at"])
 
     async def go_on(self) -> None:
         """Be one client until the load ends; the last request is seen through."""
@@ -82,7 +85,7 @@ class Load:
         if made is not None:
             self.ledger.once[made["id"]] = datetime.fromisoformat(made["schedule"]["at"])
 
-    async def _make(self, kind: Kind, **fields: object) -> dict[str, Any]:
+    async def _make(self, kind: Kind, **fields: object) -> dict[str, Any] | None:
         path = f"/flaky/{next(self._numbers)}" if kind is FLAKY else f"/{kind.name}"
         made = await self._ask("/v1/cues", cue(self.receiver.url(path), **kind.fields, **fields))
         if made is not None:

@@ -33,8 +33,11 @@ async def test_of_three_daemons_under_load_one_is_killed_and_the_others_do_its_w
             ports = [daemon.port for daemon in (killed, second, third)]
             async with under_load(await killed.api.register(), receiver, *ports) as load:
                 await some_time(3)
+                while not await in_flight(database, number_of(killed)):
+                    await trio.sleep(0.001)
                 await killed.kill()
-                load.ledger.faults.append(await in_flight(database, number_of(killed)))
+                held = await in_flight(database, number_of(killed))
+                load.ledger.faults.append(held)
                 load.ports.remove(killed.port)
                 await some_time()
             await settled(database, load.ledger, TAKEN_OVER_WITHIN)
@@ -45,7 +48,7 @@ async def test_of_three_daemons_under_load_one_is_killed_and_the_others_do_its_w
     assert codes == [0, 0]
     assert not load.ledger.refused
     assert all("attempt_settled" in events for events in done)
-    assert "claims_recovered" in done[0] | done[1]
+    assert "claims_recovered" in done[0] | done[1] or not held
 
 
 async def test_in_a_rolling_deploy_under_load_nothing_is_lost_or_repeated(

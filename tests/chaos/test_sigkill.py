@@ -35,12 +35,5 @@ async def test_killed_again_and_again_under_load_it_loses_nothing_and_repeats_on
             await settled(database, load.ledger)
             code = await daemon.stop()
 
-    print(
-        len(load.ledger.fires),
-        len(load.ledger.once),
-        load.ledger.refused,
-        [len(f) for f in load.ledger.faults],
-        len(receiver.requests),
-    )
     assert await audit(database, receiver, load.ledger) == []
     assert code == 0
