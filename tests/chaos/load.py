@@ -11,7 +11,9 @@ from uuid import uuid4
 import trio
 from attrs import define, field
 
-from tests.chaos.asking import NoAnswer, post
+from cueapi.storage.postgres import Database
+from tests.chaos.asking import NoAnswer, ask
+from tests.chaos.audit import SETTLED_WITHIN, settled
 from tests.chaos.ledger import DONE, FAILING, FLAKY, HANGING, SLOW, Kind, Ledger
 from tests.conftest import Api, cue
 from tests.receiver import Receiver, Script, Step
@@ -73,6 +75,13 @@ class Load:
             await (self._fire() if random.random() < 0.6 else self._schedule())
             await trio.sleep(random.uniform(0, PAUSE))
 
+    async def settle(self, database: Database, within: float = SETTLED_WITHIN) -> None:
+        """Return when everything has ended, and nothing fires any more."""
+        await settled(database, self.ledger, within)
+        for cue_id in self.ledger.minutely:
+            await self._ask(f"/v1/cues/{cue_id}", {"status": "paused"}, "PATCH")
+        await settled(database, self.ledger, within)
+
     async def _fire(self) -> None:
         (kind,) = random.choices([DONE, SLOW, FAILING, HANGING], [60, 25, 10, 5])
         if (fired := await self._ask(f"/v1/cues/{self.standing[kind]}/fire", {})) is not None:
@@ -92,7 +101,7 @@ class Load:
             self.ledger.cues[made["id"]] = kind
         return made
 
-    async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    async def _ask(self, path: str, body: dict[str, Any], method: str = "POST") -> dict[str, Any] | None:
         """
         Ask until somebody answers; None where the answer is no.
 
@@ -102,7 +111,9 @@ class Load:
         while True:
             port = random.choice(self.ports)
             try:
-                answer = await post(port, path, body, Authorization=f"Bearer {self.key}", Idempotency_Key=key)
+                answer = await ask(
+                    port, path, body, method=method, Authorization=f"Bearer {self.key}", Idempotency_Key=key
+                )
             except NoAnswer:
                 await trio.sleep(AGAIN_AFTER)
                 continue
