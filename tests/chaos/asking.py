@@ -1,4 +1,4 @@
-"""One POST on a connection of its own, to a server that may die at any byte of it."""
+"""One request on a connection of its own, to a server that may die at any byte of it."""
 
 import json
 from typing import Any
@@ -25,13 +25,13 @@ class Answer:
         return str(self.body["error"]["code"])
 
 
-async def post(port: int, path: str, body: dict[str, Any], **headers: str) -> Answer:
+async def ask(port: int, path: str, body: dict[str, Any], *, method: str = "POST", **headers: str) -> Answer:
     """Ask whoever listens on 127.0.0.1. Raises NoAnswer where none came, or half of one."""
     content = json.dumps(body).encode()
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
     fields = [("host", f"127.0.0.1:{port}"), ("content-length", str(len(content))), ("connection", "close"), *named]
     http = h11.Connection(h11.CLIENT)
-    parts = (h11.Request(method="POST", target=path, headers=fields), h11.Data(content), h11.EndOfMessage())
+    parts = (h11.Request(method=method, target=path, headers=fields), h11.Data(content), h11.EndOfMessage())
     try:
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             await stream.send_all(b"".join(http.send(part) or b"" for part in parts))

@@ -17,7 +17,7 @@ SETTLED_WITHIN = 30.0
 
 MINUTE = timedelta(minutes=1)
 LATE = timedelta(seconds=5)
-"""A minute's execution that is younger may still be on its way."""
+"""A minute that was so young when its cue was paused may have come too late."""
 
 OPEN = """
 with owner as (select id from users where email = $1)
@@ -46,7 +46,6 @@ async def settled(database: Database, ledger: Ledger, within: float = SETTLED_WI
 class Found:
     """What there is of one account."""
 
-    now: datetime
     executions: dict[str, Row]
     cues: dict[str, Row]
     arrivals: Counter[Try]
@@ -68,13 +67,12 @@ async def audit(database: Database, receiver: Receiver, ledger: Ledger) -> list[
 
 
 async def _look(database: Database, receiver: Receiver, ledger: Ledger) -> Found:
-    (user,) = await database.fetch("select id, now() as now from users where email = $1", ledger.email)
+    (user,) = await database.fetch("select id from users where email = $1", ledger.email)
     executions = await database.fetch("select * from executions where user_id = $1", user["id"])
     cues = await database.fetch("select * from cues where user_id = $1", user["id"])
     logged = await database.fetch("select a.execution_id from attempts a")
     (usage,) = await database.fetch("select sum(executions)::int as counted from usage where user_id = $1", user["id"])
     return Found(
-        user["now"],
         {str(row["id"]): row for row in executions},
         {row["id"]: row for row in cues},
         arrivals(receiver),
@@ -118,7 +116,7 @@ def _never_fired(found: Found, ledger: Ledger) -> Iterator[str]:
         times = found.scheduled(cue_id)
         begun = made.replace(second=0, microsecond=0)
         due = {begun + MINUTE * number for number in range(1, 1_000)}
-        missing = {at for at in due if at < found.now - LATE} - set(times)
+        missing = {at for at in due if at < found.cues[cue_id]["updated_at"] - LATE} - set(times)
         # It may have been made a moment before the full minute, and stored after it.
         if missing or set(times) - due - {begun} or len(times) > len(set(times)):
             yield f"cue {cue_id} fires every minute from {made} on, and did so at {times}"

@@ -1,7 +1,7 @@
 """The load: clients of one account that ask for much, at whichever daemon answers, until each is sure of its answer."""
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -11,10 +11,12 @@ from uuid import uuid4
 import trio
 from attrs import define, field
 
-from tests.chaos.asking import NoAnswer, post
+from cueapi.storage.postgres import Database
+from tests.chaos.asking import NoAnswer, ask
+from tests.chaos.audit import SETTLED_WITHIN, settled
 from tests.chaos.ledger import DONE, FAILING, FLAKY, HANGING, SLOW, Kind, Ledger
 from tests.conftest import Api, cue
-from tests.receiver import Receiver, Script
+from tests.receiver import Receiver, Script, Step
 
 CLIENTS = 4
 PAUSE = 0.06
@@ -29,7 +31,7 @@ SOON = (0.2, 2.5)
 UNLIMITED = {"RATE_LIMIT_PER_MINUTE": 100_000_000}
 """Settings of a daemon under load."""
 
-SUCCESS = (200, b'{"success": true}', {})
+SUCCESS: Step = (200, b'{"success": true}', {})
 HANDLERS: Script = {
     "/done": [SUCCESS],
     "/slow": [0.4],
@@ -55,20 +57,30 @@ class Load:
     ledger: Ledger = field(factory=Ledger)
     ending: bool = False
     standing: dict[Kind, str] = field(factory=dict)
-    _numbers: count = field(factory=count)
+    _numbers: Iterator[int] = field(factory=count)
 
     async def begin(self) -> None:
         """Make the cues that are fired by hand, and one that fires by itself every minute."""
         for kind in (DONE, SLOW, FAILING, HANGING):
-            self.standing[kind] = (await self._make(kind))["id"]
-        minutely = await self._make(DONE, schedule={"type": "recurring", "cron": "* * * * *", "timezone": "UTC"})
-        self.ledger.minutely[minutely["id"]] = datetime.fromisoformat(minutely["created_at"])
+            made = await self._make(kind)
+            assert made is not None
+            self.standing[kind] = made["id"]
+        made = await self._make(DONE, schedule={"type": "recurring", "cron": "* * * * *", "timezone": "UTC"})
+        assert made is not None
+        self.ledger.minutely[made["id"]] = datetime.fromisoformat(made["created_at"])
 
     async def go_on(self) -> None:
         """Be one client until the load ends; the last request is seen through."""
         while not self.ending:
             await (self._fire() if random.random() < 0.6 else self._schedule())
             await trio.sleep(random.uniform(0, PAUSE))
+
+    async def settle(self, database: Database, within: float = SETTLED_WITHIN) -> None:
+        """Return when everything has ended, and nothing fires any more."""
+        await settled(database, self.ledger, within)
+        for cue_id in self.ledger.minutely:
+            await self._ask(f"/v1/cues/{cue_id}", {"status": "paused"}, "PATCH")
+        await settled(database, self.ledger, within)
 
     async def _fire(self) -> None:
         (kind,) = random.choices([DONE, SLOW, FAILING, HANGING], [60, 25, 10, 5])
@@ -82,14 +94,14 @@ class Load:
         if made is not None:
             self.ledger.once[made["id"]] = datetime.fromisoformat(made["schedule"]["at"])
 
-    async def _make(self, kind: Kind, **fields: object) -> dict[str, Any]:
+    async def _make(self, kind: Kind, **fields: object) -> dict[str, Any] | None:
         path = f"/flaky/{next(self._numbers)}" if kind is FLAKY else f"/{kind.name}"
         made = await self._ask("/v1/cues", cue(self.receiver.url(path), **kind.fields, **fields))
         if made is not None:
             self.ledger.cues[made["id"]] = kind
         return made
 
-    async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    async def _ask(self, path: str, body: dict[str, Any], method: str = "POST") -> dict[str, Any] | None:
         """
         Ask until somebody answers; None where the answer is no.
 
@@ -99,7 +111,9 @@ class Load:
         while True:
             port = random.choice(self.ports)
             try:
-                answer = await post(port, path, body, Authorization=f"Bearer {self.key}", Idempotency_Key=key)
+                answer = await ask(
+                    port, path, body, method=method, Authorization=f"Bearer {self.key}", Idempotency_Key=key
+                )
             except NoAnswer:
                 await trio.sleep(AGAIN_AFTER)
                 continue

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from cueapi.storage.embedded import join_embedded
 from cueapi.storage.postgres import Database
-from tests.chaos.audit import audit, settled
+from tests.chaos.audit import audit
 from tests.chaos.faults import open_auditor
 from tests.chaos.load import HANDLERS, UNLIMITED, Load, under_load
 from tests.process import DaemonProcess, daemon_process
@@ -53,7 +53,7 @@ async def open_scene(home: Path, dsn: str | None, **settings: object) -> AsyncIt
         async with under_load(await daemon.api.register(), receiver, daemon.port) as load:
             scene = Scene(daemon, database, load)
             yield scene
-        await settled(database, load.ledger)
+        await load.settle(database)
         scene.restarts = sum(entry["restarts"] for entry in (await daemon.siblings()).values())
         scene.broken = await audit(database, receiver, load.ledger)
         scene.code = await daemon.stop()

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from cueapi.ground import open_ground
 from cueapi.settings import Settings
 from cueapi.storage.postgres import Database
-from tests.chaos.asking import post
+from tests.chaos.asking import ask
 from tests.chaos.audit import audit, settled
 from tests.chaos.doomed import open_patient
 from tests.chaos.faults import Deaf, cut_all, held
@@ -86,9 +86,9 @@ async def test_what_was_claimed_when_the_connection_broke_before_the_answer_is_d
         async with open_receiver(HANDLERS) as receiver, open_ground(settings) as ground:
             async with open_patient(evolve(ground, database=Deaf(ground.database.pool))) as patient:
                 key = (await patient.register()).key
-                made = await post(patient.port, "/v1/cues", cue(receiver.url("/done")), Authorization=f"Bearer {key}")
+                made = await ask(patient.port, "/v1/cues", cue(receiver.url("/done")), Authorization=f"Bearer {key}")
                 fire = f"/v1/cues/{made.body['id']}/fire"
-                fired = await post(patient.port, fire, {}, Authorization=f"Bearer {key}")
+                fired = await ask(patient.port, fire, {}, Authorization=f"Bearer {key}")
                 ledger.cues[made.body["id"]] = DONE
                 ledger.fires[fired.body["id"]] = made.body["id"]
                 await settled(database, ledger, SOON)

@@ -10,9 +10,9 @@ import trustme
 from cueapi.storage.postgres import Database
 from tests.chaos.scene import open_scene
 from tests.conftest import Api, cue
-from tests.receiver import open_receiver
+from tests.receiver import Script, open_receiver
 
-ODD = {"/huge": ["huge"], "/drip": ["drip"], "/garbage": ["garbage"], "/reset": ["reset"], "/damaged": [200]}
+ODD: Script = {"/huge": ["huge"], "/drip": ["drip"], "/garbage": ["garbage"], "/reset": ["reset"], "/damaged": [200]}
 IMPATIENT = {"retry": {"max_attempts": 1}, "delivery": {"timeout_seconds": 1}}
 
 DAMAGE_CUE = "update cues set callback_method = 'TWO WORDS' where id = $1"

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from cueapi.ground import open_ground
 from cueapi.settings import Settings
 from cueapi.storage.postgres import Database
-from tests.chaos.audit import audit, settled
+from tests.chaos.audit import audit
 from tests.chaos.doomed import open_patient
 from tests.chaos.faults import in_flight
 from tests.chaos.load import HANDLERS, under_load
@@ -32,7 +32,7 @@ async def test_one_after_the_other_falls_under_load_and_the_neighbours_go_on(
                         if name == "pool":
                             load.ledger.faults.append(await in_flight(database))
                         await patient.is_back(name)
-                await settled(database, load.ledger)
+                await load.settle(database)
                 restarts = patient.restarts()
 
     assert await audit(database, receiver, load.ledger) == []

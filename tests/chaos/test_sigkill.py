@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from cueapi.storage.postgres import Database
-from tests.chaos.audit import audit, settled
+from tests.chaos.audit import audit
 from tests.chaos.faults import in_flight
 from tests.chaos.load import HANDLERS, UNLIMITED, under_load
 from tests.process import daemon_process, free_port
@@ -32,15 +32,8 @@ async def test_killed_again_and_again_under_load_it_loses_nothing_and_repeats_on
                     await daemon.kill()
                     load.ledger.faults.append(await in_flight(database))
                     daemon = await lives.enter_async_context(start())
-            await settled(database, load.ledger)
+            await load.settle(database)
             code = await daemon.stop()
 
-    print(
-        len(load.ledger.fires),
-        len(load.ledger.once),
-        load.ledger.refused,
-        [len(f) for f in load.ledger.faults],
-        len(receiver.requests),
-    )
     assert await audit(database, receiver, load.ledger) == []
     assert code == 0
