@@ -27,6 +27,7 @@ from cueapi.resources import gate, outlets, readings, resources
 from cueapi.settings import Settings
 from cueapi.storage import daemons
 from cueapi.storage.decisions import decide
+from cueapi.storage.embedded_errors import CannotStart as ServerCannotStart
 from cueapi.storage.postgres import StorageUnavailable
 from supervisor import OnStop, Periodic, Sibling, Tree
 from supervisor.signals import watch
@@ -107,7 +108,7 @@ def plant(ground: Ground) -> Tree:
         siblings(ground, joints),
         channels=(joints.deliveries, joints.results, joints.retries),
         grace=ground.settings.shutdown_grace_seconds,
-        waits_for=(StorageUnavailable,),
+        waits_for=(StorageUnavailable, ServerCannotStart),
         board=joints.board,
         stopping=joints.stopping,
     )
@@ -121,7 +122,9 @@ def siblings(ground: Ground, joints: Joints) -> list[Sibling]:
     deliveries, results, retries, claims = joints.deliveries, joints.results, joints.retries, joints.claims
 
     notices = Notices(database, joints.notices, ground.identity, outlets(ground), joints.stopping)
-    recorder = Recorder(database, results, retries, claims, joints.notices, metrics, horizon=2 * interval)
+    recorder = Recorder(
+        database, results, retries, claims, joints.notices, metrics, joints.places.recorded, horizon=2 * interval
+    )
     pool = Pool(deliveries, results, joints.places, ground.webhook, settings.dispatch_concurrency, joints.stopping)
     outbox = Outbox(database, deliveries, joints.places, claims, ground.identity, joints.notices, timeout)
     wheel = Retries(retries, joints.wheel, claims, joints.waiting.poke)

@@ -7,11 +7,12 @@ from attrs import frozen
 from cueapi.delivery.identity import Identity
 from cueapi.delivery.places import Places
 from cueapi.domain.attempt import Delivery
-from cueapi.domain.execution import Fence, Status, Step, failed_try
+from cueapi.domain.execution import Fence, Status, Step, failed_try, lost_claim
 from cueapi.domain.retry import NO_RETRY
-from cueapi.storage.claims import claim_deliveries, to_delivery
+from cueapi.storage import daemons
+from cueapi.storage.claims import Room, claim_deliveries, ready, set_aside, to_delivery
 from cueapi.storage.decisions import decide, tells
-from cueapi.storage.postgres import Database, Row
+from cueapi.storage.postgres import Database, Row, Unstorable
 from supervisor import Channel, Periodic, beat
 
 BUNCH_PAUSE = 0.03
@@ -35,6 +36,7 @@ class Outbox:
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Claim at each wake-up, until nothing is due or no place is free."""
         with self.deliveries.sender() as deliveries:
+            await self._take_back()
             self.turns.wake()
             task_status.started()
             while True:
@@ -51,9 +53,7 @@ class Outbox:
             if room.places <= 0 or self.identity.number is None:
                 return
             look_at = max(4 * room.places, 64)
-            rows = await claim_deliveries(
-                self.database, daemon=self.identity.number, room=room, within=self.timeout, look_at=look_at
-            )
+            rows = await self._claim(self.identity.number, room, look_at)
             claimed = await self._readable(rows)
             for delivery in claimed:
                 self.places.take(delivery)
@@ -64,6 +64,40 @@ class Outbox:
                 await deliveries.send(delivery)
             # As many as were looked at: there may be more behind them. Nothing claimed: only full lanes.
             more = bool(rows) and rows[0]["seen"] == look_at
+
+    async def _take_back(self) -> None:
+        """What a former life of this sibling has claimed, and got no answer of, goes back as the same try."""
+        number = self.identity.number
+        if number is None:
+            return
+        held = await daemons.held_by(self.database, number)
+        lost = [one for one in held if not self.places.is_open(one.standing.fence.claim)]
+        if lost:
+            steps = [lost_claim(one.standing.fence, one.standing.retry, bounces=one.bounces) for one in lost]
+            await decide(self.database, steps)
+            log.warning("claims_recovered", executions=len(lost))
+
+    async def _claim(self, number: int, room: Room, look_at: int) -> list[Row]:
+        try:
+            return await claim_deliveries(self.database, daemon=number, room=room, within=self.timeout, look_at=look_at)
+        except Unstorable as error:
+            log.warning("claim_fell", reason=str(error))
+            return await self._claim_one(number, room, look_at)
+
+    async def _claim_one(self, number: int, room: Room, look_at: int) -> list[Row]:
+        """Some row makes the statement fall: look at each alone until one is claimed, and set aside those that fall."""
+        for execution in await ready(self.database, look_at):
+            try:
+                rows = await claim_deliveries(
+                    self.database, daemon=number, room=room, within=self.timeout, look_at=1, only=execution
+                )
+            except Unstorable as error:
+                await set_aside(self.database, execution, f"It cannot be read: {error}")
+                log.warning("execution_set_aside", execution_id=str(execution), reason=str(error))
+                continue
+            if rows:
+                return rows
+        return []
 
     async def _readable(self, rows: list[Row]) -> list[Delivery]:
         """The claimed rows as deliveries; one that a hand has damaged fails alone."""

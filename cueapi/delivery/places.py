@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
+from uuid import UUID
 
 from attrs import define, field
 
@@ -31,6 +32,7 @@ class Places:
     _hosts: Counter[str] = field(init=False, factory=Counter)
     _users: Counter[int] = field(init=False, factory=Counter)
     _hungry: bool = field(init=False, default=False)
+    _open: set[UUID] = field(init=False, factory=set)
 
     @property
     def taken(self) -> int:
@@ -59,6 +61,7 @@ class Places:
     def take(self, delivery: Delivery) -> None:
         """Give a claimed delivery its place."""
         self._held[delivery.claim] = delivery
+        self._open.add(delivery.claim)
         self._hosts[delivery.host] += 1
         self._users[delivery.user_id] += 1
 
@@ -71,6 +74,14 @@ class Places:
         if self._hungry:
             self._hungry = False
             self.freed()
+
+    def recorded(self, claim: UUID) -> None:
+        """The result of that claim was written down, or the claim had passed to another."""
+        self._open.discard(claim)
+
+    def is_open(self, claim: UUID | None) -> bool:
+        """True for what was claimed here and whose result was not recorded yet."""
+        return claim in self._open
 
     def held(self) -> list[Delivery]:
         """Every delivery that has a place."""

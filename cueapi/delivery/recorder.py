@@ -1,5 +1,6 @@
 """The recorder: one task that writes results down, a batch a statement. Keeps each until it was written."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 import structlog
@@ -7,9 +8,10 @@ import trio
 from attrs import define, field
 
 from cueapi.delivery.retries import Reminder
-from cueapi.domain.execution import Step, failed_try
+from cueapi.domain.execution import Fence, Step, failed_try
 from cueapi.domain.retry import NO_RETRY
 from cueapi.metrics import Metrics
+from cueapi.storage.claims import set_aside
 from cueapi.storage.decisions import decide, tells
 from cueapi.storage.postgres import Database, Row, StorageUnavailable, Unstorable
 from supervisor import Channel, Periodic, beat
@@ -38,6 +40,7 @@ class Recorder:
     outbox: Periodic
     notices: Periodic
     metrics: Metrics
+    recorded: Callable[[UUID], None]
     horizon: float
     _kept: list[Step] = field(init=False, factory=list)
 
@@ -84,12 +87,22 @@ class Recorder:
             if len(steps) > 1:
                 return {key: row for step in steps for key, row in (await self._write([step])).items()}
             log.warning("result_unstorable", execution_id=str(steps[0].fence.execution_id), reason=str(error))
-            plain = failed_try(steps[0].fence, NO_RETRY, error="The result could not be stored.")
-            return await decide(self.database, [plain])
+            return await self._write_plainly(steps[0].fence)
+
+    async def _write_plainly(self, fence: Fence) -> dict[UUID, Row]:
+        """End an execution whose result, or whose row, cannot be worked with."""
+        reason = "The result could not be stored."
+        try:
+            return await decide(self.database, [failed_try(fence, NO_RETRY, error=reason)])
+        except Unstorable:
+            await set_aside(self.database, fence.execution_id, reason)
+            return {}
 
     def _tell(self, step: Step, row: Row | None) -> None:
         """Log and count what was written, and arm the retry."""
         fence = step.fence
+        if fence.claim is not None:
+            self.recorded(fence.claim)
         if row is None:
             log.info("result_dropped", execution_id=str(fence.execution_id), attempt=fence.attempts)
             return

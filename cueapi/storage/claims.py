@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from math import inf
+from typing import TypeVar
 from uuid import UUID
 
 from attrs import frozen
@@ -13,8 +13,16 @@ from cueapi.domain.retry import Retry
 from cueapi.domain.signature import key_of
 from cueapi.storage.postgres import Queries, Row
 
+T = TypeVar("T")
+
+LONGEST = 604_800.0
+"""Seconds that a cue's own deadlines may have."""
+
 # $1 daemon, $2 room in the pool, $3/$4 hosts in flight and how many, $5 most per host, $6/$7 accounts in flight and how
-# many, $8 most per account, $9 default timeout, $10 how many rows to look at.
+# many, $8 most per account, $9 default timeout, $10 how many rows to look at, $11 the one row, null: whichever.
+#
+# A row that a hand has damaged must not make the statement fall for the others: numbers are kept within bounds, what
+# a datetime cannot hold is null, and who has no cue any more is claimed, too; `to_delivery` refuses them one by one.
 #
 # Guarantees: a row is claimed by one daemon (skip locked), never more for a host or an account than it has places for,
 # in the order of their time. A try begins here: `attempts` counts it, the first one counts for the month.
@@ -28,6 +36,7 @@ ready as materialized (
        and ready_at <= now()
        and host <> all (select host from busy_hosts where busy >= $5)
        and user_id <> all (select user_id from busy_users where busy >= $8)
+       and ($11::uuid is null or execution_id = $11)
      order by ready_at
      limit $10
        for update skip locked
@@ -42,7 +51,7 @@ ready as materialized (
     select execution_id from ranked where host_place <= $5 and user_place <= $8 order by ready_at limit $2
 ), begun as (
     update executions e
-       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
+       set status = 'delivering', attempts = least(e.attempts + 1, 32767), claim = gen_random_uuid(),
            started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
       from picked p
      where e.id = p.execution_id
@@ -52,10 +61,11 @@ ready as materialized (
     update outbox o
        set claimed_by = $1,
            lease_until = now() + interval '60 seconds'
-                       + coalesce(case when jsonb_typeof(c.delivery -> 'timeout_seconds') = 'number'
-                                       then (c.delivery ->> 'timeout_seconds')::float8 end, $9) * interval '1 second'
+                       + interval '1 second'
+                       * least(coalesce(case when jsonb_typeof(c.delivery -> 'timeout_seconds') = 'number'
+                                             then (c.delivery ->> 'timeout_seconds')::float8 end, $9), 604800)
       from begun b
-      join cues c on c.id = b.cue_id
+      left join cues c on c.id = b.cue_id
      where o.execution_id = b.id
 ), counted as (
     insert into usage (user_id, month, executions)
@@ -66,7 +76,8 @@ ready as materialized (
      order by user_id
         on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
 )
-select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.scheduled_for, b.payload, b.bounces,
+select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.bounces,
+       case when b.scheduled_for between '0001-01-02' and '9999-12-30' then b.scheduled_for end as scheduled_for,
        c.name, c.callback_url, c.callback_method, c.callback_headers, c.callback_host,
        c.max_attempts, c.backoff_minutes, c.verification,
        c.delivery ->> 'timeout_seconds' as timeout_seconds,
@@ -75,8 +86,8 @@ select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.scheduled_for, b.payloa
        case when u.previous_secret_until > now() then u.previous_webhook_secret end as previous_secret,
        (select count(*) from ready) as seen
   from begun b
-  join cues c on c.id = b.cue_id
-  join users u on u.id = b.user_id
+  left join cues c on c.id = b.cue_id
+  left join users u on u.id = b.user_id
 """
 
 
@@ -91,8 +102,14 @@ class Room:
     per_user: int
 
 
-async def claim_deliveries(tx: Queries, *, daemon: int, room: Room, within: float, look_at: int) -> list[Row]:
-    """Begin a try of each row that is due and has a place; the rows carry all that the request needs."""
+async def claim_deliveries(
+    tx: Queries, *, daemon: int, room: Room, within: float, look_at: int, only: UUID | None = None
+) -> list[Row]:
+    """
+    Begin a try of each row that is due and has a place; the rows carry all that the request needs.
+
+    Raises Unstorable where a row makes the statement fall: nothing is claimed then.
+    """
     return await tx.fetch(
         CLAIM_DELIVERIES,
         daemon,
@@ -105,7 +122,34 @@ async def claim_deliveries(tx: Queries, *, daemon: int, room: Room, within: floa
         room.per_user,
         within,
         look_at,
+        only,
     )
+
+
+READY = "select execution_id from outbox where claimed_by is null and ready_at <= now() order by ready_at limit $1"
+
+
+async def ready(tx: Queries, look_at: int) -> list[UUID]:
+    """What is due, the longest waiting first."""
+    return [row["execution_id"] for row in await tx.fetch(READY, look_at)]
+
+
+# Nothing of the row is looked at but its id.
+SET_ASIDE = """
+with aside as (
+    update executions
+       set status = 'failed', finished_at = now(), claim = null, lease_until = null, error_message = $2,
+           updated_at = clock_timestamp()
+     where id = $1
+       and finished_at is null
+)
+delete from outbox where execution_id = $1
+"""
+
+
+async def set_aside(tx: Queries, execution: UUID, reason: str) -> None:
+    """End an execution whose row cannot be worked with."""
+    await tx.execute(SET_ASIDE, execution, reason)
 
 
 def to_delivery(row: Row, *, timeout: float) -> Delivery:
@@ -113,13 +157,13 @@ def to_delivery(row: Row, *, timeout: float) -> Delivery:
     return Delivery(
         execution_id=row["id"],
         cue_id=row["cue_id"],
-        cue_name=row["name"],
+        cue_name=_present(row["name"], "There is no such cue any more."),
         user_id=row["user_id"],
         claim=row["claim"],
         attempt=row["attempts"],
-        scheduled_for=row["scheduled_for"],
+        scheduled_for=_present(row["scheduled_for"], "The time that it was scheduled for is none."),
         method=row["callback_method"],
-        url=_present(row["callback_url"]),
+        url=_present(row["callback_url"], "The cue has no callback URL."),
         headers=_headers(row["callback_headers"]),
         body=webhook_body(
             execution_id=row["id"],
@@ -129,9 +173,9 @@ def to_delivery(row: Row, *, timeout: float) -> Delivery:
             attempt=row["attempts"],
             payload=row["payload"],
         ),
-        secrets=_secrets(row["webhook_secret"], row["previous_secret"]),
+        secrets=_secrets(_present(row["webhook_secret"], "There is no such account."), row["previous_secret"]),
         timeout=_seconds(row["timeout_seconds"]) or timeout,
-        host=_present(row["callback_host"]),
+        host=_present(row["callback_host"], "The cue has no callback host."),
         retry=Retry(row["max_attempts"], _pauses(row["backoff_minutes"])),
         verification=row["verification"],
         outcome_deadline=_seconds(row["outcome_deadline_seconds"]),
@@ -160,15 +204,15 @@ def _secrets(present: str, previous: str | None) -> tuple[str, ...]:
 
 
 def _seconds(text: str | None) -> float | None:
-    if text is not None and not 0 < float(text) < inf:
+    if text is not None and not 0 < float(text) <= LONGEST:
         raise ValueError(f"A delivery cannot take {text} seconds.")
     return None if text is None else float(text)
 
 
-def _present(text: str | None) -> str:
-    if text is None:
-        raise ValueError("The cue has no callback URL.")
-    return text
+def _present(value: T | None, otherwise: str) -> T:
+    if value is None:
+        raise ValueError(otherwise)
+    return value
 
 
 # $1 user, $2 worker, $3 handlers, null: those of its last heartbeat, $4 task or null, $5 how many, $6 lease,
@@ -193,11 +237,12 @@ with wanted as (
        for no key update of e skip locked
 ), begun as (
     update executions e
-       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(), claimed_by_worker = $2,
+       set status = 'delivering', attempts = least(e.attempts + 1, 32767), claim = gen_random_uuid(),
+           claimed_by_worker = $2,
            claimed_at = now(), lease_until = now() + $6::float8 * interval '1 second',
-           outcome_deadline_at = now() + interval '1 second'
-                               * coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
-                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $7),
+           outcome_deadline_at = now() + interval '1 second' * least(604800,
+                                 coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
+                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $7)),
            started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
       from picked p, cues c
      where e.id = p.id
@@ -243,11 +288,12 @@ async def claim_work(tx: Queries, wish: Wish, terms: Terms) -> list[Row]:
 CLAIM_ONE = """
 with begun as (
     update executions e
-       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(), claimed_by_worker = $3,
+       set status = 'delivering', attempts = least(e.attempts + 1, 32767), claim = gen_random_uuid(),
+           claimed_by_worker = $3,
            claimed_at = now(), lease_until = now() + $4::float8 * interval '1 second',
-           outcome_deadline_at = now() + interval '1 second'
-                               * coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
-                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $5),
+           outcome_deadline_at = now() + interval '1 second' * least(604800,
+                                 coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
+                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $5)),
            started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
       from cues c
      where e.id = $2

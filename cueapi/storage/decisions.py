@@ -32,7 +32,7 @@ with steps as materialized (
     update executions e
        set status = x.status,
            attempts = e.attempts - (case when x.handed_back then 1 else 0 end),
-           bounces = case when x.bounced then e.bounces + 1 when x.handed_back then e.bounces else 0 end,
+           bounces = case when x.bounced then least(e.bounces + 1, 32767) when x.handed_back then e.bounces else 0 end,
            ready_at = coalesce(now() + x.pause * interval '1 second', e.ready_at),
            claim = null,
            lease_until = null,
@@ -148,7 +148,8 @@ with steps as materialized (
 ), moved as (
     update cues c
        set run_count = c.run_count + l.runs,
-           consecutive_failures = case when l.reset_at is null then c.consecutive_failures else 0 end + l.failures,
+           consecutive_failures = least(2147483647, l.failures
+                                      + case when l.reset_at is null then c.consecutive_failures else 0 end),
            status = case when c.schedule_type = 'once' and c.next_run is null and l.once_status is not null
                          then l.once_status
                          when l.pauses and c.status = 'active' and c.schedule_type = 'recurring' then 'paused'
@@ -181,7 +182,7 @@ with steps as materialized (
            json_build_object('consecutive_failures', n.before + s.failures)
       from moved m
       join streaks s using (cue_id)
-      join lateral (select case when s.ended = 0 then m.before else 0 end as before) n on true
+      join lateral (select case when s.ended = 0 then m.before else 0 end::bigint as before) n on true
      where (n.before + s.failures) / m.every > n.before / m.every
 ), failures as (
     -- Rows that a hand has damaged tell as much as they can.

@@ -207,7 +207,9 @@ async def test_200_deliveries_take_at_most_twenty_statements(database: Database)
         deliveries, results, claims = Channel("deliveries", 256), Channel("results", 200), Periodic(3600)
         places = Places(256, 256)
         with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
-            recorder = Recorder(counting, results, Channel("retries", 10), claims, Periodic(3600), Metrics(), 60.0)
+            recorder = Recorder(
+                counting, results, Channel("retries", 10), claims, Periodic(3600), Metrics(), places.recorded, 60.0
+            )
             pool = Pool(deliveries, results, places, webhook, 256, trio.Event())
             outbox = Outbox(counting, deliveries, places, claims, Identity("here", 1), Periodic(3600), 30.0)
 

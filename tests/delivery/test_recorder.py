@@ -1,6 +1,7 @@
 """Results are written down, a batch at a time, and each is kept until it was."""
 
 from functools import partial
+from uuid import UUID
 
 import pytest
 import trio
@@ -32,8 +33,13 @@ def recorder(counting: Counting) -> Recorder:
         Periodic(3600),
         Periodic(3600),
         Metrics(),
+        _nobody_cares,
         horizon=120.0,
     )
+
+
+def _nobody_cares(_claim: UUID) -> None:
+    """Which claims are over."""
 
 
 async def claimed(database: Database, number: int, **columns: object) -> list[Delivery]:
