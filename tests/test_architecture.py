@@ -89,6 +89,7 @@ ADAPTERS = {
     "jinja2": r"cueapi/api/pages/__init__\.py",
     "smtplib": r"cueapi/smtp\.py",
     "croniter": r"cueapi/domain/\w+\.py",
+    "orjson": r"cueapi/api/views\.py",
     "click": r"cueapi/(cli|operating)\.py",
 }
 

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
+import orjson
 from pydantic_core import to_json
 from quart import Response
 
@@ -15,7 +17,22 @@ EVIDENCE = ("external_id", "result_url", "result_ref", "result_type", "summary")
 
 def answer(value: Mapping[str, Any], status: int = 200) -> Response:
     """*value* as JSON: a moment in UTC, as PostgreSQL tells it, as the contract writes it; an id as its text."""
-    return Response(to_json(value), status, content_type="application/json")
+    return Response(_written(value), status, content_type="application/json")
+
+
+def _written(value: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(value, default=_text, option=orjson.OPT_UTC_Z)
+    except TypeError:
+        # A payload may hold a number beyond 64 bits; this one takes five times as long, and knows it.
+        return to_json(value)
+
+
+def _text(value: object) -> str:
+    """The driver's ids are of a class of its own."""
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError
 
 
 def parsed(text: str | None) -> Any:  # noqa: ANN401 (JSON)
