@@ -68,8 +68,8 @@ with steps as materialized (
        and e.attempts = x.attempts
        and e.status || '' = x.seen
        and (x.seen_outcome is null or coalesce(e.outcome_attempt, -1) = x.seen_outcome)
- returning x.ord, e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.status, e.ready_at, e.error_message,
-           e.last_attempt_at, x.attempts, x.final,
+ returning x.ord, e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.scheduled_for, e.status, e.ready_at,
+           e.error_message, e.last_attempt_at, x.attempts, x.final,
            x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,
            x.final or not exists (select from cues c where c.id = e.cue_id and c.deleted_at is null) as leaves,
            x.report, x.success, x.missing, x.streak, x.alert, x.logged_as,
@@ -124,12 +124,7 @@ with steps as materialized (
                - count(*) filter (where d.was_final and not d.final) as runs,
            max(r.at) as reset_at,
            count(*) filter (where d.streak = 1 and d.ord > coalesce(r.at, -1)) as failures,
-           bool_or(d.alert is not null) as lost,
-           -- What the execution of a one-time cue makes of it.
-           max(case when not d.final and not d.was_final then null
-                    when not d.final then 'active'
-                    when d.status = 'success' then 'completed'
-                    else 'failed' end) filter (where d.triggered_by = 'scheduled') as once_status
+           bool_or(d.alert is not null) as lost
       from decided d
       left join resets r using (cue_id)
      group by d.cue_id
@@ -137,7 +132,15 @@ with steps as materialized (
 ), locked as (
     -- In one order, whoever writes: two recorders must not wait for each other.
     select c.id, c.consecutive_failures as before,
-           m.runs, m.reset_at, m.failures, m.once_status,
+           m.runs, m.reset_at, m.failures,
+           -- What the execution of a one-time cue makes of it; that of an earlier schedule makes nothing.
+           (select max(case when not d.final and not d.was_final then null
+                            when not d.final then 'active'
+                            when d.status = 'success' then 'completed'
+                            else 'failed' end)
+              from decided d
+             where c.schedule_type = 'once' and d.cue_id = c.id
+               and d.triggered_by = 'scheduled' and d.scheduled_for = coalesce(c.schedule_at, d.scheduled_for)) as once_status,
            coalesce(c.on_failure ->> 'pause' = 'true', false) and m.lost as pauses,
            nullif(c.on_failure ->> 'webhook', '') as hook, coalesce(c.on_failure ->> 'email', 'true') = 'true' as mail
       from cues c

@@ -652,3 +652,18 @@ async def test_two_batches_over_the_same_cues_in_opposite_order_both_succeed(dat
 
     counts = await database.fetch("select run_count, consecutive_failures from cues")
     assert [tuple(row) for row in counts] == [(20, 20)] * 8
+
+
+async def test_the_execution_of_an_earlier_time_makes_nothing_of_a_one_time_cue(database: Database) -> None:
+    earlier, later = ago(hours=2), ago(hours=1)
+    cue_id = await add_cue(database, await add_user(database), schedule_at=later, max_attempts=1, **ONCE)
+    await add_execution(database, cue_id, triggered_by="scheduled", scheduled_for=earlier)
+    (delivery,) = await claim(database)
+    await decide(database, [judge(delivery, Answered(500), duration=0.1, now=ago())])
+    between = (await look_up_cue(database, cue_id))["status"]
+
+    await add_execution(database, cue_id, triggered_by="scheduled", scheduled_for=later)
+    (delivery,) = await claim(database)
+    await decide(database, [judge(delivery, Answered(200), duration=0.1, now=ago())])
+
+    assert (between, (await look_up_cue(database, cue_id))["status"]) == ("active", "completed")
