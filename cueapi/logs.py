@@ -20,6 +20,7 @@ How the daemon speaks: one event a fact.
 | rows_removed | rows | the janitor removed a batch |
 | request_answered | request_id, user_id, method, route, status, duration_ms | the API answered (debug below 400) |
 | rate_limits_local, rate_limits_shared | reason | Redis is away: each daemon counts by itself · it is back |
+| connection_failed | error | what a client sent made the protocol fall; only its connection ended |
 | request_failed | request_id | a bug: the answer was 500 |
 | sibling_…, drain_… | see `supervisor` | life of the tree |
 

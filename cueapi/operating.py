@@ -51,6 +51,8 @@ async def dump(settings: Settings) -> None:
     """The embedded database as SQL on standard output, by the pg_dump that belongs to it."""
     if settings.database_url is not None:
         raise CommandFailed("With DATABASE_URL, use the pg_dump of that server.")
+    if not (settings.data_dir / "postgres" / "data" / "PG_VERSION").exists():
+        raise CommandFailed(f"There is no database in {settings.data_dir}; is DATA_DIR right?")
     async with join_embedded(settings.data_dir) as dsn:
         password = urlsplit(dsn).password or ""
         # The password goes by the environment: arguments are everybody's to read.

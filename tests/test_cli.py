@@ -297,3 +297,12 @@ def test_a_database_that_cannot_be_reached_ends_the_start_after_30_seconds(
     line = failed_with_one_line(ended, 1)
     assert line.startswith("PostgreSQL cannot be reached within 30 s: ")
     assert line.endswith("Is DATABASE_URL right?")
+
+
+async def test_nothing_is_dumped_and_nothing_made_where_no_database_is(cueapid: Commands, tmp_path: Path) -> None:
+    ended = await cueapid.run(tmp_path, "dump", DATABASE_URL=None, DATA_DIR=tmp_path / "typo")
+
+    failed_with_one_line(ended, 1)
+    assert "DATA_DIR" in ended.told
+    assert ended.said == ""
+    assert not (tmp_path / "typo").exists()

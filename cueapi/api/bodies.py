@@ -68,13 +68,17 @@ def parse(data: bytes) -> Any:  # noqa: ANN401 (JSON)
         raise Refusal("invalid_json", "The body is not UTF-8.") from None
     except RecursionError:
         raise Refusal("invalid_json", _TOO_DEEP) from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise Refusal("invalid_json", f"The body is not JSON: {str(error)[:200]}") from None
+    except ValueError:
+        # Python reads no whole number of more than 4,300 digits.
+        raise Refusal("invalid_json", _TOO_LARGE) from None
     if text.count("[") + text.count("{") > DEPTH_LIMIT or _SUSPECT.search(text):
         _check(value, 1)
     return value
 
 
+_TOO_LARGE = "The body holds a number that is beyond a double."
 _TOO_DEEP = f"The body is nested more than {DEPTH_LIMIT} deep."
 
 
@@ -94,7 +98,7 @@ def _check(value: object, depth: int) -> None:
         for item in value.values() if isinstance(value, dict) else value:
             _check(item, depth + 1)
     elif isinstance(value, int | float) and not -float_info.max <= value <= float_info.max:
-        raise Refusal("invalid_json", "The body holds a number that is beyond a double.")
+        raise Refusal("invalid_json", _TOO_LARGE)
 
 
 def _check_text(text: str) -> None:

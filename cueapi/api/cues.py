@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import trio
-from attrs import frozen
+from attrs import field, frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api import bodies, queries, schemas, views
@@ -72,6 +72,7 @@ class Cues:
     pokes: Pokes
     executions: Executions
     worker_evidence: bool
+    one_at_a_time: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -192,8 +193,11 @@ class Cues:
         after = queries.when("after") or self.clock.now()
         row = await self._row(cue_id)
         if row["schedule_type"] == "recurring":
-            # In a thread: fifty times of a rare cron lie centuries apart, and are found in a second.
-            moments = await trio.to_thread.run_sync(upcoming, row["cron"], row["timezone"], after, count)
+            # In a thread: fifty times of a rare cron lie centuries apart, and are found in a second. In one, for all:
+            # threads take turns with the loop.
+            moments = await trio.to_thread.run_sync(
+                upcoming, row["cron"], row["timezone"], after, count, limiter=self.one_at_a_time
+            )
         else:
             moments = [row["schedule_at"]] if row["schedule_at"] > after else []
         return answer({"upcoming": [iso(moment) for moment in moments]})
@@ -359,8 +363,8 @@ def plan(body: CueBody) -> Cue:
         retry=_retry(body.retry),
         on_failure=domain.ON_FAILURE | (_known(body.on_failure) if body.on_failure else {}),
         verification=(body.verification and body.verification.mode) or "none",
-        delivery=_known(body.delivery) if body.delivery else None,
-        alerts=_known(body.alerts) if body.alerts else None,
+        delivery=(_known(body.delivery) if body.delivery else None) or None,
+        alerts=(_known(body.alerts) if body.alerts else None) or None,
     )
 
 

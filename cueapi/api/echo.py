@@ -22,7 +22,8 @@ TOKEN_LENGTHS = range(16, 129)
 STORES, HOUR = 10, 3_600.0
 """How many an address may store in an hour, signed deliveries apart."""
 
-NOT_KEPT = {"authorization", "cookie", "proxy-authorization"}
+# Remote-Addr is no header of the request: Quart adds it.
+NOT_KEPT = {"authorization", "cookie", "proxy-authorization", "remote-addr"}
 
 
 @frozen

@@ -255,7 +255,7 @@ class Executions:
                 "execution_id": str(row["id"]),
                 "outcome_state": belief.state,
                 "valid": valid,
-                "reason": body.reason,
+                "reason": body.reason and body.reason[:REASON_KEPT],
             }
         )
 

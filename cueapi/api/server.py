@@ -1,27 +1,44 @@
 """Hypercorn: serves the app on a socket that was bound before anything else began."""
 
+import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
+from uuid import uuid4
 
+import h11
+import structlog
 import trio
 from attrs import define, field, frozen
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Event, RawData
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import TrioSingleTask, WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from quart_trio import QuartTrio
 
+from cueapi.api.app import SECURITY
+
 GRACE = 1.0
 """Seconds that requests under way have when the server ends."""
 
+MALFORMED = {
+    400: ("bad_request", "This is no HTTP request that can be read."),
+    431: ("bad_request", "The headers of the request are too large."),
+    501: ("bad_request", "This transfer coding is not known here."),
+}
+"""What is no HTTP, by the status that h11 proposes."""
+
 KEPT_ALIVE = 75.0
 """Seconds for which a connection may be idle."""
+
+log = structlog.get_logger("cueapi.api")
 
 LOOK_AGAIN = 0.05
 """Seconds after which a connection that is busy while the server ends is looked at again."""
@@ -61,8 +78,45 @@ class Server:
 
 
 async def _talk(app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
-    """Serve one connection to its end."""
-    await Line(app, config, context, ConnectionState(LifespanState()), stream).run()
+    """Serve one connection to its end, whatever that is."""
+    try:
+        await Line(app, config, context, ConnectionState(LifespanState()), stream).run()
+    except* Exception as group:
+        # Whatever a stranger's bytes make of the protocol is theirs alone: it must not reach the other connections.
+        log.warning("connection_failed", error=", ".join(type(error).__name__ for error in group.exceptions))
+
+
+class PlainHttp(H11Protocol):
+    """HTTP/1.1 and nothing else: a wish for HTTP/2 or a WebSocket is passed over. Refuses in the contract's form."""
+
+    async def _check_protocol(self, _request: h11.Request) -> None:
+        """No other protocol is spoken."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        names = {name for name, _ in request.headers}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            # Two ways to tell where the body ends: somebody may see another one than we do (RFC 9112, 6.3).
+            await self._send_error_response(400)
+            await self.send(Closed())
+            return
+        if b"upgrade" in names:
+            kept = [(name, value) for name, value in request.headers if name != b"upgrade"]
+            request = h11.Request(method=request.method, target=request.target, headers=kept)
+        await super()._create_stream(request)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        code, message = MALFORMED.get(status_code, MALFORMED[400])
+        body = json.dumps({"error": {"code": code, "message": message, "status": status_code}}).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            (b"x-request-id", uuid4().hex.encode()),
+            *SECURITY,
+        ]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
 
 
 class Line(TCPServer):
@@ -81,6 +135,32 @@ class Line(TCPServer):
         self.idle = Idle(context, self._initiate_server_close)
         self.idle_task = cast(TrioSingleTask, self.idle)
         self._head = b""
+
+    async def run(self) -> None:
+        """Talk until either side ends it."""
+        try:
+            async with TaskGroup() as self._task_group:
+                self.protocol = cast(ProtocolWrapper, self._speak())
+                await self.idle.restart(self._task_group, None)
+                await self._read_data()
+        except OSError:
+            pass  # They are gone.
+        finally:
+            await self._close()
+
+    def _speak(self) -> PlainHttp:
+        plug = cast(trio.SocketStream, self.stream).socket
+        return PlainHttp(
+            self.app,
+            self.config,
+            self.context,
+            self._task_group,
+            ConnectionState(LifespanState()),
+            ssl=False,
+            client=plug.getpeername()[:2],
+            server=plug.getsockname()[:2],
+            send=self.protocol_send,
+        )
 
     async def protocol_send(self, event: Event) -> None:
         """Take what the protocol sends; the head of an answer waits for what always follows it."""

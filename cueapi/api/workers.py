@@ -1,6 +1,7 @@
 """Workers: heartbeat, list, forget."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from math import inf
 from uuid import UUID
@@ -52,7 +53,9 @@ class Workers:
         answered = {"acknowledged": True, "server_time": now, "worker_id": worker}
         if body.claim is None:
             return answer(answered)
+        begun = trio.current_time()
         rows = await self._work(Wish(user, worker, body.claim, body.handlers), body.wait_seconds or 0)
+        answered["server_time"] = now + timedelta(seconds=trio.current_time() - begun)
         lease = int(self.terms.lease)
         return answer({**answered, "executions": [{**views.work(row), "lease_seconds": lease} for row in rows]})
 

@@ -162,6 +162,11 @@ def _merged_retry(cue: Cue, given: dict[str, Any]) -> Retry:
     return Retry(given.get("max_attempts", cue.retry.max_attempts), tuple(backoff))
 
 
+def _merged_part(before: dict[str, int] | None, given: dict[str, int] | None) -> dict[str, int] | None:
+    """Null clears it; an empty object changes nothing."""
+    return None if given is None else ((before or {}) | given) or None
+
+
 _MERGED: dict[str, Callable[[Cue, Any], Any]] = {
     "name": lambda _, given: given,
     "description": lambda _, given: given,
@@ -171,8 +176,8 @@ _MERGED: dict[str, Callable[[Cue, Any], Any]] = {
     "retry": _merged_retry,
     "on_failure": lambda cue, given: cue.on_failure | given,
     "verification": lambda cue, given: given.get("mode", cue.verification),
-    "delivery": lambda cue, given: given and (cue.delivery or {}) | given,
-    "alerts": lambda cue, given: given and (cue.alerts or {}) | given,
+    "delivery": lambda cue, given: _merged_part(cue.delivery, given),
+    "alerts": lambda cue, given: _merged_part(cue.alerts, given),
 }
 
 

@@ -27,6 +27,9 @@ REACH = timedelta(days=50 * 366)
 FIRST = datetime(2, 1, 1, tzinfo=UTC)
 LAST = datetime(9998, 12, 31, tzinfo=UTC)
 
+# What PostgreSQL's `infinity` is read as: stored, it would never come.
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+
 INSTANT = timedelta(microseconds=1)
 
 AT = re.compile(
@@ -89,9 +92,12 @@ def once_at(text: str, timezone: str) -> datetime:
         raise _bad_at(text, "has no time of day")
     try:
         at = datetime.fromisoformat(form[0])
-        return moment_of(at, timezone) if at.tzinfo is None else at.astimezone(UTC)
+        moment = moment_of(at, timezone) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise _bad_at(text, "is no moment of the calendar") from error
+    if moment == END_OF_TIME:
+        raise _bad_at(text, "is the end of time")
+    return moment
 
 
 def _bad_at(text: str, why: str) -> Refusal:

@@ -264,4 +264,6 @@ def _is_blocked_name(host: str) -> bool:
 
 def _private(host: str, address: str) -> str:
     who = host if host == address else f"{host} ({address})"
-    return f"{who} is a private address; the operator can open it with CALLBACK_ALLOW={host}"
+    # An address in disguise is opened as what it is.
+    opened = str(read_address(host)) if is_address(host) else host
+    return f"{who} is a private address; the operator can open it with CALLBACK_ALLOW={opened}"

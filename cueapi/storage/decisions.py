@@ -140,7 +140,8 @@ with steps as materialized (
                             else 'failed' end)
               from decided d
              where c.schedule_type = 'once' and d.cue_id = c.id
-               and d.triggered_by = 'scheduled' and d.scheduled_for = coalesce(c.schedule_at, d.scheduled_for)) as once_status,
+               and d.triggered_by = 'scheduled'
+               and d.scheduled_for = coalesce(c.schedule_at, d.scheduled_for)) as once_status,
            coalesce(c.on_failure ->> 'pause' = 'true', false) and m.lost as pauses,
            nullif(c.on_failure ->> 'webhook', '') as hook, coalesce(c.on_failure ->> 'email', 'true') = 'true' as mail
       from cues c

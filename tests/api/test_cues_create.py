@@ -3,6 +3,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 import trio
 
 from cueapi.settings import Settings
@@ -501,3 +502,19 @@ async def test_of_many_cues_of_one_name_at_once_one_is_made(daemon: RunningDaemo
         rounds = [await statuses_of_many(api, [cue(URL, name=f"brief {turn}")] * 8) for turn in range(5)]
 
     assert rounds == [[201] + [409] * 7] * 5
+
+
+@pytest.mark.parametrize("part", ["delivery", "alerts"])
+async def test_an_empty_part_is_none_and_an_unknown_key_of_it_is_named(api: Api, part: str) -> None:
+    empty = await api.post("/v1/cues", cue(**{part: {}}))
+    strange = await api.post("/v1/cues", cue(**{part: {"odd": 1}}))
+    changed = await api.patch(f"/v1/cues/{empty['id']}", {part: {}})
+
+    assert (empty[part], strange[part], changed[part]) == (None, None, None)
+    assert f"{part}.odd" in strange["warning"]
+
+
+async def test_a_time_beyond_all_planning_is_refused(api: Api) -> None:
+    body = {"name": "far", "at": "9999-12-31T23:59:59.999999Z", "worker": True}
+
+    assert (await api.refused("POST", "/v1/cues", body))[:2] == (400, "invalid_schedule")

@@ -1,7 +1,10 @@
 """The server: answers leave whole, idle connections end in time, and nothing of a connection outlives it."""
 
+import json
+from contextlib import suppress
 from functools import partial
 
+import pytest
 import trio
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
@@ -97,3 +100,75 @@ async def test_when_the_server_ends_idle_connections_close_at_once_and_busy_ones
 
     assert early == ["resting"]
     assert closed == ["resting", "working"]
+
+
+W = (
+    b"GET /status HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
+BYTES = {
+    "a websocket that goes on": W + b"\r\n\x81\x85abc",
+    "a websocket with a body": W + b"Content-Length: 5\r\n\r\nhello",
+    "a websocket with an extension that is no ASCII": W + b"Sec-WebSocket-Extensions: x; y=\xff\r\n\r\n",
+    "an upgrade to HTTP/2": b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    b"HTTP2-Settings: AAM\r\n\r\n",
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(40),
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "a length and a coding": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "an endless header": b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000,
+    "a coding that nobody knows": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", BYTES.values(), ids=BYTES.keys())
+async def test_whatever_bytes_come_the_others_are_served_on(daemon: RunningDaemon, sent: bytes) -> None:
+    port = daemon.ground.listener.getsockname()[1]
+
+    with trio.fail_after(30):
+        for _ in range(8):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(sent)
+                await stream.send_eof()
+                while await stream.receive_some():
+                    pass
+            await stream.aclose()
+        health = await daemon.api.get("/health")
+
+    assert health["siblings"]["api"]["state"] == "running"
+    assert health["siblings"]["api"]["restarts"] == 0
+
+
+async def test_what_is_no_http_is_refused_in_the_form_of_every_refusal(daemon: RunningDaemon) -> None:
+    port = daemon.ground.listener.getsockname()[1]
+
+    with trio.fail_after(10):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(BYTES["two lengths"])
+            told = b""
+            while data := await stream.receive_some():
+                told += data
+
+    head, _, body = told.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"x-request-id: " in head
+    assert b"x-content-type-options: nosniff" in head
+    assert json.loads(body)["error"] == {
+        "code": "bad_request",
+        "message": "This is no HTTP request that can be read.",
+        "status": 400,
+    }
+
+
+async def test_a_wish_for_a_websocket_is_passed_over(daemon: RunningDaemon) -> None:
+    port = daemon.ground.listener.getsockname()[1]
+
+    with trio.fail_after(10):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(W + b"\r\n")
+            answered = await stream.receive_some()
+
+    assert answered.startswith(b"HTTP/1.1 200")

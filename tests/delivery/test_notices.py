@@ -11,6 +11,7 @@ import pytest
 import trio
 from attrs import frozen
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from cueapi.settings import Settings
 from cueapi.storage import daemons, notices
@@ -313,3 +314,11 @@ async def test_only_the_holder_of_a_claim_settles_a_notice(database: Database) -
     (row,) = await database.fetch("select claim, tries from notices")
     assert (row["claim"], row["tries"], second.tries) == (second.claim, 1, 1)
     assert await notices.claim(database, daemon=number, room=Room(8, {}, 4), lease=60.0) == []
+
+
+async def test_without_smtp_a_mail_is_dropped_and_nobody_says_that_it_was_sent(api: Api, database: Database) -> None:
+    with trio.fail_after(20), capture_logs() as lines:
+        await fail(api)
+        await until(lambda: _empty(database))
+
+    assert [line for line in lines if line["event"].startswith("notice_")] == []

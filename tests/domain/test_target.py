@@ -369,3 +369,10 @@ def test_an_ipv4_address_is_judged_the_same_in_every_spelling(address: object) -
         except Refusal:
             verdicts.add(False)
     assert len(verdicts) == 1
+
+
+def test_an_address_in_disguise_is_told_to_be_opened_as_what_it_is() -> None:
+    with pytest.raises(Refusal, match=r"CALLBACK_ALLOW=127\.0\.0\.1$"):
+        check_url("http://[::ffff:127.0.0.1]/", Rules())
+
+    assert check_url("http://[::ffff:127.0.0.1]/", Rules(allow=Rules.parse_allow("127.0.0.1"))).port == 80
