@@ -52,6 +52,7 @@ class CueRules(Playing):
     """What is asked of cues. Deleted ones are asked for, too, and answer 404."""
 
     cues = Bundle("cues")
+    fallen = False
 
     @initialize(target=cues, wish=WISHES, path=PATHS)
     def begin_with_a_webhook(self, wish: dict[str, Any], path: str) -> str:
@@ -103,6 +104,11 @@ class CueRules(Playing):
         self._expect(cue, self.ask("PATCH", f"/v1/cues/{cue}", patch), former)
 
     @rule(cue=cues)
+    def put_off(self, cue: str) -> None:
+        """It is to fire once, in an hour, whatever it has fired."""
+        self.change(cue, {"schedule": ONCE})
+
+    @rule(cue=cues)
     def pause(self, cue: str) -> None:
         former = self._cue(cue)
         answer = self.ask("PATCH", f"/v1/cues/{cue}", {"status": "paused"})
@@ -141,7 +147,7 @@ class CueRules(Playing):
 
     @rule(cue=cues, later=st.booleans(), task=st.one_of(st.none(), TASKS), times=st.integers(1, 2))
     def fire(self, cue: str, later: bool, task: str | None, times: int) -> None:
-        body: dict[str, Any] = {"send_at": _in_an_hour()} if later else {}
+        body: dict[str, Any] = {"send_at": in_an_hour()} if later else {}
         body |= {} if task is None else {"payload_override": {"task": task}}
         self._fired(cue, self._ask_again(f"/v1/cues/{cue}/fire", body, times))
 
@@ -199,8 +205,9 @@ class CueRules(Playing):
 
 
 def _schedule(wished: dict[str, str]) -> dict[str, str]:
-    return wished | {"at": _in_an_hour()} if "at" in wished else dict(wished)
+    return wished | {"at": in_an_hour()} if "at" in wished else dict(wished)
 
 
-def _in_an_hour() -> str:
+def in_an_hour() -> str:
+    """As the API reads it."""
     return (datetime.now(UTC) + timedelta(hours=1)).isoformat()

@@ -8,7 +8,6 @@ from hypothesis.stateful import rule
 from tests.machine.cues import TASKS, CueRules
 from tests.machine.seen import FINAL, WAITING, Row, Seen, moment
 from tests.machine.stage import Answer, Question
-from tests.machine.told import Report
 
 WHICH = st.integers(0, 9)
 """0 is the newest."""
@@ -19,10 +18,8 @@ SAYS = st.sampled_from(["success", "failure", "failure, for good"])
 HANDLERS = st.sampled_from([None, ["a"], ["cue-1", "cue-2"]])
 
 
-class Machine(CueRules):
-    """Everything that can happen to a user's cues and executions."""
-
-    fallen = False
+class ExecutionRules(CueRules):
+    """What is asked of executions, one thing after the other."""
 
     @rule(worker=WORKERS, task=st.one_of(st.none(), TASKS))
     def claim_next(self, worker: str, task: str | None) -> None:
@@ -150,8 +147,7 @@ class Machine(CueRules):
         path = f"/v1/executions/{execution}/outcome"
         answers = self.ask_at_once(*[Question("POST", path, body | {"result": name}, headers) for name in names])
         accepted = [(name, answer) for name, answer in zip(names, answers, strict=True) if answer.status == 200]
-        for name, answer in accepted:
-            self.told.reports[name] = Report(execution, answer.body["will_retry"])
+        self.told.reports |= {name for name, _ in accepted}
         self.look()
         self._refused_for_a_reason(row, who, answers)
         for name, answer in accepted:

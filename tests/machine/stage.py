@@ -181,13 +181,16 @@ class Stage:
                 partial(httpx.request, question.method, url, json=question.body, headers=headers, trust_env=False)
             )
 
-    async def time_comes(self, cue: str, late: float) -> None:
-        """The cue was due so many seconds ago, and it fires."""
+    async def make_due(self, cue: str, late: float) -> str | None:
+        """The cue was due so many seconds ago: its next run, if it has one."""
         row = await self.database.fetch_one(COME, cue, late)
-        if row is None:
-            return
+        return None if row is None else row["next_run"]
+
+    async def time_comes(self, cue: str, late: float) -> None:
+        """The same, and it fires."""
+        due = await self.make_due(cue, late)
         with trio.fail_after(PATIENCE):
-            while await self.database.fetch("select from cues where id = $1 and next_run = $2", cue, row["next_run"]):
+            while await self.database.fetch("select from cues where id = $1 and next_run = $2", cue, due):
                 await trio.sleep(GLANCE)
 
     async def pass_time(self, user: int, seconds: float) -> None:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from cueapi.storage.postgres import Database
-from tests.machine.executions import Machine
+from tests.machine.rushes import Machine
 from tests.machine.stage import open_stage
 
 STORIES = int(os.environ.get("MACHINE_STORIES", "0"))

@@ -3,19 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from tests.machine.cue_law import wrong_cue, wrong_queue, wrong_way
 from tests.machine.law import UNCLAIMED, alert_of, breaches, effect_of, is_unreported, standing
 from tests.machine.seen import Row, Seen, Step, brief, moment
-
-
-@frozen
-class Report:
-    """A report that was accepted, and what was said of it."""
-
-    execution: str
-    will_retry: bool
 
 
 @define(eq=False)
@@ -25,7 +17,7 @@ class Told:
     fires: Counter[str] = field(factory=Counter)
     replays: Counter[str] = field(factory=Counter)
     tries: defaultdict[str, set[int]] = field(factory=lambda: defaultdict(set))
-    reports: dict[str, Report] = field(factory=dict)
+    reports: set[str] = field(factory=set)
     deleted: set[str] = field(factory=set)
     claims: Counter[str] = field(factory=Counter)
     _recorded: Counter[str] = field(factory=Counter)
@@ -96,8 +88,8 @@ class Told:
         """Accepted: recorded once; refused: not at all."""
         for name, times in self._said.items():
             if name and name.startswith("report") and (times, name in self.reports) != (1, True):
-                yield f"{name} was recorded {times} times; accepted were {set(self.reports)}"
-        if lost := self.reports.keys() - self._said:
+                yield f"{name} was recorded {times} times; accepted were {self.reports}"
+        if lost := self.reports - self._said.keys():
             yield f"accepted and lost: {lost}"
 
     def _wrong_streaks(self, seen: Seen) -> Iterator[str]:
