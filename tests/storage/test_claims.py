@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,7 +11,7 @@ import trio
 
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage import claims, cues, workers
-from cueapi.storage.claims import Wish
+from cueapi.storage.claims import Wish, claim_deliveries, to_delivery
 from cueapi.storage.cues import ByHand
 from cueapi.storage.postgres import Database
 from tests.storage.rows import (
@@ -357,3 +358,27 @@ async def test_what_is_fired_by_hand_for_later_waits_in_the_queue_until_then(dat
 
     assert [delivery.execution_id for delivery in claimed] == [now]
     assert set(await queued(database)) == {now, later}
+
+
+async def test_what_was_fired_behind_a_delete_s_back_is_not_delivered(database: Database) -> None:
+    cue_id = await add_cue(database, await add_user(database))
+    await add_execution(database, cue_id)
+    await database.execute("update cues set deleted_at = now() where id = $1", cue_id)
+
+    (row,) = await claim_deliveries(database, daemon=1, room=room(), within=30.0, look_at=10)
+
+    with pytest.raises(ValueError, match="no such cue any more"):
+        to_delivery(row, timeout=30.0)
+
+
+async def test_a_firing_that_a_delete_waits_for_is_called_off_with_the_others(database: Database) -> None:
+    user = await add_user(database)
+    for _ in range(10):
+        cue_id = await add_cue(database, user)
+        async with trio.open_nursery() as nursery:
+            async with database.transaction() as tx:
+                await cues.fire(tx, cue_id=cue_id, user=user, by_hand=ByHand(new_uuid7()), monthly=10**9)
+                nursery.start_soon(partial(cues.delete, database, cue_ids=[cue_id], user=user))
+                await trio.sleep(0.02)
+
+        assert await database.fetch("select from outbox where cue_id = $1", cue_id) == []
