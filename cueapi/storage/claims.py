@@ -78,7 +78,8 @@ ready as materialized (
 )
 select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.bounces,
        case when b.scheduled_for between '0001-01-02' and '9999-12-30' then b.scheduled_for end as scheduled_for,
-       case when c.deleted_at is null then c.name end as name, c.callback_url, c.callback_method, c.callback_headers, c.callback_host,
+       case when c.deleted_at is null then c.name end as name, c.callback_url,
+       c.callback_method, c.callback_headers, c.callback_host,
        c.max_attempts, c.backoff_minutes, c.verification,
        c.delivery ->> 'timeout_seconds' as timeout_seconds,
        c.delivery ->> 'outcome_deadline_seconds' as outcome_deadline_seconds,
