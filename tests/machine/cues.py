@@ -7,9 +7,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, initialize, precondition, rule
 
+from tests.machine.daemons import Answer, Question
 from tests.machine.playing import Playing
 from tests.machine.seen import Row
-from tests.machine.stage import ANSWERS, Answer, Question
+from tests.machine.stage import ANSWERS
 
 YEARLY = {"type": "recurring", "cron": "0 0 1 1 *"}
 EACH_MINUTE = {"type": "recurring", "cron": "* * * * *"}
@@ -139,10 +140,14 @@ class CueRules(Playing):
 
     @rule(cue=cues)
     def come_due(self, cue: str) -> None:
-        self.run(self.stage.time_comes, cue, 0.0)
+        self._come(cue, 0.0)
 
     @rule(cue=cues, late=st.sampled_from([30.0, 130.0, 700.0]))
     def come_late(self, cue: str, late: float) -> None:
+        self._come(cue, late)
+
+    def _come(self, cue: str, late: float) -> None:
+        self.story.append(f"{cue} is due since {late} s")
         self.run(self.stage.time_comes, cue, late)
 
     @rule(cue=cues, later=st.booleans(), task=st.one_of(st.none(), TASKS), times=st.integers(1, 2))
@@ -200,6 +205,7 @@ class CueRules(Playing):
     @rule(cue=cues, sign=st.sampled_from([signal.SIGKILL, signal.SIGTERM]), after=st.sampled_from([0.0, 0.01, 0.05]))
     def fall(self, cue: str, sign: signal.Signals, after: float) -> None:
         self.fallen = True
+        self.story.append(f"{sign.name}, {after} s after …")
         question = Question("POST", f"/v1/cues/{cue}/fire", {}, {"Idempotency_Key": f"key-{next(self.numbers)}"})
         self._fired(cue, self.run(self.stage.fall_while_asked, self.key, question, sign, after))
 

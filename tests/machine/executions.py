@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.machine.cues import TASKS, CueRules
+from tests.machine.daemons import Answer, Question
 from tests.machine.seen import FINAL, WAITING, Row, Seen, moment
-from tests.machine.stage import Answer, Question
 
 WHICH = st.integers(0, 9)
 """0 is the newest."""

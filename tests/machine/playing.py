@@ -8,13 +8,14 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import trio
-from hypothesis import note
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from tests.machine.daemons import PATIENCE, Answer, Question
 from tests.machine.law import is_unreported
 from tests.machine.seen import FINAL, Row, Seen, Step, brief, moment
-from tests.machine.stage import GLANCE, PATIENCE, Answer, Question, Stage
+from tests.machine.stage import Stage
 from tests.machine.told import Told, overdue
+from tests.process import LOOK
 
 T = TypeVar("T")
 _users = count(1)
@@ -37,6 +38,7 @@ class Playing(RuleBasedStateMachine):
         self.seen: Seen | None = None
         self.reports: dict[str, Step] = {}
         self.numbers = count(1)
+        self.story: list[str] = []
 
     def run(self, happens: Callable[..., Awaitable[T]], *values: Any) -> T:
         """Have it happen."""
@@ -49,16 +51,16 @@ class Playing(RuleBasedStateMachine):
 
     def ask_at_once(self, *questions: Question) -> list[Answer]:
         """Their answers, in the order of the questions."""
-        answers = self.run(self.stage.ask_at_once, self.key, questions)
+        answers = self.run(self.stage.ask, self.key, *questions)
         for question, answer in zip(questions, answers, strict=True):
-            note(f"    {question}: {answer}")
+            self.story.append(f"{question}: {answer}")
         return answers
 
     def look(self) -> Seen:
         """See how things stand. Nothing may be wrong with it, nor with any step since the last look."""
         before, self.seen = self.seen, self.run(self.stage.look, self.user)
         for step in self.seen.steps:
-            note(f"        {step}")
+            self.story.append(f"    {step}")
             if step.reported:
                 self.reports[step.after["outcome_result"]] = step
         complaints = list(self.told.complaints(before, self.seen))
@@ -70,7 +72,7 @@ class Playing(RuleBasedStateMachine):
         patience = monotonic() + PATIENCE
         while not fact(seen := self.look()):
             assert monotonic() < patience, f"it never happens: {[*seen.outbox.values(), *overdue(seen)]}"
-            self.run(trio.sleep, GLANCE)
+            self.run(trio.sleep, LOOK)
         return seen
 
     def settle(self) -> Seen:
@@ -79,6 +81,7 @@ class Playing(RuleBasedStateMachine):
 
     def pass_time(self, seconds: float) -> Seen:
         """So many seconds pass, and what is overdue is taken back."""
+        self.story.append(f"{seconds} s pass")
         self.run(self.stage.pass_time, self.user, seconds)
         return self.look_until(lambda seen: not overdue(seen))
 
@@ -105,7 +108,7 @@ class Playing(RuleBasedStateMachine):
     @invariant()
     def the_api_shows_what_is_there(self) -> None:
         """Rows that nobody has touched between the two looks are shown as they stand; deleted ones are not."""
-        answer = self.run(self.stage.ask, self.key, Question("GET", "/v1/executions?limit=100"))
+        (answer,) = self.run(self.stage.ask, self.key, Question("GET", "/v1/executions?limit=100"))
         seen = self.look()
         shown = {one["id"]: one for one in answer.body["executions"]}
         assert answer.status == 200
@@ -119,16 +122,30 @@ class Playing(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Nothing is lost: after long enough all has ended, and nobody has fallen."""
-        if sys.exc_info()[0] is not None:
-            return  # It is torn down because something is wrong already.
+        if (wrong := sys.exc_info()[1]) is not None:
+            self._tell(wrong)
+            return
+        try:
+            self._end()
+        except BaseException as wrong:
+            self._tell(wrong)
+            raise
+
+    def _tell(self, wrong: BaseException) -> None:
+        """What happened is told at once: a race may never come again."""
+        wrong.add_note("\n".join(self.story))
+
+    def _end(self) -> None:
         for cue in self._live():
             if cue["status"] == "active":
                 self.ask("PATCH", f"/v1/cues/{cue['id']}", {"status": "paused"})
-        rounds = 0
-        while any(not _is_over(one, seen) for seen in [self.settle()] for one in seen.executions.values()):
-            rounds += 1
-            assert rounds < ROUNDS, "it never ends"
+        for _ in range(ROUNDS):
+            seen = self.settle()
+            if all(_is_over(one, seen) for one in seen.executions.values()):
+                break
             self.pass_time(LONG)
+        else:
+            raise AssertionError("it never ends")
         self._end_well()
 
     def _live(self) -> list[Row]:
@@ -143,9 +160,10 @@ class Playing(RuleBasedStateMachine):
             assert arrived[row["id"]] or row["http_status"] is None, f"never sent: {brief(row)}"
         assert usage["executions"]["used"] == seen.usage["executions"]
         assert usage["outcomes"] == {name: seen.usage[name] for name in ("reported", "succeeded", "failed")}
-        siblings = self.ask("GET", "/health").body["siblings"]
-        assert {(one["state"], one["restarts"]) for one in siblings.values()} == {("running", 0)}
-        assert self.stage.cradle.log("sibling_failed", "request_failed", "result_unstorable") == []
+        for daemon in self.stage.daemons:
+            siblings = self.ask("GET", "/health").body["siblings"]
+            assert {(one["state"], one["restarts"]) for one in siblings.values()} == {("running", 0)}
+            assert daemon.log("sibling_failed", "request_failed", "result_unstorable") == []
         live = [one["id"] for one in self._live()]
         if live:
             deleted = self.ask("POST", "/v1/cues/bulk-delete", {"ids": live}, X_Confirm_Destructive="true")

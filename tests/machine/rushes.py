@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.machine.cues import in_an_hour
+from tests.machine.daemons import Question
 from tests.machine.executions import WHICH, ExecutionRules
 from tests.machine.seen import Row
-from tests.machine.stage import Question
 
 DEEDS: dict[str, tuple[str, str, Any]] = {
     "fire": ("POST", "/v1/cues/{cue}/fire", {}),
@@ -49,6 +49,7 @@ class Machine(ExecutionRules):
         assert row is not None
         if not self.has_many():
             deeds = [deed for deed in deeds if deed != "delete"]
+        self.story.append(f"at once{', and it is due' if due else ''}:")
         if due:
             self.run(self.stage.make_due, cue, 0.0)
         self.told.forget_streak(cue)

@@ -20,8 +20,8 @@ from tests.machine.stage import open_stage
 
 STORIES = int(os.environ.get("MACHINE_STORIES", "0"))
 FIXED = settings(
-    max_examples=12,
-    stateful_step_count=25,
+    max_examples=16,
+    stateful_step_count=30,
     derandomize=True,
     database=None,
     deadline=None,

@@ -1,0 +1,182 @@
+"""
+Daemons that are killed and started often: forked where the imports are done already, ended by their id.
+
+    async with open_daemons(tmp_path, 2, DATABASE_URL=…) as daemons:
+        await daemons[0].ask(key, Question("GET", "/v1/cues"))
+        code = await daemons[0].end(signal.SIGKILL)
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+from attrs import define, field, frozen
+
+from tests.conftest import Api
+from tests.process import END_PATIENCE, LOOK, ROOT, UP_PATIENCE, environment, free_port
+
+PATIENCE = 20.0
+"""Seconds in which whatever must happen has happened."""
+
+_FORKING = """
+import json, os, sys
+import cueapi.cli
+
+for line in sys.stdin:
+    order = json.loads(line)
+    if "wait" in order:
+        print(os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]), flush=True)
+        continue
+    if (child := os.fork()) == 0:
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        os.chdir(order["home"])
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        for number in (1, 2):
+            os.dup2(os.open(order["logged"], os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
+        cueapi.cli.main([], prog_name="cueapid")
+    print(child, flush=True)
+"""
+
+
+@frozen
+class Question:
+    """A request; header names are written with underscores."""
+
+    method: str
+    path: str
+    body: Any = None
+    headers: dict[str, str] = field(factory=dict)
+
+    def __str__(self) -> str:
+        parts = (self.method, self.path, self.body, self.headers)
+        return " ".join(str(part) for part in parts if part)
+
+
+@frozen
+class Answer:
+    """What a request was answered."""
+
+    status: int
+    body: dict[str, Any]
+    replayed: bool
+
+    @property
+    def code(self) -> str:
+        """The code of a refusal."""
+        return str(self.body.get("error", {}).get("code", ""))
+
+    def __str__(self) -> str:
+        told = ("id", "status", "next_run", "execution_id", "outcome_state", "will_retry", "reason", "executions")
+        return f"{self.status} {self.code or {name: self.body[name] for name in told if name in self.body}}"
+
+
+@define(eq=False)
+class Daemon:
+    """One life after the other on one port; *living* is the id of the present one's process."""
+
+    cradle: subprocess.Popen[str]
+    home: Path
+    environment: dict[str, str]
+    client: httpx.AsyncClient
+    living: int | None = None
+
+    async def ask(self, key: str, question: Question) -> Answer:
+        """Ask as the user of *key*. Whatever is asked, it is no error of the server's."""
+        with trio.fail_after(PATIENCE):
+            api = Api(self.client, key)
+            response = await api.ask(question.method, question.path, question.body, **question.headers)
+        assert response.status_code < 500, f"{question}: {response.status_code} {response.text}"
+        content = response.json() if response.content else {}
+        return Answer(response.status_code, content, response.headers.get("Idempotent-Replayed") == "true")
+
+    async def ask_in_vain(self, key: str, question: Question) -> None:
+        """Ask, though there may be no answer."""
+        # In a thread: a request that breaks off leaves an asynchronous generator behind, of which Trio warns.
+        headers = {name.replace("_", "-"): value for name, value in question.headers.items()}
+        headers |= {"Authorization": f"Bearer {key}"}
+        url = self.client.base_url.join(question.path)
+        ask = partial(httpx.request, question.method, url, json=question.body, headers=headers, trust_env=False)
+        with suppress(httpx.TransportError):
+            await trio.to_thread.run_sync(ask)
+
+    async def start(self) -> None:
+        """A new life; returns when it is up."""
+        order = {"environment": self.environment, "home": str(self.home), "logged": str(self._logged)}
+        self.living = await self._order(order, UP_PATIENCE)
+        with trio.fail_after(UP_PATIENCE):
+            while not await self._is_up():
+                await trio.sleep(LOOK)
+
+    async def _is_up(self) -> bool:
+        try:
+            return (await self.client.get("/status")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    async def end(self, sign: signal.Signals) -> int:
+        """Send *sign*; the exit code, once it has ended."""
+        assert self.living is not None
+        os.kill(self.living, sign)
+        code = await self._order({"wait": self.living}, END_PATIENCE)
+        self.living = None
+        return code
+
+    async def _order(self, order: dict[str, Any], patience: float) -> int:
+        assert self.cradle.stdin is not None
+        assert self.cradle.stdout is not None
+        self.cradle.stdin.write(json.dumps(order) + "\n")
+        self.cradle.stdin.flush()
+        with trio.fail_after(patience):
+            return int(await trio.to_thread.run_sync(self.cradle.stdout.readline, abandon_on_cancel=True))
+
+    def log(self, *events: str) -> list[dict[str, Any]]:
+        """What all its lives have logged of *events*."""
+        entries = [json.loads(line) for line in self._logged.read_text().splitlines() if line.startswith("{")]
+        return [entry for entry in entries if entry["event"] in events]
+
+    @property
+    def _logged(self) -> Path:
+        return self.home / f"logged-{self.environment['PORT']}"
+
+
+@asynccontextmanager
+async def open_daemons(home: Path, number: int, **settings: object) -> AsyncIterator[list[Daemon]]:
+    """So many daemons with *settings*, all up; none is left at the end of the block."""
+    cradle = subprocess.Popen(
+        [sys.executable, "-c", _FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    with cradle:
+        try:
+            async with AsyncExitStack() as stack:
+                yield [await stack.enter_async_context(_life_after_life(cradle, home, settings)) for _ in range(number)]
+        finally:
+            cradle.kill()
+
+
+@asynccontextmanager
+async def _life_after_life(
+    cradle: subprocess.Popen[str], home: Path, settings: dict[str, object]
+) -> AsyncIterator[Daemon]:
+    port = free_port()
+    # No connection is kept: a server that ends waits a while for its clients to hang up.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    address = f"http://127.0.0.1:{port}"
+    async with httpx.AsyncClient(base_url=address, timeout=PATIENCE, trust_env=False, limits=limits) as client:
+        daemon = Daemon(cradle, home, environment(home, PORT=port, **settings), client)
+        try:
+            await daemon.start()
+            yield daemon
+        finally:
+            with trio.CancelScope(shield=True):
+                if daemon.living is not None:
+                    await daemon.end(signal.SIGKILL)
