@@ -24,6 +24,7 @@ from cueapi.domain.execution import (
 from cueapi.domain.outcome import Evidence, Report
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY
 from cueapi.storage import cues, daemons
+from cueapi.storage.cues import Change, Placed
 from cueapi.storage.decisions import decide
 from cueapi.storage.postgres import Database, Unstorable
 from tests.storage.rows import (
@@ -387,6 +388,24 @@ async def test_a_one_time_cue_does_not_end_with_what_was_fired_by_hand(database:
     await decide(database, [judge(delivery, Answered(500), duration=0.1, now=ago())])
 
     assert (await look_up_cue(database, cue_id))["status"] == "active"
+
+
+async def test_a_change_made_upon_a_one_time_cue_before_it_ended_does_not_revive_it(
+    database: Database,
+) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, **ONCE)
+    await add_execution(database, cue_id, triggered_by="scheduled")
+    (delivery,) = await claim(database)
+    read = await cues.show(database, cue_id=cue_id, user=user)
+    same = Placed(cues.to_cue(read), "{}", "127.0.0.1:9", None)
+    unmoved = Change(read["revision"], None, read["status"], moves=False, next_run=None)
+
+    await decide(database, [judge(delivery, Answered(200), duration=0.1, now=ago())])
+    changed = await cues.change(database, same, unmoved, cue_id=cue_id, user=user)
+
+    assert changed is None
+    assert (await look_up_cue(database, cue_id))["status"] == "completed"
 
 
 async def test_a_one_time_cue_with_a_new_time_ahead_stays_active(database: Database) -> None:
