@@ -159,7 +159,11 @@ with steps as materialized (
                          when l.pauses and c.status = 'active' and c.schedule_type = 'recurring' then 'paused'
                          else c.status end,
            next_run = case when l.pauses and c.schedule_type = 'recurring' then null else c.next_run end,
-           revision = c.revision + (case when l.pauses then 1 else 0 end)
+           -- It moves with the status: a change that was made upon the cue before it ended must not revive it.
+           revision = c.revision
+                    + (case when l.pauses then 1
+                            when c.schedule_type = 'once' and c.next_run is null and l.once_status <> c.status then 1
+                            else 0 end)
       from locked l
      where c.id = l.id
  returning c.id as cue_id, c.user_id, c.name, l.before, l.hook, l.mail,
