@@ -29,7 +29,7 @@ from cueapi.storage import daemons
 from cueapi.storage.decisions import decide
 from cueapi.storage.embedded_errors import CannotStart as ServerCannotStart
 from cueapi.storage.postgres import StorageUnavailable
-from supervisor import OnStop, Periodic, Sibling, Tree
+from supervisor import OnStop, Periodic, Policy, Sibling, Tree
 from supervisor.signals import watch
 
 JANITOR_INTERVAL = timedelta(minutes=10).total_seconds()
@@ -143,8 +143,10 @@ def siblings(ground: Ground, joints: Joints) -> list[Sibling]:
         Sibling("notices", notices.run, OnStop.FINISH, silent_after=2 * interval + 30),
         Sibling("recorder", recorder.run, OnStop.FINISH),
         Sibling("pool", pool.run, OnStop.FINISH),
-        # Soon back after an outage: the others give up a daemon whose lock is free for 5 s.
-        Sibling("wakeups", joints.wakeups.run, OnStop.LAST, silent_after=30.0, longest_wait=2.0),
+        # Soon back after an outage or a bug: the others give up a daemon whose lock is free for 5 s.
+        Sibling(
+            "wakeups", joints.wakeups.run, OnStop.LAST, Policy(longest_pause=2.0), silent_after=30.0, longest_wait=2.0
+        ),
         Sibling("outbox", outbox.run, OnStop.CANCEL, silent_after=2 * interval + 30),
         Sibling("retries", wheel.run, OnStop.CANCEL, silent_after=30.0),
         Sibling("poller", poller.run, OnStop.CANCEL, silent_after=2 * interval + 30),

@@ -54,14 +54,13 @@ class Outbox:
                 return
             look_at = max(4 * room.places, 64)
             rows = await self._claim(self.identity.number, room, look_at)
-            claimed = await self._readable(rows)
-            for delivery in claimed:
+            for delivery in await self._readable(rows):
+                # In one step, so that either may fall at any time: what has a place lies in the channel or is in the
+                # pool's hands. There is always room, since the channel holds as many as there are places.
+                deliveries.send_nowait(delivery)
                 self.places.take(delivery)
-            # Before they are sent: places come free from then on.
             if rows and len(rows) < rows[0]["seen"]:
                 self.places.want()
-            for delivery in claimed:
-                await deliveries.send(delivery)
             # As many as were looked at: there may be more behind them. Nothing claimed: only full lanes.
             more = bool(rows) and rows[0]["seen"] == look_at
 

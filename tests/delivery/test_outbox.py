@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from attrs import define, field
 from structlog.testing import capture_logs
 
 from cueapi.delivery.identity import Identity
@@ -73,6 +74,36 @@ async def test_places_that_come_free_are_filled_again_without_a_poll(database: D
                     outbox.places.release(done[-1])
 
     assert len({delivery.execution_id for delivery in done}) == 40
+
+
+@define(eq=False)
+class EachStep(trio.abc.Instrument):
+    """Looks after each step of any task at how many places are taken, and how many deliveries lie in the channel."""
+
+    outbox: Outbox
+    seen: set[tuple[int, int]] = field(factory=set)
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Look."""
+        self.seen.add((self.outbox.places.taken, self.outbox.deliveries.depth))
+
+
+async def test_whenever_a_sibling_falls_what_has_a_place_lies_in_the_channel_or_is_in_the_pool_s_hands(
+    database: Database,
+) -> None:
+    for number in range(4):
+        await backlog(database, 50, user=await add_user(database), host=f"h{number}:1")
+    outbox = outbox_on(database, size=32)
+    look = EachStep(outbox)
+
+    trio.lowlevel.add_instrument(look)
+    try:
+        await one_turn(outbox.run)
+    finally:
+        trio.lowlevel.remove_instrument(look)
+
+    # No pool: none is in its hands.
+    assert look.seen == {(0, 0), (32, 32)}
 
 
 async def test_a_daemon_that_is_not_registered_claims_nothing(database: Database) -> None:
