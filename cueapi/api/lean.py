@@ -6,19 +6,17 @@ there as a whole goes out as a whole.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
 import trio
+from hypercorn.typing import HTTPScope
 from quart import Quart, Request, Response
-from quart.asgi import ASGIHTTPConnection
 from quart.ctx import RequestContext
 from quart.sessions import NullSession, SecureCookieSessionInterface
 from quart.wrappers.base import BaseRequestWebsocket
 from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
-from werkzeug.exceptions import RequestEntityTooLarge
 
 Foreign: TypeAlias = Any
 """What Quart hands through and we do not look at."""
@@ -47,8 +45,11 @@ class NoSessions(SecureCookieSessionInterface):
 _NO_SESSION = NullSession()
 
 
-LINGER = 2.0
-"""Seconds for which an answer waits for the rest of a body that nobody reads, so that the connection can go on."""
+LINGER, LINGER_BYTES = 2.0, 8 * 1024 * 1024
+"""
+Seconds and bytes for which an answer waits for the rest of a body that nobody reads: many clients read no answer before
+they have said all, and find the connection broken if it is closed under them.
+"""
 
 
 class Connection(TrioASGIHTTPConnection):
@@ -61,9 +62,22 @@ class Connection(TrioASGIHTTPConnection):
     app: "LeanQuart"
     answered = False
 
+    def __init__(self, app: Foreign, scope: HTTPScope) -> None:
+        super().__init__(app, scope)
+        self.heard = trio.Event()
+        """The client has said all, or more than anybody listens to."""
+
     async def handle_messages(self, nursery: trio.Nursery, request: Request, receive: Foreign) -> None:  # type: ignore[override] # as QuartTrio's own, which adds the nursery
         """Take the body in; a client that hangs up before it is answered ends the request."""
-        await ASGIHTTPConnection.handle_messages(self, request, receive)
+        size = 0
+        while (message := await receive())["type"] == "http.request":
+            # What is too large is not kept.
+            request.body.append(message["body"])
+            size += len(message["body"])
+            if not message["more_body"]:
+                request.body.set_complete()
+            if not message["more_body"] or size > LINGER_BYTES:
+                self.heard.set()
         # Hypercorn also says so when it has our answer and is about to close: cut off then, it would never do it, and
         # the connection would stay open and deaf.
         if not self.answered:
@@ -73,9 +87,9 @@ class Connection(TrioASGIHTTPConnection):
         """Answer, as soon as the client has said all."""
         response = await self.app.handle_request(request)
         # Asked first, since even a wait that is over costs a turn.
-        if not request.body._complete.is_set():
-            with trio.move_on_after(LINGER), suppress(RequestEntityTooLarge):
-                await request.body
+        if not self.heard.is_set():
+            with trio.move_on_after(LINGER):
+                await self.heard.wait()
         self.answered = True
         await self._send_response(send, response)
         nursery.cancel_scope.cancel(reason="answered")

@@ -1,6 +1,7 @@
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from itertools import chain, repeat
 from typing import Any
 
@@ -297,6 +298,28 @@ async def test_a_mebibyte_is_taken_and_a_byte_more_is_not(daemon: RunningDaemon)
     assert b'"request_too_large"' in more[0]
     assert b"x-request-id: " in more[0].lower()
     assert after["plan"] == "self_hosted"
+
+
+@pytest.mark.parametrize("size", [2 * MIB, 7 * MIB], ids=["2 MiB", "7 MiB"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "in chunks"])
+async def test_a_client_that_says_all_before_it_reads_learns_that_it_was_too_much_and_may_go_on(
+    daemon: RunningDaemon, size: int, *, chunked: bool
+) -> None:
+    def ask() -> list[int]:
+        connection = HTTPConnection("127.0.0.1", daemon.ground.listener.getsockname()[1], timeout=10)
+        with closing(connection):
+            statuses = []
+            for body in (b"x" * size, b"x" * size, b"{}"):
+                connection.request("POST", "/v1/auth/register", iter([body]) if chunked else body)
+                response = connection.getresponse()
+                response.read()
+                statuses.append(response.status)
+            return statuses
+
+    with trio.fail_after(30):
+        statuses = await trio.to_thread.run_sync(ask)
+
+    assert statuses == [413, 413, 422]
 
 
 async def test_a_body_without_end_is_refused_before_it_is_held_in_memory(api: Api) -> None:
