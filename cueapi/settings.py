@@ -72,6 +72,13 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _origins(text: str) -> str:
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        if entry != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", entry):
+            raise ValueError(f"{entry} is no origin: must look like https://app.example.com, or be *")
+    return text
+
+
 def _networks(text: str) -> str:
     for entry in filter(None, (part.strip() for part in text.split(","))):
         ip_network(entry, strict=False)
@@ -87,7 +94,12 @@ def _empty_is_none(value: object) -> object:
     return None if value == "" else value
 
 
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 _Optional = BeforeValidator(_empty_is_none)
+_AnyCase = BeforeValidator(_lower)
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
 
 
@@ -112,13 +124,13 @@ class Settings(BaseSettings):
     # How the server is reached from outside, in links; none: http://localhost:PORT.
     base_url: Annotated[str | None, AfterValidator(lambda text: text and _base_url(text)), _Optional] = None
     # production: https callbacks only, no /docs, needs SESSION_SECRET.
-    env: Literal["development", "production"] = "development"
+    env: Annotated[Literal["development", "production"], _AnyCase] = "development"
     # Signs sessions and encrypts what must be shown again; none: made at the first start.
     session_secret: Annotated[SecretStr | None, _Optional] = None
     # Whether POST /v1/auth/register is open.
     allow_register: bool = True
     # Origins of browsers that may call, separated by commas.
-    cors_origins: str = "*"
+    cors_origins: Annotated[str, AfterValidator(_origins)] = "*"
     # CIDRs whose X-Forwarded-For counts.
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     # Names and CIDRs that callbacks may reach although they are private.
@@ -157,8 +169,8 @@ class Settings(BaseSettings):
     # Whose name it bears: an address, or Name <address>.
     email_from: Annotated[str | None, AfterValidator(lambda text: text and _sender(text)), _Optional] = None
     # console on a terminal, else json.
-    log_format: Annotated[Literal["console", "json"] | None, _Optional] = None
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Annotated[Literal["console", "json"] | None, _Optional, _AnyCase] = None
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _AnyCase] = "info"
 
     def rules_at(self, port: int) -> Rules:
         """Which callbacks are allowed, for a server that listens on *port*."""

@@ -104,6 +104,23 @@ def test_a_number_may_be_within_its_bounds_only(
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("LOG_LEVEL", "WARNING", "warning"),
+        ("LOG_FORMAT", "JSON", "json"),
+        ("ENV", "Development", "development"),
+        ("CORS_ORIGINS", "https://a.example, http://localhost:5173", "https://a.example, http://localhost:5173"),
+    ],
+)
+def test_a_word_may_be_written_in_any_case_and_origins_stand_in_a_list(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: str
+) -> None:
+    monkeypatch.setenv(name, text)
+
+    assert getattr(load(), name.lower()) == value
+
+
+@pytest.mark.parametrize(
     ("name", "text"),
     [
         ("ENV", "staging"),
@@ -117,6 +134,8 @@ def test_a_number_may_be_within_its_bounds_only(
         ("BASE_URL", "cueapi.example.com"),
         ("BASE_URL", "ftp://cueapi.example.com"),
         ("BASE_URL", "https://cueapi.example.com/?a=b"),
+        ("CORS_ORIGINS", "app.example.com"),
+        ("CORS_ORIGINS", "https://app.example.com, https://app.example.com/"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
         ("CALLBACK_ALLOW", "http://intranet/"),
