@@ -25,7 +25,7 @@ from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.ids import is_cue_id, new_cue_id, new_uuid7
 from cueapi.domain.retry import DEFAULT_BACKOFF, Retry
 from cueapi.domain.schedule import upcoming
-from cueapi.domain.signature import check_headers
+from cueapi.domain.signature import RESERVED, check_headers
 from cueapi.domain.target import Rules
 from cueapi.storage import cues, histories
 from cueapi.storage.clock import Clock
@@ -103,9 +103,10 @@ class Cues:
         body = await read(CueBody)
         planned = self._allowed(plan(body))
         first = planned.schedule.first_after(self.clock.now())
-        return partial(self._create, await self._place(planned), first, body.unknown())
+        ignored = _ignored(body, planned)
+        return partial(self._create, await self._place(planned), first, ignored)
 
-    async def _create(self, placed: Placed, first: datetime, unknown: list[str], tx: Queries) -> Done:
+    async def _create(self, placed: Placed, first: datetime, ignored: list[str], tx: Queries) -> Done:
         limit = g.account.limits.active_cues
         try:
             row = await cues.add(tx, placed, cue_id=new_cue_id(), user=g.account.id, limit=limit, next_run=first)
@@ -114,9 +115,7 @@ class Cues:
         if row is None:
             raise _no_room(limit)
         shown = views.cue(row)
-        if unknown:
-            warning = f"Unknown fields were ignored: {', '.join(unknown)[:500]}."
-            shown["warning"] = " ".join(filter(None, (warning, shown["warning"])))
+        shown["warning"] = " ".join([*ignored, *filter(None, [shown["warning"]])]) or None
         return Done(answer(shown, 201), partial(self.pokes.cue_written, row["next_run"]))
 
     @operation(
@@ -371,6 +370,20 @@ def plan(body: CueBody) -> Cue:
 def _known(part: bodies.Open) -> dict[str, Any]:
     """What was given of a nested object; unknown keys are named in the warning and kept nowhere."""
     return {name: value for name, value in given(part).items() if name in type(part).model_fields}
+
+
+def _ignored(body: CueBody, planned: Cue) -> list[str]:
+    """What to tell of that was given and does nothing."""
+    part, prefix = (body, "") if body.schedule is None else (body.schedule, "schedule.")
+    idle = "at" if planned.schedule.type == "recurring" else "cron"
+    found = {
+        "Unknown fields were ignored": body.unknown(),
+        f"Of no use in a schedule of type {planned.schedule.type}": [prefix + idle] if getattr(part, idle) else [],
+        "Headers that only we set are not sent": [
+            name for name in planned.callback.headers if name.lower() in RESERVED
+        ],
+    }
+    return [f"{what}: {', '.join(names)[:500]}." for what, names in found.items() if names]
 
 
 def _one_of(body: CueBody, name: str, short: dict[str, Any], *, nested: bodies.Open | None) -> dict[str, Any]:

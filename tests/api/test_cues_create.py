@@ -362,6 +362,31 @@ async def test_unknown_keys_are_named_and_ignored(api: Api) -> None:
     assert shown["warning"] is None
 
 
+@pytest.mark.parametrize(
+    ("given", "warning"),
+    [
+        (
+            {"schedule": {"type": "recurring", "cron": "@daily", "at": "2030-01-01T00:00:00Z"}},
+            "Of no use in a schedule of type recurring: schedule.at.",
+        ),
+        (
+            {"schedule": {"type": "once", "at": "2190-01-01T00:00:00Z", "cron": "@daily"}},
+            "Of no use in a schedule of type once: schedule.cron.",
+        ),
+        (
+            {"callback": {"url": URL, "headers": {"Host": "other", "X-Mine": "1", "webhook-id": "7"}}},
+            "Headers that only we set are not sent: Host, webhook-id.",
+        ),
+    ],
+    ids=["a time", "a cron", "headers"],
+)
+async def test_what_is_given_and_does_nothing_is_named(api: Api, given: dict[str, Any], warning: str) -> None:
+    with trio.fail_after(10):
+        made = await api.post("/v1/cues", cue(URL, **given))
+
+    assert made["warning"] == warning
+
+
 async def test_a_host_that_does_not_resolve_yet_is_taken_with_a_warning(api: Api) -> None:
     with trio.fail_after(20):
         callback = await api.post("/v1/cues", cue("https://agent.invalid/run", colour="red"))
