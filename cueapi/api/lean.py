@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import trio
-from hypercorn.typing import HTTPScope
 from quart import Quart, Request, Response
 from quart.ctx import RequestContext
 from quart.sessions import NullSession, SecureCookieSessionInterface
@@ -62,7 +61,7 @@ class Connection(TrioASGIHTTPConnection):
     app: "LeanQuart"
     answered = False
 
-    def __init__(self, app: Foreign, scope: HTTPScope) -> None:
+    def __init__(self, app: Foreign, scope: Foreign) -> None:
         super().__init__(app, scope)
         self.heard = trio.Event()
         """The client has said all, or more than anybody listens to."""

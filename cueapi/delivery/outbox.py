@@ -10,8 +10,8 @@ from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Fence, Status, Step, failed_try, lost_claim
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage import daemons
-from cueapi.storage.claims import Room, claim_deliveries, ready, set_aside, to_delivery
 from cueapi.storage.decisions import decide, tells
+from cueapi.storage.outbox import Room, claim_deliveries, ready, set_aside, to_delivery
 from cueapi.storage.postgres import Database, Row, Unstorable
 from supervisor import Channel, Periodic, beat
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from attrs import define, field
 
 from cueapi.domain.attempt import Delivery
-from cueapi.storage.claims import Room
+from cueapi.storage.outbox import Room
 
 Key = TypeVar("Key", str, int)
 

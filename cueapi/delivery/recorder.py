@@ -11,8 +11,8 @@ from cueapi.delivery.retries import Reminder
 from cueapi.domain.execution import Fence, Step, failed_try
 from cueapi.domain.retry import NO_RETRY
 from cueapi.metrics import Metrics
-from cueapi.storage.claims import set_aside
 from cueapi.storage.decisions import decide, tells
+from cueapi.storage.outbox import set_aside
 from cueapi.storage.postgres import Database, Row, StorageUnavailable, Unstorable
 from supervisor import Channel, Periodic, beat
 

@@ -7,7 +7,7 @@ from typing import LiteralString
 import psutil
 from attrs import field, frozen
 
-from cueapi.storage.claims import CLAIM_DELIVERIES
+from cueapi.storage.outbox import CLAIM_DELIVERIES
 from cueapi.storage.postgres import Database, Row, StorageUnavailable
 from cueapi.storage.trio_asyncpg_pool import open_pool
 from tests.chaos.ledger import Try

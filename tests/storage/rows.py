@@ -8,8 +8,9 @@ from uuid import UUID
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Fence, Standing
 from cueapi.domain.ids import new_uuid7
-from cueapi.storage.claims import Room, Terms, Wish, claim_deliveries, claim_work, to_delivery
+from cueapi.storage.claims import Terms, Wish, claim_work
 from cueapi.storage.executions import to_standing
+from cueapi.storage.outbox import Room, claim_deliveries, to_delivery
 from cueapi.storage.postgres import Queries, Row
 
 _numbers = count()

@@ -16,7 +16,7 @@ from cueapi.domain.catchup import Firing, Firings
 from cueapi.domain.execution import Step
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 from cueapi.opening import SESSION
-from cueapi.storage import alerts, claims, cues, daemons, executions, firing, health, janitor
+from cueapi.storage import alerts, claims, cues, daemons, executions, firing, health, janitor, outbox
 from cueapi.storage.claims import Wish
 from cueapi.storage.cues import ByHand
 from cueapi.storage.decisions import decide
@@ -261,11 +261,11 @@ EMPTY = room(256, per_host=64, per_user=128)
 Ask = Callable[[Queries], Awaitable[object]]
 STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the claim": (
-        lambda db: claims.claim_deliveries(db, daemon=1, room=EMPTY, within=30.0, look_at=1024),
+        lambda db: outbox.claim_deliveries(db, daemon=1, room=EMPTY, within=30.0, look_at=1024),
         6_000,
     ),
     "the claim past full lanes": (
-        lambda db: claims.claim_deliveries(
+        lambda db: outbox.claim_deliveries(
             db,
             daemon=1,
             room=room(20, per_host=64, per_user=128, hosts={"host1:443": 64}, users={1: 128}),
