@@ -6,6 +6,7 @@ How the daemon speaks: one event a fact.
 | daemon_started, daemon_stopped | address, data_dir, version · seconds | the daemon is up · has ended |
 | cues_fired | cues, executions, missed | a poll fired something |
 | attempt_settled, attempt_handed_back | execution_id, attempt, status, http_status, duration_ms | it was written |
+| attempt_fell | execution_id | a bug: one try failed over it |
 | result_dropped | execution_id, attempt | its claim had passed to another, or the execution had ended |
 | results_waited | results, reason, seconds | PostgreSQL is away, and results wait for it |
 | claims_recovered, leases_ended, deadlines_passed, executions_unclaimed | executions | the rescue took them back |

@@ -121,7 +121,7 @@ def test_the_tests_mock_nothing() -> None:
 
 
 # Each has its reason beside it: the keeper is where a sibling's fall ends, the server where a connection's does.
-CATCHES_EXCEPTION = {"supervisor/keeper.py", "cueapi/api/server.py"}
+CATCHES_EXCEPTION = {"supervisor/keeper.py", "cueapi/api/server.py", "cueapi/delivery/pool.py"}
 
 
 def test_what_is_caught_broadly_is_raised_again_or_ends_at_the_keeper() -> None:

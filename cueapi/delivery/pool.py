@@ -9,8 +9,10 @@ from attrs import frozen
 from cueapi.delivery.places import Places
 from cueapi.delivery.webhook import Webhook
 from cueapi.domain.attempt import Delivery, judge
-from cueapi.domain.execution import Step, handed_back, lost_claim
+from cueapi.domain.execution import Step, failed_try, handed_back, lost_claim
 from supervisor import Channel
+
+INTERNAL = "The try could not be made or judged: an error of the server's own"
 
 log = structlog.get_logger("cueapi.delivery.pool")
 
@@ -56,6 +58,10 @@ class Pool:
         if self.stopping.is_set():
             return handed_back(delivery.fence)
         begun = trio.current_time()
-        result = await self.webhook.attempt(delivery)
-        duration = trio.current_time() - begun
-        return judge(delivery, result, duration=duration, now=datetime.now(UTC))
+        try:
+            result = await self.webhook.attempt(delivery)
+            return judge(delivery, result, duration=trio.current_time() - begun, now=datetime.now(UTC))
+        except Exception as error:
+            # A bug of ours that some row or answer brings to light ends one try, not the hundreds beside it.
+            log.exception("attempt_fell", execution_id=str(delivery.execution_id))
+            return failed_try(delivery.fence, delivery.retry, error=f"{INTERNAL} ({type(error).__name__}).")

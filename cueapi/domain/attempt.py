@@ -131,7 +131,7 @@ def retry_after_seconds(header: str | None, now: datetime) -> float:
         return min(float(text), RETRY_AFTER_LIMIT)
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return min(max((moment - now).total_seconds(), 0.0), RETRY_AFTER_LIMIT)

@@ -8,6 +8,7 @@ from uuid import UUID
 from attrs import frozen
 
 from cueapi.domain.attempt import Delivery, webhook_body
+from cueapi.domain.outcome import Mode
 from cueapi.domain.retry import Retry
 from cueapi.domain.signature import key_of
 from cueapi.storage.postgres import Queries, Row
@@ -177,7 +178,7 @@ def to_delivery(row: Row, *, timeout: float) -> Delivery:
         timeout=_seconds(row["timeout_seconds"]) or timeout,
         host=_present(row["callback_host"], "The cue has no callback host."),
         retry=Retry(row["max_attempts"], _pauses(row["backoff_minutes"])),
-        verification=row["verification"],
+        verification=Mode(row["verification"]),
         outcome_deadline=_seconds(row["outcome_deadline_seconds"]),
         bounces=row["bounces"],
     )

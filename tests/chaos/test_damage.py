@@ -24,6 +24,7 @@ DAMAGE = {
     "a time at the end of time": "update executions set scheduled_for = 'infinity' where cue_id = '{0}'",
     "a time before Christ": "update executions set scheduled_for = '4000-01-01 BC' where cue_id = '{0}'",
     "failures beyond counting": "update cues set consecutive_failures = 2147483647 where id = '{0}'",
+    "a verification that is none": "update cues set verification = 'odd' where id = '{0}'",
     "no cue": "delete from cues where id = '{0}'",
 }
 

@@ -12,7 +12,14 @@ from tests.chaos.scene import open_scene
 from tests.conftest import Api, cue
 from tests.receiver import Script, open_receiver
 
-ODD: Script = {"/huge": ["huge"], "/drip": ["drip"], "/garbage": ["garbage"], "/reset": ["reset"], "/damaged": [200]}
+ODD: Script = {
+    "/huge": ["huge"],
+    "/drip": ["drip"],
+    "/garbage": ["garbage"],
+    "/reset": ["reset"],
+    "/damaged": [200],
+    "/never": [(503, b"", {"retry-after": "Mon, 1 Jan 99999999999999999999 00:00:00 GMT"})],
+}
 IMPATIENT = {"retry": {"max_attempts": 1}, "delivery": {"timeout_seconds": 1}}
 
 DAMAGE_CUE = "update cues set callback_method = 'TWO WORDS' where id = $1"
@@ -64,6 +71,7 @@ async def test_what_is_beyond_help_fails_alone_and_says_why(database_url: str, t
         "/huge": "The answer was longer than 64 KiB; no outcome was read.",
         "/drip": "no answer within 1 s",
         "/garbage": f"invalid HTTP answer from {where}",
+        "/never": "The handler answered 503.",
         "/reset": f"{where} closed the connection without an answer",
     }
     assert never["status"] == "failed"

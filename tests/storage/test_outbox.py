@@ -196,6 +196,7 @@ DAMAGES = {
     "no url": "callback_url = null",
     "no host": "callback_host = null",
     "headers that are none": "callback_headers = '3'",
+    "a verification that is none": "verification = 'odd'",
 }
 
 

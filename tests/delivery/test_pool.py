@@ -1,0 +1,50 @@
+"""The pool: what falls over one try ends that try, and nothing that is under way beside it."""
+
+from uuid import uuid4
+
+import trio
+from attrs import evolve
+from structlog.testing import capture_logs
+
+from cueapi.delivery.places import Places
+from cueapi.delivery.pool import Pool
+from cueapi.delivery.webhook import Webhook
+from cueapi.dns import Resolver
+from cueapi.domain.attempt import Delivery
+from cueapi.domain.execution import Status, Step
+from cueapi.domain.target import Rules
+from supervisor import Channel
+from tests.delivery.deliveries import delivery_of
+from tests.delivery.siblings import alive
+from tests.receiver import open_receiver
+
+
+def delivery_to(url: str, verification: str = "none") -> Delivery:
+    return evolve(delivery_of(), execution_id=uuid4(), claim=uuid4(), url=url, verification=verification)
+
+
+async def test_a_try_that_a_bug_falls_over_fails_alone_and_gives_its_place_up() -> None:
+    deliveries, results = Channel[Delivery]("deliveries", 8), Channel[Step]("results", 8)
+    places = Places(8, 8)
+    with trio.fail_after(20), capture_logs() as lines:
+        async with open_receiver({"/slow": [0.5], "/done": [(200, b'{"success": true}')]}) as receiver:
+            bad = delivery_to(receiver.url("/done"), verification="of a kind that nobody knows")
+            good = [delivery_to(receiver.url("/slow")) for _ in range(3)]
+            with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
+                pool = Pool(deliveries, results, places, webhook, 8, trio.Event())
+                with deliveries.sender() as sending, results.receiver() as told:
+                    async with alive(pool.run):
+                        for delivery in (*good, bad):
+                            sending.send_nowait(delivery)
+                            places.take(delivery)
+                        steps = {step.fence.execution_id: step for step in [await told.receive() for _ in range(4)]}
+
+    fell = steps.pop(bad.execution_id)
+    assert (fell.status, fell.error) == (
+        Status.RETRYING,
+        "The try could not be made or judged: an error of the server's own (ValueError).",
+    )
+    assert {step.status for step in steps.values()} == {Status.SUCCESS}
+    assert [(line["event"], line["execution_id"]) for line in lines] == [("attempt_fell", str(bad.execution_id))]
+    assert len(receiver.requests) == 4
+    assert places.taken == 0
