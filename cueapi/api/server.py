@@ -38,6 +38,9 @@ MALFORMED = {
 KEPT_ALIVE = 75.0
 """Seconds for which a connection may be idle."""
 
+SLICE, TAKEN_WITHIN = 256 * 1024, 20.0
+"""Bytes of an answer, and the seconds within which a client must take them."""
+
 log = structlog.get_logger("cueapi.api")
 
 LOOK_AGAIN = 0.05
@@ -170,7 +173,26 @@ class Line(TCPServer):
             self._head = event.data
         elif data := self._head + event.data:
             self._head = b""
-            await super().protocol_send(RawData(data))
+            if not await self._write(data):
+                await self.protocol.handle(Closed())
+
+    async def _write(self, data: bytes) -> bool:
+        """Send while the client takes it: one that does not read must not hold us, or a drain, for ever."""
+        try:
+            async with self.send_lock:
+                for begin in range(0, len(data), SLICE):
+                    with trio.fail_after(TAKEN_WITHIN):
+                        await self.stream.send_all(data[begin : begin + SLICE])
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            self._hang_up()
+            return False
+        except BaseException:
+            self._hang_up()  # Who knows how much has left.
+            raise
+        return True
+
+    def _hang_up(self) -> None:
+        cast(trio.SocketStream, self.stream).socket.close()
 
     async def _read_data(self) -> None:
         await super()._read_data()

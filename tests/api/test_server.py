@@ -1,17 +1,23 @@
 """The server: answers leave whole, idle connections end in time, and nothing of a connection outlives it."""
 
 import json
+import socket
 from contextlib import suppress
 from functools import partial
 
 import pytest
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState, LifespanState
+from quart_trio import QuartTrio
 from trio.testing import MockClock
 
-from cueapi.api.server import KEPT_ALIVE, Idle
-from tests.conftest import RunningDaemon
+from cueapi.api.server import KEPT_ALIVE, SLICE, Idle, Line
+from cueapi.settings import Settings
+from tests.conftest import RunningDaemon, running
 from tests.delivery.siblings import until
 
 ASK = b"GET /status HTTP/1.1\r\nHost: cueapi\r\n\r\n"
@@ -172,3 +178,28 @@ async def test_a_wish_for_a_websocket_is_passed_over(daemon: RunningDaemon) -> N
             answered = await stream.receive_some()
 
     assert answered.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_client_that_never_reads_its_answers_does_not_hold_up_the_end(settings: Settings) -> None:
+    with trio.fail_after(30):
+        async with running(settings) as daemon:
+            stream = await trio.open_tcp_stream("127.0.0.1", daemon.ground.listener.getsockname()[1])
+            with trio.move_on_after(5):
+                await stream.send_all(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 300)
+            await trio.sleep(0.5)
+            await daemon.api.get("/health")
+        await stream.aclose()
+
+
+async def test_a_client_that_takes_nothing_for_long_is_hung_up_on(autojump_clock: MockClock) -> None:
+    ours, theirs = [trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in socket.socketpair()]
+    line = Line(
+        ASGIWrapper(QuartTrio("never asked")), Config(), WorkerContext(None), ConnectionState(LifespanState()), ours
+    )
+
+    taken = await line._write(bytes(64 * SLICE))
+
+    assert not taken
+    with pytest.raises(trio.ClosedResourceError):
+        await ours.send_all(b"more")
+    await theirs.aclose()
