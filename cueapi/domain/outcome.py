@@ -14,6 +14,9 @@ TEXT_KEPT = 2_000
 """Characters of `result` and `error` that are kept."""
 METADATA_LIMIT = 10 * 1024
 ARTIFACTS_LIMIT = 64 * 1024
+
+DEPTH_LIMIT = 100
+"""How deep what is kept of a report may be nested: as deep as the body of a request."""
 EVIDENCE_LENGTHS = {
     "external_id": 500,
     "result_url": 2_000,
@@ -141,13 +144,27 @@ def clean_text(text: str) -> str:
 
 
 def metadata_fits(metadata: Mapping[str, Any]) -> bool:
-    """True where the metadata is within its limit, measured as JSON in UTF-8."""
-    return len(json.dumps(metadata, ensure_ascii=False).encode("utf-8", "replace")) <= METADATA_LIMIT
+    """True where the metadata is within its limits: size, as JSON in UTF-8, and depth."""
+    return _is_shallow(metadata) and _size(metadata) <= METADATA_LIMIT
 
 
 def artifacts_fit(artifacts: list[Any]) -> bool:
     """Likewise for artifacts."""
-    return len(json.dumps(artifacts, ensure_ascii=False).encode("utf-8", "replace")) <= ARTIFACTS_LIMIT
+    return _is_shallow(artifacts) and _size(artifacts) <= ARTIFACTS_LIMIT
+
+
+def _size(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _is_shallow(value: object, most: int = DEPTH_LIMIT) -> bool:
+    match value:
+        case dict():
+            return most > 0 and all(_is_shallow(item, most - 1) for item in value.values())
+        case list():
+            return most > 0 and all(_is_shallow(item, most - 1) for item in value)
+        case _:
+            return True
 
 
 @frozen

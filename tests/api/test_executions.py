@@ -141,6 +141,25 @@ async def test_an_execution_tells_at_its_end_who_did_it_what_came_of_it_and_each
     assert [one["error"] for one in log] == ["no paper", None]
 
 
+async def test_an_answer_that_is_nested_deep_leaves_every_list_readable(api: Api, database: Database) -> None:
+    deep = f'{{"success": true, "result": "done", "metadata": {{"a": {"[" * 300}{"]" * 300}}}}}'.encode()
+    with trio.fail_after(20):
+        async with open_receiver([(200, deep)]) as receiver:
+            execution = await fired(api, transport="webhook", callback={"url": receiver.url()})
+            dropped = await api.execution(execution)
+        # As an older server, or a hand, may have left it.
+        await database.execute(
+            "update executions set outcome_metadata = $2::text::json where id = $1", UUID(execution), f"{deep.decode()}"
+        )
+        statuses = [
+            (await api.ask("GET", path)).status_code
+            for path in ("/v1/executions", f"/v1/executions/{execution}", f"/v1/cues/{dropped['cue_id']}")
+        ]
+
+    assert (dropped["outcome"]["result"], dropped["outcome"]["metadata"]) == ("done", None)
+    assert statuses == [200, 200, 200]
+
+
 async def test_the_log_of_a_webhook_tells_each_try_with_its_status_and_its_duration(api: Api) -> None:
     with trio.fail_after(20):
         async with open_receiver([500, (200, b"fine")]) as receiver:

@@ -125,6 +125,26 @@ def test_metadata_and_artifacts_are_measured_as_json_in_utf_8(extra: int, *, fit
     assert artifacts_fit([filled(ARTIFACTS_LIMIT, len('[""]'))]) is fits
 
 
+@pytest.mark.parametrize(("depth", "fits"), [(100, True), (101, False), (3_000, False)])
+def test_metadata_and_artifacts_are_nested_no_deeper_than_a_request(depth: int, *, fits: bool) -> None:
+    value: object = 1
+    for _ in range(depth - 1):
+        value = [value]
+
+    assert metadata_fits({"k": value}) is fits
+    assert artifacts_fit([value]) is fits
+
+
+def test_an_inline_report_that_is_nested_too_deep_counts_without_what_is() -> None:
+    deep = "[" * 300 + "]" * 300
+
+    inline = read_inline(f'{{"success": true, "metadata": {{"a": {deep}}}, "artifacts": {deep}}}'.encode())
+
+    assert inline is not None
+    assert (inline.report.success, inline.report.metadata, inline.report.evidence.artifacts) == (True, None, None)
+    assert inline.dropped == ("metadata", "artifacts")
+
+
 @given(st.text(max_size=50))
 def test_cleaned_text_can_be_stored_and_what_could_be_stored_is_left_alone(text: str) -> None:
     clean = clean_text(text)
