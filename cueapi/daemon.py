@@ -118,7 +118,8 @@ def siblings(ground: Ground, joints: Joints) -> list[Sibling]:
     """Downstream first: nothing is produced before its consumer is up."""
     settings, database, metrics = ground.settings, ground.database, joints.metrics
     interval, timeout = settings.poller_interval_seconds, settings.webhook_timeout_seconds
-    patience = Patience(settings.worker_heartbeat_timeout_seconds, settings.worker_unclaimed_timeout_seconds)
+    silence = settings.worker_heartbeat_timeout_seconds
+    patience = Patience(silence, settings.worker_unclaimed_timeout_seconds, worker_grace=silence)
     deliveries, results, retries, claims = joints.deliveries, joints.results, joints.retries, joints.claims
 
     notices = Notices(database, joints.notices, ground.identity, outlets(ground), joints.stopping)

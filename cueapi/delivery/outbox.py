@@ -6,11 +6,12 @@ from attrs import frozen
 
 from cueapi.delivery.identity import Identity
 from cueapi.delivery.places import Places
+from cueapi.delivery.settling import settle
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Fence, Status, Step, failed_try, lost_claim
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage import daemons
-from cueapi.storage.decisions import decide, tells
+from cueapi.storage.decisions import tells
 from cueapi.storage.outbox import Room, claim_deliveries, ready, set_aside, to_delivery
 from cueapi.storage.postgres import Database, Row, Unstorable
 from supervisor import Channel, Periodic, beat
@@ -73,7 +74,7 @@ class Outbox:
         lost = [one for one in held if not self.places.is_open(one.standing.fence.claim)]
         if lost:
             steps = [lost_claim(one.standing.fence, one.standing.retry, bounces=one.bounces) for one in lost]
-            await decide(self.database, steps)
+            await settle(self.database, steps)
             log.warning("claims_recovered", executions=len(lost))
 
     async def _claim(self, number: int, room: Room, look_at: int) -> list[Row]:
@@ -109,7 +110,7 @@ class Outbox:
                 fence = Fence(row["id"], row["claim"], row["attempts"], Status.DELIVERING)
                 broken.append(failed_try(fence, NO_RETRY, error=f"The cue cannot be read: {error}"))
                 log.warning("execution_set_aside", execution_id=str(row["id"]), reason=str(error))
-        if broken and tells(await decide(self.database, broken)):
+        if broken and tells(await settle(self.database, broken)):
             self.notices.wake()
         return good
 

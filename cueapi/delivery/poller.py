@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from math import inf
 
 import structlog
 import trio
@@ -14,7 +15,7 @@ from cueapi.metrics import Metrics
 from cueapi.storage import firing
 from cueapi.storage.clock import Clock
 from cueapi.storage.firing import Turn
-from cueapi.storage.postgres import Database, Row
+from cueapi.storage.postgres import Database, Row, Unstorable
 from supervisor import Channel, Periodic, beat
 
 FIRINGS_A_STATEMENT = 2_000
@@ -61,6 +62,7 @@ class Poller:
         """Poll at each wake-up, and know when the next cue is due."""
         self.turns.wake()
         task_status.started()
+        arm_at = -inf
         while True:
             await self.turns.wait()
             begun = trio.current_time()
@@ -68,7 +70,10 @@ class Poller:
             if not cues:
                 # What woke us may be the time of a fire by hand, which lies in the outbox already.
                 self.outbox.wake()
-            await self._look_ahead()
+            # Twice as far ahead as it is from one time to the next, so that what comes due is armed once, or twice.
+            arm = begun >= arm_at
+            await self._look_ahead(2 * self.turns.interval if arm else 0.0)
+            arm_at = begun + self.turns.interval if arm else arm_at
             self.last.at, self.last.cues = self.clock.now(), cues
             self.last.duration = trio.current_time() - begun
             beat()
@@ -98,15 +103,25 @@ class Poller:
                     await trio.lowlevel.checkpoint()
                     known[key] = _firings(row), _is_late(row)
             except (Refusal, ValueError, OverflowError) as error:
-                log.warning("cue_set_aside", cue_id=row["id"], reason=str(error))
-                reason = f"It cannot be fired: {error}"
-                await firing.set_aside(self.database, cue_id=row["id"], revision=row["revision"], reason=reason)
+                await self._set_aside(row["id"], row["revision"], error)
                 continue
             turns.append(Turn(row["id"], row["next_run"], row["revision"], *known[key]))
         return turns
 
+    async def _set_aside(self, cue: str, revision: int, error: Exception) -> None:
+        log.warning("cue_set_aside", cue_id=cue, reason=str(error))
+        await firing.set_aside(self.database, cue_id=cue, revision=revision, reason=f"It cannot be fired: {error}")
+
     async def _fire(self, turns: list[Turn]) -> int:
-        row = await firing.fire_due(self.database, turns, self.monthly)
+        """Fire these; how many cues were moved. One that makes the statement fall is set aside alone."""
+        try:
+            row = await firing.fire_due(self.database, turns, self.monthly)
+        except Unstorable as error:
+            if len(turns) > 1:
+                return sum([await self._fire([turn]) for turn in turns])
+            (turn,) = turns
+            await self._set_aside(turn.cue_id, turn.revision, error)
+            return 0
         if row is None:
             return 0
         self.metrics.fired(row["fired"], row["missed"])
@@ -120,8 +135,8 @@ class Poller:
         held: int = row["held"]
         return held
 
-    async def _look_ahead(self) -> None:
-        """Be there in time for the next cue, and arm what comes due before the poll after the next."""
+    async def _look_ahead(self, horizon: float) -> None:
+        """Be there in time for the next cue, and arm what comes due within *horizon* seconds."""
         row = await firing.ahead(self.database)
         if row is None:
             return
@@ -130,7 +145,7 @@ class Poller:
         if row["next_due"] is not None and row["next_due"] < self.turns.interval:
             pause = row["next_due"] + MARGIN if row["next_due"] > 0 else BUSY_PAUSE
             self.turns.wake_at(trio.current_time() + pause)
-        for delay, user in await firing.reminders(self.database, 2 * self.turns.interval):
+        for delay, user in await firing.reminders(self.database, horizon):
             if delay <= 0 and user is not None:
                 self.work_ready(user)
             else:

@@ -8,11 +8,10 @@ import trio
 from attrs import define, field
 
 from cueapi.delivery.retries import Reminder
-from cueapi.domain.execution import Fence, Step, failed_try
-from cueapi.domain.retry import NO_RETRY
+from cueapi.delivery.settling import end_plainly
+from cueapi.domain.execution import Step
 from cueapi.metrics import Metrics
 from cueapi.storage.decisions import decide, tells
-from cueapi.storage.outbox import set_aside
 from cueapi.storage.postgres import Database, Row, StorageUnavailable, Unstorable
 from supervisor import Channel, Periodic, beat
 
@@ -64,39 +63,33 @@ class Recorder:
                 return
 
     async def _record(self) -> None:
-        """Write the batch down. While PostgreSQL is away it waits here, and the pool behind it."""
-        pause = FIRST_PAUSE
+        """Write what is kept down. While PostgreSQL is away it waits here, and the pool behind it."""
+        pause, most = FIRST_PAUSE, BATCH
         while self._kept:
+            steps = self._kept[:most]
             try:
-                written = await self._write(self._kept)
+                written = await self._write(steps)
             except StorageUnavailable as away:
                 log.warning("results_waited", results=len(self._kept), reason=str(away), seconds=pause)
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            steps, self._kept = self._kept, []
+            if written is None:
+                most = len(steps) // 2
+                continue
+            del self._kept[: len(steps)]
+            most = BATCH
             if tells(written):
                 self.notices.wake()
             for step in steps:
                 self._tell(step, written.get(step.fence.execution_id))
 
-    async def _write(self, steps: list[Step]) -> dict[UUID, Row]:
+    async def _write(self, steps: list[Step]) -> dict[UUID, Row] | None:
+        """What was written; None where the statement falls over one of several: it is looked for by halves."""
         try:
             return await decide(self.database, steps)
         except Unstorable as error:
-            if len(steps) > 1:
-                return {key: row for step in steps for key, row in (await self._write([step])).items()}
-            log.warning("result_unstorable", execution_id=str(steps[0].fence.execution_id), reason=str(error))
-            return await self._write_plainly(steps[0].fence)
-
-    async def _write_plainly(self, fence: Fence) -> dict[UUID, Row]:
-        """End an execution whose result, or whose row, cannot be worked with."""
-        reason = "The result could not be stored."
-        try:
-            return await decide(self.database, [failed_try(fence, NO_RETRY, error=reason)])
-        except Unstorable:
-            await set_aside(self.database, fence.execution_id, reason)
-            return {}
+            return await end_plainly(self.database, steps[0].fence, error) if len(steps) == 1 else None
 
     def _tell(self, step: Step, row: Row | None) -> None:
         """Log and count what was written, and arm the retry."""

@@ -1,16 +1,18 @@
 """The rescue: takes back what daemons and workers that are gone have left behind, and what is overdue."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 import trio
 from attrs import frozen
 
+from cueapi.delivery.settling import settle
 from cueapi.domain.execution import Step, deadline_passed, failed_try, lost_claim, never_claimed
 from cueapi.metrics import Metrics
 from cueapi.storage import daemons, workers
 from cueapi.storage.daemons import Lost
-from cueapi.storage.decisions import decide, tells
+from cueapi.storage.decisions import tells
 from cueapi.storage.postgres import Database
 from supervisor import Periodic, beat
 
@@ -22,10 +24,17 @@ log = structlog.get_logger("cueapi.delivery.rescue")
 
 @frozen
 class Patience:
-    """Seconds: a worker's silence after which it is gone, and how long an execution may wait for one."""
+    """
+    Seconds: a worker's silence after which it is gone, and how long an execution may wait for one.
+
+    A start may follow a time in which nobody was reached. Who only could not say that he lives is given *daemon_grace*
+    from then on (a recorder tries every 15 s to write down what it kept), and *worker_grace*.
+    """
 
     worker_silence: float
     unclaimed: float
+    daemon_grace: float = 20.0
+    worker_grace: float = 180.0
 
 
 @frozen
@@ -44,13 +53,17 @@ class Rescue:
         """Look every few seconds."""
         self.turns.wake()
         task_status.started()
+        born = trio.current_time()
         while True:
             await self.turns.wait()
+            age = trio.current_time() - born
+            leases = age >= self.patience.daemon_grace
             await daemons.look(self.database)
-            await self._take_back("claims_recovered", daemons.lost, _bounced)
+            await self._take_back("claims_recovered", partial(daemons.lost, leases=leases), _bounced)
             await self._take_back("deadlines_passed", daemons.overdue, _overdue)
-            await self._take_back("leases_ended", self._ended_leases, _lapsed)
-            await self._take_back("executions_unclaimed", self._unclaimed, _unclaimed)
+            if age >= self.patience.worker_grace:
+                await self._take_back("leases_ended", self._ended_leases, _lapsed)
+                await self._take_back("executions_unclaimed", self._unclaimed, _unclaimed)
             if await workers.alert_offline(self.database):
                 self.notices.wake()
             beat()
@@ -64,7 +77,7 @@ class Rescue:
         """Decide what is found, a batch at a time, until nothing more is found that can be moved."""
         while lost := await find(self.database):
             steps = [follow(one) for one in lost]
-            written = await decide(self.database, steps)
+            written = await settle(self.database, steps)
             for step in steps:
                 if step.fence.execution_id in written:
                     self.metrics.settled(step)

@@ -15,6 +15,9 @@ from cueapi.domain.retry import DEFAULT_RETRY, Retry
 from cueapi.domain.schedule import AT_EXAMPLES, first_run, once_at
 from cueapi.domain.zone import check_timezone
 
+TASK_LIMIT = 255
+"""Characters of a task; the names of handlers have no more."""
+
 PAYLOAD_LIMIT = 1024 * 1024
 """Bytes of a payload in the form in which it is sent."""
 
@@ -126,9 +129,9 @@ def payload_text(payload: dict[str, Any]) -> str:
 
 
 def payload_task(payload: dict[str, Any]) -> str | None:
-    """`payload.task`, where it is a string: what a worker's handlers are matched with."""
+    """`payload.task`, where it is a string that a handler may be named: what a worker's handlers are matched with."""
     task = payload.get("task")
-    return task if isinstance(task, str) else None
+    return task if isinstance(task, str) and len(task) <= TASK_LIMIT else None
 
 
 def check_transport(cue: Cue, *, worker_evidence: bool) -> Cue:

@@ -102,7 +102,7 @@ def _lost(row: Row) -> Lost:
     return Lost(to_standing(row), row["bounces"], row["user_id"])
 
 
-# A claim is lost when its daemon is gone or its lease has run out.
+# A claim is lost when its daemon is gone or, where $1, its lease has run out.
 LOST = (
     _STANDING
     + """
@@ -110,7 +110,7 @@ LOST = (
   join executions e on e.id = o.execution_id
   join cues c on c.id = e.cue_id
  where o.claimed_by is not null
-   and (o.lease_until < now() or not """
+   and ($1::bool and o.lease_until < now() or not """
     + HOLDER_LIVES
     + """)
  limit 500
@@ -118,9 +118,9 @@ LOST = (
 )
 
 
-async def lost(tx: Queries) -> list[Lost]:
-    """Deliveries that were claimed and whose holder is gone, a batch."""
-    return [_lost(row) for row in await tx.fetch(LOST)]
+async def lost(tx: Queries, *, leases: bool) -> list[Lost]:
+    """Deliveries that were claimed and whose holder is gone, a batch; with *leases* also those held for too long."""
+    return [_lost(row) for row in await tx.fetch(LOST, leases)]
 
 
 HELD_BY = (
@@ -193,7 +193,8 @@ async def dropped(tx: Queries, *, user: int, worker: str, running: list[UUID]) -
     return [_lost(row) for row in await tx.fetch(DROPPED, user, worker, running)]
 
 
-# $1 seconds for which an execution may wait for a worker.
+# $1 seconds for which an execution may wait for a worker: from its time on, or from when it was made, which is later
+# where a time is caught up.
 UNCLAIMED = (
     _STANDING
     + """
@@ -202,6 +203,7 @@ UNCLAIMED = (
  where e.transport = 'worker'
    and e.status in ('pending', 'retrying')
    and e.ready_at < now() - $1::float8 * interval '1 second'
+   and e.created_at < now() - $1::float8 * interval '1 second'
    and c.deleted_at is null
  limit 500
 """
@@ -219,6 +221,7 @@ OVERDUE = (
   from executions e
   join cues c on c.id = e.cue_id
  where e.outcome_deadline_at < now()
+   and e.status in ('success', 'delivering')
    and (e.outcome_attempt is null or e.outcome_attempt < e.attempts)
    and (e.transport, e.status) in (('webhook', 'success'), ('worker', 'delivering'))
  limit 500

@@ -90,7 +90,8 @@ with steps as materialized (
 ), tried as (
     insert into attempts (execution_id, attempt, started_at, duration_ms, http_status, error, outcome)
     select id, attempts, last_attempt_at,
-           coalesce(duration_ms, extract(epoch from now() - last_attempt_at) * 1000), http_status, try_error, logged_as
+           least(coalesce(duration_ms, extract(epoch from now() - last_attempt_at) * 1000), 2147483647),
+           http_status, try_error, logged_as
       from decided
      where logged_as is not null and attempts > 0
         on conflict (execution_id, attempt) do update

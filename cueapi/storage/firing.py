@@ -87,7 +87,8 @@ with turns as (
              where h.overlap = 'skip' and e.cue_id = h.id and e.finished_at is null and e.attempts > 0 limit 1)
            union all
            (select e.id from executions e
-             where h.overlap = 'skip' and e.cue_id = h.id and e.outcome_deadline_at > now() and e.attempts > 0
+             where h.overlap = 'skip' and e.cue_id = h.id and e.status || '' = 'success'
+               and e.outcome_deadline_at > now() and e.attempts > 0
                and (e.outcome_attempt is null or e.outcome_attempt < e.attempts) limit 1)
            limit 1) busy on true
         on conflict (cue_id, scheduled_for) where triggered_by = 'scheduled' do nothing

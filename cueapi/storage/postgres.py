@@ -82,6 +82,7 @@ _AWAY = (
 _FOREIGN = (
     asyncpg.UniqueViolationError,
     asyncpg.DataError,
+    asyncpg.ProgramLimitExceededError,  # a row that is too large for an index
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.exceptions.ClientConfigurationError,  # an sslmode that is none
@@ -94,7 +95,7 @@ def _ours(error: Exception) -> Exception:
     match error:
         case asyncpg.UniqueViolationError():
             return Duplicate(error.constraint_name or "")
-        case asyncpg.DataError():
+        case asyncpg.DataError() | asyncpg.ProgramLimitExceededError():
             return Unstorable(str(error))
         case (
             asyncpg.InvalidAuthorizationSpecificationError()

@@ -413,3 +413,12 @@ async def due(api: Api, cue_id: str) -> list[str]:
     while not (listed := (await api.get(path))["executions"]):
         await trio.sleep(0.05)
     return [one["id"] for one in listed]
+
+
+async def test_a_report_that_comes_after_weeks_is_taken(api: Api, database: Database) -> None:
+    with trio.fail_after(20):
+        execution = await claimed(api)
+        await database.execute("update executions set last_attempt_at = now() - interval '26 days'")
+        answer = await report(api, execution, success=True)
+
+    assert answer["outcome_state"] == "reported_success"

@@ -395,3 +395,18 @@ async def test_of_a_deleted_cue_nobody_holds_a_lease(api: Api) -> None:
     refused = await api.refused("POST", f"/v1/executions/{execution}/heartbeat", {}, X_Worker_Id="w1")
 
     assert refused[:2] == (404, "execution_not_found")
+
+
+async def test_a_task_that_is_a_whole_text_is_work_like_any_other_but_no_name_for_a_handler(
+    api: Api, database: Database
+) -> None:
+    # Incompressible, as an index would have it.
+    (row,) = await database.fetch("select string_agg(md5(n::text), '') as text from generate_series(1, 200) n")
+    with trio.fail_after(20):
+        made = await api.post("/v1/cues", cue(payload={"task": row["text"]}))
+        await api.post(f"/v1/cues/{made['id']}/fire")
+        other = await api.post("/v1/cues", cue(payload={"task": "short"}))
+        await api.post(f"/v1/cues/{other['id']}/fire", {"payload_override": {"task": row["text"]}})
+        beat = await api.post("/v1/worker/heartbeat", {"worker_id": "w", "claim": 2})
+
+    assert [(one["task"], one["payload"]["task"]) for one in beat["executions"]] == [(None, row["text"])] * 2

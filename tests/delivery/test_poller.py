@@ -82,6 +82,9 @@ DAMAGES = {
     "a zone that is a path": "timezone = '../../etc/passwd'",
     "no zone": "timezone = ''",
     "a time beyond the calendar": "next_run = '-infinity'",
+    "a count beyond all numbers": "fired_count = 9223372036854775807",
+    "a task beyond what an index holds": "transport = 'worker',"
+    " task = (select string_agg(md5(n::text), '') from generate_series(1, 200) n)",
 }
 
 
@@ -102,6 +105,23 @@ async def test_a_cue_that_cannot_be_fired_is_set_aside_alone(database: Database,
     assert (cue["status"], cue["next_run"]) in {("failed", None), ("active", cue["next_run"])}
     assert fired >= {sound}
     assert cue["next_run"] is None or (broken in fired and cue["next_run"] > ago())
+
+
+async def test_what_comes_due_soon_is_armed_once_or_twice_however_often_is_polled(database: Database) -> None:
+    cue_id = await add_cue(database, await add_user(database))
+    for number in range(20):
+        await add_execution(database, cue_id, status="retrying", ready_at=ago(seconds=-1000 - number))
+    poller = poller_on(database)
+
+    with trio.fail_after(20):
+        async with alive(poller.run):
+            for number in range(30):
+                polled = poller.last.at
+                await add_execution(database, cue_id, status="retrying", ready_at=ago(seconds=-2000 - number))
+                poller.turns.wake()
+                await until(lambda polled=polled: poller.last.at != polled)
+
+    assert 20 <= poller.retries.depth <= 2 * 50
 
 
 async def test_a_cue_is_fired_within_a_tenth_of_a_second_of_its_time(database: Database) -> None:

@@ -1,6 +1,9 @@
 """What is taken back, and what is left to whoever holds it."""
 
+from math import inf
+
 import pytest
+from attrs import evolve
 
 from cueapi.delivery.rescue import Patience, Rescue
 from cueapi.metrics import Metrics
@@ -27,7 +30,7 @@ GONE = 999
 
 @pytest.fixture
 def rescue(database: Database) -> Rescue:
-    patience = Patience(worker_silence=180, unclaimed=900)
+    patience = Patience(worker_silence=180, unclaimed=900, daemon_grace=0, worker_grace=0)
     return Rescue(database, Periodic(0.0), Periodic(3600), Periodic(3600), _nobody_waits, patience, Metrics())
 
 
@@ -141,7 +144,8 @@ async def test_what_no_worker_claims_is_missed_with_an_alert_and_ends_a_one_time
 ) -> None:
     user = await add_user(database)
     cue_id = await add_cue(database, user, transport="worker", **ONCE)
-    late = await add_execution(database, cue_id, ready_at=ago(seconds=901), triggered_by="scheduled")
+    long_ago = ago(seconds=901)
+    late = await add_execution(database, cue_id, ready_at=long_ago, created_at=long_ago, triggered_by="scheduled")
     early = await add_execution(database, cue_id, ready_at=ago(seconds=800))
 
     await one_turn(rescue.run)
@@ -241,3 +245,72 @@ async def test_a_worker_is_missed_once_an_hour_and_not_before_five_minutes_or_wi
     (alert,) = await database.fetch("select * from alerts order by created_at limit 1")
     assert seen == [0, 1, 1, 2]
     assert "Worker w has been silent since" in alert["message"]
+
+
+async def test_a_report_that_takes_longer_than_a_number_of_milliseconds_holds_is_taken_back_as_any_other(
+    database: Database, rescue: Rescue
+) -> None:
+    user = await add_user(database)
+    execution = await add_execution(database, await add_cue(database, user, transport="worker"))
+    await claim_as_worker(database, user, "w")
+    await database.execute(
+        "update executions set last_attempt_at = now() - interval '26 days', lease_until = now() - interval '26 days'"
+    )
+
+    await one_turn(rescue.run)
+
+    (tried,) = await database.fetch("select outcome, duration_ms from attempts")
+    assert (await look_up(database, execution))["status"] == "retrying"
+    assert tried["duration_ms"] == 2**31 - 1
+
+
+async def test_a_row_that_the_statement_falls_over_is_ended_alone(database: Database, rescue: Rescue) -> None:
+    user = await add_user(database)
+    broken, sound = [await add_cue(database, user, transport="worker") for _ in range(2)]
+    damaged, whole = [await add_execution(database, cue_id) for cue_id in (broken, sound)]
+    await claim_as_worker(database, user, "w", most=2)
+    await database.execute("update executions set outcome_deadline_at = now() - interval '1 second', attempts = 4")
+    await database.execute("update cues set run_count = 9223372036854775807 where id = $1", broken)
+
+    await one_turn(rescue.run)
+
+    assert (await look_up(database, whole))["status"] == "outcome_timeout"
+    assert (await look_up(database, damaged))["error_message"] == "The result could not be stored."
+
+
+async def test_what_was_caught_up_waits_for_a_worker_as_long_as_what_is_new(database: Database, rescue: Rescue) -> None:
+    cue_id = await add_cue(database, await add_user(database), transport="worker")
+    execution = await add_execution(database, cue_id, scheduled_for=ago(hours=1), ready_at=ago(hours=1))
+
+    await one_turn(rescue.run)
+
+    assert (await look_up(database, execution))["status"] == "pending"
+
+
+GRACES = {
+    "at once": (inf, inf, ["delivering", "delivering", "pending"]),
+    "after recorders have tried": (0.0, inf, ["pending", "delivering", "pending"]),
+    "after workers have had time": (0.0, 0.0, ["pending", "retrying", "missed"]),
+}
+
+
+@pytest.mark.parametrize(("daemon_grace", "worker_grace", "expected"), GRACES.values(), ids=GRACES.keys())
+async def test_after_an_outage_nothing_is_taken_from_who_only_could_not_say_that_he_lives(
+    database: Database, rescue: Rescue, daemon_grace: float, worker_grace: float, expected: list[str]
+) -> None:
+    user, old = await add_user(database), ago(hours=1)
+    await add_execution(database, await add_cue(database, user))
+    (daemon,) = await database.fetch("insert into daemons (instance) values ('here') returning number")
+    (delivery,) = await claim(database, daemon=daemon["number"])
+    held = await add_execution(database, await add_cue(database, user, transport="worker"))
+    await claim_as_worker(database, user, "w")
+    waiting = await add_execution(
+        database, await add_cue(database, user, transport="worker"), ready_at=old, created_at=old
+    )
+    await database.execute("update outbox set lease_until = now() - interval '1 second'")
+    await database.execute("update executions set lease_until = now() - interval '1 second' where id = $1", held)
+
+    await one_turn(evolve(rescue, patience=Patience(180, 900, daemon_grace, worker_grace)).run)
+
+    seen = [(await look_up(database, one))["status"] for one in (delivery.execution_id, held, waiting)]
+    assert seen == expected

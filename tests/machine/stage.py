@@ -36,6 +36,7 @@ PASS = (
     """
     update executions
        set ready_at = ready_at - $2::float8 * interval '1 second',
+           created_at = created_at - $2::float8 * interval '1 second',
            lease_until = lease_until - $2::float8 * interval '1 second',
            claimed_at = claimed_at - $2::float8 * interval '1 second',
            outcome_deadline_at = outcome_deadline_at - $2::float8 * interval '1 second'
@@ -156,7 +157,15 @@ async def open_stage(home: Path, url: str, database: Database) -> AsyncIterator[
     }
     # A rescue looks every 5 s. This one, as if a third daemon had it, is in more of a hurry.
     quiet = Periodic(3600)
-    rescue = Rescue(database, Periodic(0.1), quiet, quiet, lambda _: None, Patience(180, 900), Metrics())
+    rescue = Rescue(
+        database,
+        Periodic(0.1),
+        quiet,
+        quiet,
+        lambda _: None,
+        Patience(180, 900, daemon_grace=0, worker_grace=0),
+        Metrics(),
+    )
     async with open_receiver(ANSWERS) as receiver, open_daemons(home, 2, **settings) as daemons:
         async with trio.open_nursery() as nursery:
             await nursery.start(rescue.run)

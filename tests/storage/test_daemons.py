@@ -39,7 +39,7 @@ async def later(database: Database, seconds: float) -> None:
 
 
 async def lost(database: Database) -> list[object]:
-    return [one.standing.fence.execution_id for one in await daemons.lost(database)]
+    return [one.standing.fence.execution_id for one in await daemons.lost(database, leases=True)]
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ async def test_what_a_gone_daemon_held_goes_back_as_the_same_try_and_its_late_re
 ) -> None:
     execution = await add_execution(database, cue_id)
     (delivery,) = await claim(database, daemon=99)
-    (found,) = await daemons.lost(database)
+    (found,) = await daemons.lost(database, leases=True)
 
     first = await decide(database, [lost_claim(found.standing.fence, found.standing.retry, bounces=found.bounces)])
     again = await claim(database, daemon=100)
@@ -271,11 +271,13 @@ async def test_a_deadline_that_passed_without_a_report_is_found_although_the_wor
 async def test_what_no_worker_came_for_is_found_after_its_time_and_not_before(database: Database, status: str) -> None:
     user = await add_user(database)
     cue_id, gone = [await add_cue(database, user, transport="worker") for _ in range(2)]
-    late = await add_execution(database, cue_id, status=status, ready_at=ago(seconds=901))
-    await add_execution(database, cue_id, status=status, ready_at=ago(seconds=800))
-    await add_execution(database, gone, status=status, ready_at=ago(seconds=901))
+    old = {"status": status, "ready_at": ago(seconds=901), "created_at": ago(seconds=901)}
+    late = await add_execution(database, cue_id, **old)
+    await add_execution(database, cue_id, **old | {"ready_at": ago(seconds=800)})
+    await add_execution(database, cue_id, **old | {"created_at": ago(seconds=800)})  # a time that was caught up
+    await add_execution(database, gone, **old)
     await database.execute("update cues set deleted_at = now() where id = $1", gone)
-    await add_execution(database, await add_cue(database, user), status=status, ready_at=ago(seconds=901))
+    await add_execution(database, await add_cue(database, user), **old)
 
     found = await daemons.unclaimed(database, 900.0)
 

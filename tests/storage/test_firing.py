@@ -137,6 +137,10 @@ RUNNING: dict[str, tuple[dict[str, Any], bool]] = {
     "not begun": ({"status": "pending"}, False),
     "delivered": ({"status": "success", "attempts": 1, "finished_at": DUE}, False),
     "failed": ({"status": "failed", "attempts": 4, "finished_at": DUE}, False),
+    "failed before its deadline": (
+        {"status": "failed", "attempts": 1, "finished_at": DUE, "outcome_deadline_at": ago(hours=-1)},
+        False,
+    ),
 }
 
 
