@@ -29,6 +29,7 @@ from cueapi.storage import daemons
 from cueapi.storage.decisions import decide
 from cueapi.storage.embedded_errors import CannotStart as ServerCannotStart
 from cueapi.storage.postgres import StorageUnavailable
+from cueapi.storage.wakeups import notify
 from supervisor import OnStop, Periodic, Policy, Sibling, Tree
 from supervisor.signals import watch
 
@@ -159,7 +160,7 @@ def siblings(ground: Ground, joints: Joints) -> list[Sibling]:
 
 
 async def hand_back(ground: Ground) -> None:
-    """Give back what this daemon still holds, as the same try: others need not find out that it is gone."""
+    """Give back what this daemon still holds, as the same try, and say so."""
     number = ground.identity.number
     with trio.move_on_after(HAND_BACK_PATIENCE):
         try:
@@ -168,5 +169,7 @@ async def hand_back(ground: Ground) -> None:
                     break
             if number is not None:
                 await daemons.leave(ground.database, number)
+                # The others need not find out that we are gone, nor wait for a poll to take over what we gave back.
+                await notify(ground.database, f"{number} delivery")
         except StorageUnavailable as away:
             log.warning("claims_left", reason=str(away))

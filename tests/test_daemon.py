@@ -192,11 +192,13 @@ async def test_a_second_signal_stops_at_once(database_url: str, database: Databa
 
 
 @asynccontextmanager
-async def two_daemons(home: Path, database_url: str) -> AsyncIterator[tuple[DaemonProcess, DaemonProcess]]:
+async def two_daemons(
+    home: Path, database_url: str, **settings: object
+) -> AsyncIterator[tuple[DaemonProcess, DaemonProcess]]:
     """Two daemons on one database, started at once."""
     async with AsyncExitStack() as stack:
         pair = [
-            await stack.enter_async_context(daemon_process(home, healthy=False, DATABASE_URL=database_url))
+            await stack.enter_async_context(daemon_process(home, healthy=False, DATABASE_URL=database_url, **settings))
             for _ in range(2)
         ]
         for daemon in pair:
@@ -222,6 +224,29 @@ async def test_two_daemons_on_one_database_fire_each_time_once(
     assert (len(cues), set(cues.values())) == (60, {1})
     assert sum(fired) == 60
     assert codes == [0, 0]
+
+
+async def test_what_a_drain_gives_back_is_taken_up_by_the_other_daemon_without_a_poll(
+    database_url: str, database: Database, tmp_path: Path
+) -> None:
+    patient = {"POLLER_INTERVAL_SECONDS": 3600, "SHUTDOWN_GRACE_SECONDS": 0}
+    with trio.fail_after(60):
+        async with open_receiver(["hang"]) as receiver, two_daemons(tmp_path, database_url, **patient) as (one, other):
+            fired = await fire(await one.api.register(), receiver.url(), 30)
+            await receiver.wait_for(30)
+            first = "(select min(number) from daemons)"
+            (held,) = await database.fetch(f"select count(*) as by_one from outbox where claimed_by = {first}")
+            ended = (
+                one
+                if one.log("daemon_registered")[0]["daemon"] < other.log("daemon_registered")[0]["daemon"]
+                else other
+            )
+            await ended.stop()
+            with trio.fail_after(5):
+                await receiver.wait_for(30 + held["by_one"])
+
+    assert held["by_one"]
+    assert set(arrivals(receiver)) == set(fired)
 
 
 async def test_what_a_killed_daemon_held_is_taken_over_by_the_other_one(

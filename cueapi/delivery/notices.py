@@ -75,7 +75,7 @@ class Notices:
         claiming.cancel(reason="draining")
 
     async def _claim(self, nursery: trio.Nursery) -> None:
-        number, places = self.identity.number, PLACES - self._under_way.total()
+        number, places = self.identity.claims_as, PLACES - self._under_way.total()
         if number is None or places <= 0:
             return  # Woken again as soon as we have a number, and with each place that comes free.
         room = Room(places, dict(self._under_way), PER_USER)

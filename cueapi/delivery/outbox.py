@@ -51,10 +51,11 @@ class Outbox:
             room = self.places.room()
             if self.places.any_full() or room.places <= 0:
                 self.places.want()
-            if room.places <= 0 or self.identity.number is None:
+            number = self.identity.claims_as
+            if room.places <= 0 or number is None:
                 return
             look_at = max(4 * room.places, 64)
-            rows = await self._claim(self.identity.number, room, look_at)
+            rows = await self._claim(number, room, look_at)
             for delivery in await self._readable(rows):
                 # In one step, so that either may fall at any time: what has a place lies in the channel or is in the
                 # pool's hands. There is always room, since the channel holds as many as there are places.

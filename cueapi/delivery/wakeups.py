@@ -23,6 +23,9 @@ BUNDLE_PAUSE = 0.02
 LOCK_TRIES, LOCK_PAUSE = 10, 0.5
 """How often, and after how many seconds, we try to take our own lock, which the server may not have freed yet."""
 
+LIVE_PATIENCE = 15.0
+"""Seconds for all of that; a server that says nothing any more counts as away."""
+
 log = structlog.get_logger("cueapi.delivery.wakeups")
 
 
@@ -62,8 +65,7 @@ class Wakeups:
         self._wake_poller(moment)
         if moment > self.clock.now().timestamp() + self.ears.poller.interval:
             return  # The others poll before that, and look ahead themselves.
-        known = self._said.get("cue")
-        self._say("cue", moment if known is None else min(known, moment))
+        self._say("cue", moment)
 
     def delivery_ready(self) -> None:
         """Something lies in the outbox: whichever dispatcher is nearer takes it."""
@@ -83,7 +85,9 @@ class Wakeups:
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Hear and tell."""
         async with open_listener(self.dsn, CHANNEL, heartbeat=HEARTBEAT) as (listener, tx):
-            await self._live(tx)
+            with trio.fail_after(LIVE_PATIENCE):
+                self.identity.number = await self._live(tx)
+            self.identity.locked = True
             self.ears.trust(True)
             try:
                 self.ears.poller.wake()
@@ -98,15 +102,16 @@ class Wakeups:
                             self._hear(notification.payload)
                         beat()
             finally:
+                self.identity.locked = False
                 self.ears.trust(False)
 
-    async def _live(self, tx: Transaction) -> None:
+    async def _live(self, tx: Transaction) -> int:
         """Hold the lock of our number: the former one where the others still wait for us, else a new one."""
         former = self.identity.number
         if former is not None and await daemons.keep(tx, former):
             for _ in range(LOCK_TRIES):
                 if await daemons.take_lock(tx, former):
-                    return
+                    return former
                 await trio.sleep(LOCK_PAUSE)
         if await tx.is_pooled():
             # By transaction it would know neither LISTEN nor our lock.
@@ -114,11 +119,13 @@ class Wakeups:
         number = await daemons.register(tx, self.identity.instance)
         if not await daemons.take_lock(tx, number):
             raise StorageUnavailable("the lock of a new daemon is held by somebody else")
-        self.identity.number = number
         log.info("daemon_registered", daemon=number)
+        return number
 
     def _say(self, topic: str, moment: float | None = None) -> None:
-        self._said[topic] = moment
+        """Have it told with the next NOTIFY; of two moments the earlier one."""
+        known = self._said.get(topic)
+        self._said[topic] = moment if known is None or moment is None else min(known, moment)
         self._something.set()
 
     async def _tell(self) -> None:
@@ -133,9 +140,9 @@ class Wakeups:
                 await notify(self.database, f"{self.identity.number} {' '.join(texts)}")
             except BaseException:
                 # Failed, or cut off since the ear failed first: said again by the next life, for a dead key must be
-                # heard of. What came meanwhile counts.
-                self._said = said | self._said
-                self._something.set()
+                # heard of.
+                for topic, moment in said.items():
+                    self._say(topic, moment)
                 raise
 
     def _hear(self, payload: str) -> None:
@@ -143,18 +150,23 @@ class Wakeups:
         if sender == str(self.identity.number):
             return
         for topic in topics:
-            kind, _, detail = topic.partition(":")
-            match kind:
-                case "cue":
-                    self._wake_poller(float(detail))
-                case "delivery":
-                    self.ears.outbox.wake()
-                case "work":
-                    self.ears.work_ready(int(detail))
-                case "account":
-                    self.ears.account_changed(int(detail))
-                case _:
-                    log.warning("wakeup_unknown", topic=kind)
+            try:
+                self._heed(*topic.split(":"))
+            except (TypeError, ValueError, OverflowError):
+                log.warning("wakeup_unknown", topic=topic[:100])  # Whoever may connect may say anything.
+
+    def _heed(self, kind: str, detail: str = "") -> None:
+        match kind:
+            case "cue":
+                self._wake_poller(float(detail))
+            case "delivery":
+                self.ears.outbox.wake()
+            case "work":
+                self.ears.work_ready(int(detail))
+            case "account":
+                self.ears.account_changed(int(detail))
+            case _:
+                raise ValueError(kind)
 
     def _wake_poller(self, moment: float) -> None:
         # A little late rather than early: PostgreSQL would say "not yet".

@@ -2,7 +2,7 @@
 
 import pytest
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 from structlog.testing import capture_logs
 
 from cueapi.delivery.identity import Identity
@@ -30,10 +30,10 @@ BACKLOG = (
 )
 
 
-def outbox_on(database: Database, *, size: int = 256, per_host: int = 64, number: int | None = 1) -> Outbox:
+def outbox_on(database: Database, *, size: int = 256, per_host: int = 64) -> Outbox:
     places, claims = Places(size, per_host), Periodic(3600)
     places.freed = lambda: freed_soon(claims)
-    return Outbox(database, Channel("deliveries", size), places, claims, Identity("here", number), Periodic(3600), 30.0)
+    return Outbox(database, Channel("deliveries", size), places, claims, Identity("here", 1), Periodic(3600), 30.0)
 
 
 async def backlog(database: Database, number: int, *, user: int, host: str, url: str = "http://127.0.0.1:9/") -> str:
@@ -106,9 +106,12 @@ async def test_whenever_a_sibling_falls_what_has_a_place_lies_in_the_channel_or_
     assert look.seen == {(0, 0), (32, 32)}
 
 
-async def test_a_daemon_that_is_not_registered_claims_nothing(database: Database) -> None:
+@pytest.mark.parametrize(
+    "identity", [Identity("here"), Identity("here", 1, locked=False)], ids=["no number", "whose lock is lost"]
+)
+async def test_a_daemon_that_others_may_take_for_gone_claims_nothing(database: Database, identity: Identity) -> None:
     await backlog(database, 3, user=await add_user(database), host="h:1")
-    outbox = outbox_on(database, number=None)
+    outbox = evolve(outbox_on(database), identity=identity)
 
     await one_turn(outbox.run)
 

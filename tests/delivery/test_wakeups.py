@@ -1,6 +1,8 @@
 """What daemons tell each other, how seldom, and how long a daemon keeps its number."""
 
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf
 from typing import Any
 
 import pytest
@@ -146,16 +148,40 @@ async def test_the_other_hears_each_topic_and_the_speaker_heeds_itself_at_once_a
     assert 0.1 < on_time < 0.6
 
 
-async def test_what_nobody_understands_is_passed_over(pair: tuple[Daemon, Daemon], database: Database) -> None:
+@pytest.mark.parametrize("strange", ["something:else", "work:all", "cue:soon", "cue:", "account:1:2", "", "work"])
+async def test_what_nobody_understands_is_passed_over(
+    pair: tuple[Daemon, Daemon], database: Database, strange: str
+) -> None:
     ours, _ = pair
 
     with trio.fail_after(10), capture_logs() as lines:
         async with alive(ours.wakeups.run):
-            await database.execute("select pg_notify('cueapi', '0 something:else work:9')")
+            await database.execute("select pg_notify('cueapi', $1)", f"0 {strange} work:9")
             await until(lambda: ours.work)
 
     assert ours.work == [9]
     assert "wakeup_unknown" in {line["event"] for line in lines}
+
+
+async def test_of_two_times_that_could_not_be_told_the_earlier_one_is_told_later(
+    pair: tuple[Daemon, Daemon], postgres_url: str, database_url: str
+) -> None:
+    ours, theirs = pair
+    soon, later = [datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (900, 1800)]
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run_until_cut_off, ours.wakeups.run)
+            async with gone(postgres_url, database_url):
+                ours.wakeups.cue_written(soon)
+        ours.wakeups.cue_written(later)
+        async with alive(theirs.wakeups.run):
+            await theirs.forget_wakes()
+            async with alive(ours.wakeups.run):
+                await until(lambda: theirs.poller._next_wake < inf)
+            due = theirs.poller._next_wake - trio.current_time()
+
+    assert 800 < due < 1000
 
 
 async def test_a_daemon_that_was_cut_off_keeps_its_number_and_trusts_nothing_meanwhile(
@@ -164,18 +190,20 @@ async def test_a_daemon_that_was_cut_off_keeps_its_number_and_trusts_nothing_mea
     ours, _ = pair
 
     with trio.fail_after(20):
-        numbers = []
+        numbers, claimed_as = [], []
         for _ in range(3):
             with pytest.RaisesGroup(StorageUnavailable, allow_unwrapped=True, flatten_subgroups=True):
                 async with alive(ours.wakeups.run):
                     numbers.append(ours.identity.number)
                     await cut_off(database)
                     await trio.sleep(5)
+            claimed_as.append(ours.identity.claims_as)
         async with alive(ours.wakeups.run):
             numbers.append(ours.identity.number)
 
     assert len(set(numbers)) == 1
     assert None not in numbers
+    assert claimed_as == [None] * 3
     assert ours.trusted == [True, False] * 4
 
 
