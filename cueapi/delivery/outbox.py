@@ -2,7 +2,7 @@
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cueapi.delivery.identity import Identity
 from cueapi.delivery.places import Places
@@ -12,12 +12,15 @@ from cueapi.domain.execution import Fence, Status, Step, failed_try, lost_claim
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage import daemons
 from cueapi.storage.decisions import tells
-from cueapi.storage.outbox import Room, claim_deliveries, ready, set_aside, to_delivery
+from cueapi.storage.outbox import Claimed, Room, claim_deliveries, ready, set_aside, to_delivery
 from cueapi.storage.postgres import Database, Row, Unstorable
 from supervisor import Channel, Periodic, beat
 
 BUNCH_PAUSE = 0.03
 """Seconds in which freed places gather before the next claim: few statements, and the pool does not run dry."""
+
+LOCKED_PAUSE = 0.1
+"""Seconds after which is looked again at what another dispatcher looked at: it may have left it."""
 
 log = structlog.get_logger("cueapi.delivery.outbox")
 
@@ -55,50 +58,53 @@ class Outbox:
             if room.places <= 0 or number is None:
                 return
             look_at = max(4 * room.places, 64)
-            rows = await self._claim(number, room, look_at)
-            for delivery in await self._readable(rows):
+            claimed = await self._claim(number, room, look_at)
+            for delivery in await self._readable(claimed.rows):
                 # In one step, so that either may fall at any time: what has a place lies in the channel or is in the
                 # pool's hands. There is always room, since the channel holds as many as there are places.
                 deliveries.send_nowait(delivery)
                 self.places.take(delivery)
-            if rows and len(rows) < rows[0]["seen"]:
+            if claimed.rows and len(claimed.rows) < claimed.seen:
                 self.places.want()
+            if claimed.passed_over:
+                self.turns.wake_at(trio.current_time() + LOCKED_PAUSE)
             # As many as were looked at: there may be more behind them. Nothing claimed: only full lanes.
-            more = bool(rows) and rows[0]["seen"] == look_at
+            more = bool(claimed.rows) and claimed.seen == look_at
 
     async def _take_back(self) -> None:
         """What a former life of this sibling has claimed, and got no answer of, goes back as the same try."""
         number = self.identity.number
         if number is None:
             return
-        held = await daemons.held_by(self.database, number)
-        lost = [one for one in held if not self.places.is_open(one.standing.fence.claim)]
-        if lost:
+        while lost := await daemons.held_by(self.database, number, but=self.places.unrecorded()):
             steps = [lost_claim(one.standing.fence, one.standing.retry, bounces=one.bounces) for one in lost]
-            await settle(self.database, steps)
-            log.warning("claims_recovered", executions=len(lost))
+            written = await settle(self.database, steps)
+            log.warning("claims_recovered", executions=len(written))
+            if not written:
+                return
 
-    async def _claim(self, number: int, room: Room, look_at: int) -> list[Row]:
+    async def _claim(self, number: int, room: Room, look_at: int) -> Claimed:
         try:
             return await claim_deliveries(self.database, daemon=number, room=room, within=self.timeout, look_at=look_at)
         except Unstorable as error:
             log.warning("claim_fell", reason=str(error))
             return await self._claim_one(number, room, look_at)
 
-    async def _claim_one(self, number: int, room: Room, look_at: int) -> list[Row]:
+    async def _claim_one(self, number: int, room: Room, look_at: int) -> Claimed:
         """Some row makes the statement fall: look at each alone until one is claimed, and set aside those that fall."""
         for execution in await ready(self.database, look_at):
             try:
-                rows = await claim_deliveries(
+                claimed = await claim_deliveries(
                     self.database, daemon=number, room=room, within=self.timeout, look_at=1, only=execution
                 )
             except Unstorable as error:
                 await set_aside(self.database, execution, f"It cannot be read: {error}")
                 log.warning("execution_set_aside", execution_id=str(execution), reason=str(error))
                 continue
-            if rows:
-                return rows
-        return []
+            if claimed.rows:
+                # As if all had been looked at: there may be more behind it.
+                return evolve(claimed, seen=look_at)
+        return Claimed([], 0, passed_over=False)
 
     async def _readable(self, rows: list[Row]) -> list[Delivery]:
         """The claimed rows as deliveries; one that a hand has damaged fails alone."""

@@ -79,9 +79,9 @@ class Places:
         """The result of that claim was written down, or the claim had passed to another."""
         self._open.discard(claim)
 
-    def is_open(self, claim: UUID | None) -> bool:
-        """True for what was claimed here and whose result was not recorded yet."""
-        return claim in self._open
+    def unrecorded(self) -> set[UUID]:
+        """Each claim that was taken here and whose result was not recorded yet."""
+        return set(self._open)
 
     def held(self) -> list[Delivery]:
         """Every delivery that has a place."""

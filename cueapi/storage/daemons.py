@@ -1,5 +1,6 @@
 """Which daemons live, and what those that are gone have left behind."""
 
+from collections.abc import Iterable
 from typing import LiteralString
 from uuid import UUID
 
@@ -130,14 +131,15 @@ HELD_BY = (
   join executions e on e.id = o.execution_id
   join cues c on c.id = e.cue_id
  where o.claimed_by = $1
+   and e.claim <> all ($2::uuid[])
  limit 500
 """
 )
 
 
-async def held_by(tx: Queries, number: int) -> list[Lost]:
-    """What the daemon of *number* holds, a batch: at the end of a drain it is handed back."""
-    return [_lost(row) for row in await tx.fetch(HELD_BY, number)]
+async def held_by(tx: Queries, number: int, *, but: Iterable[UUID] = ()) -> list[Lost]:
+    """What the daemon of *number* holds, a batch: all claims *but* those."""
+    return [_lost(row) for row in await tx.fetch(HELD_BY, number, list(but))]
 
 
 LEAVE = "delete from daemons where number = $1"

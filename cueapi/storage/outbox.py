@@ -25,7 +25,8 @@ LONGEST = 604_800.0
 # a datetime cannot hold is null, and who has no cue any more is claimed, too; `to_delivery` refuses them one by one.
 #
 # Guarantees: a row is claimed by one daemon (skip locked), never more for a host or an account than it has places for,
-# in the order of their time. A try begins here: `attempts` counts it, the first one counts for the month.
+# in the order of their time. A try begins here: `attempts` counts it, the first one counts for the month. What a hand
+# has left without its execution goes. There is always a row, which tells how many were seen and how many waited.
 CLAIM_DELIVERIES = """
 with busy_hosts as (select * from unnest($3::text[], $4::int[]) as b(host, busy)),
 busy_users as (select * from unnest($6::bigint[], $7::int[]) as b(user_id, busy)),
@@ -75,6 +76,22 @@ ready as materialized (
      group by user_id
      order by user_id
         on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
+), stray as (
+    delete from outbox o
+     using picked p
+     where o.execution_id = p.execution_id
+       and not exists (select from executions e where e.id = p.execution_id)
+), counts as (
+    select (select count(*) from ready) as seen,
+           (select count(*)
+              from (select
+                      from outbox
+                     where claimed_by is null
+                       and ready_at <= now()
+                       and host <> all (select host from busy_hosts where busy >= $5)
+                       and user_id <> all (select user_id from busy_users where busy >= $8)
+                       and ($11::uuid is null or execution_id = $11)
+                     limit $10) w) as waiting
 )
 select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.bounces,
        case when b.scheduled_for between '0001-01-02' and '9999-12-30' then b.scheduled_for end as scheduled_for,
@@ -85,8 +102,9 @@ select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.bounces,
        c.delivery ->> 'outcome_deadline_seconds' as outcome_deadline_seconds,
        u.webhook_secret,
        case when u.previous_secret_until > now() then u.previous_webhook_secret end as previous_secret,
-       (select count(*) from ready) as seen
-  from begun b
+       n.seen, n.waiting
+  from counts n
+  left join begun b on true
   left join cues c on c.id = b.cue_id
   left join users u on u.id = b.user_id
 """
@@ -103,15 +121,29 @@ class Room:
     per_user: int
 
 
+@frozen
+class Claimed:
+    """
+    What was claimed: the *rows* carry all that the request needs.
+
+    Of what waits, *seen* were looked at (no more than was asked for); others *passed over*, since somebody looked at
+    them just then.
+    """
+
+    rows: list[Row]
+    seen: int
+    passed_over: bool
+
+
 async def claim_deliveries(
     tx: Queries, *, daemon: int, room: Room, within: float, look_at: int, only: UUID | None = None
-) -> list[Row]:
+) -> Claimed:
     """
-    Begin a try of each row that is due and has a place; the rows carry all that the request needs.
+    Begin a try of each row that is due and has a place.
 
     Raises Unstorable where a row makes the statement fall: nothing is claimed then.
     """
-    return await tx.fetch(
+    rows = await tx.fetch(
         CLAIM_DELIVERIES,
         daemon,
         room.places,
@@ -125,6 +157,8 @@ async def claim_deliveries(
         look_at,
         only,
     )
+    seen, waiting = rows[0]["seen"], rows[0]["waiting"]
+    return Claimed([row for row in rows if row["id"] is not None], seen, waiting > seen)
 
 
 READY = "select execution_id from outbox where claimed_by is null and ready_at <= now() order by ready_at limit $1"

@@ -10,12 +10,13 @@ from cueapi.delivery.outbox import Outbox, freed_soon
 from cueapi.delivery.places import Places
 from cueapi.domain.attempt import Delivery
 from cueapi.settings import Settings
+from cueapi.storage.outbox import claim_deliveries
 from cueapi.storage.postgres import Database
 from supervisor import Channel, Periodic
 from tests.conftest import RunningDaemon, cue, running
 from tests.delivery.siblings import alive, one_turn, until
 from tests.receiver import Receiver, open_receiver
-from tests.storage.rows import add_cue, add_execution, add_user, look_up, queued
+from tests.storage.rows import add_cue, add_execution, add_user, claim, look_up, queued, room
 
 # All at once, as a backlog is when a daemon comes up.
 BACKLOG = (
@@ -152,6 +153,57 @@ async def test_a_row_that_cannot_be_read_fails_alone(database: Database) -> None
     assert row["error_message"].startswith("The cue cannot be read: ")
     assert await queued(database) == [good]
     assert [line["event"] for line in lines] == ["execution_set_aside"]
+
+
+async def test_one_row_that_the_claim_falls_over_does_not_leave_the_others_to_later_turns(database: Database) -> None:
+    user = await add_user(database)
+    broken = await add_cue(database, user)
+    for number in range(10):
+        await add_execution(database, broken if number == 6 else await add_cue(database, user))
+    await database.execute("""update cues set delivery = '{"timeout_seconds": 1e400}' where id = $1""", broken)
+    outbox = outbox_on(database)
+
+    with capture_logs():
+        await one_turn(outbox.run)
+
+    assert outbox.deliveries.depth == 9
+
+
+async def test_what_another_dispatcher_only_looked_at_is_taken_soon_after(database: Database) -> None:
+    await backlog(database, 100, user=await add_user(database), host="h:1")
+    outbox, let_go = outbox_on(database), trio.Event()
+
+    async def look(*, task_status: trio.TaskStatus[None]) -> None:
+        async with database.transaction() as tx:
+            await claim_deliveries(tx, daemon=2, room=room(per_host=10), within=30.0, look_at=400)
+            task_status.started()
+            await let_go.wait()
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(look)
+            await one_turn(outbox.run)
+            missed = outbox.deliveries.depth
+            async with alive(outbox.run):
+                let_go.set()
+                await until(lambda: outbox.deliveries.depth == 64)
+
+    assert missed == 0
+
+
+async def test_whatever_it_holds_a_fallen_dispatcher_takes_back_what_it_has_no_answer_of(database: Database) -> None:
+    for number in range(6):
+        await backlog(database, 100, user=await add_user(database), host=f"h{number}:1")
+    outbox = outbox_on(database, size=590)
+    await one_turn(outbox.run)
+    held = {delivery.execution_id for delivery in taken(outbox)}
+    lost = await claim(database, among=room(400, per_host=400, per_user=400))
+
+    with capture_logs() as lines:
+        await one_turn(outbox.run)
+
+    assert (len(held), len(lost)) == (384, 216)
+    assert [line["executions"] for line in lines if line["event"] == "claims_recovered"] == [216]
 
 
 async def hanging(daemon: RunningDaemon, hosts: list[Receiver]) -> None:

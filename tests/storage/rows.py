@@ -105,8 +105,8 @@ def room(
 
 async def claim(database: Queries, *, daemon: int = 1, among: Room | None = None) -> list[Delivery]:
     """Claim what the outbox has for *daemon*."""
-    rows = await claim_deliveries(database, daemon=daemon, room=among or room(), within=30.0, look_at=400)
-    return [to_delivery(row, timeout=30.0) for row in rows]
+    claimed = await claim_deliveries(database, daemon=daemon, room=among or room(), within=30.0, look_at=400)
+    return [to_delivery(row, timeout=30.0) for row in claimed.rows]
 
 
 async def claim_as_worker(database: Queries, user: int, worker: str = "w", *, most: int = 10) -> list[Row]:

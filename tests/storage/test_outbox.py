@@ -168,17 +168,43 @@ async def test_where_a_host_or_an_account_is_full_nothing_of_it_is_looked_at(
     full = {name: value or {loud: 100} for name, value in busy.items()}
 
     # It would not see the row of the other one behind those that it may not take.
-    rows = await outbox.claim_deliveries(database, daemon=1, room=room(**full), within=30.0, look_at=5)
+    claimed = await outbox.claim_deliveries(database, daemon=1, room=room(**full), within=30.0, look_at=5)
 
-    assert [row["id"] for row in rows] == [wanted]
+    assert [row["id"] for row in claimed.rows] == [wanted]
 
 
 async def test_a_claim_tells_how_many_rows_it_has_seen(database: Database) -> None:
     await fill(database, await add_cue(database, await add_user(database)), 12)
 
-    rows = await outbox.claim_deliveries(database, daemon=1, room=room(per_host=3), within=30.0, look_at=10)
+    claimed = await outbox.claim_deliveries(database, daemon=1, room=room(per_host=3), within=30.0, look_at=10)
 
-    assert [row["seen"] for row in rows] == [10] * 3
+    assert (len(claimed.rows), claimed.seen, claimed.passed_over) == (3, 10, False)
+
+
+async def test_a_claim_tells_that_it_has_passed_over_what_another_daemon_looks_at(database: Database) -> None:
+    made = await fill(database, await add_cue(database, await add_user(database)), 12)
+    # A first try counts for the month, and there the second daemon would wait.
+    await database.execute("update executions set started_at = now()")
+    ask = partial(outbox.claim_deliveries, room=room(per_host=3), within=30.0, look_at=10)
+
+    async with database.transaction() as tx:
+        first = await ask(tx, daemon=1)
+        second = await ask(database, daemon=2)
+    third = await ask(database, daemon=2)
+
+    taken = [[row["id"] for row in claimed.rows] for claimed in (first, second, third)]
+    assert taken == [made[:3], made[10:], made[3:6]]
+    assert [claimed.passed_over for claimed in (first, second, third)] == [False, True, False]
+
+
+async def test_rows_without_their_execution_hold_nobody_up(database: Database) -> None:
+    made = await fill(database, await add_cue(database, await add_user(database)), 5)
+    await database.execute("delete from executions where id = any ($1)", made[:3])
+
+    tries = [await outbox.claim_deliveries(database, daemon=1, room=room(2), within=30.0, look_at=10) for _ in range(3)]
+
+    assert [row["id"] for claimed in tries for row in claimed.rows] == made[3:]
+    assert len(await queued(database)) == 2
 
 
 async def test_each_execution_counts_once_for_the_month_of_its_account(database: Database) -> None:
@@ -205,7 +231,7 @@ async def test_a_damaged_row_is_claimed_and_told_as_an_error_of_its_values(datab
     await add_execution(database, await add_cue(database, await add_user(database)))
     await database.execute(f"update cues set {damage}")
 
-    (row,) = await outbox.claim_deliveries(database, daemon=1, room=room(), within=30.0, look_at=10)
+    (row,) = (await outbox.claim_deliveries(database, daemon=1, room=room(), within=30.0, look_at=10)).rows
 
     with pytest.raises((ValueError, TypeError)):
         outbox.to_delivery(row, timeout=30.0)
@@ -251,7 +277,7 @@ async def test_what_was_fired_behind_a_delete_s_back_is_not_delivered(database: 
     await add_execution(database, cue_id)
     await database.execute("update cues set deleted_at = now() where id = $1", cue_id)
 
-    (row,) = await claim_deliveries(database, daemon=1, room=room(), within=30.0, look_at=10)
+    (row,) = (await claim_deliveries(database, daemon=1, room=room(), within=30.0, look_at=10)).rows
 
     with pytest.raises(ValueError, match="no such cue any more"):
         to_delivery(row, timeout=30.0)
