@@ -98,10 +98,11 @@ async def new_key(settings: Settings, email: str) -> None:
         await check_secret(database, vault)
         user = await _user(database, email)
         async with database.transaction() as tx:
+            await accounts.lock(tx, user)
+            await accounts.readmit(tx, user)
             await accounts.rotate_key(
                 tx, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=vault.lock(key)
             )
-        await _announce(database, user)
     click.echo(key)
 
 
@@ -114,7 +115,7 @@ async def set_limits(
     async with _migrated(settings) as database:
         user = await _user(database, email)
         await accounts.set_limits(database, user, cues=cues, executions=executions, rate=rate)
-        await _announce(database, user)
+        await wakeups.notify(database, f"{COMMAND} account:{user}")
     click.echo(f"The limits of {email} are set.")
 
 
@@ -122,8 +123,9 @@ async def revoke(settings: Settings, email: str) -> None:
     """End key and sessions, pause the cues."""
     async with _migrated(settings) as database:
         user = await _user(database, email)
-        await accounts.revoke(database, user)
-        await _announce(database, user)
+        async with database.transaction() as tx:
+            await accounts.lock(tx, user)
+            await accounts.revoke(tx, user)
     click.echo(f"{email} is revoked: its key and sessions are dead, its cues paused.")
 
 
@@ -133,11 +135,6 @@ async def _user(database: Database, email: str) -> int:
         raise CommandFailed(f"There is no account with the address {email}.")
     user: int = row["id"]
     return user
-
-
-async def _announce(database: Database, user: int) -> None:
-    """Have every daemon forget what it remembers of this account."""
-    await wakeups.notify(database, f"{COMMAND} account:{user}")
 
 
 async def check(settings: Settings) -> None:

@@ -69,7 +69,7 @@ def sign_in(ground: Ground, joints: Joints) -> list[Resource]:
     return [
         Accounts(
             database, ground.vault, webhook.resolver, webhook.rules, settings.default_plan,
-            settings.allow_register, joints.wakeups.account_changed,
+            settings.allow_register, joints.wakeups.account_changed, joints.keyring.check,
         ),
         Devices(
             database, ground.vault, joints.windows, pages, by, ground.address, settings.default_plan,

@@ -1,10 +1,10 @@
 """Accounts: register, me, key, secrets."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from attrs import frozen
 from email_validator import EmailNotValidError, validate_email
-from quart import Blueprint, Response, g
+from quart import Blueprint, Response, g, request
 
 from cueapi.api import schemas
 from cueapi.api.bodies import MePatch, RegisterBody, read
@@ -19,7 +19,7 @@ from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.target import Rules
 from cueapi.storage import accounts
 from cueapi.storage.accounts import NewAccount
-from cueapi.storage.postgres import Database, Duplicate
+from cueapi.storage.postgres import Database, Duplicate, Queries
 from cueapi.vault import Vault
 
 OVERLAP = whole("overlap_hours", 0, 72, 0, "For so many hours `webhook-signature` carries both secrets' signatures.")
@@ -39,6 +39,7 @@ class Accounts:
     plan: str
     open: bool
     account_changed: Callable[[int], None]
+    check: Callable[[Queries, str | None], Awaitable[None]]
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -121,6 +122,9 @@ class Accounts:
         confirmed()
         key = ids.new_api_key()
         async with self.database.transaction() as tx:
+            await accounts.lock(tx, g.account.id)
+            # Who was revoked, or whose key was replaced, meanwhile must not undo it.
+            await self.check(tx, request.headers.get("Authorization"))
             await accounts.rotate_key(
                 tx,
                 user=g.account.id,

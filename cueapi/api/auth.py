@@ -12,7 +12,7 @@ from cueapi.sessions import Session, SessionBroken, SessionExpired, Sessions
 from cueapi.storage import accounts
 from cueapi.storage.accounts import Account, Rotated
 from cueapi.storage.clock import Clock
-from cueapi.storage.postgres import Database
+from cueapi.storage.postgres import Database, Queries
 
 LIFETIME = 60.0
 """Seconds after which an entry is asked for again, whatever was heard."""
@@ -47,13 +47,21 @@ class Keyring:
             return known
         changes = self._changes
         if token.startswith("cue_sk_"):
-            account, serves = await self._by_key(digest), LIFETIME
+            account, serves = await self._by_key(self.database, digest), LIFETIME
         else:
-            account, serves = await self._by_session(token)
+            account, serves = await self._by_session(self.database, token)
         # A change that was heard of while we asked may have come after what we were told.
         if changes == self._changes:
             self._remember(digest, account, min(serves, LIFETIME))
         return account
+
+    async def check(self, tx: Queries, authorization: str | None) -> None:
+        """Refuse a header that opens no account any more, by what *tx* sees and not by what is remembered."""
+        token = bearer(authorization)
+        if token.startswith("cue_sk_"):
+            await self._by_key(tx, accounts.digest(token))
+        else:
+            await self._by_session(tx, token)
 
     def session(self, authorization: str | None) -> Session:
         """The session in an Authorization header; refuses an API key, and a session that serves no more."""
@@ -64,19 +72,19 @@ class Keyring:
         except SessionBroken:
             raise NotSignedIn("invalid_session", "This session is not valid.") from None
 
-    async def _by_key(self, key_hash: bytes) -> Account:
+    async def _by_key(self, tx: Queries, key_hash: bytes) -> Account:
         try:
-            account = await accounts.by_key(self.database, key_hash, plans=self.plans)
+            account = await accounts.by_key(tx, key_hash, plans=self.plans)
         except Rotated:
             raise NotSignedIn("key_rotated", "This API key was replaced by a newer one.") from None
         if account is None:
             raise NotSignedIn("invalid_api_key", "This API key is not valid.")
         return account
 
-    async def _by_session(self, token: str) -> tuple[Account, float]:
+    async def _by_session(self, tx: Queries, token: str) -> tuple[Account, float]:
         """The account of a session, and for how many seconds it serves."""
         session = self.session(f"Bearer {token}")
-        account = await accounts.by_session(self.database, session.user, signed_in=session.signed_in, plans=self.plans)
+        account = await accounts.by_session(tx, session.user, signed_in=session.signed_in, plans=self.plans)
         if account is None:
             raise NotSignedIn("invalid_session", "This session has ended; sign in again.")
         return account, (session.expires - self.clock.now()).total_seconds()

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from cueapi.domain.plan import PLANS, Limits
 from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.wakeups import notify
 
 
 @frozen
@@ -207,8 +208,13 @@ async def rotate_alert_secret(tx: Queries, *, user: int, secret: str) -> str | N
     return None if row is None else row["alert_webhook_secret"]
 
 
-# Rotations of one user go one after the other: at once they would meet in a deadlock, or in two live keys.
 LOCK_USER = "select id from users where id = $1 for no key update"
+
+
+async def lock(tx: Queries, user: int) -> None:
+    """Until the transaction ends nobody else replaces the user's key, revokes the user, or gives him a cue."""
+    await tx.execute(LOCK_USER, user)
+
 
 # The old key, the sessions and the unclaimed device codes die in one statement.
 ROTATE_KEY = """
@@ -219,17 +225,30 @@ with former as (
 ), tokens as (
     delete from session_tokens where user_id = $1
 )
-update users set sessions_valid_from = now(), revoked_at = null where id = $1
+update users set sessions_valid_from = now() where id = $1
 """
 
 ADD_KEY = "insert into api_keys (hash, user_id, prefix, encrypted) values ($1, $2, $3, $4)"
 
 
 async def rotate_key(tx: Queries, *, user: int, key_hash: bytes, prefix: str, encrypted: bytes) -> None:
-    """Replace the user's key, in the caller's transaction."""
-    await tx.execute(LOCK_USER, user)
+    """Replace the user's key and tell every daemon, in the caller's transaction, which has locked the user."""
     await tx.execute(ROTATE_KEY, user)
     await tx.execute(ADD_KEY, key_hash, user, prefix, encrypted)
+    await _tell(tx, user)
+
+
+async def _tell(tx: Queries, user: int) -> None:
+    """Have every daemon forget what it remembers of the account, with the commit: also if we die right after it."""
+    await notify(tx, f"account account:{user}")
+
+
+READMIT = "update users set revoked_at = null where id = $1"
+
+
+async def readmit(tx: Queries, user: int) -> None:
+    """A user who was revoked may have a key again."""
+    await tx.execute(READMIT, user)
 
 
 KEY = "select prefix, encrypted from api_keys where user_id = $1 and rotated_at is null"
@@ -294,8 +313,9 @@ update users set revoked_at = now(), sessions_valid_from = now() where id = $1
 
 
 async def revoke(tx: Queries, user: int) -> None:
-    """End the user's key and sessions, and pause the cues."""
+    """End the user's key and sessions, pause the cues and tell every daemon; the transaction has locked the user."""
     await tx.execute(REVOKE, user)
+    await _tell(tx, user)
 
 
 FINGERPRINT = """

@@ -51,7 +51,7 @@ def _values(placed: Placed) -> list[object]:
 ADD: LiteralString = (
     """
 with room as (
-    select id from users where id = $1 and live_cues < $2 for no key update
+    select id from users where id = $1 and revoked_at is null and live_cues < $2 for no key update
 )
 insert into cues as c (id, user_id, status, transport, next_run,
        name, description, schedule_type, cron, schedule_at, timezone, catchup, overlap, callback_url, callback_method,
@@ -126,27 +126,34 @@ async def page(tx: Queries, *, user: int, status: str | None, name: str | None, 
 CHANGE: LiteralString = (
     """
 with room as (
-    select id from users where id = $2 and ($4::int is null or live_cues < $4) for no key update
-), requeued as (
-    update outbox set host = $20 where cue_id = $1 and host <> $20
-)
-update cues c
-   set status = $5,
-       next_run = case when $6 then $7 else c.next_run end,
-       revision = c.revision + 1,
-       updated_at = clock_timestamp(),
-       consecutive_failures = case when $8 then 0 else c.consecutive_failures end,
-       name = $9, description = $10, schedule_type = $11, cron = $12, schedule_at = $13, timezone = $14, catchup = $15,
-       overlap = $16, callback_url = $17, callback_method = $18, callback_headers = $19, callback_host = $20,
-       payload = $21, task = $22, max_attempts = $23::smallint, backoff_minutes = $24, on_failure = $25,
-       verification = $26, delivery = $27, alerts = $28, warning = $29
-  from room
- where c.id = $1
-   and c.user_id = room.id
-   and c.revision = $3
-   and c.deleted_at is null
-returning """
+    select id
+      from users
+     where id = $2 and revoked_at is null and ($4::int is null or live_cues < $4)
+       for no key update
+), changed as (
+    update cues c
+       set status = $5,
+           next_run = case when $6 then $7 else c.next_run end,
+           revision = c.revision + 1,
+           updated_at = clock_timestamp(),
+           consecutive_failures = case when $8 then 0 else c.consecutive_failures end,
+           name = $9, description = $10, schedule_type = $11, cron = $12, schedule_at = $13, timezone = $14,
+           catchup = $15, overlap = $16, callback_url = $17, callback_method = $18, callback_headers = $19,
+           callback_host = $20, payload = $21, task = $22, max_attempts = $23::smallint, backoff_minutes = $24,
+           on_failure = $25, verification = $26, delivery = $27, alerts = $28, warning = $29
+      from room
+     where c.id = $1
+       and c.user_id = room.id
+       and c.revision = $3
+       and c.deleted_at is null
+ returning """
     + COLUMNS
+    + """
+), requeued as (
+    update outbox o set host = $20 from changed c where o.cue_id = c.id and o.host <> $20
+)
+select * from changed
+"""
 )
 
 

@@ -39,6 +39,7 @@ with old as (
     select id
       from executions
      where finished_at < now() - $2::int * interval '1 day'
+       and (outcome_deadline_at is null or outcome_deadline_at < now())
      order by finished_at
      limit $1
        for update skip locked
@@ -67,6 +68,11 @@ EXPIRED: tuple[LiteralString, ...] = (
     "delete from echoes where token in (select token from echoes where expires_at < now() limit $1)",
     "delete from workers where (user_id, worker_id) in"
     " (select user_id, worker_id from workers where last_heartbeat < now() - interval '30 days' limit $1)",
+    # What a hand has left of a claim whose execution it removed.
+    "delete from outbox where execution_id in"
+    " (select o.execution_id from outbox o"
+    "   where o.claimed_by is not null and o.lease_until < now() - interval '1 hour'"
+    "     and not exists (select from executions e where e.id = o.execution_id) limit $1)",
     "delete from usage where (user_id, month) in"
     " (select user_id, month from usage where month < now() - interval '24 months' limit $1)",
 )

@@ -17,6 +17,7 @@ of these files only; for their sake its minor version is pinned.
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from math import inf
 from typing import Literal, TypeAlias
 
 import asyncpg
@@ -73,6 +74,10 @@ class Connection(asyncpg.Connection):
             if self.is_in_transaction():
                 raise
             return await foreign._do_execute(*args, **options)
+        except asyncpg.ReadOnlySQLTransactionError:
+            # A standby, or a primary that was one: a fail-over went past this connection. The next one may find better.
+            self.opened_at = -inf
+            raise
 
 
 class Transaction(ForeignTransaction):

@@ -23,6 +23,8 @@ KEEP_ALIVE = (
     (socket.IPPROTO_TCP, KEEP_IDLE, 5),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    # Milliseconds; while something sent is unanswered Linux sends no keep-alives.
+    *([(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)] if sys.platform == "linux" else []),
 )
 
 Address: TypeAlias = str | tuple[str, int]

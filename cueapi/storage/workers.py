@@ -29,9 +29,12 @@ with silent as (
       from workers
      where last_heartbeat < now() - interval '5 minutes'
        and coalesce(offline_alerted_at, '-infinity') < now() - interval '1 hour'
-), missed as (
-    select s.user_id, s.worker_id
-      from silent s
+), kinds as (
+    -- Many have one name each and the same handlers.
+    select distinct user_id, handlers from silent
+), wanted as (
+    select s.user_id, s.handlers
+      from kinds s
      where exists (
            select from (select e.user_id, e.task, e.cue_id
                           from executions e
@@ -51,9 +54,10 @@ with silent as (
 ), marked as (
     update workers w
        set offline_alerted_at = now()
-      from missed m
-     where w.user_id = m.user_id
-       and w.worker_id = m.worker_id
+      from silent s
+      join wanted using (user_id, handlers)
+     where w.user_id = s.user_id
+       and w.worker_id = s.worker_id
        and coalesce(w.offline_alerted_at, '-infinity') < now() - interval '1 hour'
  returning w.user_id, w.worker_id, w.last_heartbeat
 )
