@@ -75,9 +75,21 @@ class Connection(asyncpg.Connection):
                 raise
             return await foreign._do_execute(*args, **options)
         except asyncpg.ReadOnlySQLTransactionError:
-            # A standby, or a primary that was one: a fail-over went past this connection. The next one may find better.
-            self.opened_at = -inf
+            self._grow_old()
             raise
+
+    # Without values it goes another way.
+    async def execute(self, *args: object, **options: object) -> Foreign:
+        foreign: Foreign = super()
+        try:
+            return await foreign.execute(*args, **options)
+        except asyncpg.ReadOnlySQLTransactionError:
+            self._grow_old()
+            raise
+
+    def _grow_old(self) -> None:
+        """A fail-over went past this connection, which leads to a standby: the pool may find a better one."""
+        self.opened_at = -inf
 
 
 class Transaction(ForeignTransaction):

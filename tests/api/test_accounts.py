@@ -8,6 +8,7 @@ import trio
 from pydantic import SecretStr
 
 from cueapi.settings import Settings
+from cueapi.storage import accounts
 from cueapi.storage.postgres import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, RunningDaemon, cue, running
@@ -383,3 +384,55 @@ async def test_who_shows_no_valid_key_is_told_so_everywhere(daemon: RunningDaemo
 
     assert {key: answer[:2] for key, answer in answers.items()} == {key: (401, NO_KEYS[key[0]]) for key in answers}
     assert without == (401, "invalid_api_key", "Send the header Authorization: Bearer YOUR_API_KEY.")
+
+
+async def test_who_was_revoked_a_moment_ago_gets_no_new_key_and_no_new_cue(
+    daemon: RunningDaemon, database: Database
+) -> None:
+    with trio.fail_after(20):
+        api = await daemon.api.register()
+        made = await api.post("/v1/cues", cue())
+        # Nobody is told: the daemon remembers the key, as it does until it has heard of the revocation.
+        (user,) = await database.fetch("select id from users")
+        await database.execute(accounts.REVOKE, user["id"])
+        remembered = await api.ask("GET", "/v1/cues")
+        rotated = await api.refused("POST", "/v1/auth/key/regenerate", {}, **SURE)
+        created = await api.ask("POST", "/v1/cues", cue())
+        resumed = await api.ask("PATCH", f"/v1/cues/{made['id']}", {"status": "active"})
+
+    active = await database.fetch("select 1 from cues where status = 'active'")
+    assert remembered.status_code == 200
+    assert rotated[:2] == (401, "invalid_api_key")
+    assert (created.is_success, resumed.is_success, active) == (False, False, [])
+
+
+async def test_of_many_who_replace_one_key_at_once_one_does(daemon: RunningDaemon) -> None:
+    with trio.fail_after(30):
+        for number in range(3):
+            api = await daemon.api.register(f"many{number}@example.com")
+            answers: list[int] = []
+
+            async def rotate(api: Api = api, answers: list[int] = answers) -> None:
+                answers.append((await api.ask("POST", "/v1/auth/key/regenerate", {}, **SURE)).status_code)
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(rotate)
+
+            assert sorted(answers) == [200, 401, 401, 401, 401]
+
+
+async def test_a_replaced_key_dies_on_every_daemon_also_if_the_one_that_replaced_it_says_nothing_more(
+    daemon: RunningDaemon, database: Database
+) -> None:
+    with trio.fail_after(20):
+        api = await daemon.api.register()
+        await api.get("/v1/cues")
+        (user,) = await database.fetch("select id from users")
+        async with database.transaction() as tx:
+            await accounts.lock(tx, user["id"])
+            await accounts.rotate_key(tx, user=user["id"], key_hash=b"new", prefix="cue_sk_new", encrypted=b"")
+        while (refused := await api.ask("GET", "/v1/cues")).is_success:
+            await trio.sleep(0.02)
+
+    assert refused.json()["error"]["code"] == "key_rotated"

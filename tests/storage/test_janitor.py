@@ -143,3 +143,26 @@ async def test_usage_and_live_cues_are_not_touched_by_deletes_and_retention(data
     assert await ids(database) == set()
     assert (await database.fetch_one("select executions from usage"))["executions"] == 1
     assert (await database.fetch_one("select live_cues from users"))["live_cues"] == 0
+
+
+async def test_an_execution_of_which_an_outcome_may_still_come_is_kept(database: Database) -> None:
+    cue_id = await add_cue(database, await add_user(database))
+    old = {"status": "success", "attempts": 1, "finished_at": ago(days=3)}
+    awaited = await add_execution(database, cue_id, **old, outcome_deadline_at=ago(days=-1))
+    await add_execution(database, cue_id, **old, outcome_deadline_at=ago(hours=1))
+
+    await janitor.retire(database, 1)
+
+    assert [row["id"] for row in await database.fetch("select id from executions")] == [awaited]
+
+
+async def test_a_claim_that_a_hand_took_the_execution_of_goes(database: Database) -> None:
+    cue_id = await add_cue(database, await add_user(database))
+    kept, gone = [await add_execution(database, cue_id) for _ in range(2)]
+    await claim(database)
+    await database.execute("delete from executions where id = $1", gone)
+    await database.execute("update outbox set lease_until = now() - interval '2 hours'")
+
+    await janitor.expire(database)
+
+    assert [row["execution_id"] for row in await database.fetch("select execution_id from outbox")] == [kept]

@@ -380,3 +380,14 @@ async def test_a_listener_whose_server_fell_silent_says_so(tcp_url: str) -> None
                 assert await listener.next() is None
                 with relay.frozen(), pytest.raises(asyncpg.ConnectionDoesNotExistError, match="answer"):
                     await listener.next()
+
+
+async def test_a_connection_that_a_fail_over_went_past_is_given_up(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        await connection.execute("set default_transaction_read_only = on")
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await connection.execute("create table never (id int)")
+
+    async with pool.acquire() as other:
+        assert other is not connection
+    assert connection.is_closed()
