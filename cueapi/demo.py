@@ -198,13 +198,19 @@ async def _read(stream: trio.SocketStream) -> tuple[dict[str, str], bytes]:
     """The headers and the body of a request that we have sent ourselves."""
     data = b""
     while b"\r\n\r\n" not in data:
-        data += await stream.receive_some()
+        data += await _more(stream)
     head, _, body = data.partition(b"\r\n\r\n")
     lines = [line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:]]
     fields = {name.lower(): value for name, _, value in lines}
     while len(body) < int(fields["content-length"]):
-        body += await stream.receive_some()
+        body += await _more(stream)
     return fields, body
+
+
+async def _more(stream: trio.SocketStream) -> bytes:
+    if not (data := await stream.receive_some()):
+        raise trio.BrokenResourceError("the request ended early")
+    return bytes(data)
 
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from attrs import define, field, frozen
 
 from cueapi.domain.target import is_address
 
-THREADS = 64
+THREADS = 256
+"""Threads that wait cost little; there are more than one account has places in the pool, so that it cannot take all."""
+
 THREADS_FOR_ONE_NAME = 4
 NAMES_KEPT = 10_000
 ANSWER_SERVES = 5.0

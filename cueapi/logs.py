@@ -13,6 +13,7 @@ How the daemon speaks: one event a fact.
 | claim_fell | reason | a row made the claim of many fall: each is looked at alone |
 | cue_set_aside, execution_set_aside, result_unstorable | cue_id, execution_id, reason | a row that is damaged |
 | notice_sent, notice_put_off, notice_dropped | notice, kind, attempt, reason | an alert, failure webhook or mail |
+| notice_unsettled | notice, kind, reason | PostgreSQL was away when it had been tried: it is told again |
 | mail_unset | advice | once at the start, where no SMTP is set |
 | daemon_registered | daemon | the daemon holds the lock of its number |
 | pooler_found | advice | a pooler lies before PostgreSQL |

@@ -45,17 +45,27 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^\s:\[\]]*)(:[0-9]{1,5})?")
 def _redis_url(text: str) -> str:
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must look like redis://host:6379/0")
-    try:
-        _ = urlsplit(text).port
-    except ValueError:
-        raise ValueError("has no port that can be read; in a password write / ? # @ as %2F %3F %23 %40") from None
+    if not _has_port_if_any(text):
+        raise ValueError("has no port that can be read; in a password write / ? # @ as %2F %3F %23 %40")
     return text
 
 
 def _smtp_url(text: str) -> str:
-    if not re.fullmatch(r"smtps?://([^/?#]*@)?[^/?#@:]+(:[0-9]{1,5})?/?(\?[^#]*)?", text):
+    found = re.fullmatch(r"smtps?://([^/?#]*@)?[^/?#@:]+(:[0-9]{1,5})?/?(\?(?P<options>[^#]*))?", text)
+    if found is None or not _has_port_if_any(text):
         raise ValueError("must look like smtp://user:pass@host:587?starttls=true")
+    # An option that is not known would leave the password in clear without a word.
+    if (found["options"] or "starttls=false") not in {"starttls=true", "starttls=false"}:
+        raise ValueError("may end in ?starttls=true or ?starttls=false, and in nothing else")
     return text
+
+
+def _has_port_if_any(url: str) -> bool:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return True
 
 
 def _sender(text: str) -> str:

@@ -3,7 +3,7 @@
 import smtplib
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from email.utils import formatdate
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -70,6 +70,9 @@ class Mailer:
         message.set_content(mail.text)
         with _opened(self.url) as client:
             client.send_message(message)
+            # It is accepted, whatever the server says when we take leave: an error there would have it sent again.
+            with suppress(smtplib.SMTPException, OSError):
+                client.quit()
 
 
 @contextmanager

@@ -57,13 +57,3 @@ class Channel(Generic[T]):
     def depth(self) -> int:
         """How many items lie in it."""
         return self._receiving.statistics().current_buffer_used
-
-    @property
-    def waiting_senders(self) -> int:
-        """How many tasks wait for room in it."""
-        return self._receiving.statistics().tasks_waiting_send
-
-    @property
-    def waiting_receivers(self) -> int:
-        """How many tasks wait for an item from it."""
-        return self._receiving.statistics().tasks_waiting_receive

@@ -33,6 +33,7 @@ class Keeper:
     ended: trio.Event = field(init=False, factory=trio.Event)
     exhausted: RestartsExhausted | None = field(init=False, default=None)
     _life: trio.CancelScope = field(init=False, factory=trio.CancelScope)
+    _up_since: float | None = field(init=False, default=None)
     _failures: FailureLog = field(init=False)
     _patience: Patience = field(init=False)
 
@@ -82,16 +83,17 @@ class Keeper:
         """Live until stopped; what the last life fell over, or None when it ended well."""
         failure: Exception | None = None
         while not self.stopping.is_set():
-            born = trio.current_time()
             failure = await self._live(status)
             if failure is None or not status.told:
                 break
-            await self._recover(failure, lived=trio.current_time() - born)
+            # Without what it stands on a sibling may take long to fail, and has not lived in that time.
+            lived = 0.0 if self._up_since is None else trio.current_time() - self._up_since
+            await self._recover(failure, lived=lived)
         return failure
 
     async def _live(self, status: "_Status") -> Exception | None:
         """Live once; what it fell over, or None when it was asked to end and did."""
-        self._life = trio.CancelScope()
+        self._life, self._up_since = trio.CancelScope(), None
         # The scope is inside, so that what a clean-up raises beside `Cancelled` is caught here as well.
         try:
             with self._life:
@@ -150,6 +152,7 @@ class Keeper:
     def _show_running(self) -> None:
         if self._waits():
             log.info("sibling_resumed")
+        self._up_since = trio.current_time()
         if not self.stopping.is_set():
             self._change(State.RUNNING)
 

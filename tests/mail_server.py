@@ -18,10 +18,11 @@ PASSWORD = "pa/ss word"
 
 @define(eq=False)
 class Box:
-    """What has arrived; *answer* is what the server says to each mail."""
+    """What has arrived; *answer* is what the server says to each mail, *farewell* to who leaves."""
 
     mails: list[EmailMessage] = field(factory=list)
     answer: str = "250 taken"
+    farewell: str = "221 bye"
     port: int = 0
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 (aiosmtpd's)
@@ -33,6 +34,10 @@ class Box:
             assert isinstance(mail, EmailMessage)
             self.mails.append(mail)
         return self.answer
+
+    async def handle_QUIT(self, _server: SMTP, _session: Session, _envelope: Envelope) -> str:  # noqa: N802 (likewise)
+        """Take leave."""
+        return self.farewell
 
     def texts(self) -> list[str]:
         """The texts of all mails, in their order."""

@@ -191,6 +191,20 @@ async def test_check_says_what_is_missing_changes_nothing_and_migrate_does_it(
     ]
 
 
+async def test_check_tells_of_a_database_that_is_ahead_and_of_everything_else(
+    cueapid: Commands, tmp_path: Path, database_url: str, database: Database
+) -> None:
+    await database.execute("insert into schema_migrations (name, checksum) values ('9999_later.sql', 'x')")
+
+    ended = await cueapid.run(tmp_path, "check", DATABASE_URL=database_url)
+
+    assert ended.code == 1
+    assert [line.partition(":")[0].split() for line in ended.said.splitlines()] == [
+        ["ok", "settings"], ["ok", "PostgreSQL"], ["FAIL", "migrations"],
+        ["ok", "clock"], ["ok", "Redis"], ["ok", "SMTP"],
+    ]  # fmt: skip
+
+
 async def test_check_tells_all_that_is_not_fine_and_no_password(
     cueapid: Commands, tmp_path: Path, own_server: OwnPostgres
 ) -> None:

@@ -67,7 +67,7 @@ async def test_each_line_is_one_json_object_of_the_same_form(database_url: str, 
     assert all(line["request_id"] for line in requests)
     assert ("the-request-of-the-test" in {line["request_id"] for line in requests}) == (level == "debug")
     assert {"/v1/cues", "/v1/auth/register"} <= {line["route"] for line in requests}
-    for private in ("in-confidence", "4111", api.key, secret, SECRET, database_url, "@example.com"):
+    for private in ("in-confidence", "4111-1111", api.key, secret, SECRET, database_url, "@example.com"):
         assert private not in text
     assert "/v1/cues?" not in text
     assert daemon.said.read_text() == ""

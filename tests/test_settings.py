@@ -153,6 +153,11 @@ def test_a_word_may_be_written_in_any_case_and_origins_stand_in_a_list(
         ("SMTP_URL", f"smtp://me:{PASSWORD}@"),
         ("SMTP_URL", f"smtp://me:{PASSWORD}@host:many"),
         ("SMTP_URL", f"smtp://me:{PASSWORD}#1@host:many"),
+        ("SMTP_URL", f"smtp://me:{PASSWORD}@host:99999"),
+        ("SMTP_URL", f"smtp://me:{PASSWORD}@host?starttls=True"),
+        ("SMTP_URL", f"smtp://me:{PASSWORD}@host?starttls=1"),
+        ("SMTP_URL", f"smtp://me:{PASSWORD}@host?tls=true"),
+        ("SMTP_URL", f"smtp://me:{PASSWORD}@host?starttls=true&starttls=false"),
     ],
 )
 def test_a_value_that_cannot_be_stops_the_start_with_a_line_that_names_it_and_tells_no_secret(

@@ -28,6 +28,14 @@ async def test_a_mail_arrives_as_it_was_written() -> None:
     assert box.texts() == [MAIL.text]
 
 
+async def test_a_mail_that_was_taken_is_sent_whatever_the_server_says_when_we_leave() -> None:
+    with trio.fail_after(20), mail_server() as box:
+        box.farewell = "451 not now"
+        await Mailer(f"smtp://127.0.0.1:{box.port}", SENDER).send(MAIL)
+
+    assert len(box.mails) == 1
+
+
 async def test_a_server_that_asks_for_a_password_is_given_it() -> None:
     with trio.fail_after(20), mail_server(password=True) as box:
         user, word = quote("me@example.com", safe=""), quote(PASSWORD, safe="")

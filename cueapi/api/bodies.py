@@ -6,7 +6,7 @@ from sys import float_info
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, ValidationError
 from quart import request
 
 from cueapi.domain.errors import Invalid, Problem, Refusal
@@ -133,6 +133,8 @@ Mode = Literal["none", "require_external_id", "require_result_url", "require_art
 Backoff = Annotated[list[Annotated[int, Field(ge=0, le=1440)]], Field(min_length=1, max_length=10)]
 Tries = Annotated[int, Field(ge=1, le=11)]
 Payload = dict[str, Any]
+UrlOrNone = Annotated[str | None, BeforeValidator(lambda given: None if given == "" else given)]
+"""Forms send an empty text for none."""
 
 
 class ScheduleBody(Open):
@@ -165,7 +167,7 @@ class OnFailureBody(Open):
     """`on_failure`."""
 
     email: bool | None = None
-    webhook: str | None = None
+    webhook: UrlOrNone = None
     pause: bool | None = None
 
 
@@ -240,7 +242,7 @@ class OnFailurePatch(Closed):
     """`on_failure` in a PATCH; null clears the webhook."""
 
     email: bool = True
-    webhook: str | None = None
+    webhook: UrlOrNone = None
     pause: bool = False
 
 

@@ -221,14 +221,17 @@ class Cues:
     async def _try_change(self, row: Row, patch: dict[str, Any]) -> Row | None:
         """The changed row; None where it has moved since *row* was read."""
         before = cues.to_cue(row)
-        after = self._allowed(domain.changed(before, patch))
+        after = domain.changed(before, patch)
+        # Whatever has become of its URLs, or of what is allowed: a cue can be stopped.
+        only_pauses = patch == {"status": "paused"}
+        if not only_pauses:
+            after = self._allowed(after)
         fired = await self._has_fired(row)
         turn = domain.turn(before, after, patch.get("status"), fired=fired, now=self.clock.now())
         revives = before.status not in {"active", "paused"} and turn.status in {"active", "paused"}
         limit = g.account.limits.active_cues
         made = Change(row["revision"], limit if revives else None, turn.status, turn.moves, turn.next_run)
-        same_places = before.callback.url == after.callback.url and before.on_failure == after.on_failure
-        placed = await self._place(after, warning=row["warning"] if same_places else None)
+        placed = await self._replace(before, after, row["warning"], as_it_is=only_pauses)
         try:
             changed = await cues.change(self.database, placed, made, cue_id=row["id"], user=g.account.id)
         except Duplicate:
@@ -322,6 +325,13 @@ class Cues:
         if problems:
             raise Invalid(*problems)
         return domain.check_transport(planned, worker_evidence=self.worker_evidence)
+
+    async def _replace(self, before: Cue, after: Cue, warning: str | None, *, as_it_is: bool) -> Placed:
+        """What is stored beside a changed cue; *as_it_is*: no URL is looked up."""
+        if as_it_is:
+            return Placed(after, domain.payload_text(after.payload), None, warning)
+        same_places = before.callback.url == after.callback.url and before.on_failure == after.on_failure
+        return await self._place(after, warning=warning if same_places else None)
 
     async def _place(self, planned: Cue, *, warning: str | None = None) -> Placed:
         """What is stored beside the cue. Its URLs are looked up anew each time that it is written."""

@@ -134,9 +134,12 @@ class Devices:
             problem = "This is no e-mail address; look at it once more."
             return self.pages.page("device", 422, code=code, email=email, problem=problem)
         except Refusal as refusal:
-            return self.pages.page(
+            page = self.pages.page(
                 "told", STATUS[refusal.code], title="No link was sent", text=refusal.message, problem=True
             )
+            if "retry_after" in refusal.extra:
+                page.headers["Retry-After"] = str(refusal.extra["retry_after"])
+            return page
         return self.pages.page("sent", code=code, email=email)
 
     @operation(

@@ -193,7 +193,7 @@ class Executions:
     )
     async def heartbeat(self, execution_id: str) -> Response:
         """The worker still has it."""
-        identity, worker = _identity(execution_id), request.headers.get("X-Worker-Id")
+        identity, worker = _identity(execution_id), _worker_id()
         until = await claims.extend_lease(
             self.database, user=g.account.id, execution=identity, worker=worker, lease=self.terms.lease
         )
@@ -216,7 +216,7 @@ class Executions:
         report = shortened(_report(body))
         for _ in range(TRIES):
             standing = await self._standing(execution_id)
-            step = reported(standing, report, worker_id=request.headers.get("X-Worker-Id"))
+            step = reported(standing, report, worker_id=_worker_id())
             done = await decide(self.database, [step])
             if (written := done.get(standing.fence.execution_id)) is not None:
                 self.metrics.settled(step)
@@ -354,6 +354,15 @@ def _filter(cue_id: str | None) -> Filter:
         since=queries.when("since"),
         until=queries.when("until"),
     )
+
+
+def _worker_id() -> str | None:
+    """Of the header, which the server reads as Latin-1 and clients write as UTF-8, as they do in a body."""
+    text = request.headers.get("X-Worker-Id")
+    try:
+        return text and text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
 
 
 def _identity(text: str) -> UUID:

@@ -100,6 +100,8 @@ class Connection(TrioASGIHTTPConnection):
             await super()._send_response(send, response)
             return
         headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
+        if response.status_code == 204:  # RFC 9110, 8.6: of no content, no length
+            headers = [(name, value) for name, value in headers if name not in {b"content-length", b"content-type"}]
         headers += self.app.always
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": body.data, "more_body": False})

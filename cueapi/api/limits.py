@@ -3,13 +3,14 @@
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from hashlib import sha256
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from math import ceil, inf
 from time import monotonic
 
 import structlog
 from attrs import define, field, frozen
 
+from cueapi.domain.address import read_address
 from cueapi.domain.errors import Refusal
 from cueapi.storage.redis import Redis, RedisUnavailable
 
@@ -164,7 +165,7 @@ def client_address(peer: str | None, forwarded: str | None, trusted: Networks) -
 
 def _is_trusted(address: str, trusted: Networks) -> bool:
     try:
-        parsed = ip_address(address)
+        parsed = read_address(address)
     except ValueError:
         return False
     return any(parsed in network for network in trusted)
@@ -172,11 +173,9 @@ def _is_trusted(address: str, trusted: Networks) -> bool:
 
 def _network(address: str) -> str:
     try:
-        parsed = ip_address(address)
+        parsed = read_address(address)
     except ValueError:
         return address[:64]
     if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
         return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
     return str(parsed)

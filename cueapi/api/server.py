@@ -6,6 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import h11
@@ -102,6 +103,10 @@ class PlainHttp(H11Protocol):
             await self._send_error_response(400)
             await self.send(Closed())
             return
+        if not _is_target(request.target):
+            await self._send_error_response(400)
+            await self.send(Closed())
+            return
         if b"upgrade" in names:
             kept = [(name, value) for name, value in request.headers if name != b"upgrade"]
             request = h11.Request(method=request.method, target=request.target, headers=kept)
@@ -120,6 +125,17 @@ class PlainHttp(H11Protocol):
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
+
+
+def _is_target(target: bytes) -> bool:
+    """True for a request target in a form that is known here (RFC 9112, 3.2): a path, or a URL for a proxy."""
+    if target.startswith(b"/") or target == b"*":
+        return True
+    try:
+        # Unquoted, as it is read further on.
+        return bool(urlsplit(unquote(target.partition(b"?")[0].decode("ascii"))).scheme)
+    except ValueError:
+        return False
 
 
 class Line(TCPServer):
@@ -146,7 +162,7 @@ class Line(TCPServer):
                 self.protocol = cast(ProtocolWrapper, self._speak())
                 await self.idle.restart(self._task_group, None)
                 await self._read_data()
-        except OSError:
+        except* OSError:
             pass  # They are gone.
         finally:
             await self._close()

@@ -17,7 +17,7 @@ from cueapi.domain.attempt import Answered
 from cueapi.smtp import Mail, Mailer, MailFailed
 from cueapi.storage import notices
 from cueapi.storage.notices import PAUSES, TRIES, Notice, Room
-from cueapi.storage.postgres import Database
+from cueapi.storage.postgres import Database, StorageUnavailable
 from supervisor import Periodic, beat
 
 TIMEOUT = 10.0
@@ -93,6 +93,9 @@ class Notices:
                 return
             failure = await self._try(notice)
             await self._settle(notice, failure)
+        except StorageUnavailable as away:
+            # The others under way go on; this one is taken again when its lease has run out.
+            log.warning("notice_unsettled", notice=notice.id, kind=notice.kind, reason=str(away))
         finally:
             self._under_way -= Counter([notice.user])
             self.turns.wake()

@@ -122,7 +122,7 @@ async def page(tx: Queries, *, user: int, status: str | None, name: str | None, 
 
 
 # $3 the revision that the change was made upon; $4 the room that a revived cue needs, null where it needs none.
-# Waiting deliveries move to the new host with the cue: fairness counts by it.
+# Waiting deliveries move to the new host with the cue: fairness counts by it. No host ($20): the old one.
 CHANGE: LiteralString = (
     """
 with room as (
@@ -139,8 +139,8 @@ with room as (
            consecutive_failures = case when $8 then 0 else c.consecutive_failures end,
            name = $9, description = $10, schedule_type = $11, cron = $12, schedule_at = $13, timezone = $14,
            catchup = $15, overlap = $16, callback_url = $17, callback_method = $18, callback_headers = $19,
-           callback_host = $20, payload = $21, task = $22, max_attempts = $23::smallint, backoff_minutes = $24,
-           on_failure = $25, verification = $26, delivery = $27, alerts = $28, warning = $29
+           callback_host = coalesce($20, c.callback_host), payload = $21, task = $22, max_attempts = $23::smallint,
+           backoff_minutes = $24, on_failure = $25, verification = $26, delivery = $27, alerts = $28, warning = $29
       from room
      where c.id = $1
        and c.user_id = room.id

@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
+from ipaddress import ip_network
 from itertools import chain, repeat
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from cueapi.api.limits import Windows
+from cueapi.api.limits import Windows, client_address
 from cueapi.settings import Settings
 from cueapi.storage.postgres import Database
 from tests.api.work import claimed, fired, report, wrong_fields
@@ -279,6 +280,7 @@ async def test_get_and_delete_may_say_json_and_send_nothing_or_something(api: Ap
         deleted = await api.ask("DELETE", f"/v1/cues/{made['id']}", Content_Type="application/json")
 
     assert [response.status_code for response in (shown, listed, deleted)] == [200, 200, 204]
+    assert {"content-length", "content-type"}.isdisjoint(deleted.headers)
     assert deleted.content == b""
 
 
@@ -591,6 +593,13 @@ async def test_behind_a_trusted_proxy_the_right_most_stranger_is_the_client(limi
 
     assert first == sixth == [401] * 4
     assert found == {why: status for why, (_, status) in HOPS.items()}
+
+
+def test_a_proxy_that_speaks_ipv6_is_trusted_by_its_ipv4_address() -> None:
+    trusted = (ip_network("10.0.0.0/8"),)
+
+    assert client_address("::ffff:10.0.0.1", "203.0.113.9", trusted) == "203.0.113.9"
+    assert client_address("::ffff:203.0.113.8", "203.0.113.9", trusted) == "203.0.113.8"
 
 
 async def test_without_trusted_proxies_what_a_client_says_of_itself_does_not_count(limited: Settings) -> None:

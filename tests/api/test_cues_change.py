@@ -5,10 +5,13 @@ from typing import Any
 import trio
 
 from cueapi.settings import Settings
+from cueapi.storage import cues
+from cueapi.storage.cues import Change, Placed
 from cueapi.storage.postgres import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, cue, running
 from tests.receiver import open_receiver
+from tests.storage.rows import add_cue, add_execution, add_user
 
 URL = "https://93.184.215.14/run"
 """An address: nothing to look up, and nothing is sent there before the new year."""
@@ -441,3 +444,44 @@ async def test_a_one_time_cue_whose_time_has_passed_can_still_change_its_overlap
 
     assert changed["schedule"]["overlap"] == "skip"
     assert (changed["status"], changed["next_run"]) == ("active", None)
+
+
+async def test_a_cue_can_be_stopped_whatever_has_become_of_its_callback(settings: Settings, database: Database) -> None:
+    async with running(settings) as daemon:
+        api = await daemon.api.register()
+        made = await api.post("/v1/cues", cue("http://127.0.0.1:9/hook"))
+    strict = settings.model_copy(update={"callback_allow": ""})
+    path = f"/v1/cues/{made['id']}"
+    async with running(strict) as daemon:
+        api = Api(daemon.api.client, api.key)
+        paused = await api.patch(path, {"status": "paused"})
+        resumed = await api.refused("PATCH", path, {"status": "active"})
+
+    (row,) = await database.fetch("select callback_host from cues")
+    assert (paused["status"], paused["next_run"]) == ("paused", None)
+    assert resumed[:2] == (400, "invalid_callback_url")
+    assert row["callback_host"] == "127.0.0.1:9"
+
+
+async def test_a_failure_webhook_that_is_empty_is_none(api: Api) -> None:
+    with trio.fail_after(20):
+        made = await api.post("/v1/cues", cue(on_failure={"webhook": ""}))
+        path = f"/v1/cues/{made['id']}"
+        await api.patch(path, {"on_failure": {"webhook": "http://127.0.0.1:9/failed"}})
+        cleared = await api.patch(path, {"on_failure": {"webhook": ""}})
+
+    assert (made["on_failure"]["webhook"], cleared["on_failure"]["webhook"]) == (None, None)
+
+
+async def test_a_change_that_is_refused_moves_no_delivery_to_another_host(database: Database) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user)
+    await add_execution(database, cue_id)
+    row = await cues.show(database, cue_id=cue_id, user=user)
+    assert row is not None
+    moved = Placed(cues.to_cue(row), "{}", "other:1", None)
+
+    changed = await cues.change(database, moved, Change(77, None, "active", False, None), cue_id=cue_id, user=user)
+
+    assert changed is None
+    assert [row["host"] for row in await database.fetch("select host from outbox")] == ["127.0.0.1:9"]

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 from contextlib import suppress
 from functools import partial
 
@@ -13,6 +14,7 @@ from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 from quart_trio import QuartTrio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from cueapi.api.server import KEPT_ALIVE, SLICE, Idle, Line
@@ -125,6 +127,9 @@ BYTES = {
     b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "an endless header": b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000,
     "a coding that nobody knows": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n",
+    "a query and no path": b"GET ?x HTTP/1.1\r\nHost: x\r\n\r\n",
+    "half an address": b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+    "half an address in disguise": b"GET http://%5B/ HTTP/1.1\r\nHost: x\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
 }
 
@@ -148,12 +153,16 @@ async def test_whatever_bytes_come_the_others_are_served_on(daemon: RunningDaemo
     assert health["siblings"]["api"]["restarts"] == 0
 
 
-async def test_what_is_no_http_is_refused_in_the_form_of_every_refusal(daemon: RunningDaemon) -> None:
+REFUSED = ["two lengths", "a query and no path", "half an address", "half an address in disguise"]
+
+
+@pytest.mark.parametrize("sent", [BYTES[name] for name in REFUSED], ids=REFUSED)
+async def test_what_is_no_http_is_refused_in_the_form_of_every_refusal(daemon: RunningDaemon, sent: bytes) -> None:
     port = daemon.ground.listener.getsockname()[1]
 
     with trio.fail_after(10):
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            await stream.send_all(BYTES["two lengths"])
+            await stream.send_all(sent)
             told = b""
             while data := await stream.receive_some():
                 told += data
@@ -203,3 +212,17 @@ async def test_a_client_that_takes_nothing_for_long_is_hung_up_on(autojump_clock
     with pytest.raises(trio.ClosedResourceError):
         await ours.send_all(b"more")
     await theirs.aclose()
+
+
+async def test_a_probe_that_resets_its_connection_leaves_no_line_in_the_log(daemon: RunningDaemon) -> None:
+    port = daemon.ground.listener.getsockname()[1]
+    at_once = struct.pack("ii", 1, 0)
+
+    with trio.fail_after(10), capture_logs() as lines:
+        for _ in range(5):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            stream.socket.close()
+        await daemon.api.get("/health")
+
+    assert [line for line in lines if line["event"] == "connection_failed"] == []

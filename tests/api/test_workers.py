@@ -410,3 +410,14 @@ async def test_a_task_that_is_a_whole_text_is_work_like_any_other_but_no_name_fo
         beat = await api.post("/v1/worker/heartbeat", {"worker_id": "w", "claim": 2})
 
     assert [(one["task"], one["payload"]["task"]) for one in beat["executions"]] == [(None, row["text"])] * 2
+
+
+async def test_a_worker_s_name_is_read_from_the_header_as_it_is_from_a_body(api: Api) -> None:
+    with trio.fail_after(20):
+        execution = await claimed(api, "würm-1")
+        beat = await api.client.post(
+            f"/v1/executions/{execution}/heartbeat",
+            headers=[(b"Authorization", f"Bearer {api.key}".encode()), (b"X-Worker-Id", "würm-1".encode())],
+        )
+
+    assert beat.status_code == 200

@@ -37,17 +37,6 @@ def test_an_offer_is_declined_when_the_channel_has_ended() -> None:
     assert not channel.offer(1)
 
 
-async def test_a_channel_tells_who_waits(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    full, empty = Channel[int]("full", 0), Channel[int]("empty", 1)
-    nursery.start_soon(full.sender().send, 1)
-    nursery.start_soon(empty.receiver().receive)
-    await wait_all_tasks_blocked()
-
-    assert (full.waiting_senders, full.waiting_receivers) == (1, 0)
-    assert (empty.waiting_senders, empty.waiting_receivers) == (0, 1)
-    nursery.cancel_scope.cancel()
-
-
 async def test_a_receiver_that_goes_away_breaks_nobodys_sending() -> None:
     channel = Channel[int]("deliveries", 1)
     with channel.receiver():

@@ -186,6 +186,27 @@ async def test_a_sibling_whose_storage_is_away_waits_and_is_not_counted(
     nursery.cancel_scope.cancel()
 
 
+async def test_a_wait_in_which_each_try_takes_long_is_one_episode(
+    autojump_clock: MockClock, nursery: trio.Nursery, logged: list[EventDict]
+) -> None:
+    away_from = 10.0
+
+    async def listen(*, task_status: trio.TaskStatus[None]) -> None:
+        if trio.current_time() >= away_from:
+            await trio.sleep(10)  # until the connection attempt is given up
+            raise StorageAway
+        task_status.started()
+        await trio.sleep_until(away_from)
+        raise StorageAway
+
+    tree = Tree([Sibling("wakeups", listen, OnStop.CANCEL, longest_wait=2.0)], waits_for=(StorageAway,))
+    await nursery.start(tree.run)
+    await trio.sleep(100)
+
+    assert [line["event"] for line in logged if line["log_level"] == "warning"] == ["sibling_waiting"]
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_wait_ends_when_the_storage_is_back_and_the_next_one_begins_with_a_short_pause(
     autojump_clock: MockClock, nursery: trio.Nursery, logged: list[EventDict]
 ) -> None:
