@@ -76,7 +76,7 @@ class Joints:
     wakeups: Wakeups
     windows: Windows
     waiting: WaitingRoom
-    wheel: Wheel[Reminder] = field(factory=Wheel)
+    wheel: Wheel[int | None] = field(factory=Wheel)
     board: Board = field(factory=Board)
     stopping: trio.Event = field(factory=trio.Event)
     metrics: Metrics = field(factory=Metrics)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from math import inf
 
 import structlog
 import trio
@@ -62,7 +61,6 @@ class Poller:
         """Poll at each wake-up, and know when the next cue is due."""
         self.turns.wake()
         task_status.started()
-        arm_at = -inf
         while True:
             await self.turns.wait()
             begun = trio.current_time()
@@ -70,10 +68,7 @@ class Poller:
             if not cues:
                 # What woke us may be the time of a fire by hand, which lies in the outbox already.
                 self.outbox.wake()
-            # Twice as far ahead as it is from one time to the next, so that what comes due is armed once, or twice.
-            arm = begun >= arm_at
-            await self._look_ahead(2 * self.turns.interval if arm else 0.0)
-            arm_at = begun + self.turns.interval if arm else arm_at
+            await self._look_ahead()
             self.last.at, self.last.cues = self.clock.now(), cues
             self.last.duration = trio.current_time() - begun
             beat()
@@ -135,8 +130,8 @@ class Poller:
         held: int = row["held"]
         return held
 
-    async def _look_ahead(self, horizon: float) -> None:
-        """Be there in time for the next cue, and arm what comes due within *horizon* seconds."""
+    async def _look_ahead(self) -> None:
+        """Be there in time for the next cue, and arm what comes due before the poll after the next."""
         row = await firing.ahead(self.database)
         if row is None:
             return
@@ -145,7 +140,7 @@ class Poller:
         if row["next_due"] is not None and row["next_due"] < self.turns.interval:
             pause = row["next_due"] + MARGIN if row["next_due"] > 0 else BUSY_PAUSE
             self.turns.wake_at(trio.current_time() + pause)
-        for delay, user in await firing.reminders(self.database, horizon):
+        for delay, user in await firing.reminders(self.database, 2 * self.turns.interval):
             if delay <= 0 and user is not None:
                 self.work_ready(user)
             else:

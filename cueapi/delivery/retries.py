@@ -24,7 +24,9 @@ class Retries:
     """Source: turns the wheel while there is something in it. Ends when it is cancelled."""
 
     reminders: Channel[Reminder]
-    wheel: Wheel[Reminder]
+    wheel: Wheel[int | None]
+    """Of the users whose workers are to be woken; None: the dispatcher is."""
+
     outbox: Periodic
     work_ready: Callable[[int], None]
 
@@ -49,9 +51,9 @@ class Retries:
                 while True:
                     self._arm(await reminders.receive())
             next_tick += self.wheel.tick
-            for user in {reminder.user for reminder in self.wheel.turn()}:
+            for user in self.wheel.turn():
                 self.outbox.wake() if user is None else self.work_ready(user)
             beat()
 
     def _arm(self, reminder: Reminder) -> None:
-        self.wheel.schedule(reminder, reminder.delay)
+        self.wheel.schedule(reminder.user, reminder.delay)

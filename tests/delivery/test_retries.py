@@ -69,6 +69,20 @@ async def test_those_of_one_moment_wake_once(autojump_clock: MockClock) -> None:
     assert silence.cancelled_caught
 
 
+async def test_what_is_armed_again_and_again_takes_no_room(autojump_clock: MockClock) -> None:
+    retries = retries_with(capacity=1000)
+
+    async with alive(retries.run):
+        for poll in range(100):
+            for number in range(20):
+                retries.reminders.offer(Reminder(30.0 + number - poll * 0.1))
+                retries.reminders.offer(Reminder(30.0 + number - poll * 0.1, user=1))
+            await trio.sleep(0.1)
+        armed = len(retries.wheel)
+
+    assert 40 <= armed <= 2 * 40
+
+
 async def test_an_empty_wheel_takes_the_next_reminder_after_a_long_rest(autojump_clock: MockClock) -> None:
     retries = retries_with()
     await retries.outbox.wait()
