@@ -21,12 +21,12 @@ from cueapi.delivery.pool import Pool
 from cueapi.delivery.recorder import Recorder
 from cueapi.delivery.rescue import LOOK_INTERVAL, Patience, Rescue
 from cueapi.delivery.retries import Retries
+from cueapi.delivery.settling import settle
 from cueapi.domain.execution import handed_back
 from cueapi.ground import Ground, Joints, open_ground
 from cueapi.resources import gate, outlets, readings, resources
 from cueapi.settings import Settings
 from cueapi.storage import daemons
-from cueapi.storage.decisions import decide
 from cueapi.storage.embedded_errors import CannotStart as ServerCannotStart
 from cueapi.storage.postgres import StorageUnavailable
 from cueapi.storage.wakeups import notify
@@ -35,6 +35,9 @@ from supervisor.signals import watch
 
 JANITOR_INTERVAL = timedelta(minutes=10).total_seconds()
 GC_THRESHOLDS = (20_000, 20, 20)
+
+SOON_BACK = Policy(limit=15, longest_pause=2.0)
+"""As patient as any other, but the others give up a daemon whose lock is free for 5 s."""
 
 HAND_BACK_PATIENCE = 5.0
 """Seconds in which a daemon that ends gives back what it still holds."""
@@ -125,7 +128,14 @@ def siblings(ground: Ground, joints: Joints) -> list[Sibling]:
 
     notices = Notices(database, joints.notices, ground.identity, outlets(ground), joints.stopping)
     recorder = Recorder(
-        database, results, retries, claims, joints.notices, metrics, joints.places.recorded, horizon=2 * interval
+        database,
+        results,
+        retries,
+        joints.wakeups.delivery_ready,
+        joints.notices,
+        metrics,
+        joints.places.recorded,
+        horizon=2 * interval,
     )
     pool = Pool(deliveries, results, joints.places, ground.webhook, settings.dispatch_concurrency, joints.stopping)
     outbox = Outbox(database, deliveries, joints.places, claims, ground.identity, joints.notices, timeout)
@@ -145,10 +155,7 @@ def siblings(ground: Ground, joints: Joints) -> list[Sibling]:
         Sibling("notices", notices.run, OnStop.FINISH, silent_after=2 * interval + 30),
         Sibling("recorder", recorder.run, OnStop.FINISH),
         Sibling("pool", pool.run, OnStop.FINISH),
-        # Soon back after an outage or a bug: the others give up a daemon whose lock is free for 5 s.
-        Sibling(
-            "wakeups", joints.wakeups.run, OnStop.LAST, Policy(longest_pause=2.0), silent_after=30.0, longest_wait=2.0
-        ),
+        Sibling("wakeups", joints.wakeups.run, OnStop.LAST, SOON_BACK, silent_after=30.0, longest_wait=2.0),
         Sibling("outbox", outbox.run, OnStop.CANCEL, silent_after=2 * interval + 30),
         Sibling("retries", wheel.run, OnStop.CANCEL, silent_after=30.0),
         Sibling("poller", poller.run, OnStop.CANCEL, silent_after=2 * interval + 30),
@@ -165,7 +172,7 @@ async def hand_back(ground: Ground) -> None:
     with trio.move_on_after(HAND_BACK_PATIENCE):
         try:
             while number is not None and (held := await daemons.held_by(ground.database, number)):
-                if not await decide(ground.database, [handed_back(lost.standing.fence) for lost in held]):
+                if not await settle(ground.database, [handed_back(lost.standing.fence) for lost in held]):
                     break
             if number is not None:
                 await daemons.leave(ground.database, number)

@@ -9,8 +9,8 @@ from attrs import define, field, frozen
 
 from cueapi.domain.target import is_address
 
-THREADS = 256
-"""Threads that wait cost little; there are more than one account has places in the pool, so that it cannot take all."""
+THREADS = 64
+"""At least: where the pool is larger, as many as it has places, since one account may have half of them."""
 
 THREADS_FOR_ONE_NAME = 4
 NAMES_KEPT = 10_000
@@ -39,10 +39,14 @@ class Resolver:
     lookup: Callable[[str], list[str]] = look_up
     clock: Callable[[], float] = trio.current_time
     names_kept: int = NAMES_KEPT
+    threads: int = THREADS
     _answers: dict[str, "_Answer"] = field(factory=dict, init=False)
     _under_way: dict[str, trio.Event] = field(factory=dict, init=False)
-    _threads: trio.CapacityLimiter = field(init=False, factory=lambda: trio.CapacityLimiter(THREADS))
+    _threads: trio.CapacityLimiter = field(init=False)
     _places: dict[str, trio.CapacityLimiter] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._threads = trio.CapacityLimiter(self.threads)
 
     async def resolve(self, host: str) -> list[str]:
         """All addresses of *host*, or NameNotFound. Waits as long as the caller's scope lets it."""

@@ -20,7 +20,7 @@ from cueapi.delivery.poller import LastPoll
 from cueapi.delivery.retries import Reminder
 from cueapi.delivery.wakeups import Ears, Wakeups
 from cueapi.delivery.webhook import Webhook
-from cueapi.dns import Resolver
+from cueapi.dns import THREADS, Resolver
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Step
 from cueapi.metrics import Metrics
@@ -120,5 +120,6 @@ async def open_ground(settings: Settings) -> AsyncIterator[Ground]:
             async with open_database(dsn, size=settings.database_pool_size) as database:
                 await migrate(database)
                 await check_secret(database, vault)
-                with Webhook(settings.rules_at(port), Resolver()) as webhook, open_redis(settings, vault) as redis:
+                resolver = Resolver(threads=max(THREADS, settings.dispatch_concurrency))
+                with Webhook(settings.rules_at(port), resolver) as webhook, open_redis(settings, vault) as redis:
                     yield Ground(settings, vault, sessions, listener, dsn, embedded, database, webhook, identity, redis)

@@ -57,6 +57,8 @@ def _smtp_url(text: str) -> str:
     # An option that is not known would leave the password in clear without a word.
     if (found["options"] or "starttls=false") not in {"starttls=true", "starttls=false"}:
         raise ValueError("may end in ?starttls=true or ?starttls=false, and in nothing else")
+    if text.startswith("smtps:") and found["options"] == "starttls=true":
+        raise ValueError("speaks TLS from the first byte on with smtps://; leave ?starttls=true out")
     return text
 
 
@@ -84,8 +86,8 @@ def _base_url(text: str) -> str:
 
 def _origins(text: str) -> str:
     for entry in filter(None, (part.strip() for part in text.split(","))):
-        if entry != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", entry):
-            raise ValueError(f"{entry} is no origin: must look like https://app.example.com, or be *")
+        if entry != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@*A-Z]+", entry):
+            raise ValueError(f"{entry} is no origin: must look like https://app.example.com, in lower case, or be *")
     return text
 
 

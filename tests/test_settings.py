@@ -135,6 +135,8 @@ def test_a_word_may_be_written_in_any_case_and_origins_stand_in_a_list(
         ("BASE_URL", "ftp://cueapi.example.com"),
         ("BASE_URL", "https://cueapi.example.com/?a=b"),
         ("CORS_ORIGINS", "app.example.com"),
+        ("CORS_ORIGINS", "https://*.example.com"),
+        ("CORS_ORIGINS", "https://App.example.com"),
         ("CORS_ORIGINS", "https://app.example.com, https://app.example.com/"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
@@ -157,6 +159,7 @@ def test_a_word_may_be_written_in_any_case_and_origins_stand_in_a_list(
         ("SMTP_URL", f"smtp://me:{PASSWORD}@host?starttls=True"),
         ("SMTP_URL", f"smtp://me:{PASSWORD}@host?starttls=1"),
         ("SMTP_URL", f"smtp://me:{PASSWORD}@host?tls=true"),
+        ("SMTP_URL", f"smtps://me:{PASSWORD}@host?starttls=true"),
         ("SMTP_URL", f"smtp://me:{PASSWORD}@host?starttls=true&starttls=false"),
     ],
 )

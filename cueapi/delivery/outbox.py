@@ -69,7 +69,7 @@ class Outbox:
             if claimed.passed_over:
                 self.turns.wake_at(trio.current_time() + LOCKED_PAUSE)
             # As many as were looked at: there may be more behind them. Nothing claimed: only full lanes.
-            more = bool(claimed.rows) and claimed.seen == look_at
+            more = claimed.strays > 0 or (bool(claimed.rows) and claimed.seen == look_at)
 
     async def _take_back(self) -> None:
         """What a former life of this sibling has claimed, and got no answer of, goes back as the same try."""
@@ -80,6 +80,8 @@ class Outbox:
             steps = [lost_claim(one.standing.fence, one.standing.retry, bounces=one.bounces) for one in lost]
             written = await settle(self.database, steps)
             log.warning("claims_recovered", executions=len(written))
+            if tells(written):
+                self.notices.wake()
             if not written:
                 return
 

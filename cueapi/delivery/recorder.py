@@ -30,13 +30,14 @@ class Recorder:
     """
     Drainer of `[results]`.
 
-    *horizon* is the number of seconds within which a retry is armed in the wheel; the poll arms the rest.
+    *ready* is told of what may be claimed at once: a drain's is for the other daemons. *horizon* is the number of
+    seconds within which a retry is armed in the wheel; the poll arms the rest.
     """
 
     database: Database
     results: Channel[Step]
     retries: Channel[Reminder]
-    outbox: Periodic
+    ready: Callable[[], None]
     notices: Periodic
     metrics: Metrics
     recorded: Callable[[UUID], None]
@@ -114,7 +115,7 @@ class Recorder:
 
     def _remind(self, pause: float) -> None:
         if pause <= 0:
-            self.outbox.wake()
+            self.ready()
         elif pause <= self.horizon:
             # Full? The row says when it is due, and the next poll finds it.
             self.retries.offer(Reminder(pause))

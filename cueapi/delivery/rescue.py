@@ -64,8 +64,8 @@ class Rescue:
             if age >= self.patience.worker_grace:
                 await self._take_back("leases_ended", self._ended_leases, _lapsed)
                 await self._take_back("executions_unclaimed", self._unclaimed, _unclaimed)
-            if await workers.alert_offline(self.database):
-                self.notices.wake()
+                if await workers.alert_offline(self.database):
+                    self.notices.wake()
             beat()
 
     async def _take_back(

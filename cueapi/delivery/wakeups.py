@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import structlog
 import trio
@@ -151,20 +152,24 @@ class Wakeups:
             return
         for topic in topics:
             try:
-                self._heed(*topic.split(":"))
-            except (TypeError, ValueError, OverflowError):
+                heed = self._read(topic)
+            except ValueError:
                 log.warning("wakeup_unknown", topic=topic[:100])  # Whoever may connect may say anything.
+            else:
+                heed()
 
-    def _heed(self, kind: str, detail: str = "") -> None:
+    def _read(self, topic: str) -> Callable[[], None]:
+        """What to do about a topic; raises ValueError for one that nobody understands."""
+        kind, _, detail = topic.partition(":")
         match kind:
             case "cue":
-                self._wake_poller(float(detail))
+                return partial(self._wake_poller, float(detail))
             case "delivery":
-                self.ears.outbox.wake()
+                return self.ears.outbox.wake
             case "work":
-                self.ears.work_ready(int(detail))
+                return partial(self.ears.work_ready, int(detail))
             case "account":
-                self.ears.account_changed(int(detail))
+                return partial(self.ears.account_changed, int(detail))
             case _:
                 raise ValueError(kind)
 

@@ -217,6 +217,7 @@ async def unclaimed(tx: Queries, patience: float) -> list[Lost]:
     return [_lost(row) for row in await tx.fetch(UNCLAIMED, patience)]
 
 
+# The first condition on the status says nothing that the second does not; it is the index's.
 OVERDUE = (
     _STANDING
     + """

@@ -43,7 +43,7 @@ class Turn:
 # $1 turns, $2 firings, both as JSON records, $3 executions a month by plan. Guarantees: a cue is moved only from what
 # the poll read; its next run, its executions and their outbox rows appear together; a scheduled time fires at most
 # once. A cue that another daemon is moving is passed over. "Is one running?" is asked where the row is made. An account
-# whose month is spent has executions that end at once.
+# whose month is spent has executions that end at once. (`status || ''`: found by cue, not by an index of the status.)
 FIRE_DUE = """
 with turns as (
     select * from json_to_recordset($1::json)

@@ -25,8 +25,9 @@ LONGEST = 604_800.0
 # a datetime cannot hold is null, and who has no cue any more is claimed, too; `to_delivery` refuses them one by one.
 #
 # Guarantees: a row is claimed by one daemon (skip locked), never more for a host or an account than it has places for,
-# in the order of their time. A try begins here: `attempts` counts it, the first one counts for the month. What a hand
-# has left without its execution goes. There is always a row, which tells how many were seen and how many waited.
+# in the order of their time; nothing by a daemon that another has seen without its lock. A try begins here: `attempts`
+# counts it, the first one counts for the month. What a hand has left without its execution goes. There is always a
+# row, which tells how many were seen and how many waited.
 CLAIM_DELIVERIES = """
 with busy_hosts as (select * from unnest($3::text[], $4::int[]) as b(host, busy)),
 busy_users as (select * from unnest($6::bigint[], $7::int[]) as b(user_id, busy)),
@@ -38,6 +39,7 @@ ready as materialized (
        and host <> all (select host from busy_hosts where busy >= $5)
        and user_id <> all (select user_id from busy_users where busy >= $8)
        and ($11::uuid is null or execution_id = $11)
+       and not exists (select from daemons where number = $1 and free_since is not null)
      order by ready_at
      limit $10
        for update skip locked
@@ -83,6 +85,7 @@ ready as materialized (
        and not exists (select from executions e where e.id = p.execution_id)
 ), counts as (
     select (select count(*) from ready) as seen,
+           (select count(*) from picked) as picked,
            (select count(*)
               from (select
                       from outbox
@@ -102,7 +105,7 @@ select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.bounces,
        c.delivery ->> 'outcome_deadline_seconds' as outcome_deadline_seconds,
        u.webhook_secret,
        case when u.previous_secret_until > now() then u.previous_webhook_secret end as previous_secret,
-       n.seen, n.waiting
+       n.seen, n.picked, n.waiting
   from counts n
   left join begun b on true
   left join cues c on c.id = b.cue_id
@@ -127,12 +130,13 @@ class Claimed:
     What was claimed: the *rows* carry all that the request needs.
 
     Of what waits, *seen* were looked at (no more than was asked for); others *passed over*, since somebody looked at
-    them just then.
+    them just then. The *strays* had no execution, and are gone.
     """
 
     rows: list[Row]
     seen: int
     passed_over: bool
+    strays: int = 0
 
 
 async def claim_deliveries(
@@ -157,8 +161,9 @@ async def claim_deliveries(
         look_at,
         only,
     )
-    seen, waiting = rows[0]["seen"], rows[0]["waiting"]
-    return Claimed([row for row in rows if row["id"] is not None], seen, waiting > seen)
+    seen, picked, waiting = rows[0]["seen"], rows[0]["picked"], rows[0]["waiting"]
+    claimed = [row for row in rows if row["id"] is not None]
+    return Claimed(claimed, seen, passed_over=waiting > seen, strays=picked - len(claimed))
 
 
 READY = "select execution_id from outbox where claimed_by is null and ready_at <= now() order by ready_at limit $1"
@@ -173,10 +178,12 @@ async def ready(tx: Queries, look_at: int) -> list[UUID]:
 SET_ASIDE = """
 with aside as (
     update executions
-       set status = 'failed', finished_at = now(), claim = null, lease_until = null, error_message = $2,
+       set status = case when finished_at is null then 'failed' else status end,
+           error_message = case when finished_at is null then $2 else error_message end,
+           finished_at = coalesce(finished_at, now()), claim = null, lease_until = null, outcome_deadline_at = null,
            updated_at = clock_timestamp()
      where id = $1
-       and finished_at is null
+       and (finished_at is null or outcome_deadline_at is not null)
 )
 delete from outbox where execution_id = $1
 """

@@ -228,7 +228,7 @@ async def test_200_deliveries_take_at_most_twenty_statements(database: Database)
         places = Places(256, 256)
         with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
             recorder = Recorder(
-                counting, results, Channel("retries", 10), claims, Periodic(3600), Metrics(), places.recorded, 60.0
+                counting, results, Channel("retries", 10), claims.wake, Periodic(3600), Metrics(), places.recorded, 60.0
             )
             pool = Pool(deliveries, results, places, webhook, 256, trio.Event())
             outbox = Outbox(counting, deliveries, places, claims, Identity("here", 1), Periodic(3600), 30.0)

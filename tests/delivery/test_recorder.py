@@ -25,12 +25,17 @@ def counting(database: Database) -> Counting:
 
 
 @pytest.fixture
-def recorder(counting: Counting) -> Recorder:
+def outbox() -> Periodic:
+    return Periodic(3600)
+
+
+@pytest.fixture
+def recorder(counting: Counting, outbox: Periodic) -> Recorder:
     return Recorder(
         counting,
         Channel("results", 200),
         Channel("retries", 10),
-        Periodic(3600),
+        outbox.wake,
         Periodic(3600),
         Metrics(),
         _nobody_cares,
@@ -144,10 +149,10 @@ async def test_a_result_whose_claim_was_lost_is_dropped_and_forgotten(database: 
     ids=["at once", "before the poll after the next", "later"],
 )
 async def test_a_retry_is_armed_where_it_comes_before_the_polls_can_arm_it(
-    database: Database, recorder: Recorder, minutes: int, reminded: list[Reminder], *, woken: bool
+    database: Database, recorder: Recorder, outbox: Periodic, minutes: int, reminded: list[Reminder], *, woken: bool
 ) -> None:
     deliveries = await claimed(database, 1, backoff_minutes=[minutes])
-    await recorder.outbox.wait()
+    await outbox.wait()
 
     await record(recorder, [settled(deliveries[0], Answered(500))])
 
@@ -156,7 +161,7 @@ async def test_a_retry_is_armed_where_it_comes_before_the_polls_can_arm_it(
         while recorder.retries.depth:
             armed.append(retries.receive_nowait())
     with trio.move_on_after(0.05) as silence:
-        await recorder.outbox.wait()
+        await outbox.wait()
     assert armed == reminded
     assert silence.cancelled_caught is not woken
 

@@ -309,8 +309,11 @@ async def test_after_an_outage_nothing_is_taken_from_who_only_could_not_say_that
     )
     await database.execute("update outbox set lease_until = now() - interval '1 second'")
     await database.execute("update executions set lease_until = now() - interval '1 second' where id = $1", held)
+    await database.execute("insert into workers (user_id, worker_id, last_heartbeat) values ($1, 'w', $2)", user, old)
+    await add_execution(database, await add_cue(database, user, transport="worker"))
 
     await one_turn(evolve(rescue, patience=Patience(180, 900, daemon_grace, worker_grace)).run)
 
     seen = [(await look_up(database, one))["status"] for one in (delivery.execution_id, held, waiting)]
     assert seen == expected
+    assert ("worker_offline" in await alert_types(database)) == (worker_grace == 0)

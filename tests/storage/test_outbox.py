@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from cueapi.domain.ids import new_uuid7
-from cueapi.storage import cues, outbox
+from cueapi.storage import cues, daemons, outbox
 from cueapi.storage.cues import ByHand
 from cueapi.storage.outbox import claim_deliveries, to_delivery
 from cueapi.storage.postgres import Database
@@ -203,6 +203,7 @@ async def test_rows_without_their_execution_hold_nobody_up(database: Database) -
 
     tries = [await outbox.claim_deliveries(database, daemon=1, room=room(2), within=30.0, look_at=10) for _ in range(3)]
 
+    assert [claimed.strays for claimed in tries] == [2, 1, 0]
     assert [row["id"] for claimed in tries for row in claimed.rows] == made[3:]
     assert len(await queued(database)) == 2
 
@@ -294,3 +295,16 @@ async def test_a_firing_that_a_delete_waits_for_is_called_off_with_the_others(da
                 await trio.sleep(0.02)
 
         assert await database.fetch("select from outbox where cue_id = $1", cue_id) == []
+
+
+async def test_a_daemon_that_was_seen_without_its_lock_claims_nothing_until_it_has_it_back(database: Database) -> None:
+    made = await fill(database, await add_cue(database, await add_user(database)), 1)
+    (daemon,) = await database.fetch("insert into daemons (instance) values ('here') returning number")
+    ask = partial(outbox.claim_deliveries, database, daemon=daemon["number"], room=room(), within=30.0, look_at=10)
+
+    await daemons.look(database)
+    without = await ask()
+    await daemons.keep(database, daemon["number"])
+    back = await ask()
+
+    assert (without.rows, [row["id"] for row in back.rows]) == ([], made)
