@@ -59,13 +59,16 @@ class Outbox:
                 return
             look_at = max(4 * room.places, 64)
             claimed = await self._claim(number, room, look_at)
+            # Before they are sent: places come free from then on.
+            if claimed.rows and len(claimed.rows) < claimed.seen:
+                self.places.want()
             for delivery in await self._readable(claimed.rows):
                 # In one step, so that either may fall at any time: what has a place lies in the channel or is in the
                 # pool's hands. There is always room, since the channel holds as many as there are places.
                 deliveries.send_nowait(delivery)
                 self.places.take(delivery)
-            if claimed.rows and len(claimed.rows) < claimed.seen:
-                self.places.want()
+                # The first are on their way, and may be back, before the last is sent: the pool does not run dry.
+                await trio.lowlevel.checkpoint()
             if claimed.passed_over:
                 self.turns.wake_at(trio.current_time() + LOCKED_PAUSE)
             # As many as were looked at: there may be more behind them. Nothing claimed: only full lanes.

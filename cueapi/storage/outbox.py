@@ -27,7 +27,7 @@ LONGEST = 604_800.0
 # Guarantees: a row is claimed by one daemon (skip locked), never more for a host or an account than it has places for,
 # in the order of their time; nothing by a daemon that another has seen without its lock. A try begins here: `attempts`
 # counts it, the first one counts for the month. What a hand has left without its execution goes. There is always a
-# row, which tells how many were seen and how many waited.
+# row, which tells how many were seen and whether others were passed over.
 CLAIM_DELIVERIES = """
 with busy_hosts as (select * from unnest($3::text[], $4::int[]) as b(host, busy)),
 busy_users as (select * from unnest($6::bigint[], $7::int[]) as b(user_id, busy)),
@@ -84,17 +84,19 @@ ready as materialized (
      where o.execution_id = p.execution_id
        and not exists (select from executions e where e.id = p.execution_id)
 ), counts as (
-    select (select count(*) from ready) as seen,
+    select seen,
            (select count(*) from picked) as picked,
-           (select count(*)
-              from (select
-                      from outbox
-                     where claimed_by is null
-                       and ready_at <= now()
-                       and host <> all (select host from busy_hosts where busy >= $5)
-                       and user_id <> all (select user_id from busy_users where busy >= $8)
-                       and ($11::uuid is null or execution_id = $11)
-                     limit $10) w) as waiting
+           seen < $10
+               and seen < (select count(*)
+                             from (select
+                                     from outbox
+                                    where claimed_by is null
+                                      and ready_at <= now()
+                                      and host <> all (select host from busy_hosts where busy >= $5)
+                                      and user_id <> all (select user_id from busy_users where busy >= $8)
+                                      and ($11::uuid is null or execution_id = $11)
+                                    limit $10) w) as passed_over
+      from (select count(*) as seen from ready) s
 )
 select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.bounces,
        case when b.scheduled_for between '0001-01-02' and '9999-12-30' then b.scheduled_for end as scheduled_for,
@@ -105,7 +107,7 @@ select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.bounces,
        c.delivery ->> 'outcome_deadline_seconds' as outcome_deadline_seconds,
        u.webhook_secret,
        case when u.previous_secret_until > now() then u.previous_webhook_secret end as previous_secret,
-       n.seen, n.picked, n.waiting
+       n.seen, n.picked, n.passed_over
   from counts n
   left join begun b on true
   left join cues c on c.id = b.cue_id
@@ -161,9 +163,9 @@ async def claim_deliveries(
         look_at,
         only,
     )
-    seen, picked, waiting = rows[0]["seen"], rows[0]["picked"], rows[0]["waiting"]
     claimed = [row for row in rows if row["id"] is not None]
-    return Claimed(claimed, seen, passed_over=waiting > seen, strays=picked - len(claimed))
+    counts = rows[0]
+    return Claimed(claimed, counts["seen"], counts["passed_over"], strays=counts["picked"] - len(claimed))
 
 
 READY = "select execution_id from outbox where claimed_by is null and ready_at <= now() order by ready_at limit $1"
