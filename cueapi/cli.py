@@ -46,7 +46,8 @@ def main(context: click.Context) -> None:
 def serve() -> None:
     """Migrate, then serve until SIGTERM or Ctrl-C. The default."""
     settings = _settings()
-    _run(partial(daemon.run, settings, up=partial(_greet, settings)))
+    # A signal during the start is a stop like any other.
+    _run(partial(daemon.run, settings, up=partial(_greet, settings)), interrupted=0)
 
 
 @main.command("demo")
@@ -126,17 +127,17 @@ def _settings() -> Settings:
     return settings
 
 
-def _run(command: Callable[[], Awaitable[object]]) -> None:
-    lines: list[str] = []
+def _run(command: Callable[[], Awaitable[object]], *, interrupted: int = FAILED) -> None:
+    lines, code = list[str](), FAILED
     try:
         trio.run(command)
     except* EXPECTED as group:
         lines = [str(error) for error in _leaves(group)]
     except* KeyboardInterrupt:
-        lines = ["interrupted"]
+        lines, code = ["interrupted"], interrupted
     if lines:
         click.echo(f"cueapid: {lines[0]}", err=True)
-        sys.exit(FAILED)
+        sys.exit(code)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -52,7 +52,8 @@ async def run(settings: Settings, *, up: Callable[[str], None]) -> None:
     Raises what a start can fail with, and RestartsExhausted where a sibling falls too often.
     """
     # Until the tree listens to both, SIGTERM ends the start as Ctrl-C does: in order.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    # (Trio's own handler of Ctrl-C takes no other signal.)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     async with open_ground(settings) as ground:
         await _hold(ground, _Up(up, ground.address))
 

@@ -123,6 +123,21 @@ async def test_one_ctrl_c_drains_as_well(database_url: str, database: Database, 
     assert await statuses(database) == {fired: "success"}
 
 
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+async def test_a_signal_during_the_start_is_a_clean_stop(tmp_path: Path, sign: signal.Signals) -> None:
+    (silent,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = silent.socket.getsockname()[1]
+    with trio.fail_after(30):
+        async with silent:
+            url = f"postgresql://me@127.0.0.1:{port}/none"
+            async with daemon_process(tmp_path, healthy=False, DATABASE_URL=url) as daemon:
+                async with await silent.accept():
+                    daemon.send(sign)
+                    await daemon.ended()
+
+    assert (daemon.process.returncode, daemon.logged.read_text()) == (0, "cueapid: interrupted\n")
+
+
 async def test_while_it_drains_the_daemon_is_down_for_balancers_and_takes_outcomes(
     database_url: str, tmp_path: Path
 ) -> None:
