@@ -52,7 +52,7 @@ def serve() -> None:
 
 @main.command("demo")
 def show_demo() -> None:
-    """Show the whole story in 20 seconds, on a temporary database that is gone afterwards."""
+    """Show the whole story in a few seconds, on a temporary database that is gone afterwards."""
     set_up("console", "error")
     _run(partial(demo.run, click.echo))
 
@@ -67,6 +67,12 @@ def migrate() -> None:
 def check() -> None:
     """Say line by line whether settings, PostgreSQL, migrations, Redis, SMTP and clock are fine."""
     _run(partial(operating.check, _settings()))
+
+
+@main.command("accept-secret")
+def accept_secret() -> None:
+    """Go on with another SESSION_SECRET: where the one that the database was used with is lost."""
+    _run(partial(operating.accept_secret, _settings()))
 
 
 @main.command()
@@ -96,7 +102,7 @@ def user_list() -> None:
 @user.command("key")
 @click.argument("email")
 def user_key(email: str) -> None:
-    """Make a new key and print it, once; the old one is dead."""
+    """Make a new key and print it, once; the old one is dead. Admits who was revoked."""
     _run(partial(operating.new_key, _settings(), email))
 
 

@@ -80,7 +80,10 @@ def session_secret(data_dir: Path) -> str:
             write_once(path, secrets.token_urlsafe(48))
         secret = path.read_text().strip()
     if len(secret) < SECRET_LENGTH:
-        raise DataDirUnusable(f"{path} is too short to be a secret: delete it, and a new one is made")
+        raise DataDirUnusable(
+            f"{path} is too short to be a secret: put the old one back; where it is lost, "
+            "delete the file and run cueapid accept-secret"
+        )
     return secret
 
 

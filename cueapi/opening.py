@@ -73,16 +73,27 @@ def open_redis(settings: Settings, vault: Vault) -> Iterator[Redis | None]:
 
 
 @asynccontextmanager
-async def open_for_command(settings: Settings) -> AsyncIterator[Database]:
-    """The database for a command: a running embedded server is joined, else it is started and stopped again."""
+async def open_for_command(settings: Settings, *, new: bool = False) -> AsyncIterator[Database]:
+    """
+    The database for a command: a running embedded server is joined, else it is started and stopped again.
+
+    Raises CannotStart where there is no embedded database yet, and it may not be a *new* one.
+    """
     dsn = postgres_url(settings)
     if dsn is not None:
         async with open_database(dsn, size=2) as database:
             yield database
         return
+    if not new and not has_embedded(settings):
+        raise CannotStart(f"There is no database in {settings.data_dir}; is DATA_DIR right?")
     async with join_embedded(settings.data_dir) as joined:
         async with open_database(joined, size=2) as database:
             yield database
+
+
+def has_embedded(settings: Settings) -> bool:
+    """True where the data directory holds a database."""
+    return (settings.data_dir / "postgres" / "data" / "PG_VERSION").exists()
 
 
 async def _prepare(connection: Connection) -> None:
@@ -116,10 +127,14 @@ def secret_of(settings: Settings) -> str:
     return data_dir.session_secret(Path(settings.data_dir))
 
 
+OTHER_SECRET = (
+    "SESSION_SECRET differs from the one that this database is used with (where it is not set, it lies in "
+    "DATA_DIR/session-secret). All daemons on one database share one secret: put the old one back; where it is lost, "
+    "cueapid accept-secret goes on with the new one."
+)
+
+
 async def check_secret(database: Database, vault: Vault) -> None:
     """Raises CannotStart where the database is used under another secret."""
     if await accounts.fingerprint(database, vault.fingerprint) != vault.fingerprint:
-        raise CannotStart(
-            "SESSION_SECRET differs from the one that this database is used with; "
-            "all daemons on one database share one secret."
-        )
+        raise CannotStart(OTHER_SECRET)

@@ -13,14 +13,14 @@ from cueapi.api.accounts import PREFIX, checked_email, new_account
 from cueapi.data_dir import DataDirError
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import new_api_key
-from cueapi.opening import CannotStart, check_secret, open_for_command, secret_of
+from cueapi.opening import OTHER_SECRET, CannotStart, check_secret, has_embedded, open_for_command, secret_of
 from cueapi.settings import Settings
 from cueapi.smtp import MailFailed
 from cueapi.storage import accounts, firing, redis, wakeups
 from cueapi.storage.clock import TOLERANCE
 from cueapi.storage.embedded import join_embedded
 from cueapi.storage.embedded_programs import find_tree
-from cueapi.storage.postgres import Database, StorageUnavailable
+from cueapi.storage.postgres import Database, Row, StorageUnavailable
 from cueapi.storage.redis import RedisUnavailable
 from cueapi.storage.schema import SchemaMismatch, migrate, pending
 from cueapi.vault import Vault
@@ -34,15 +34,15 @@ class CommandFailed(Exception):
 
 
 @asynccontextmanager
-async def _migrated(settings: Settings) -> AsyncIterator[Database]:
-    async with open_for_command(settings) as database:
+async def _migrated(settings: Settings, *, new: bool = False) -> AsyncIterator[Database]:
+    async with open_for_command(settings, new=new) as database:
         await migrate(database)
         yield database
 
 
 async def migrate_only(settings: Settings) -> None:
     """Apply what is missing, and name it."""
-    async with open_for_command(settings) as database:
+    async with open_for_command(settings, new=True) as database:
         done = await migrate(database)
     click.echo("\n".join(f"applied {name}" for name in done) or "The schema is up to date.")
 
@@ -51,7 +51,7 @@ async def dump(settings: Settings) -> None:
     """The embedded database as SQL on standard output, by the pg_dump that belongs to it."""
     if settings.database_url is not None:
         raise CommandFailed("With DATABASE_URL, use the pg_dump of that server.")
-    if not (settings.data_dir / "postgres" / "data" / "PG_VERSION").exists():
+    if not has_embedded(settings):
         raise CommandFailed(f"There is no database in {settings.data_dir}; is DATA_DIR right?")
     async with join_embedded(settings.data_dir) as dsn:
         password = urlsplit(dsn).password or ""
@@ -75,7 +75,7 @@ async def add_user(settings: Settings, email: str) -> None:
         key, account = new_account(checked_email(email), settings.default_plan, vault)
     except Refusal as refusal:
         raise CommandFailed(refusal.message.removeprefix("body.")) from None
-    async with _migrated(settings) as database:
+    async with _migrated(settings, new=True) as database:
         await check_secret(database, vault)
         if await accounts.add(database, account) is None:
             raise CommandFailed(f"There is an account with the address {account.email}.")
@@ -93,16 +93,20 @@ async def list_users(settings: Settings) -> None:
 
 async def new_key(settings: Settings, email: str) -> None:
     """Replace an account's key; prints the new one."""
-    vault, key = Vault.of(secret_of(settings)), new_api_key()
+    key = new_api_key()
     async with _migrated(settings) as database:
+        vault = Vault.of(secret_of(settings))
         await check_secret(database, vault)
-        user = await _user(database, email)
+        row = await _account(database, email)
+        user: int = row["id"]
         async with database.transaction() as tx:
             await accounts.lock(tx, user)
             await accounts.readmit(tx, user)
             await accounts.rotate_key(
                 tx, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=vault.lock(key)
             )
+    if row["revoked"]:
+        click.echo(f"{email} was revoked and is admitted again; its cues rest until they are resumed.", err=True)
     click.echo(key)
 
 
@@ -129,26 +133,38 @@ async def revoke(settings: Settings, email: str) -> None:
     click.echo(f"{email} is revoked: its key and sessions are dead, its cues paused.")
 
 
+async def accept_secret(settings: Settings) -> None:
+    """Go on with the present secret where the former one is lost."""
+    async with _migrated(settings) as database:
+        await accounts.accept_fingerprint(database, Vault.of(secret_of(settings)).fingerprint)
+    click.echo(
+        "The database goes with this secret from now on. Keys work as before; those that were made under the former "
+        "secret cannot be shown again, and sessions have ended. Start every daemon anew."
+    )
+
+
 async def _user(database: Database, email: str) -> int:
-    row = await accounts.by_email(database, email)
-    if row is None:
-        raise CommandFailed(f"There is no account with the address {email}.")
-    user: int = row["id"]
+    user: int = (await _account(database, email))["id"]
     return user
 
 
-async def check(settings: Settings) -> None:
-    """
-    One line a thing: fine, or what to do. Raises CommandFailed where something is not fine.
+async def _account(database: Database, email: str) -> Row:
+    row = await accounts.by_email(database, email)
+    if row is None:
+        raise CommandFailed(f"There is no account with the address {email}.")
+    return row
 
-    Changes nothing but that, without DATABASE_URL, the embedded database is there afterwards.
-    """
+
+async def check(settings: Settings) -> None:
+    """One line a thing: fine, or what to do. Raises CommandFailed where something is not fine. Changes nothing."""
     lines = [(True, "settings", "fine")]
     try:
         async with open_for_command(settings) as database:
             lines.append((True, "PostgreSQL", "fine"))
             schema = await _migrations(database)
-            lines += [schema, await _clock(database) if schema[0] else (True, "clock", "not compared")]
+            lines.append(schema)
+            if schema[0]:
+                lines += [await _secret(settings, database), await _clock(database)]
     except (CannotStart, DataDirError, StorageUnavailable) as error:
         lines.append((False, "PostgreSQL", str(error)))
     lines += [await _redis(settings), await _smtp(settings)]
@@ -173,6 +189,15 @@ async def _migrations(database: Database) -> Line:
             f"{len(missing)} to be applied: run cueapid migrate (cueapid serve does it, too)",
         )
     return True, "migrations", "fine"
+
+
+async def _secret(settings: Settings, database: Database) -> Line:
+    known = await accounts.known_fingerprint(database)
+    if known is None:
+        return True, "secret", "not used yet"
+    if known != Vault.of(secret_of(settings)).fingerprint:
+        return False, "secret", OTHER_SECRET
+    return True, "secret", "fine"
 
 
 async def _clock(database: Database) -> Line:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -187,7 +188,7 @@ async def test_check_says_what_is_missing_changes_nothing_and_migrate_does_it(
     assert first.said.startswith("applied 0001_initial.sql")
     assert second.said == "The schema is up to date.\n"
     assert [line.partition(":")[0].split() for line in after.said.splitlines()] == [
-        ["ok", name] for name in ("settings", "PostgreSQL", "migrations", "clock", "Redis", "SMTP")
+        ["ok", name] for name in ("settings", "PostgreSQL", "migrations", "secret", "clock", "Redis", "SMTP")
     ]
 
 
@@ -201,7 +202,7 @@ async def test_check_tells_of_a_database_that_is_ahead_and_of_everything_else(
     assert ended.code == 1
     assert [line.partition(":")[0].split() for line in ended.said.splitlines()] == [
         ["ok", "settings"], ["ok", "PostgreSQL"], ["FAIL", "migrations"],
-        ["ok", "clock"], ["ok", "Redis"], ["ok", "SMTP"],
+        ["ok", "Redis"], ["ok", "SMTP"],
     ]  # fmt: skip
 
 
@@ -257,9 +258,12 @@ async def dies(api: Api) -> tuple[int, str]:
 async def test_what_is_done_to_an_account_counts_at_once_on_a_running_daemon(
     cueapid: Commands, daemon_of_its_own: DaemonProcess, tmp_path: Path, database_url: str
 ) -> None:
+    told: list[str] = []
+
     async def user(*arguments: str) -> str:
         ended = await cueapid.run(tmp_path, "user", *arguments, DATABASE_URL=database_url)
-        assert (ended.code, ended.told) == (0, "")
+        assert ended.code == 0
+        told.append(ended.told)
         return ended.said.strip()
 
     first = Api(daemon_of_its_own.client, await user("add", "me@example.com"))
@@ -276,12 +280,14 @@ async def test_what_is_done_to_an_account_counts_at_once_on_a_running_daemon(
     third = Api(daemon_of_its_own.client, await user("key", "me@example.com"))
     paused = await third.get(f"/v1/cues/{made['id']}")
 
-    assert replaced == (401, "key_rotated")
+    assert (replaced, revoked) == ((401, "key_rotated"), (401, "invalid_api_key"))
     assert shown["status"] == "active"
     assert limited.headers["X-RateLimit-Limit"] == "77"
     assert full[:2] == (403, "cue_limit_exceeded")
-    assert revoked == (401, "invalid_api_key")
     assert listed.endswith("revoked")
+    assert [line for line in told if line] == [
+        "me@example.com was revoked and is admitted again; its cues rest until they are resumed.\n"
+    ]
     assert (paused["status"], paused["next_run"]) == ("paused", None)
 
 
@@ -320,3 +326,31 @@ async def test_nothing_is_dumped_and_nothing_made_where_no_database_is(cueapid: 
     assert "DATA_DIR" in ended.told
     assert ended.said == ""
     assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize("arguments", [("check",), ("user", "list"), ("user", "key", "me@example.com"), ("dump",)])
+async def test_where_no_database_is_a_command_makes_none(
+    cueapid: Commands, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    ended = await cueapid.run(tmp_path, *arguments, DATABASE_URL=None, DATA_DIR=tmp_path / "typo")
+
+    assert ended.code == 1
+    assert "is DATA_DIR right?" in ended.told + ended.said
+    assert not (tmp_path / "typo").exists()
+
+
+async def test_a_secret_that_is_lost_can_be_replaced(
+    cueapid: Commands, tmp_path: Path, database_url: str, database: Database
+) -> None:
+    run = partial(cueapid.run, tmp_path, DATABASE_URL=database_url, PORT=free_port(), SESSION_SECRET=PASSWORD * 2)
+    async with daemon_process(tmp_path, DATABASE_URL=database_url) as daemon:
+        api = await daemon.api.register()
+    refused, checked = await run(), await run("check")
+    accepted, fine = await run("accept-secret"), await run("check")
+    async with daemon_process(tmp_path, DATABASE_URL=database_url, SESSION_SECRET=PASSWORD * 2) as daemon:
+        me = await Api(daemon.client, api.key).get("/v1/auth/me")
+
+    assert "cueapid accept-secret" in failed_with_one_line(refused, 1)
+    assert (checked.code, accepted.code, fine.code) == (1, 0, 0)
+    assert "FAIL secret: SESSION_SECRET differs" in checked.said
+    assert me["email"]

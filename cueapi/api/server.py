@@ -287,6 +287,8 @@ def bind(host: str, port: int) -> socket.socket:
         bound.bind(address)
         bound.listen(1024)
     except OSError as error:
-        raise CannotListen(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from error
+        raise CannotListen(
+            f"Cannot listen on {host} port {port}: {error.strerror or error}. HOST and PORT choose another address."
+        ) from error
     bound.setblocking(False)
     return bound

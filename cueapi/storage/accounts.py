@@ -325,6 +325,26 @@ returning value
 """
 
 
+KNOWN_FINGERPRINT = "select value from meta where key = 'session_secret'"
+
+
+async def known_fingerprint(tx: Queries) -> str | None:
+    """The fingerprint of the secret that this database is used with; None where no daemon has used it yet."""
+    row = await tx.fetch_one(KNOWN_FINGERPRINT)
+    return None if row is None else str(row["value"])
+
+
+ACCEPT_FINGERPRINT = """
+insert into meta (key, value) values ('session_secret', $1)
+    on conflict (key) do update set value = excluded.value
+"""
+
+
+async def accept_fingerprint(tx: Queries, ours: str) -> None:
+    """The database is used with our secret from now on, whatever it was used with."""
+    await tx.execute(ACCEPT_FINGERPRINT, ours)
+
+
 async def fingerprint(tx: Queries, ours: str) -> str:
     """The fingerprint of the secret that this database is used with: ours, where we are the first."""
     row = await tx.fetch_one(FINGERPRINT, ours)
