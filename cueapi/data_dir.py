@@ -78,7 +78,19 @@ def session_secret(data_dir: Path) -> str:
         make(data_dir)
         if not path.exists():
             write_once(path, secrets.token_urlsafe(48))
-        secret = path.read_text().strip()
+    secret = kept_secret(data_dir)
+    assert secret is not None
+    return secret
+
+
+def kept_secret(data_dir: Path) -> str | None:
+    """The secret that lies there; None where none does. Nothing is made."""
+    path = data_dir / "session-secret"
+    with clearly(data_dir):
+        try:
+            secret = path.read_text().strip()
+        except FileNotFoundError:
+            return None
     if len(secret) < SECRET_LENGTH:
         raise DataDirUnusable(
             f"{path} is too short to be a secret: put the old one back; where it is lost, "

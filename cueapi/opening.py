@@ -84,16 +84,17 @@ async def open_for_command(settings: Settings, *, new: bool = False) -> AsyncIte
         async with open_database(dsn, size=2) as database:
             yield database
         return
-    if not new and not has_embedded(settings):
-        raise CannotStart(f"There is no database in {settings.data_dir}; is DATA_DIR right?")
+    if not new:
+        need_embedded(settings)
     async with join_embedded(settings.data_dir) as joined:
         async with open_database(joined, size=2) as database:
             yield database
 
 
-def has_embedded(settings: Settings) -> bool:
-    """True where the data directory holds a database."""
-    return (settings.data_dir / "postgres" / "data" / "PG_VERSION").exists()
+def need_embedded(settings: Settings) -> None:
+    """Raises CannotStart where the data directory holds no database."""
+    if not (settings.data_dir / "postgres" / "data" / "PG_VERSION").exists():
+        raise CannotStart(f"There is no database in {settings.data_dir}; is DATA_DIR right?")
 
 
 async def _prepare(connection: Connection) -> None:
@@ -121,10 +122,15 @@ def _line(error: Exception) -> str:
 
 
 def secret_of(settings: Settings) -> str:
-    """SESSION_SECRET, or the one that is kept in the data directory."""
+    """SESSION_SECRET, or the one that is kept in the data directory: made where there is none."""
+    return present_secret(settings) or data_dir.session_secret(Path(settings.data_dir))
+
+
+def present_secret(settings: Settings) -> str | None:
+    """As `secret_of`, but None where it would have to be made."""
     if settings.session_secret is not None:
         return settings.session_secret.get_secret_value()
-    return data_dir.session_secret(Path(settings.data_dir))
+    return data_dir.kept_secret(Path(settings.data_dir))
 
 
 OTHER_SECRET = (

@@ -13,7 +13,15 @@ from cueapi.api.accounts import PREFIX, checked_email, new_account
 from cueapi.data_dir import DataDirError
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import new_api_key
-from cueapi.opening import OTHER_SECRET, CannotStart, check_secret, has_embedded, open_for_command, secret_of
+from cueapi.opening import (
+    OTHER_SECRET,
+    CannotStart,
+    check_secret,
+    need_embedded,
+    open_for_command,
+    present_secret,
+    secret_of,
+)
 from cueapi.settings import Settings
 from cueapi.smtp import MailFailed
 from cueapi.storage import accounts, firing, redis, wakeups
@@ -51,8 +59,7 @@ async def dump(settings: Settings) -> None:
     """The embedded database as SQL on standard output, by the pg_dump that belongs to it."""
     if settings.database_url is not None:
         raise CommandFailed("With DATABASE_URL, use the pg_dump of that server.")
-    if not has_embedded(settings):
-        raise CommandFailed(f"There is no database in {settings.data_dir}; is DATA_DIR right?")
+    need_embedded(settings)
     async with join_embedded(settings.data_dir) as dsn:
         password = urlsplit(dsn).password or ""
         # The password goes by the environment: arguments are everybody's to read.
@@ -195,7 +202,11 @@ async def _secret(settings: Settings, database: Database) -> Line:
     known = await accounts.known_fingerprint(database)
     if known is None:
         return True, "secret", "not used yet"
-    if known != Vault.of(secret_of(settings)).fingerprint:
+    try:
+        ours = present_secret(settings)
+    except DataDirError as error:
+        return False, "secret", str(error)
+    if ours is None or Vault.of(ours).fingerprint != known:
         return False, "secret", OTHER_SECRET
     return True, "secret", "fine"
 

@@ -339,6 +339,26 @@ async def test_where_no_database_is_a_command_makes_none(
     assert not (tmp_path / "typo").exists()
 
 
+async def test_check_tells_of_a_secret_that_is_lost_or_damaged_and_makes_none(
+    cueapid: Commands, tmp_path: Path, database_url: str, database: Database
+) -> None:
+    secret = tmp_path / "data" / "session-secret"
+    own = {"DATABASE_URL": database_url, "SESSION_SECRET": None}
+    async with daemon_process(tmp_path, **own):
+        pass
+    fine = await cueapid.run(tmp_path, "check", **own)
+    secret.write_text("x")
+    damaged = await cueapid.run(tmp_path, "check", **own)
+    secret.unlink()
+    lost = await cueapid.run(tmp_path, "check", **own)
+
+    assert (fine.code, damaged.code, lost.code) == (0, 1, 1)
+    assert f"FAIL secret: {secret} is too short" in damaged.said
+    assert "ok   PostgreSQL: fine" in damaged.said
+    assert "FAIL secret: SESSION_SECRET differs" in lost.said
+    assert not secret.exists()
+
+
 async def test_a_secret_that_is_lost_can_be_replaced(
     cueapid: Commands, tmp_path: Path, database_url: str, database: Database
 ) -> None:
