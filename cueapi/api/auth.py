@@ -46,10 +46,7 @@ class Keyring:
         if known is not None and moment > trio.current_time():
             return known
         changes = self._changes
-        if token.startswith("cue_sk_"):
-            account, serves = await self._by_key(self.database, digest), LIFETIME
-        else:
-            account, serves = await self._by_session(self.database, token)
+        account, serves = await self._look_up(self.database, token)
         # A change that was heard of while we asked may have come after what we were told.
         if changes == self._changes:
             self._remember(digest, account, min(serves, LIFETIME))
@@ -57,11 +54,7 @@ class Keyring:
 
     async def check(self, tx: Queries, authorization: str | None) -> None:
         """Refuse a header that opens no account any more, by what *tx* sees and not by what is remembered."""
-        token = bearer(authorization)
-        if token.startswith("cue_sk_"):
-            await self._by_key(tx, accounts.digest(token))
-        else:
-            await self._by_session(tx, token)
+        await self._look_up(tx, bearer(authorization))
 
     def session(self, authorization: str | None) -> Session:
         """The session in an Authorization header; refuses an API key, and a session that serves no more."""
@@ -71,6 +64,12 @@ class Keyring:
             raise NotSignedIn("session_expired", "This session has expired; sign in again.") from None
         except SessionBroken:
             raise NotSignedIn("invalid_session", "This session is not valid.") from None
+
+    async def _look_up(self, tx: Queries, token: str) -> tuple[Account, float]:
+        """The account of a key or a session, and for how many seconds it serves."""
+        if token.startswith("cue_sk_"):
+            return await self._by_key(tx, accounts.digest(token)), LIFETIME
+        return await self._by_session(tx, token)
 
     async def _by_key(self, tx: Queries, key_hash: bytes) -> Account:
         try:

@@ -325,6 +325,13 @@ returning value
 """
 
 
+async def fingerprint(tx: Queries, ours: str) -> str:
+    """The fingerprint of the secret that this database is used with: ours, where we are the first."""
+    row = await tx.fetch_one(FINGERPRINT, ours)
+    assert row is not None
+    return str(row["value"])
+
+
 KNOWN_FINGERPRINT = "select value from meta where key = 'session_secret'"
 
 
@@ -343,10 +350,3 @@ insert into meta (key, value) values ('session_secret', $1)
 async def accept_fingerprint(tx: Queries, ours: str) -> None:
     """The database is used with our secret from now on, whatever it was used with."""
     await tx.execute(ACCEPT_FINGERPRINT, ours)
-
-
-async def fingerprint(tx: Queries, ours: str) -> str:
-    """The fingerprint of the secret that this database is used with: ours, where we are the first."""
-    row = await tx.fetch_one(FINGERPRINT, ours)
-    assert row is not None
-    return str(row["value"])
