@@ -10,8 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, V
 from quart import request
 
 from cueapi.domain.errors import Invalid, Problem, Refusal
-
-DEPTH_LIMIT = 100
+from cueapi.domain.outcome import DEPTH_LIMIT
 
 # What json.loads lets pass and PostgreSQL or a double cannot hold can only be written with one of these.
 _SUSPECT = re.compile(r"\\u|[0-9][eE]|[0-9]{300}")

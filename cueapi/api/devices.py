@@ -15,7 +15,7 @@ from cueapi.api.bodies import CodeBody, ConfirmBody, SubmitBody
 from cueapi.api.limits import Windows
 from cueapi.api.operations import HTML, operation, text
 from cueapi.api.pages import Pages
-from cueapi.api.problems import STATUS
+from cueapi.api.problems import STATUS, told_when
 from cueapi.api.views import answer
 from cueapi.domain.errors import Invalid, Refusal
 from cueapi.storage import accounts, devices
@@ -137,9 +137,7 @@ class Devices:
             page = self.pages.page(
                 "told", STATUS[refusal.code], title="No link was sent", text=refusal.message, problem=True
             )
-            if "retry_after" in refusal.extra:
-                page.headers["Retry-After"] = str(refusal.extra["retry_after"])
-            return page
+            return told_when(refusal, page)
         return self.pages.page("sent", code=code, email=email)
 
     @operation(

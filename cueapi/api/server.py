@@ -98,12 +98,8 @@ class PlainHttp(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         names = {name for name, _ in request.headers}
-        if {b"content-length", b"transfer-encoding"} <= names:
-            # Two ways to tell where the body ends: somebody may see another one than we do (RFC 9112, 6.3).
-            await self._send_error_response(400)
-            await self.send(Closed())
-            return
-        if not _is_target(request.target):
+        # Two ways to tell where the body ends: somebody may see another one than we do (RFC 9112, 6.3).
+        if {b"content-length", b"transfer-encoding"} <= names or not _is_target(request.target):
             await self._send_error_response(400)
             await self.send(Closed())
             return

@@ -16,7 +16,7 @@ METADATA_LIMIT = 10 * 1024
 ARTIFACTS_LIMIT = 64 * 1024
 
 DEPTH_LIMIT = 100
-"""How deep what is kept of a report may be nested: as deep as the body of a request."""
+"""How deep JSON may be nested, in a request as in what is kept of a handler's answer."""
 EVIDENCE_LENGTHS = {
     "external_id": 500,
     "result_url": 2_000,
