@@ -223,15 +223,17 @@ class Cues:
         before = cues.to_cue(row)
         after = domain.changed(before, patch)
         # Whatever has become of its URLs, or of what is allowed: a cue can be stopped.
-        only_pauses = patch == {"status": "paused"}
-        if not only_pauses:
+        stops = patch == {"status": "paused"}
+        if not stops:
             after = self._allowed(after)
         fired = await self._has_fired(row)
         turn = domain.turn(before, after, patch.get("status"), fired=fired, now=self.clock.now())
         revives = before.status not in {"active", "paused"} and turn.status in {"active", "paused"}
         limit = g.account.limits.active_cues
         made = Change(row["revision"], limit if revives else None, turn.status, turn.moves, turn.next_run)
-        placed = await self._replace(before, after, row["warning"], as_it_is=only_pauses)
+        same_places = before.callback.url == after.callback.url and before.on_failure == after.on_failure
+        warning = row["warning"] if same_places else None
+        placed = _as_placed(after, warning) if stops else await self._place(after, warning=warning)
         try:
             changed = await cues.change(self.database, placed, made, cue_id=row["id"], user=g.account.id)
         except Duplicate:
@@ -326,13 +328,6 @@ class Cues:
             raise Invalid(*problems)
         return domain.check_transport(planned, worker_evidence=self.worker_evidence)
 
-    async def _replace(self, before: Cue, after: Cue, warning: str | None, *, as_it_is: bool) -> Placed:
-        """What is stored beside a changed cue; *as_it_is*: no URL is looked up."""
-        if as_it_is:
-            return Placed(after, domain.payload_text(after.payload), None, warning)
-        same_places = before.callback.url == after.callback.url and before.on_failure == after.on_failure
-        return await self._place(after, warning=warning if same_places else None)
-
     async def _place(self, planned: Cue, *, warning: str | None = None) -> Placed:
         """What is stored beside the cue. Its URLs are looked up anew each time that it is written."""
         payload = domain.payload_text(planned.payload)
@@ -344,6 +339,11 @@ class Cues:
             _, unresolved = await check_reachable(planned.on_failure["webhook"], self.resolver, self.rules)
             warning = warning or unresolved
         return Placed(planned, payload, host, warning)
+
+
+def _as_placed(cue: Cue, warning: str | None) -> Placed:
+    """What is stored beside a cue whose URLs stay as they are: no host leaves the old one."""
+    return Placed(cue, domain.payload_text(cue.payload), None, warning)
 
 
 def plan(body: CueBody) -> Cue:
