@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import LiteralString, TypeVar
 from uuid import UUID
 
 from attrs import frozen
@@ -18,6 +18,14 @@ T = TypeVar("T")
 LONGEST = 604_800.0
 """Seconds that a cue's own deadlines may have."""
 
+# Of the statement below: what waits, and has a place.
+_CLAIMABLE: LiteralString = """
+           claimed_by is null
+           and ready_at <= now()
+           and host <> all (select host from busy_hosts where busy >= $5)
+           and user_id <> all (select user_id from busy_users where busy >= $8)
+           and ($11::uuid is null or execution_id = $11)"""
+
 # $1 daemon, $2 room in the pool, $3/$4 hosts in flight and how many, $5 most per host, $6/$7 accounts in flight and how
 # many, $8 most per account, $9 default timeout, $10 how many rows to look at, $11 the one row, null: whichever.
 #
@@ -28,17 +36,16 @@ LONGEST = 604_800.0
 # in the order of their time; nothing by a daemon that another has seen without its lock. A try begins here: `attempts`
 # counts it, the first one counts for the month. What a hand has left without its execution goes. There is always a
 # row, which tells how many were seen and whether others were passed over.
-CLAIM_DELIVERIES = """
+CLAIM_DELIVERIES: LiteralString = (
+    """
 with busy_hosts as (select * from unnest($3::text[], $4::int[]) as b(host, busy)),
 busy_users as (select * from unnest($6::bigint[], $7::int[]) as b(user_id, busy)),
 ready as materialized (
     select execution_id, user_id, host, ready_at
       from outbox
-     where claimed_by is null
-       and ready_at <= now()
-       and host <> all (select host from busy_hosts where busy >= $5)
-       and user_id <> all (select user_id from busy_users where busy >= $8)
-       and ($11::uuid is null or execution_id = $11)
+     where """
+    + _CLAIMABLE
+    + """
        and not exists (select from daemons where number = $1 and free_since is not null)
      order by ready_at
      limit $10
@@ -88,14 +95,9 @@ ready as materialized (
            (select count(*) from picked) as picked,
            seen < $10
                and seen < (select count(*)
-                             from (select
-                                     from outbox
-                                    where claimed_by is null
-                                      and ready_at <= now()
-                                      and host <> all (select host from busy_hosts where busy >= $5)
-                                      and user_id <> all (select user_id from busy_users where busy >= $8)
-                                      and ($11::uuid is null or execution_id = $11)
-                                    limit $10) w) as passed_over
+                             from (select from outbox where """
+    + _CLAIMABLE
+    + """ limit $10) w) as passed_over
       from (select count(*) as seen from ready) s
 )
 select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.bounces,
@@ -113,6 +115,7 @@ select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.bounces,
   left join cues c on c.id = b.cue_id
   left join users u on u.id = b.user_id
 """
+)
 
 
 @frozen
