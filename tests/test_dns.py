@@ -121,6 +121,20 @@ async def test_names_that_hang_do_not_hold_up_another_name(names: Names) -> None
             nursery.cancel_scope.cancel()
 
 
+async def test_as_many_look_ups_run_at_once_as_there_are_threads(names: Names) -> None:
+    resolver = Resolver(names.look_up, threads=3)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(resolver.resolve, f"hang{number}.example")
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            asked = names.asked.total()
+            nursery.cancel_scope.cancel()
+
+    assert asked == 3
+
+
 async def test_when_the_first_who_asked_gives_up_the_next_one_asks(names: Names) -> None:
     resolver = Resolver(names.look_up)
     names.answers["hang.example"] = ["8.8.8.8"]
