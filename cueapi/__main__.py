@@ -1,6 +1,6 @@
 """`python -m cueapi` is `cueapid`."""
 
-from cueapi.cli import main
+from cueapi.cli.main import main
 
 if __name__ == "__main__":
     main()

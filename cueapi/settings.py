@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cueapi.domain.plan import PLANS, Limits
 from cueapi.domain.target import Rules
-from cueapi.smtp import Mailer
+from cueapi.net.smtp import Mailer
 
 
 class BadSetting(Exception):

@@ -13,16 +13,16 @@ import pytest
 import trio
 from attrs import define, evolve, field, frozen
 
-from cueapi.daemon import serving
-from cueapi.ground import Ground
+from cueapi.daemon.resources import Ground
+from cueapi.daemon.run import serving
 from cueapi.settings import Settings
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from cueapi.storage.schema import migrate
-from cueapi.storage.trio_asyncpg import close, connect
-from cueapi.storage.trio_asyncpg_pool import open_pool
+from cueapi.trio_asyncpg.connection import close, connect
+from cueapi.trio_asyncpg.pool import open_pool
+from tests.net.own_redis import OwnRedis, own_redis
 from tests.receiver import Receiver, open_receiver
 from tests.storage.own_postgres import OwnPostgres, own_postgres
-from tests.storage.own_redis import OwnRedis, own_redis
 
 SECRET = "a session secret for the tests, long enough"
 _numbers = count()

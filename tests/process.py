@@ -27,7 +27,7 @@ import httpx
 import trio
 from attrs import define, field, frozen
 
-from cueapi.storage.embedded_postmaster import running
+from cueapi.embedded_postgres.postmaster import running
 from tests.conftest import SECRET, Api
 
 UP_PATIENCE = 30
@@ -203,7 +203,7 @@ class Ended:
 
 _COMMANDS = """
 import json, os, sys
-import cueapi.cli
+import cueapi.cli.main
 
 for line in sys.stdin:
     order = json.loads(line)
@@ -213,7 +213,7 @@ for line in sys.stdin:
         os.chdir(order["home"])
         for number, name in enumerate([os.devnull, order["said"], order["told"]]):
             os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
-        cueapi.cli.main(order["arguments"], prog_name="cueapid")
+        cueapi.cli.main.main(order["arguments"], prog_name="cueapid")
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 

@@ -9,8 +9,8 @@ import httpx
 import trio
 from attrs import frozen
 
-from cueapi.storage.postgres import Database
-from cueapi.storage.wakeups import notify
+from cueapi.storage.database import Database
+from cueapi.storage.notify import notify
 from tests.conftest import Api, RunningDaemon, cue
 from tests.receiver import open_receiver
 

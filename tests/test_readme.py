@@ -12,7 +12,7 @@ import httpx
 import trio
 from click.testing import CliRunner
 
-from cueapi.cli import main
+from cueapi.cli.main import main
 from cueapi.settings import Settings
 from tests.conftest import Api, cue
 

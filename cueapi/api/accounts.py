@@ -3,24 +3,23 @@
 from collections.abc import Awaitable, Callable
 
 from attrs import frozen
-from email_validator import EmailNotValidError, validate_email
 from quart import Blueprint, Response, g, request
 
-from cueapi.api import schemas
-from cueapi.api.bodies import MePatch, RegisterBody, read
-from cueapi.api.callbacks import check_reachable
-from cueapi.api.confirmation import confirmed
-from cueapi.api.operations import CONFIRMED, operation, whole
-from cueapi.api.queries import number
-from cueapi.api.views import answer
-from cueapi.dns import Resolver
+from cueapi.api.http.body import read
+from cueapi.api.http.operations import CONFIRMED, operation, whole
+from cueapi.api.http.params import confirmed, number
+from cueapi.api.models import responses
+from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests import MePatch, RegisterBody
 from cueapi.domain import ids
-from cueapi.domain.errors import Invalid, Problem, Refusal
+from cueapi.domain.account import checked_email
+from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules
+from cueapi.net.dns import Resolver, check_reachable
+from cueapi.security.vault import Vault
 from cueapi.storage import accounts
 from cueapi.storage.accounts import NewAccount
-from cueapi.storage.postgres import Database, Duplicate, Queries
-from cueapi.vault import Vault
+from cueapi.storage.database import Database, Duplicate, Queries
 
 OVERLAP = whole("overlap_hours", 0, 72, 0, "For so many hours `webhook-signature` carries both secrets' signatures.")
 
@@ -55,7 +54,7 @@ class Accounts:
         routes.post("/alert-webhook-secret/regenerate")(self.rotate_alert_secret)
         return routes
 
-    @operation(schemas.Registered, status=201, body=RegisterBody, refuses=("duplicate_email", "not_found"))
+    @operation(responses.Registered, status=201, body=RegisterBody, refuses=("duplicate_email", "not_found"))
     async def register(self) -> Response:
         """A new account, with its key: the one time that it is shown without being asked for."""
         if not self.open:
@@ -66,7 +65,7 @@ class Accounts:
             raise _taken()
         return answer({"api_key": key, "email": email}, 201)
 
-    @operation(schemas.Me)
+    @operation(responses.Me)
     async def me(self) -> Response:
         """The account, its limits and what it has used."""
         row = await accounts.profile(self.database, g.account.id)
@@ -87,7 +86,7 @@ class Accounts:
             }
         )
 
-    @operation(schemas.Updated, body=MePatch, refuses=("no_fields", "invalid_alert_webhook_url", "duplicate_email"))
+    @operation(responses.Updated, body=MePatch, refuses=("no_fields", "invalid_alert_webhook_url", "duplicate_email"))
     async def change(self) -> Response:
         """Another address, another alert URL."""
         body = await read(MePatch)
@@ -106,7 +105,7 @@ class Accounts:
         self.account_changed(g.account.id)
         return answer({"updated_at": changed})
 
-    @operation(schemas.Key, refuses=("key_not_recoverable",))
+    @operation(responses.Key, refuses=("key_not_recoverable",))
     async def key(self) -> Response:
         """The key once more, where it can be decrypted."""
         row = await accounts.key(self.database, g.account.id)
@@ -116,7 +115,7 @@ class Accounts:
             raise Refusal("key_not_recoverable", message, prefix=row and row["prefix"])
         return answer({"api_key": key})
 
-    @operation(schemas.NewKey, parameters=(CONFIRMED,), refuses=("confirmation_required",))
+    @operation(responses.NewKey, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def rotate_key(self) -> Response:
         """A new key; the old one dies on every daemon, with every session."""
         confirmed()
@@ -135,12 +134,12 @@ class Accounts:
         self.account_changed(g.account.id)
         return answer({"api_key": key, "previous_key_revoked": True})
 
-    @operation(schemas.Secret)
+    @operation(responses.Secret)
     async def webhook_secret(self) -> Response:
         """What webhooks are signed with."""
         return answer({"webhook_secret": await accounts.webhook_secret(self.database, g.account.id)})
 
-    @operation(schemas.NewSecret, parameters=(CONFIRMED, OVERLAP), refuses=("confirmation_required",))
+    @operation(responses.NewSecret, parameters=(CONFIRMED, OVERLAP), refuses=("confirmation_required",))
     async def rotate_webhook_secret(self) -> Response:
         """Another secret; the former one signs beside it for `overlap_hours`."""
         confirmed()
@@ -150,13 +149,13 @@ class Accounts:
         )
         return answer({"webhook_secret": secret, "previous_secret_revoked": hours == 0})
 
-    @operation(schemas.AlertWebhookSecret)
+    @operation(responses.AlertWebhookSecret)
     async def alert_secret(self) -> Response:
         """What alert webhooks are signed with."""
         secret = await accounts.alert_secret(self.database, user=g.account.id, otherwise=ids.new_alert_secret())
         return answer({"alert_webhook_secret": secret})
 
-    @operation(schemas.NewAlertWebhookSecret, parameters=(CONFIRMED,), refuses=("confirmation_required",))
+    @operation(responses.NewAlertWebhookSecret, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def rotate_alert_secret(self) -> Response:
         """Another secret; the former one is dead at once."""
         confirmed()
@@ -176,14 +175,6 @@ def new_account(email: str, plan: str, vault: Vault) -> tuple[str, NewAccount]:
         key_encrypted=vault.lock(key),
     )
     return key, account
-
-
-def checked_email(text: str) -> str:
-    """An address as mail takes it (RFC 5321, 5322); whether it exists is not asked."""
-    try:
-        return validate_email(text, check_deliverability=False, test_environment=True, strict=True).normalized
-    except EmailNotValidError as error:
-        raise Invalid(Problem("body.email", f"is no e-mail address: {error}")) from None
 
 
 def _taken() -> Refusal:

@@ -3,15 +3,16 @@
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api import queries, schemas, views
-from cueapi.api.operations import CURSOR, moment, operation, paged, words
-from cueapi.api.queries import Cursor
-from cueapi.api.views import answer
+from cueapi.api.http import params
+from cueapi.api.http.operations import CURSOR, moment, operation, paged, words
+from cueapi.api.http.params import Cursor
+from cueapi.api.models import rendering, responses
+from cueapi.api.models.rendering import answer
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import AlertType
 from cueapi.domain.ids import parse_uuid
 from cueapi.storage import alerts
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 
 
 @frozen
@@ -28,7 +29,7 @@ class Alerts:
         return routes
 
     @operation(
-        schemas.AlertList,
+        responses.AlertList,
         parameters=(
             words("alert_type", list(AlertType), "Of this type."),
             moment("since", "Not older than this."),
@@ -40,11 +41,11 @@ class Alerts:
     )
     async def list(self) -> Response:
         """One page of alerts, newest first."""
-        alert_type = queries.word("alert_type", AlertType)
-        since, acknowledged = queries.when("since"), queries.flag("acknowledged")
+        alert_type = params.word("alert_type", AlertType)
+        since, acknowledged = params.when("since"), params.flag("acknowledged")
         cursor = Cursor.over(type=alert_type, since=since, acknowledged=acknowledged)
         before = cursor.read()
-        limit, offset = queries.limit(20), 0 if before else queries.offset()
+        limit, offset = params.limit(20), 0 if before else params.offset()
         page = await alerts.page(
             self.database, user=g.account.id, alert_type=alert_type, since=since, acknowledged=acknowledged,
             before=before, limit=limit, offset=offset,
@@ -52,17 +53,17 @@ class Alerts:
         last = page.rows[-1] if page.rows and page.more else None
         return answer(
             {
-                "alerts": [views.alert(row) for row in page.rows],
-                **views.listed(page, limit=limit, offset=offset),
+                "alerts": [rendering.alert(row) for row in page.rows],
+                **rendering.listed(page, limit=limit, offset=offset),
                 "next_cursor": last and cursor.write(last["created_at"], last["id"]),
             }
         )
 
-    @operation(schemas.Alert, refuses=("alert_not_found",))
+    @operation(responses.Alert, refuses=("alert_not_found",))
     async def acknowledge(self, alert_id: str) -> Response:
         """Seen."""
         identity = parse_uuid(alert_id)
         row = identity and await alerts.acknowledge(self.database, alert=identity, user=g.account.id)
         if not row:
             raise Refusal("alert_not_found", "There is no such alert.")
-        return answer(views.alert(row))
+        return answer(rendering.alert(row))

@@ -9,15 +9,25 @@ import trio
 from attrs import field, frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api import bodies, queries, schemas, views
-from cueapi.api.bodies import CueBody, CuePatch, FireBody, Ids, given, read
-from cueapi.api.callbacks import check_reachable
-from cueapi.api.confirmation import confirmed
 from cueapi.api.executions import EXECUTION_FILTERS, Executions
-from cueapi.api.idempotency import Done, Effect, once
-from cueapi.api.operations import CONFIRMED, IDEMPOTENCY_KEY, IDEMPOTENT, moment, operation, paged, text, whole, words
-from cueapi.api.views import answer
-from cueapi.dns import Resolver
+from cueapi.api.http import params
+from cueapi.api.http.body import given, read
+from cueapi.api.http.idempotency import Done, Effect, once
+from cueapi.api.http.operations import (
+    CONFIRMED,
+    IDEMPOTENCY_KEY,
+    IDEMPOTENT,
+    moment,
+    operation,
+    paged,
+    text,
+    whole,
+    words,
+)
+from cueapi.api.http.params import confirmed
+from cueapi.api.models import rendering, requests, responses
+from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests import CueBody, CuePatch, FireBody, Ids
 from cueapi.domain import cue as domain
 from cueapi.domain.clock import iso, parse_moment
 from cueapi.domain.cue import Callback, Cue
@@ -27,12 +37,13 @@ from cueapi.domain.retry import DEFAULT_BACKOFF, Retry
 from cueapi.domain.schedule import upcoming
 from cueapi.domain.signature import RESERVED, check_headers
 from cueapi.domain.target import Rules
+from cueapi.net.dns import Resolver, check_reachable
 from cueapi.storage import cues, histories
 from cueapi.storage.clock import Clock
 from cueapi.storage.cues import ByHand, Change, Placed
+from cueapi.storage.database import Database, Duplicate, Queries, Row
 from cueapi.storage.histories import History
-from cueapi.storage.pages import PAGE_CAP
-from cueapi.storage.postgres import Database, Duplicate, Queries, Row
+from cueapi.storage.paging import PAGE_CAP
 
 CUE_REFUSALS = (
     "invalid_schedule",
@@ -89,7 +100,7 @@ class Cues:
         return routes
 
     @operation(
-        schemas.Cue,
+        responses.Cue,
         status=201,
         body=CueBody,
         parameters=(IDEMPOTENCY_KEY,),
@@ -114,12 +125,12 @@ class Cues:
             raise _taken(placed.cue.name) from None
         if row is None:
             raise _no_room(limit)
-        shown = views.cue(row)
+        shown = rendering.cue(row)
         shown["warning"] = " ".join([*ignored, *filter(None, [shown["warning"]])]) or None
         return Done(answer(shown, 201), partial(self.pokes.cue_written, row["next_run"]))
 
     @operation(
-        schemas.CueList,
+        responses.CueList,
         parameters=(
             words("status", list(domain.STATUSES), "In this status."),
             text("name", "Of this very name."),
@@ -129,20 +140,22 @@ class Cues:
     )
     async def list(self) -> Response:
         """One page of cues."""
-        status = queries.word("status", domain.STATUSES)
-        limit, offset = queries.limit(50), queries.offset()
+        status = params.word("status", domain.STATUSES)
+        limit, offset = params.limit(50), params.offset()
         page = await cues.page(
             self.database,
             user=g.account.id,
             status=status,
-            name=queries.text("name"),
+            name=params.text("name"),
             limit=limit,
             offset=offset,
         )
-        return answer({"cues": [views.cue(row) for row in page.rows], **views.listed(page, limit=limit, offset=offset)})
+        return answer(
+            {"cues": [rendering.cue(row) for row in page.rows], **rendering.listed(page, limit=limit, offset=offset)}
+        )
 
     @operation(
-        schemas.CueWithHistory,
+        responses.CueWithHistory,
         parameters=(
             whole("execution_limit", 1, 100, 10, "How many executions."),
             whole("execution_offset", 0, 10_000, 0, "How many are passed over."),
@@ -151,13 +164,13 @@ class Cues:
     )
     async def show(self, cue_id: str) -> Response:
         """One cue, with its newest executions."""
-        limit = queries.number("execution_limit", 10, 1, 100)
-        offset = queries.number("execution_offset", 0, 0, 10_000)
+        limit = params.number("execution_limit", 10, 1, 100)
+        offset = params.number("execution_offset", 0, 0, 10_000)
         history = await self._history(cue_id, limit, offset)
         return answer(
             {
-                **views.cue(history.cue),
-                "executions": [views.execution(one) for one in history.page.rows],
+                **rendering.cue(history.cue),
+                "executions": [rendering.execution(one) for one in history.page.rows],
                 "execution_total": min(history.page.total, PAGE_CAP),
                 "execution_limit": limit,
                 "execution_offset": offset,
@@ -172,14 +185,14 @@ class Cues:
             raise not_found()
         return history
 
-    @operation(schemas.ExecutionList, parameters=EXECUTION_FILTERS, refuses=("cue_not_found", "invalid_filter"))
+    @operation(responses.ExecutionList, parameters=EXECUTION_FILTERS, refuses=("cue_not_found", "invalid_filter"))
     async def list_executions(self, cue_id: str) -> Response:
         """One page of the cue's executions."""
         await self._row(cue_id)
         return await self.executions.listed(cue_id)
 
     @operation(
-        schemas.Upcoming,
+        responses.Upcoming,
         parameters=(
             whole("count", 1, 50, 5, "How many."),
             moment("after", "Behind this moment; now, where it is left out."),
@@ -188,8 +201,8 @@ class Cues:
     )
     async def upcoming(self, cue_id: str) -> Response:
         """The next times, as the schedule has them: a paused cue's, too."""
-        count = queries.number("count", 5, 1, 50)
-        after = queries.when("after") or self.clock.now()
+        count = params.number("count", 5, 1, 50)
+        after = params.when("after") or self.clock.now()
         row = await self._row(cue_id)
         if row["schedule_type"] == "recurring":
             # In a thread: fifty times of a rare cron lie centuries apart, and are found in a second. In one, for all:
@@ -202,7 +215,7 @@ class Cues:
         return answer({"upcoming": [iso(moment) for moment in moments]})
 
     @operation(
-        schemas.Cue,
+        responses.Cue,
         body=CuePatch,
         refuses=(*CUE_REFUSALS, "cue_not_found", "invalid_state"),
     )
@@ -215,7 +228,7 @@ class Cues:
             changed = await self._try_change(row, patch)
             if changed is not None:
                 self.pokes.cue_written(changed["next_run"])
-                return answer(views.cue(changed))
+                return answer(rendering.cue(changed))
         raise Refusal("invalid_state", "The cue is being changed by others; try again.")
 
     async def _try_change(self, row: Row, patch: dict[str, Any]) -> Row | None:
@@ -255,7 +268,7 @@ class Cues:
             raise not_found()
         return Response(b"", 204)
 
-    @operation(schemas.BulkDeleted, body=Ids, parameters=(CONFIRMED,), refuses=("confirmation_required",))
+    @operation(responses.BulkDeleted, body=Ids, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def bulk_delete(self) -> Response:
         """Many cues gone at once."""
         confirmed()
@@ -270,7 +283,7 @@ class Cues:
         )
 
     @operation(
-        schemas.Fired,
+        responses.Fired,
         body=FireBody,
         parameters=(IDEMPOTENCY_KEY,),
         refuses=("cue_not_found", "invalid_schedule", "invalid_payload_size", *IDEMPOTENT),
@@ -304,7 +317,7 @@ class Cues:
             return ByHand(new_uuid7(), at=at)
         payload = body.payload_override
         if body.merge_strategy != "replace":
-            payload = views.parsed((await self._row(cue_id))["payload"]) | payload
+            payload = rendering.parsed((await self._row(cue_id))["payload"]) | payload
         return ByHand(new_uuid7(), domain.payload_text(payload), domain.payload_task(payload), at)
 
     def announce(self, made: Row) -> None:
@@ -377,7 +390,7 @@ def plan(body: CueBody) -> Cue:
     )
 
 
-def _known(part: bodies.Open) -> dict[str, Any]:
+def _known(part: requests.Open) -> dict[str, Any]:
     """What was given of a nested object; unknown keys are named in the warning and kept nowhere."""
     return {name: value for name, value in given(part).items() if name in type(part).model_fields}
 
@@ -396,7 +409,7 @@ def _ignored(body: CueBody, planned: Cue) -> list[str]:
     return [f"{what}: {', '.join(names)[:500]}." for what, names in found.items() if names]
 
 
-def _one_of(body: CueBody, name: str, short: dict[str, Any], *, nested: bodies.Open | None) -> dict[str, Any]:
+def _one_of(body: CueBody, name: str, short: dict[str, Any], *, nested: requests.Open | None) -> dict[str, Any]:
     """The nested object, or what the short form gives for it; both at once contradict each other."""
     typed = {key: value for key, value in short.items() if value is not None}
     if nested is None:
@@ -412,7 +425,7 @@ def _transport(body: CueBody) -> str:
     return body.transport or ("worker" if body.worker else "webhook")
 
 
-def _retry(wanted: bodies.RetryBody | None) -> Retry:
+def _retry(wanted: requests.RetryBody | None) -> Retry:
     backoff = (wanted and wanted.backoff_minutes) or None
     tries = (wanted and wanted.max_attempts) or None
     pauses = DEFAULT_BACKOFF if backoff is None else tuple(backoff)

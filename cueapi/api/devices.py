@@ -9,19 +9,21 @@ from urllib.parse import quote
 from attrs import field, frozen
 from quart import Blueprint, Response, g, request
 
-from cueapi.api import bodies, schemas
-from cueapi.api.accounts import checked_email, new_account
-from cueapi.api.bodies import CodeBody, ConfirmBody, SubmitBody
-from cueapi.api.limits import Windows
-from cueapi.api.operations import HTML, operation, text
+from cueapi.api.accounts import new_account
+from cueapi.api.http.body import read, read_form
+from cueapi.api.http.errors import STATUS, told_when
+from cueapi.api.http.operations import HTML, operation, text
+from cueapi.api.http.rate_limits import Windows
+from cueapi.api.models import responses
+from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests import CodeBody, ConfirmBody, SubmitBody
 from cueapi.api.pages import Pages
-from cueapi.api.problems import STATUS, told_when
-from cueapi.api.views import answer
+from cueapi.domain.account import checked_email
 from cueapi.domain.errors import Invalid, Refusal
-from cueapi.storage import accounts, devices
-from cueapi.storage.notices import add_sign_in_mail
-from cueapi.storage.postgres import Database, Queries, Row
-from cueapi.vault import Vault
+from cueapi.security.vault import Vault
+from cueapi.storage import accounts, sign_in
+from cueapi.storage.database import Database, Queries, Row
+from cueapi.storage.notifications import add_sign_in_mail
 
 HOUR, MINUTE = 3_600.0, 60.0
 CODES_AN_ADDRESS, LINKS_A_MAIL, LINKS_AN_ADDRESS, POLLS_A_CODE = 5, 3, 10, 30
@@ -74,39 +76,39 @@ class Devices:
         routes.post("/auth/device")(self.submit_form)
         return routes
 
-    @operation(schemas.DeviceCode, status=201, body=CodeBody, refuses=("invalid_device_code", "device_code_exists"))
+    @operation(responses.DeviceCode, status=201, body=CodeBody, refuses=("invalid_device_code", "device_code_exists"))
     async def begin(self) -> Response:
         """A sign-in under a code that the program made up."""
-        code = _checked_code((await bodies.read(CodeBody)).device_code)
+        code = _checked_code((await read(CodeBody)).device_code)
         await self.windows.check("device-code", g.address, CODES_AN_ADDRESS, HOUR)
-        if not await devices.add(self.database, code):
+        if not await sign_in.add(self.database, code):
             raise Refusal("device_code_exists", "This device code is in use; make up another one.")
         url = f"{self.base_url}/auth/device?code={quote(code, safe='')}"
-        return answer({"verification_url": url, "expires_in": devices.LIFETIME}, 201)
+        return answer({"verification_url": url, "expires_in": sign_in.LIFETIME}, 201)
 
     @operation(
-        schemas.EmailSent,
+        responses.EmailSent,
         body=SubmitBody,
         refuses=("device_code_not_found", "device_code_expired", "invalid_status", "email_not_configured"),
     )
     async def submit(self) -> Response:
         """Who signs in: the link goes to that address."""
-        body = await bodies.read(SubmitBody)
+        body = await read(SubmitBody)
         await self._submit(body.device_code, checked_email(body.email))
         return answer({"status": "email_sent"})
 
-    @operation(schemas.Polled, body=CodeBody)
+    @operation(responses.Polled, body=CodeBody)
     async def poll(self) -> Response:
         """Whether the user has confirmed; the answer that says so comes once."""
-        code = (await bodies.read(CodeBody)).device_code
+        code = (await read(CodeBody)).device_code
         await self.windows.check("device-poll", code, POLLS_A_CODE, MINUTE)
-        row = await devices.show(self.database, code)
+        row = await sign_in.show(self.database, code)
         if row is None or row["expired"]:
             return answer({"status": "expired"})
         if row["status"] != "approved":
             return answer({"status": row["status"]})
         token = secrets.token_urlsafe(32)
-        claimed = await devices.claim(self.database, code, token_hash=devices.digest(token))
+        claimed = await sign_in.claim(self.database, code, token_hash=sign_in.digest(token))
         if claimed is None:
             return answer({"status": "claimed"})
         return answer({"status": "approved", "email": claimed["email"], "session_token": token, **self._key(claimed)})
@@ -126,7 +128,7 @@ class Devices:
     @operation(HTML, also=((400, HTML), (404, HTML), (422, HTML), (429, HTML), (503, HTML)))
     async def submit_form(self) -> Response:
         """What that form sends."""
-        form = await bodies.read_form() or {}
+        form = await read_form() or {}
         code, email = form.get("code", ""), form.get("email", "").strip()
         try:
             await self._submit(code, checked_email(email))
@@ -152,7 +154,7 @@ class Devices:
         assert row is not None
         return self.pages.page("approve", code=code, email=row["email"], token=token)
 
-    @operation(schemas.Approved, body=ConfirmBody, refuses=("invalid_token",), also=((200, HTML), (400, HTML)))
+    @operation(responses.Approved, body=ConfirmBody, refuses=("invalid_token",), also=((200, HTML), (400, HTML)))
     async def approve(self) -> Response:
         """What the button sends. Works once."""
         confirmation = await _confirmation()
@@ -180,7 +182,7 @@ class Devices:
         welcome = not user["revoked"] if user is not None else self.open
         link = f"{self.base_url}/v1/auth/verify?token={token}&device_code={quote(code, safe='')}"
         async with self.database.transaction() as tx:
-            if not await devices.send(tx, code, email=email, token_hash=devices.digest(token)):
+            if not await sign_in.send(tx, code, email=email, token_hash=sign_in.digest(token)):
                 raise _invalid_status()
             if welcome and self.post.mails:
                 sealed = self.vault.lock(link).decode()
@@ -193,7 +195,7 @@ class Devices:
 
     async def _refusal(self, code: str) -> Refusal | None:
         """Why no link can be sent for *code*."""
-        row = None if _is_strange(code) else await devices.show(self.database, code)
+        row = None if _is_strange(code) else await sign_in.show(self.database, code)
         if row is None:
             return Refusal("device_code_not_found", "There is no such device code.")
         if row["expired"]:
@@ -202,21 +204,21 @@ class Devices:
 
     async def _approve(self, code: str, token: str) -> str:
         """Approve, and make the account where there is none; its address. Refuses a link that does not work."""
-        token_hash = devices.digest(token)
+        token_hash = sign_in.digest(token)
         async with self.database.transaction() as tx:
-            email = None if _is_strange(code) else await devices.approve(tx, code, token_hash=token_hash)
+            email = None if _is_strange(code) else await sign_in.approve(tx, code, token_hash=token_hash)
             if email is None:
                 raise Refusal("invalid_token", REASONS[_why_not(await self._linked(code, token)) or "used"])
             user, new = await self._user(tx, email)
             if user is None:
                 raise Refusal("invalid_token", REASONS["unknown"])
-            await devices.assign(tx, code, user=user, new=new)
+            await sign_in.assign(tx, code, user=user, new=new)
         return email
 
     async def _linked(self, code: str, token: str) -> Row | None:
         if _is_strange(code):
             return None
-        return await devices.linked(self.database, code, token_hash=devices.digest(token))
+        return await sign_in.linked(self.database, code, token_hash=sign_in.digest(token))
 
     async def _user(self, tx: Queries, email: str) -> tuple[int | None, bool]:
         """Whose address it is, and whether the account is new; None where it may not sign in."""
@@ -241,12 +243,12 @@ class _Confirmation:
 
 async def _confirmation() -> _Confirmation:
     """From a form, or from JSON; the answer is of the same kind where the Accept header does not say otherwise."""
-    form = await bodies.read_form()
+    form = await read_form()
     kinds = ["application/json", "text/html"] if form is None else ["text/html", "application/json"]
     wants_json = request.accept_mimetypes.best_match(kinds, kinds[0]) == "application/json"
     if form is not None:
         return _Confirmation(form.get("device_code", ""), form.get("token", ""), wants_json)
-    body = await bodies.read(ConfirmBody)
+    body = await read(ConfirmBody)
     return _Confirmation(body.device_code, body.token, wants_json)
 
 

@@ -5,16 +5,17 @@ import json
 from attrs import frozen
 from quart import Blueprint, Response, g, request
 
-from cueapi.api import bodies, schemas
-from cueapi.api.bodies import Anything
-from cueapi.api.limits import Windows
-from cueapi.api.operations import operation
-from cueapi.api.views import answer, parsed
+from cueapi.api.http.body import read_json
+from cueapi.api.http.operations import operation
+from cueapi.api.http.rate_limits import Windows
+from cueapi.api.models import responses
+from cueapi.api.models.rendering import answer, parsed
+from cueapi.api.models.requests import Anything
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import parse_uuid
 from cueapi.domain.signature import is_signed
 from cueapi.storage import echoes
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 
 SIZE_LIMIT = 256 * 1024
 TOKEN_LENGTHS = range(16, 129)
@@ -40,18 +41,18 @@ class Echo:
         routes.get("/<token>")(self.show)
         return routes
 
-    @operation(schemas.Stored, body=Anything, refuses=("invalid_token",))
+    @operation(responses.Stored, body=Anything, refuses=("invalid_token",))
     async def store(self, token: str) -> Response:
         """Keep the body and the headers; the last one wins."""
         _check(token)
-        data, _ = await bodies.read_json(SIZE_LIMIT)
+        data, _ = await read_json(SIZE_LIMIT)
         if not await self._is_delivery(token, data):
             await self.windows.check("echo", g.address, STORES, HOUR)
         payload, headers = data.decode("utf-8-sig"), json.dumps(_kept_headers())
         await echoes.store(self.database, token, payload=payload, headers=headers)
         return answer({"stored": True})
 
-    @operation(schemas.Echo, refuses=("invalid_token",))
+    @operation(responses.Echo, refuses=("invalid_token",))
     async def show(self, token: str) -> Response:
         """What was sent to the token last."""
         _check(token)

@@ -9,10 +9,10 @@ from uuid import UUID
 from attrs import evolve, frozen
 from quart import Blueprint, Response, g, request
 
-from cueapi.api import queries, schemas, views
-from cueapi.api.bodies import ClaimBody, EvidenceBody, OutcomeBody, VerifyBody, given, read
-from cueapi.api.idempotency import Done, Effect, once
-from cueapi.api.operations import (
+from cueapi.api.http import params
+from cueapi.api.http.body import given, read
+from cueapi.api.http.idempotency import Done, Effect, once
+from cueapi.api.http.operations import (
     CURSOR,
     IDEMPOTENCY_KEY,
     IDEMPOTENT,
@@ -24,9 +24,10 @@ from cueapi.api.operations import (
     text,
     words,
 )
-from cueapi.api.queries import Cursor
-from cueapi.api.views import answer
-from cueapi.api.waiting import ANYTHING, Found, WaitingRoom
+from cueapi.api.http.params import Cursor
+from cueapi.api.models import rendering, responses
+from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests import ClaimBody, EvidenceBody, OutcomeBody, VerifyBody
 from cueapi.domain.clock import iso
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.execution import FINAL, SHOWN, Standing, Status, Step, reported
@@ -46,13 +47,14 @@ from cueapi.domain.outcome import (
     shortened,
 )
 from cueapi.metrics import Metrics
-from cueapi.storage import claims, cues, executions
-from cueapi.storage.claims import Terms, Wish
+from cueapi.storage import cues, executions, worker_claims
 from cueapi.storage.cues import ByHand
-from cueapi.storage.decisions import decide, tells
+from cueapi.storage.database import Database, Queries, Row
 from cueapi.storage.executions import Addition, Filter
-from cueapi.storage.pages import Page
-from cueapi.storage.postgres import Database, Queries, Row
+from cueapi.storage.paging import Page
+from cueapi.storage.transitions import decide, tells
+from cueapi.storage.worker_claims import Terms, Wish
+from cueapi.wakeups.long_poll import ANYTHING, Found, WaitingRoom
 
 EXECUTION_FILTERS = (
     words("status", list(SHOWN), "In this status."),
@@ -100,13 +102,13 @@ class Executions:
         return routes
 
     @operation(
-        schemas.ExecutionList,
+        responses.ExecutionList,
         parameters=(text("cue_id", "Of this cue."), *EXECUTION_FILTERS),
         refuses=("invalid_filter",),
     )
     async def list(self) -> Response:
         """One page of executions."""
-        return await self.listed(queries.text("cue_id"))
+        return await self.listed(params.text("cue_id"))
 
     async def listed(self, cue_id: str | None) -> Response:
         """One page of executions, of one cue where *cue_id* is given; by offset, or behind a cursor."""
@@ -116,13 +118,13 @@ class Executions:
             since=wanted.since, until=wanted.until,
         )  # fmt: skip
         before = cursor.read()
-        limit, offset = queries.limit(20), 0 if before else queries.offset()
+        limit, offset = params.limit(20), 0 if before else params.offset()
         page = await self._page(wanted, before=before, limit=limit, offset=offset)
         last = page.rows[-1] if page.rows and page.more else None
         return answer(
             {
-                "executions": [views.execution(row) for row in page.rows],
-                **views.listed(page, limit=limit, offset=offset),
+                "executions": [rendering.execution(row) for row in page.rows],
+                **rendering.listed(page, limit=limit, offset=offset),
                 "next_cursor": last and cursor.write(last["created_at"], last["id"]),
             }
         )
@@ -130,15 +132,15 @@ class Executions:
     async def _page(self, wanted: Filter, *, before: tuple[datetime, UUID] | None, limit: int, offset: int) -> Page:
         return await executions.page(self.database, evolve(wanted, before=before), limit=limit, offset=offset)
 
-    @operation(schemas.LoggedExecution, refuses=("execution_not_found",))
+    @operation(responses.LoggedExecution, refuses=("execution_not_found",))
     async def show(self, execution_id: str) -> Response:
         """One execution, with its log of tries."""
         row = await self._row(execution_id)
         log = await executions.attempts(self.database, row["id"])
-        return answer({**views.execution(row), "attempt_log": [views.attempt(one) for one in log]})
+        return answer({**rendering.execution(row), "attempt_log": [rendering.attempt(one) for one in log]})
 
     @operation(
-        schemas.ClaimableList,
+        responses.ClaimableList,
         parameters=(
             text("task", "Only those whose `payload.task` is this."),
             Parameter(
@@ -148,35 +150,35 @@ class Executions:
     )
     async def claimable(self) -> Response:
         """What a worker could claim, the oldest first; waits for something where it is asked to."""
-        patience = queries.seconds("wait_seconds", most=30)
-        task = queries.text("task")
+        patience = params.seconds("wait_seconds", most=30)
+        task = params.text("task")
         kind = ANYTHING if task is None else ("list", task)
         look = partial(self._look, g.account.id, task)
         rows = await self.waiting.find(g.account.id, kind, look, patience=patience)
-        return answer({"executions": [views.work(row) for row in rows]})
+        return answer({"executions": [rendering.work(row) for row in rows]})
 
     async def _look(self, user: int, task: str | None) -> Found:
-        rows = await claims.claimable(self.database, user=user, task=task, most=MOST_CLAIMABLE)
+        rows = await worker_claims.claimable(self.database, user=user, task=task, most=MOST_CLAIMABLE)
         # Each of those who see the list will claim one of them.
         return Found(rows, others=len(rows) - 1)
 
-    @operation(schemas.Claimed, body=ClaimBody, refuses=("claim_failed",))
+    @operation(responses.Claimed, body=ClaimBody, refuses=("claim_failed",))
     async def claim(self) -> Response:
         """The oldest execution that this worker can do."""
         body = await read(ClaimBody)
         wish = Wish(g.account.id, body.worker_id or "default", 1, task=body.task)
-        rows = await claims.claim_work(self.database, wish, self.terms)
+        rows = await worker_claims.claim_work(self.database, wish, self.terms)
         if not rows:
             raise Refusal("claim_failed", "There is nothing to claim.")
         return self._claimed(rows[0]["id"])
 
-    @operation(schemas.Claimed, body=ClaimBody, refuses=("claim_failed", "execution_not_found"))
+    @operation(responses.Claimed, body=ClaimBody, refuses=("claim_failed", "execution_not_found"))
     async def claim_one(self, execution_id: str) -> Response:
         """This execution; of any number of callers one wins."""
         body = await read(ClaimBody)
         identity = _identity(execution_id)
         worker = body.worker_id or "default"
-        if await claims.claim_one(
+        if await worker_claims.claim_one(
             self.database, user=g.account.id, execution=identity, worker=worker, terms=self.terms
         ):
             return self._claimed(identity)
@@ -187,14 +189,14 @@ class Executions:
         return answer({"claimed": True, "execution_id": str(identity), "lease_seconds": int(self.terms.lease)})
 
     @operation(
-        schemas.LeaseExtended,
+        responses.LeaseExtended,
         parameters=(WORKER_ID,),
         refuses=("execution_not_claiming", "not_execution_owner", "execution_not_found"),
     )
     async def heartbeat(self, execution_id: str) -> Response:
         """The worker still has it."""
         identity, worker = _identity(execution_id), _worker_id()
-        until = await claims.extend_lease(
+        until = await worker_claims.extend_lease(
             self.database, user=g.account.id, execution=identity, worker=worker, lease=self.terms.lease
         )
         if until is not None:
@@ -205,7 +207,7 @@ class Executions:
         raise Refusal("execution_not_claiming", f"Nobody holds a claim of this execution: it is {row['status']}.")
 
     @operation(
-        schemas.OutcomeRecorded,
+        responses.OutcomeRecorded,
         body=OutcomeBody,
         parameters=(WORKER_ID,),
         refuses=("outcome_already_recorded", "not_execution_owner", "metadata_too_large", "execution_not_found"),
@@ -241,7 +243,7 @@ class Executions:
             answered["truncated"] = list(step.report.truncated)
         return answer(answered)
 
-    @operation(schemas.Verified, body=VerifyBody, refuses=("invalid_state", "execution_not_found"))
+    @operation(responses.Verified, body=VerifyBody, refuses=("invalid_state", "execution_not_found"))
     async def verify(self, execution_id: str) -> Response:
         """A person's word."""
         body = await read(VerifyBody)
@@ -259,7 +261,7 @@ class Executions:
             }
         )
 
-    @operation(schemas.VerificationPending, refuses=("no_outcome", "invalid_state", "execution_not_found"))
+    @operation(responses.VerificationPending, refuses=("no_outcome", "invalid_state", "execution_not_found"))
     async def verification_pending(self, execution_id: str) -> Response:
         """A person will look at it."""
         row = await self._row(execution_id)
@@ -276,7 +278,7 @@ class Executions:
             raise Refusal("invalid_state", "The outcome has changed meanwhile; look at it again.")
 
     @operation(
-        schemas.EvidenceUpdated,
+        responses.EvidenceUpdated,
         body=EvidenceBody,
         refuses=("no_outcome", "invalid_state", "metadata_too_large", "execution_not_found"),
     )
@@ -298,7 +300,7 @@ class Executions:
         raise Refusal("invalid_state", "The outcome is being changed by others; try again.")
 
     @operation(
-        schemas.Replayed,
+        responses.Replayed,
         parameters=(IDEMPOTENCY_KEY,),
         refuses=("execution_in_flight", "execution_not_found", *IDEMPOTENT),
     )
@@ -348,11 +350,11 @@ def _filter(cue_id: str | None) -> Filter:
     return Filter(
         g.account.id,
         cue=cue_id,
-        status=queries.word("status", SHOWN),
-        outcome_state=queries.word("outcome_state", OutcomeState),
-        triggered_by=queries.word("triggered_by", {"scheduled", "manual_fire", "replay"}),
-        since=queries.when("since"),
-        until=queries.when("until"),
+        status=params.word("status", SHOWN),
+        outcome_state=params.word("outcome_state", OutcomeState),
+        triggered_by=params.word("triggered_by", {"scheduled", "manual_fire", "replay"}),
+        since=params.when("since"),
+        until=params.when("until"),
     )
 
 

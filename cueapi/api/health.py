@@ -9,14 +9,14 @@ import trio
 from attrs import define, field, frozen
 from quart import Blueprint, Response
 
-from cueapi.api import schemas
-from cueapi.api.limits import Windows
-from cueapi.api.operations import TEXT, operation
-from cueapi.api.views import answer
+from cueapi.api.http.operations import TEXT, operation
+from cueapi.api.http.rate_limits import Windows
+from cueapi.api.models import responses
+from cueapi.api.models.rendering import answer
 from cueapi.metrics import Metrics
 from cueapi.storage import health
 from cueapi.storage.clock import Clock
-from cueapi.storage.postgres import Database, Row, StorageUnavailable
+from cueapi.storage.database import Database, Row, StorageUnavailable
 from supervisor.health import Board, Entry, State
 
 COUNTS_SERVE = 5.0
@@ -62,7 +62,7 @@ class Health:
         routes.get("/metrics")(self.show_metrics)
         return routes
 
-    @operation(schemas.Health)
+    @operation(responses.Health)
     async def health(self) -> Response:
         """Always 200 while the process runs."""
         counts = await self._count()
@@ -98,7 +98,7 @@ class Health:
             }
         )
 
-    @operation(schemas.Readiness, also=((503, schemas.Readiness),))
+    @operation(responses.Readiness, also=((503, responses.Readiness),))
     async def status(self) -> Response:
         """Whether requests should come here."""
         if self.stopping.is_set():

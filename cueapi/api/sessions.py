@@ -3,14 +3,15 @@
 from attrs import frozen
 from quart import Blueprint, Response, g, request
 
-from cueapi.api import schemas
-from cueapi.api.auth import Keyring
-from cueapi.api.bodies import SessionBody, read
-from cueapi.api.operations import operation
-from cueapi.api.views import answer
+from cueapi.api.http.auth import Keyring
+from cueapi.api.http.body import read
+from cueapi.api.http.operations import operation
+from cueapi.api.models import responses
+from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests import SessionBody
 from cueapi.domain.errors import NotSignedIn
-from cueapi.storage import devices
-from cueapi.storage.postgres import Database
+from cueapi.storage import sign_in
+from cueapi.storage.database import Database
 
 
 @frozen
@@ -27,17 +28,17 @@ class SessionRoutes:
         routes.post("/refresh")(self.refresh)
         return routes
 
-    @operation(schemas.Session, body=SessionBody)
+    @operation(responses.Session, body=SessionBody)
     async def begin(self) -> Response:
         """A session for the one-time token that a poll got."""
         token = (await read(SessionBody)).token
-        row = await devices.exchange(self.database, devices.digest(token))
+        row = await sign_in.exchange(self.database, sign_in.digest(token))
         if row is None:
             raise NotSignedIn("invalid_token", "This token was used already, has expired, or is none.")
         session = self.keyring.sessions.write(row["id"], signed_in=row["now"], now=row["now"])
         return answer({"session_token": session, "email": row["email"]})
 
-    @operation(schemas.Session)
+    @operation(responses.Session)
     async def refresh(self) -> Response:
         """A session that serves for another day, until 30 days after the sign-in."""
         session = self.keyring.session(request.headers.get("Authorization"))

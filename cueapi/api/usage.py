@@ -5,11 +5,11 @@ from typing import Any
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api import schemas
-from cueapi.api.operations import operation
-from cueapi.api.views import answer
+from cueapi.api.http.operations import operation
+from cueapi.api.models import responses
+from cueapi.api.models.rendering import answer
 from cueapi.storage import usage
-from cueapi.storage.postgres import Database, Row
+from cueapi.storage.database import Database, Row
 
 
 @frozen
@@ -24,7 +24,7 @@ class Usage:
         routes.get("")(self.show)
         return routes
 
-    @operation(schemas.Usage)
+    @operation(responses.Usage)
     async def show(self) -> Response:
         """This month (UTC)."""
         row = await usage.this_month(self.database, g.account.id)

@@ -10,18 +10,19 @@ import trio
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api import schemas, views
-from cueapi.api.bodies import HeartbeatBody, read
-from cueapi.api.operations import operation
-from cueapi.api.views import answer
-from cueapi.api.waiting import ANYTHING, Found, WaitingRoom
+from cueapi.api.http.body import read
+from cueapi.api.http.operations import operation
+from cueapi.api.models import rendering, responses
+from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests import HeartbeatBody
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import Fence, Status, failed_try, handed_back
 from cueapi.domain.ids import parse_uuid
-from cueapi.storage import claims, daemons, workers
-from cueapi.storage.claims import Terms, Wish
-from cueapi.storage.decisions import decide, tells
-from cueapi.storage.postgres import STATEMENT_PATIENCE, Database, Row
+from cueapi.storage import daemons, worker_claims, workers
+from cueapi.storage.database import STATEMENT_PATIENCE, Database, Row
+from cueapi.storage.transitions import decide, tells
+from cueapi.storage.worker_claims import Terms, Wish
+from cueapi.wakeups.long_poll import ANYTHING, Found, WaitingRoom
 
 
 @frozen
@@ -42,7 +43,7 @@ class Workers:
         routes.delete("/workers/<path:worker_id>")(self.forget)
         return routes
 
-    @operation(schemas.HeartbeatTaken, body=HeartbeatBody)
+    @operation(responses.HeartbeatTaken, body=HeartbeatBody)
     async def heartbeat(self) -> Response:
         """A sign of life; with `running` what it has dropped goes back, with `claim` it also takes work."""
         body = await read(HeartbeatBody)
@@ -57,7 +58,7 @@ class Workers:
         rows = await self._work(Wish(user, worker, body.claim, body.handlers), body.wait_seconds or 0)
         answered["server_time"] = now + timedelta(seconds=trio.current_time() - begun)
         lease = int(self.terms.lease)
-        return answer({**answered, "executions": [{**views.work(row), "lease_seconds": lease} for row in rows]})
+        return answer({**answered, "executions": [{**rendering.work(row), "lease_seconds": lease} for row in rows]})
 
     async def _work(self, wish: Wish, patience: float) -> list[Row]:
         if not wish.most:
@@ -68,7 +69,7 @@ class Workers:
     async def _claim(self, wish: Wish) -> Found:
         """Claim as a whole or not at all: what a client that hung up meanwhile would have got goes back."""
         with trio.CancelScope(deadline=trio.current_time() + STATEMENT_PATIENCE, shield=True):
-            rows = await claims.claim_work(self.database, wish, self.terms)
+            rows = await worker_claims.claim_work(self.database, wish, self.terms)
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
@@ -91,11 +92,11 @@ class Workers:
         if any(step.pause == 0 for step in steps):
             self.work_ready(user)
 
-    @operation(schemas.WorkerList)
+    @operation(responses.WorkerList)
     async def list(self) -> Response:
         """Every worker of the account."""
         rows = await workers.every(self.database, g.account.id)
-        return answer({"workers": [views.worker(row) for row in rows]})
+        return answer({"workers": [rendering.worker(row) for row in rows]})
 
     @operation(None, status=204, refuses=("worker_not_found",))
     async def forget(self, worker_id: str) -> Response:

@@ -7,7 +7,7 @@ import trio
 from attrs import frozen
 
 from cueapi.storage import janitor
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from supervisor import Periodic, beat
 
 PAUSE = 0.1

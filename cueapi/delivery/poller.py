@@ -11,10 +11,10 @@ from cueapi.delivery.retries import Reminder
 from cueapi.domain.catchup import Catchup, Firings, Overlap, catch_up, is_late
 from cueapi.domain.errors import Refusal
 from cueapi.metrics import Metrics
-from cueapi.storage import firing
+from cueapi.storage import due_cues
 from cueapi.storage.clock import Clock
-from cueapi.storage.firing import Turn
-from cueapi.storage.postgres import Database, Row, Unstorable
+from cueapi.storage.database import Database, Row, Unstorable
+from cueapi.storage.due_cues import Turn
 from supervisor import Channel, Periodic, beat
 
 FIRINGS_A_STATEMENT = 2_000
@@ -77,7 +77,7 @@ class Poller:
         """Fire batches until one is not full; how many cues were moved."""
         moved = 0
         while True:
-            rows = await firing.due(self.database, self.batch)
+            rows = await due_cues.due(self.database, self.batch)
             turns = await self._plan(rows)
             held = 0
             for part in parts(turns):
@@ -105,12 +105,12 @@ class Poller:
 
     async def _set_aside(self, cue: str, revision: int, error: Exception) -> None:
         log.warning("cue_set_aside", cue_id=cue, reason=str(error))
-        await firing.set_aside(self.database, cue_id=cue, revision=revision, reason=f"It cannot be fired: {error}")
+        await due_cues.set_aside(self.database, cue_id=cue, revision=revision, reason=f"It cannot be fired: {error}")
 
     async def _fire(self, turns: list[Turn]) -> int:
         """Fire these; how many cues were moved. One that makes the statement fall is set aside alone."""
         try:
-            row = await firing.fire_due(self.database, turns, self.monthly)
+            row = await due_cues.fire_due(self.database, turns, self.monthly)
         except Unstorable as error:
             if len(turns) > 1:
                 return sum([await self._fire([turn]) for turn in turns])
@@ -132,7 +132,7 @@ class Poller:
 
     async def _look_ahead(self) -> None:
         """Be there in time for the next cue, and arm what comes due before the poll after the next."""
-        row = await firing.ahead(self.database)
+        row = await due_cues.ahead(self.database)
         if row is None:
             return
         if self.clock.measure(row["now"]):
@@ -140,7 +140,7 @@ class Poller:
         if row["next_due"] is not None and row["next_due"] < self.turns.interval:
             pause = row["next_due"] + MARGIN if row["next_due"] > 0 else BUSY_PAUSE
             self.turns.wake_at(trio.current_time() + pause)
-        for delay, user in await firing.reminders(self.database, 2 * self.turns.interval):
+        for delay, user in await due_cues.reminders(self.database, 2 * self.turns.interval):
             if delay <= 0 and user is not None:
                 self.work_ready(user)
             else:

@@ -6,7 +6,7 @@ import structlog
 import trio
 from attrs import frozen
 
-from cueapi.delivery.places import Places
+from cueapi.delivery.capacity import Places
 from cueapi.delivery.webhook import Webhook
 from cueapi.domain.attempt import Delivery, judge
 from cueapi.domain.execution import Step, failed_try, handed_back, lost_claim

@@ -11,8 +11,8 @@ from cueapi.delivery.retries import Reminder
 from cueapi.delivery.settling import end_plainly
 from cueapi.domain.execution import Step
 from cueapi.metrics import Metrics
-from cueapi.storage.decisions import decide, tells
-from cueapi.storage.postgres import Database, Row, StorageUnavailable, Unstorable
+from cueapi.storage.database import Database, Row, StorageUnavailable, Unstorable
+from cueapi.storage.transitions import decide, tells
 from supervisor import Channel, Periodic, beat
 
 BATCH = 100

@@ -12,8 +12,8 @@ from cueapi.domain.execution import Step, deadline_passed, failed_try, lost_clai
 from cueapi.metrics import Metrics
 from cueapi.storage import daemons, workers
 from cueapi.storage.daemons import Lost
-from cueapi.storage.decisions import tells
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
+from cueapi.storage.transitions import tells
 from supervisor import Periodic, beat
 
 LOOK_INTERVAL = 5.0

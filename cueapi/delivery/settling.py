@@ -7,9 +7,9 @@ import structlog
 
 from cueapi.domain.execution import Fence, Step, failed_try
 from cueapi.domain.retry import NO_RETRY
-from cueapi.storage.decisions import decide
+from cueapi.storage.database import Database, Row, Unstorable
 from cueapi.storage.outbox import set_aside
-from cueapi.storage.postgres import Database, Row, Unstorable
+from cueapi.storage.transitions import decide
 
 NOT_STORED = "The result could not be stored."
 

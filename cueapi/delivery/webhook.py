@@ -11,20 +11,12 @@ from typing import Self
 import trio
 from attrs import define, evolve, field, frozen
 
-from cueapi.delivery.connection import (
-    Connection,
-    Idle,
-    NeverAnswered,
-    Request,
-    WireFailed,
-    connect,
-    tls_context,
-)
-from cueapi.dns import NameNotFound, Resolver
 from cueapi.domain import signature
 from cueapi.domain.attempt import Answered, Delivery, Result, Unreachable
 from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules, Target, check_addresses, check_url
+from cueapi.net.dns import NameNotFound, Resolver
+from cueapi.net.http_client import Connection, Idle, NeverAnswered, Request, WireFailed, connect, tls_context
 
 
 def _unwatched(_: object = None) -> None:

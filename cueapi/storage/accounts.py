@@ -7,8 +7,8 @@ from datetime import datetime
 from attrs import field, frozen
 
 from cueapi.domain.plan import PLANS, Limits
-from cueapi.storage.postgres import Queries, Row
-from cueapi.storage.wakeups import notify
+from cueapi.storage.database import Queries, Row
+from cueapi.storage.notify import notify
 
 
 @frozen

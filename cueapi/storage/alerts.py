@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
-from cueapi.storage.pages import Page, numbered, paged
-from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.database import Queries, Row
+from cueapi.storage.paging import Page, numbered, paged
 
 COLUMNS: LiteralString = """
 a.id, a.cue_id, a.execution_id, a.alert_type, a.severity, a.message, a.metadata, a.acknowledged, a.created_at

@@ -9,8 +9,8 @@ from attrs import frozen
 
 from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
-from cueapi.storage.pages import Page, numbered, paged
-from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.database import Queries, Row
+from cueapi.storage.paging import Page, numbered, paged
 
 COLUMNS: LiteralString = """
 c.id, c.name, c.description, c.status, c.transport, c.schedule_type, c.cron, c.schedule_at, c.timezone, c.catchup,

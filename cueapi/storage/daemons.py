@@ -7,8 +7,8 @@ from uuid import UUID
 from attrs import frozen
 
 from cueapi.domain.execution import Standing
+from cueapi.storage.database import Queries, Row
 from cueapi.storage.executions import to_standing
-from cueapi.storage.postgres import Queries, Row
 
 # 1129661761 is the class of all our advisory locks ("CUEA"); beside it stands the daemon's number, or 0 for migrations.
 

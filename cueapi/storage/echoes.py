@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.database import Queries, Row
 
 # The last one wins.
 STORE = """

@@ -11,8 +11,8 @@ from attrs import frozen
 from cueapi.domain.execution import Fence, Standing
 from cueapi.domain.outcome import Belief, Evidence
 from cueapi.domain.retry import Retry
-from cueapi.storage.pages import Page, numbered, paged
-from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.database import Queries, Row
+from cueapi.storage.paging import Page, numbered, paged
 
 COLUMNS: LiteralString = """
 e.id, e.cue_id, c.name as cue_name, c.next_run, e.scheduled_for,

@@ -1,6 +1,6 @@
 """How much waits: counted up to 10,000 each, so that it stays cheap on a table of millions."""
 
-from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.database import Queries, Row
 
 PING = "select 1"
 

@@ -5,8 +5,8 @@ from typing import Any, LiteralString
 from attrs import frozen
 
 from cueapi.storage import cues, executions
-from cueapi.storage.pages import Page
-from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.database import Queries, Row
+from cueapi.storage.paging import Page
 
 CUE: tuple[LiteralString, ...] = (
     "id", "name", "description", "status", "transport", "schedule_type", "cron", "schedule_at", "timezone", "catchup",

@@ -4,7 +4,7 @@ import hashlib
 
 from attrs import frozen
 
-from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.database import Queries, Row
 
 
 @frozen

@@ -2,7 +2,7 @@
 
 from typing import LiteralString
 
-from cueapi.storage.postgres import Queries
+from cueapi.storage.database import Queries
 
 BATCH = 1_000
 

@@ -11,7 +11,7 @@ from cueapi.domain.attempt import Delivery, webhook_body
 from cueapi.domain.outcome import Mode
 from cueapi.domain.retry import Retry
 from cueapi.domain.signature import key_of
-from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.database import Queries, Row
 
 T = TypeVar("T")
 

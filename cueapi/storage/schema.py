@@ -5,7 +5,7 @@ from importlib.resources import files
 
 from attrs import frozen
 
-from cueapi.storage.postgres import Database, Row, Transaction
+from cueapi.storage.database import Database, Row, Transaction
 
 # Held until the transaction ends: many daemons may start at once.
 LOCK = "select pg_advisory_xact_lock(1129661761, 0)"

@@ -1,6 +1,6 @@
 """What a user has used: counters that deletes and retention do not touch."""
 
-from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.database import Queries, Row
 
 THIS_MONTH = """
 select u.plan, u.live_cues,

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.database import Queries, Row
 
 # A heartbeat without handlers is one of a worker that can do anything.
 HEARTBEAT = """

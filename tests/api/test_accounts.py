@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from cueapi.settings import Settings
 from cueapi.storage import accounts
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, RunningDaemon, cue, running
 from tests.receiver import Received, open_receiver

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import trio
 
 from cueapi.settings import Settings
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.api.work import MOMENT, NO_IDS, NUMBER, TEXT_OR_NULL, claimed, fired, report, shown, wrong_fields
 from tests.conftest import Api, cue, running
 from tests.receiver import open_receiver

@@ -7,7 +7,7 @@ import trio
 from cueapi.settings import Settings
 from cueapi.storage import cues
 from cueapi.storage.cues import Change, Placed
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, cue, running
 from tests.receiver import open_receiver

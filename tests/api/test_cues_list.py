@@ -6,7 +6,7 @@ from typing import Any
 import trio
 
 from cueapi.domain.ids import new_cue_id
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, cue
 from tests.receiver import open_receiver

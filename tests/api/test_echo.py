@@ -6,7 +6,7 @@ import trio
 
 from cueapi.domain.signature import sign
 from cueapi.settings import Settings
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.api.work import MOMENT
 from tests.conftest import Api, RunningDaemon, cue, running
 from tests.receiver import open_receiver

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import trio
 
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.api.work import MOMENT, NO_IDS, TEXT_OR_NULL, claimed, fired, report, shown, wrong_fields
 from tests.conftest import Api, cue
 from tests.receiver import open_receiver

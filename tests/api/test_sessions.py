@@ -7,9 +7,9 @@ import pytest
 import trio
 from attrs import evolve
 
-from cueapi.sessions import Session, SessionBroken, SessionExpired, Sessions
+from cueapi.security.sessions import Session, SessionBroken, SessionExpired, Sessions
 from cueapi.settings import Settings
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.api.signing_in import sign_in
 from tests.conftest import SECRET, Api, RunningDaemon, running
 

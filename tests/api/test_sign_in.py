@@ -8,7 +8,7 @@ import trio
 from attrs import evolve
 
 from cueapi.settings import Settings
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.api.signing_in import (
     CODE,
     EMAIL,

@@ -5,7 +5,7 @@ import pytest
 import trio
 
 from cueapi.settings import Settings
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.api.work import claimed, report, shown
 from tests.conftest import Api, cue, running

@@ -3,7 +3,7 @@ from typing import Any
 
 import trio
 
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.api.work import MOMENT, NO_IDS, claimed, fired, report, shown, wrong_fields
 from tests.conftest import Api, cue

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from cueapi import opening
-from cueapi.storage.postgres import Database
+from cueapi.daemon import resources
+from cueapi.storage.database import Database
 from cueapi.storage.schema import migrate
 from tests.benchmarks.scene import open_database
 from tests.storage.own_postgres import OwnPostgres
@@ -41,7 +41,7 @@ select uuidv7(at - now()), 'cue_' || lpad($1::bigint::text, 3, '0') || lpad((num
 @asynccontextmanager
 async def open_storage(server: OwnPostgres) -> AsyncIterator[Database]:
     """A new database with the product's schema, reached as the daemon reaches it. There is no daemon."""
-    async with open_database(server) as url, opening.open_database(url, size=2) as database:
+    async with open_database(server) as url, resources.open_database(url, size=2) as database:
         await migrate(database)
         yield database
 

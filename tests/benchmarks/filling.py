@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import trio
 from attrs import frozen
 
-from cueapi.storage.wakeups import notify
+from cueapi.storage.notify import notify
 from tests.benchmarks.scene import PATIENCE, Scene
 
 NEVER = datetime(2200, 1, 1, tzinfo=UTC)

@@ -3,7 +3,7 @@
 import psutil
 import trio
 
-from cueapi.storage.wakeups import notify
+from cueapi.storage.notify import notify
 from tests.benchmarks.filling import NEVER, NOBODY, Batch, add_cues, queue_executions
 from tests.benchmarks.scene import PATIENCE, PLACES, Scene, open_receiver, open_scene
 from tests.benchmarks.size import Size

@@ -7,9 +7,9 @@ from typing import LiteralString
 
 from attrs import frozen
 
-from cueapi.storage import executions, postgres
+from cueapi.storage import database, executions
+from cueapi.storage.database import Database
 from cueapi.storage.executions import Filter
-from cueapi.storage.postgres import Database
 from tests.benchmarks.crowd import add_crowd, add_history, open_storage
 from tests.benchmarks.size import Size
 from tests.benchmarks.table import Row
@@ -59,7 +59,7 @@ class Explaining:
 
     database: Database
 
-    async def fetch(self, statement: LiteralString, *values: object) -> list[postgres.Row]:
+    async def fetch(self, statement: LiteralString, *values: object) -> list[database.Row]:
         """Raises Explained."""
         (row,) = await self.database.fetch(f"explain (analyze, timing off, format json) {statement}", *values)
         (told,) = json.loads(row[0])

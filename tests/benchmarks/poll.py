@@ -8,10 +8,11 @@ from pathlib import Path
 import trio
 from attrs import define, field
 
-from cueapi.daemon import siblings
-from cueapi.ground import Joints, open_ground
+from cueapi.daemon.resources import open_ground
+from cueapi.daemon.siblings import siblings
+from cueapi.daemon.wiring import Joints
 from cueapi.settings import Settings
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.benchmarks.crowd import add_crowd
 from tests.benchmarks.scene import PATIENCE, open_database, scratch
 from tests.benchmarks.size import Size

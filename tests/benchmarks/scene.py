@@ -13,9 +13,9 @@ from shutil import rmtree
 import trio
 from attrs import frozen
 
-from cueapi.storage.postgres import Database
-from cueapi.storage.trio_asyncpg import close, connect
-from cueapi.storage.trio_asyncpg_pool import open_pool
+from cueapi.storage.database import Database
+from cueapi.trio_asyncpg.connection import close, connect
+from cueapi.trio_asyncpg.pool import open_pool
 from tests.conftest import Api, in_database
 from tests.process import ROOT, daemon_process, environment, free_port
 from tests.storage.own_postgres import OwnPostgres

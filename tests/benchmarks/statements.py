@@ -8,7 +8,7 @@ from statistics import median
 import trio
 from attrs import frozen
 
-from cueapi.storage.trio_asyncpg import Connection, close, connect
+from cueapi.trio_asyncpg.connection import Connection, close, connect
 from tests.benchmarks.filling import NEVER, Batch, add_cues, deliver_all, moment, queue_executions
 from tests.benchmarks.scene import OURS, Scene, open_receiver, open_scene
 from tests.benchmarks.size import Size

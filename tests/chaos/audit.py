@@ -8,7 +8,7 @@ from itertools import chain
 import trio
 from attrs import frozen
 
-from cueapi.storage.postgres import Database, Row
+from cueapi.storage.database import Database, Row
 from tests.chaos.ledger import Ledger, Try
 from tests.receiver import Receiver
 

@@ -7,8 +7,8 @@ import httpx
 import trio
 from attrs import define, evolve, field
 
-from cueapi.daemon import hand_back, plant
-from cueapi.ground import Ground
+from cueapi.daemon.resources import Ground
+from cueapi.daemon.run import hand_back, plant
 from supervisor import Sibling
 from supervisor.health import Board, State
 from tests.conftest import Api

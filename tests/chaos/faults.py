@@ -7,9 +7,9 @@ from typing import LiteralString
 import psutil
 from attrs import field, frozen
 
+from cueapi.storage.database import Database, Row, StorageUnavailable
 from cueapi.storage.outbox import CLAIM_DELIVERIES
-from cueapi.storage.postgres import Database, Row, StorageUnavailable
-from cueapi.storage.trio_asyncpg_pool import open_pool
+from cueapi.trio_asyncpg.pool import open_pool
 from tests.chaos.ledger import Try
 from tests.storage.own_postgres import OwnPostgres
 

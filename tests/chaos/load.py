@@ -11,7 +11,7 @@ from uuid import uuid4
 import trio
 from attrs import define, field
 
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.chaos.asking import NoAnswer, ask
 from tests.chaos.audit import SETTLED_WITHIN, settled
 from tests.chaos.ledger import DONE, FAILING, FLAKY, HANGING, SLOW, Kind, Ledger

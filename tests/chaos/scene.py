@@ -8,8 +8,8 @@ from pathlib import Path
 import trio
 from attrs import define, field
 
-from cueapi.storage.embedded import join_embedded
-from cueapi.storage.postgres import Database
+from cueapi.embedded_postgres.server import join_embedded
+from cueapi.storage.database import Database
 from tests.chaos.audit import audit
 from tests.chaos.faults import open_auditor
 from tests.chaos.load import HANDLERS, UNLIMITED, Load, under_load

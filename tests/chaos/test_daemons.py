@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.chaos.audit import audit
 from tests.chaos.faults import in_flight
 from tests.chaos.load import HANDLERS, UNLIMITED, under_load

@@ -6,7 +6,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.chaos.audit import audit, settled
 from tests.chaos.ledger import DONE, Ledger
 from tests.chaos.load import HANDLERS

@@ -11,8 +11,8 @@ import httpx
 import pytest
 import trio
 
-from cueapi.storage.embedded_postmaster import running
-from cueapi.storage.postgres import StorageUnavailable
+from cueapi.embedded_postgres.postmaster import running
+from cueapi.storage.database import StorageUnavailable
 from tests.chaos.load import PUT_OFF
 from tests.chaos.scene import Scene, open_scene, some_time
 from tests.conftest import Api, cue

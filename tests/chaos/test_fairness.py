@@ -7,12 +7,12 @@ import pytest
 import trio
 from attrs import define, field
 
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.chaos.audit import audit, settled
 from tests.chaos.ledger import DONE, Ledger
 from tests.chaos.load import HANDLERS, UNLIMITED
 from tests.conftest import Api, cue
-from tests.delivery.test_outbox import backlog
+from tests.delivery.test_dispatcher import backlog
 from tests.process import daemon_process
 from tests.receiver import Receiver, open_receiver
 from tests.storage.rows import add_user

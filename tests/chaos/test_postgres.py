@@ -8,9 +8,9 @@ import trio
 from attrs import evolve
 from structlog.testing import capture_logs
 
-from cueapi.ground import open_ground
+from cueapi.daemon.resources import open_ground
 from cueapi.settings import Settings
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.chaos.asking import ask
 from tests.chaos.audit import audit, settled
 from tests.chaos.doomed import open_patient

@@ -7,7 +7,7 @@ from typing import Any
 import trio
 import trustme
 
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.chaos.scene import open_scene
 from tests.conftest import Api, cue
 from tests.receiver import Script, open_receiver

@@ -5,8 +5,8 @@ from pathlib import Path
 import trio
 
 from tests.chaos.scene import open_scene, some_time
+from tests.net.own_redis import own_redis
 from tests.process import DaemonProcess
-from tests.storage.own_redis import own_redis
 
 
 async def counts(daemon: DaemonProcess, where: str) -> None:

@@ -4,10 +4,10 @@ import trio
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from cueapi.ground import open_ground
+from cueapi.daemon.resources import open_ground
 from cueapi.settings import Settings
 from cueapi.storage.daemons import look
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.chaos.audit import audit
 from tests.chaos.doomed import open_patient
 from tests.chaos.faults import in_flight

@@ -9,8 +9,8 @@ import asyncpg
 import trio
 from attrs import field, frozen
 
-from cueapi.storage.postgres import Database, Row
-from cueapi.storage.trio_asyncpg import close, connect
+from cueapi.storage.database import Database, Row
+from cueapi.trio_asyncpg.connection import close, connect
 from supervisor.health import hear
 
 Run = Callable[..., Awaitable[None]]

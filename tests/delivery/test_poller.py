@@ -5,20 +5,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trio
 
-from cueapi.delivery.identity import Identity
-from cueapi.delivery.outbox import Outbox
-from cueapi.delivery.places import Places
+from cueapi.delivery.capacity import Places
+from cueapi.delivery.dispatcher import Outbox
 from cueapi.delivery.poller import FIRINGS_A_STATEMENT, LastPoll, Poller, parts
 from cueapi.delivery.pool import Pool
 from cueapi.delivery.recorder import Recorder
 from cueapi.delivery.webhook import Webhook
-from cueapi.dns import Resolver
 from cueapi.domain.catchup import Firing, Firings
 from cueapi.domain.target import Rules
 from cueapi.metrics import Metrics
+from cueapi.net.dns import Resolver
 from cueapi.storage.clock import Clock
-from cueapi.storage.firing import Turn
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
+from cueapi.storage.due_cues import Turn
+from cueapi.wakeups.identity import Identity
 from supervisor import Channel, Periodic
 from tests.delivery.siblings import Counting, alive, one_turn, until
 from tests.receiver import open_receiver

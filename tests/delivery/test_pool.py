@@ -6,13 +6,13 @@ import trio
 from attrs import evolve
 from structlog.testing import capture_logs
 
-from cueapi.delivery.places import Places
+from cueapi.delivery.capacity import Places
 from cueapi.delivery.pool import Pool
 from cueapi.delivery.webhook import Webhook
-from cueapi.dns import Resolver
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Status, Step
 from cueapi.domain.target import Rules
+from cueapi.net.dns import Resolver
 from supervisor import Channel
 from tests.delivery.deliveries import delivery_of
 from tests.delivery.siblings import alive

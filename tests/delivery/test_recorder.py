@@ -13,7 +13,7 @@ from cueapi.delivery.retries import Reminder
 from cueapi.domain.attempt import Answered, Delivery, Result, judge
 from cueapi.domain.execution import Step, Wire
 from cueapi.metrics import Metrics
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from supervisor import Channel, Periodic
 from tests.delivery.siblings import Counting, alive, gone, until
 from tests.storage.rows import add_cue, add_execution, add_user, ago, claim, look_up, queued

@@ -7,7 +7,7 @@ from attrs import evolve
 
 from cueapi.delivery.rescue import Patience, Rescue
 from cueapi.metrics import Metrics
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from supervisor import Periodic
 from tests.delivery.siblings import one_turn
 from tests.storage.rows import (

@@ -15,12 +15,12 @@ import trustme
 from attrs import evolve
 from standardwebhooks import Webhook as Verifier
 
-from cueapi.delivery.connection import Idle
 from cueapi.delivery.webhook import Outgoing, Webhook
-from cueapi.dns import Resolver
 from cueapi.domain.attempt import ANSWER_LIMIT, Answered, Delivery, Unreachable
 from cueapi.domain.signature import canonical_body
 from cueapi.domain.target import Rules
+from cueapi.net.dns import Resolver
+from cueapi.net.http_client import Idle
 from tests.receiver import GARBAGE, Step, open_receiver
 
 SECRET = "whsec_" + "0123456789abcdef" * 4

@@ -29,7 +29,7 @@ PATIENCE = 20.0
 
 _FORKING = """
 import json, os, sys
-import cueapi.cli
+import cueapi.cli.main
 
 for line in sys.stdin:
     order = json.loads(line)
@@ -43,7 +43,7 @@ for line in sys.stdin:
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         for number in (1, 2):
             os.dup2(os.open(order["logged"], os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
-        cueapi.cli.main([], prog_name="cueapid")
+        cueapi.cli.main.main([], prog_name="cueapid")
     print(child, flush=True)
 """
 

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 
 Row: TypeAlias = dict[str, Any]
 """A row, as PostgreSQL writes it in JSON."""

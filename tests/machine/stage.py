@@ -11,7 +11,7 @@ from attrs import define, field
 
 from cueapi.delivery.rescue import Patience, Rescue
 from cueapi.metrics import Metrics
-from cueapi.storage.postgres import Database, StorageUnavailable
+from cueapi.storage.database import Database, StorageUnavailable
 from supervisor import Periodic
 from tests.conftest import Api
 from tests.machine.daemons import PATIENCE, Answer, Daemon, Question, open_daemons

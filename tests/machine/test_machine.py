@@ -14,7 +14,7 @@ import trio
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.machine.rushes import Machine
 from tests.machine.stage import open_stage
 

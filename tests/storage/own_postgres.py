@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from cueapi.storage.embedded_programs import copy_tree, find_tree
+from cueapi.embedded_postgres.binaries import copy_tree, find_tree
 
 PASSWORD = "secret"
 UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root

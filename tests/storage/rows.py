@@ -8,10 +8,10 @@ from uuid import UUID
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Fence, Standing
 from cueapi.domain.ids import new_uuid7
-from cueapi.storage.claims import Terms, Wish, claim_work
+from cueapi.storage.database import Queries, Row
 from cueapi.storage.executions import to_standing
 from cueapi.storage.outbox import Room, claim_deliveries, to_delivery
-from cueapi.storage.postgres import Queries, Row
+from cueapi.storage.worker_claims import Terms, Wish, claim_work
 
 _numbers = count()
 

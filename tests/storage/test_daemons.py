@@ -8,8 +8,8 @@ import trio
 
 from cueapi.domain.execution import lost_claim
 from cueapi.storage import daemons, workers
-from cueapi.storage.decisions import decide
-from cueapi.storage.postgres import Database, Transaction, open_listener
+from cueapi.storage.database import Database, Transaction, open_listener
+from cueapi.storage.transitions import decide
 from tests.storage.rows import (
     add_cue,
     add_execution,

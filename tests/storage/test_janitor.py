@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from cueapi.storage import cues, janitor
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from tests.storage.rows import add_cue, add_execution, add_user, ago, claim, insert
 
 OLD = {"finished_at": ago(days=91), "created_at": ago(days=92)}

@@ -8,8 +8,8 @@ from cueapi.domain.catchup import Firing, Firings
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage import cues
 from cueapi.storage.cues import ByHand
-from cueapi.storage.firing import Turn, fire_due
-from cueapi.storage.postgres import Database, Row
+from cueapi.storage.database import Database, Row
+from cueapi.storage.due_cues import Turn, fire_due
 from tests.storage.rows import (
     MONTHLY,
     ONCE,

@@ -12,8 +12,8 @@ import trio
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage import cues, daemons, outbox
 from cueapi.storage.cues import ByHand
+from cueapi.storage.database import Database
 from cueapi.storage.outbox import claim_deliveries, to_delivery
-from cueapi.storage.postgres import Database
 from tests.storage.rows import (
     add_cue,
     add_execution,

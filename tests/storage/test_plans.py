@@ -11,19 +11,19 @@ import pytest
 import trio
 from attrs import evolve, field, frozen
 
+from cueapi.daemon.resources import SESSION
 from cueapi.domain.attempt import Answered, Result, Unreachable, judge
 from cueapi.domain.catchup import Firing, Firings
 from cueapi.domain.execution import Step
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
-from cueapi.opening import SESSION
-from cueapi.storage import alerts, claims, cues, daemons, executions, firing, health, janitor, outbox
-from cueapi.storage.claims import Wish
+from cueapi.storage import alerts, cues, daemons, due_cues, executions, health, janitor, outbox, worker_claims
 from cueapi.storage.cues import ByHand
-from cueapi.storage.decisions import decide
+from cueapi.storage.database import Queries, Row
+from cueapi.storage.due_cues import Turn
 from cueapi.storage.executions import Filter
-from cueapi.storage.firing import Turn
-from cueapi.storage.postgres import Queries, Row
-from cueapi.storage.trio_asyncpg import Connection, close, connect
+from cueapi.storage.transitions import decide
+from cueapi.storage.worker_claims import Wish
+from cueapi.trio_asyncpg.connection import Connection, close, connect
 from tests.conftest import in_database, say
 from tests.delivery.deliveries import delivery_of
 from tests.storage.rows import MONTHLY, TERMS, room
@@ -274,23 +274,23 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
         ),
         12_000,
     ),
-    "due cues": (lambda db: firing.due(db, 500), 600),
-    "how far ahead the next is": (firing.ahead, 100),
-    "reminders": (lambda db: firing.reminders(db, 60.0), 200),
-    "firing 100 cues": (lambda db: firing.fire_due(db, turns(100), MONTHLY), 1_500),
+    "due cues": (lambda db: due_cues.due(db, 500), 600),
+    "how far ahead the next is": (due_cues.ahead, 100),
+    "reminders": (lambda db: due_cues.reminders(db, 60.0), 200),
+    "firing 100 cues": (lambda db: due_cues.fire_due(db, turns(100), MONTHLY), 1_500),
     "DECIDE: 100 delivered": (lambda db: decide(db, steps(Answered(200))), 1_500),
     "DECIDE: 100 to be retried": (lambda db: decide(db, steps(Unreachable(""))), 1_500),
     "DECIDE: 100 failed": (lambda db: decide(db, steps(Unreachable(""), NO_RETRY)), 2_500),
     "DECIDE: one": (lambda db: decide(db, steps(Answered(200))[:1]), 20),
-    "claimable": (lambda db: claims.claimable(db, user=BUSY_USER, task=None, most=50), 200),
-    "claimable of a task": (lambda db: claims.claimable(db, user=BUSY_USER, task="task9", most=50), 200),
-    "a worker's next": (lambda db: claims.claim_work(db, Wish(BUSY_USER, "w", 20), TERMS), 300),
+    "claimable": (lambda db: worker_claims.claimable(db, user=BUSY_USER, task=None, most=50), 200),
+    "claimable of a task": (lambda db: worker_claims.claimable(db, user=BUSY_USER, task="task9", most=50), 200),
+    "a worker's next": (lambda db: worker_claims.claim_work(db, Wish(BUSY_USER, "w", 20), TERMS), 300),
     "a worker's next by its handlers": (
-        lambda db: claims.claim_work(db, Wish(BUSY_USER, "w", 20, ["task9", "task10"]), TERMS),
+        lambda db: worker_claims.claim_work(db, Wish(BUSY_USER, "w", 20, ["task9", "task10"]), TERMS),
         3_000,
     ),
     "a worker's claim of one": (
-        lambda db: claims.claim_one(db, user=1, execution=execution(990_001), worker="w", terms=TERMS),
+        lambda db: worker_claims.claim_one(db, user=1, execution=execution(990_001), worker="w", terms=TERMS),
         10,
     ),
     "lost": (lambda db: daemons.lost(db, leases=True), 2_500),

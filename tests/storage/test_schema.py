@@ -6,9 +6,9 @@ import pytest
 import trio
 
 from cueapi.storage import schema
-from cueapi.storage.postgres import Database
+from cueapi.storage.database import Database
 from cueapi.storage.schema import SchemaMismatch, migrate, pending
-from cueapi.storage.trio_asyncpg_pool import open_pool
+from cueapi.trio_asyncpg.pool import open_pool
 from tests.conftest import in_database, say
 
 NAMES = [migration.name for migration in schema.migrations()]

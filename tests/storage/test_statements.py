@@ -14,8 +14,8 @@ import trio
 
 import cueapi.storage
 from cueapi.storage import alerts, cues, executions
+from cueapi.storage.database import Database
 from cueapi.storage.executions import Filter
-from cueapi.storage.postgres import Database
 from tests.storage.rows import add_user
 
 VERB = re.compile(r"\s*(select|insert|update|delete|with|create)\b")
@@ -39,7 +39,7 @@ STATEMENTS = dict(constants())
 
 def test_the_statements_are_found() -> None:
     assert len(STATEMENTS) >= 75
-    assert {"decisions.DECIDE.0", "outbox.CLAIM_DELIVERIES.0", "janitor.EXPIRED.7"} <= STATEMENTS.keys()
+    assert {"transitions.DECIDE.0", "outbox.CLAIM_DELIVERIES.0", "janitor.EXPIRED.7"} <= STATEMENTS.keys()
 
 
 async def test_every_statement_can_be_prepared(database: Database) -> None:

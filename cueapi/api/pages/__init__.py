@@ -7,7 +7,7 @@ from attrs import frozen
 from jinja2 import DictLoader, Environment, StrictUndefined
 from quart import Blueprint, Response
 
-from cueapi.api.operations import operation
+from cueapi.api.http.operations import operation
 
 CONTENT_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -1,0 +1,184 @@
+"""The Quart app: what happens before and after every request, and where the resources hang."""
+
+import re
+import time
+from collections.abc import Sequence
+from random import getrandbits
+from typing import Protocol
+
+import structlog
+from attrs import frozen
+from quart import Blueprint, Request, Response, g, request
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from cueapi.api.http import errors
+from cueapi.api.http.auth import Keyring
+from cueapi.api.http.quart_app import LeanQuart
+from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
+from cueapi.domain.errors import Refusal
+from cueapi.domain.plan import USAGE_WARNING_SHARE
+from cueapi.metrics import Metrics
+
+BODY_LIMIT = 1024 * 1024
+"""Bytes of a request's body."""
+
+ANYONE = {
+    "accounts.register",
+    "devices.begin",
+    "devices.submit",
+    "devices.poll",
+    "devices.show_link",
+    "devices.approve",
+    "devices.show_code",
+    "devices.submit_form",
+    "sessions.begin",
+    "echo.store",
+    "echo.show",
+}
+"""Endpoints that ask for no key; `g.address` says who calls."""
+
+LIMITED = ("/v1/", "/auth/")
+"""Paths below which requests are counted, and all but ANYONE ask for a key."""
+
+NEVER_REFUSED = {"executions.outcome", "executions.heartbeat", "workers.heartbeat"}
+"""They count, but a report must not be lost to a limit."""
+
+EXPOSED = (
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id, "
+    "X-CueAPI-Usage-Warning, Idempotent-Replayed"
+)
+
+SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
+
+_REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
+
+log = structlog.get_logger("cueapi.api")
+
+
+class Resource(Protocol):
+    """One noun of the contract."""
+
+    def routes(self) -> Blueprint:
+        """Its paths and what answers them."""
+        ...
+
+
+@frozen
+class Gate:
+    """What every request passes: who asks, and whether too often."""
+
+    keyring: Keyring
+    windows: Windows
+    proxies: Networks
+    anonymous_limit: int
+    origins: tuple[str, ...]
+    metrics: Metrics
+
+    async def enter(self, request: Request) -> Response | None:
+        """Before a request: its id, its user, its limit."""
+        kept = g._get_current_object()
+        kept.begun = time.perf_counter()
+        wished = request.headers.get("X-Request-Id")
+        # Not a secret, only another one each time.
+        kept.request_id = wished if wished and _REQUEST_ID.fullmatch(wished) else f"{getrandbits(128):032x}"
+        clear_contextvars()
+        bind_contextvars(request_id=kept.request_id)
+        if request.method == "OPTIONS" and request.url_rule is not None:
+            # Also a preflight of CORS; what is allowed is told by the headers.
+            return Response(b"", 204, {"Allow": ", ".join(sorted(request.url_rule.methods or ()))})
+        if request.path.startswith(LIMITED) and request.routing_exception is None:
+            await self._admit()
+        return None
+
+    async def _admit(self) -> None:
+        if request.endpoint in ANYONE:
+            g.address = self._address()
+            await self._count(f"address:{g.address}", self.anonymous_limit)
+            return
+        try:
+            g.account = await self.keyring.account(request.headers.get("Authorization"))
+        except Refusal:
+            await self._count(f"address:{self._address()}", self.anonymous_limit)
+            raise
+        bind_contextvars(user_id=g.account.id)
+        free = request.endpoint in NEVER_REFUSED
+        await self._count(f"user:{g.account.id}", g.account.limits.requests_per_minute, never_refuse=free)
+
+    async def _count(self, key: str, limit: int, *, never_refuse: bool = False) -> None:
+        standing = g.standing = await self.windows.count(key, limit, never_refuse=never_refuse)
+        if standing.refused:
+            raise too_many(limit, WINDOW, standing)
+
+    def _address(self) -> str:
+        peer = request.remote_addr
+        # A proxy may add a line of its own behind the client's: together they are one list (RFC 9110, 5.2).
+        hops = ",".join(request.headers.getlist("X-Forwarded-For"))
+        return client_address(peer, hops, self.proxies)
+
+    async def leave(self, request: Request, response: Response) -> Response:
+        """After a request: the headers that every answer has, and one line in the log."""
+        kept, headers = g._get_current_object(), response.headers
+        headers.add("X-Request-Id", kept.request_id)
+        if (standing := kept.get("standing")) is not None:
+            headers.add("X-RateLimit-Limit", str(standing.limit))
+            headers.add("X-RateLimit-Remaining", str(standing.remaining))
+            headers.add("X-RateLimit-Reset", str(int(time.time() + standing.retry_after)))
+        account = kept.get("account")
+        if account is not None and account.executions > USAGE_WARNING_SHARE * account.limits.monthly_executions:
+            headers["X-CueAPI-Usage-Warning"] = "approaching_limit"
+        if (origin := request.headers.get("Origin")) is not None:
+            self._allow_origin(origin, response)
+        self._note(request, response, time.perf_counter() - kept.begun)
+        return response
+
+    def _allow_origin(self, origin: str, response: Response) -> None:
+        """CORS (Fetch, 3.2): keys travel in a header of the script's, so credentials are never needed."""
+        if "*" in self.origins:
+            response.headers["Access-Control-Allow-Origin"] = "*"
+        elif origin in self.origins:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Allow-Credentials"] = "true"
+        if "*" not in self.origins:
+            response.headers.add("Vary", "Origin")
+        response.headers["Access-Control-Expose-Headers"] = EXPOSED
+        if request.method == "OPTIONS":
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
+            response.headers["Access-Control-Allow-Headers"] = (
+                "Authorization, Content-Type, Idempotency-Key, X-Confirm-Destructive, X-Request-Id, X-Worker-Id"
+            )
+            response.headers["Access-Control-Max-Age"] = "600"
+
+    def _note(self, request: Request, response: Response, seconds: float) -> None:
+        route = "none" if request.url_rule is None else request.url_rule.rule
+        # What clients make up must not grow the metrics.
+        method = request.method if request.method in METHODS else "other"
+        self.metrics.answered(method, route, response.status_code, seconds)
+        tell = log.debug if response.status_code < 400 else log.info
+        tell(
+            "request_answered",
+            method=method,
+            route=route,
+            status=response.status_code,
+            duration_ms=round(seconds * 1000, 1),
+        )
+
+
+def make_app(gate: Gate, resources: Sequence[Resource]) -> LeanQuart:
+    """The app with its resources; nothing in it redirects."""
+    app = LeanQuart("cueapi.api", static_folder=None)
+    app.gate, app.always = gate, SECURITY
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    errors.install(app)
+    for resource in resources:
+        app.register_blueprint(resource.routes())
+    return app

@@ -1,0 +1,123 @@
+"""Refusal → status: one table. Every failure of the server has one form."""
+
+import structlog
+from quart import Quart, Response, g
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from cueapi.api.models.rendering import answer
+from cueapi.domain.errors import NotSignedIn, Refusal
+from cueapi.storage.database import StorageUnavailable, Unstorable
+
+log = structlog.get_logger("cueapi.api")
+
+STATUS = {
+    "invalid_json": 400,
+    "invalid_payload": 400,
+    "invalid_payload_size": 400,
+    "invalid_schedule": 400,
+    "invalid_callback_url": 400,
+    "invalid_alert_webhook_url": 400,
+    "invalid_filter": 400,
+    "invalid_token": 400,
+    "invalid_device_code": 400,
+    "device_code_expired": 400,
+    "invalid_status": 400,
+    "confirmation_required": 400,
+    "metadata_too_large": 400,
+    "unsupported_verification_for_transport": 400,
+    "cue_limit_exceeded": 403,
+    "not_execution_owner": 403,
+    "not_found": 404,
+    "cue_not_found": 404,
+    "execution_not_found": 404,
+    "alert_not_found": 404,
+    "worker_not_found": 404,
+    "device_code_not_found": 404,
+    "method_not_allowed": 405,
+    "duplicate_email": 409,
+    "duplicate_cue_name": 409,
+    "device_code_exists": 409,
+    "invalid_state": 409,
+    "claim_failed": 409,
+    "execution_not_claiming": 409,
+    "outcome_already_recorded": 409,
+    "no_outcome": 409,
+    "execution_in_flight": 409,
+    "idempotency_key_in_use": 409,
+    "key_not_recoverable": 410,
+    "request_too_large": 413,
+    "unsupported_media_type": 415,
+    "validation_error": 422,
+    "invalid_timezone": 422,
+    "no_fields": 422,
+    "idempotency_key_reused": 422,
+    "rate_limit_exceeded": 429,
+    "storage_unavailable": 503,
+    "email_not_configured": 503,
+}
+NOT_SIGNED_IN = 401
+"""The status of NotSignedIn, whatever its code: `invalid_token` is also a name for a bad echo token (400)."""
+
+BY_HTTP_STATUS = {
+    404: ("not_found", "There is nothing at this path."),
+    405: ("method_not_allowed", "This path does not take this method."),
+    408: ("request_timeout", "The request's body did not arrive in time."),
+    413: ("request_too_large", "The request is larger than 1 MiB (1,048,576 bytes)."),
+    415: ("unsupported_media_type", "The body must be JSON."),
+}
+
+
+def problem(code: str, message: str, status: int, **extra: object) -> Response:
+    """A failure as the contract has it; `detail` is where the published command line looks for it."""
+    error = {"code": code, "message": message, "status": status, **extra}
+    return answer({"error": error, "detail": {"error": {"code": code, "message": message}}}, status)
+
+
+def install(app: Quart) -> None:
+    """Have *app* answer every failure in the contract's form."""
+    app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(StorageUnavailable, _away)
+    app.register_error_handler(Unstorable, _unstorable)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _broken)
+
+
+async def _refused(refusal: Refusal) -> Response:
+    status = NOT_SIGNED_IN if isinstance(refusal, NotSignedIn) else STATUS[refusal.code]
+    response = problem(refusal.code, refusal.message, status, **refusal.extra)
+    return told_when(refusal, response)
+
+
+def told_when(refusal: Refusal, response: Response) -> Response:
+    """*response* to a refusal, with the seconds after which to ask again where it knows them (RFC 9110, 10.2.3)."""
+    if "retry_after" in refusal.extra:
+        response.headers["Retry-After"] = str(refusal.extra["retry_after"])
+    return response
+
+
+async def _away(_: StorageUnavailable) -> Response:
+    message = "The database cannot be reached; nothing was done. Try again in a few seconds."
+    response = problem("storage_unavailable", message, 503)
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+async def _unstorable(_: Unstorable) -> Response:
+    return problem("invalid_payload", "The request holds a value that cannot be stored.", 400)
+
+
+async def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    code, message = BY_HTTP_STATUS.get(status, ("bad_request", error.description or "The request is malformed."))
+    response = problem(code, message, status)
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    if isinstance(error, RequestEntityTooLarge):
+        response.headers["Connection"] = "close"
+    return response
+
+
+async def _broken(error: Exception) -> Response:
+    log.error("request_failed", request_id=g.get("request_id"), exc_info=error)
+    return problem("internal_error", "Something went wrong here; the log has the details.", 500)

@@ -1,0 +1,290 @@
+"""Hypercorn: serves the app on a socket that was bound before anything else began."""
+
+import json
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import cast
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+import h11
+import structlog
+import trio
+from attrs import define, field, frozen
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import TrioSingleTask, WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
+from quart_trio import QuartTrio
+
+from cueapi.api.http.app import SECURITY
+
+GRACE = 1.0
+"""Seconds that requests under way have when the server ends."""
+
+MALFORMED = {
+    400: ("bad_request", "This is no HTTP request that can be read."),
+    431: ("bad_request", "The headers of the request are too large."),
+    501: ("bad_request", "This transfer coding is not known here."),
+}
+"""What is no HTTP, by the status that h11 proposes."""
+
+KEPT_ALIVE = 75.0
+"""Seconds for which a connection may be idle."""
+
+SLICE, TAKEN_WITHIN = 256 * 1024, 20.0
+"""Bytes of an answer, and the seconds within which a client must take them."""
+
+log = structlog.get_logger("cueapi.api")
+
+LOOK_AGAIN = 0.05
+"""Seconds after which a connection that is busy while the server ends is looked at again."""
+
+
+@frozen
+class Server:
+    """The API as a sibling. Ends when it is cancelled, after the requests under way."""
+
+    app: QuartTrio
+    socket: socket.socket
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve."""
+        context = WorkerContext(None)
+        async with trio.open_nursery() as nursery:
+            scope = await nursery.start(self._serve, context, name="api: serve")
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                await context.terminated.set()
+                scope.deadline = trio.current_time() + GRACE
+
+    async def _serve(self, context: WorkerContext, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+        # Shielded, with the deadline that `run` sets: a stop lets answers out that are on their way.
+        with trio.CancelScope(shield=True) as scope:
+            # A copy: who closes a listener closes its socket, and the next life needs ours.
+            async with trio.SocketListener(trio.socket.from_stdlib_socket(self.socket.dup())) as listener:
+                async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
+                    talk = partial(_talk, ASGIWrapper(self.app), _config(), context)
+                    accept = partial(trio.serve_listeners, talk, [listener], handler_nursery=connections)
+                    accepting.start_soon(accept, name="api: accept")
+                    task_status.started(scope)
+                    await context.terminated.wait()
+                    accepting.cancel_scope.cancel(reason="the server ends")
+
+
+async def _talk(app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
+    """Serve one connection to its end, whatever that is."""
+    try:
+        await Line(app, config, context, ConnectionState(LifespanState()), stream).run()
+    except* Exception as group:
+        # Whatever a stranger's bytes make of the protocol is theirs alone: it must not reach the other connections.
+        log.warning("connection_failed", error=", ".join(type(error).__name__ for error in group.exceptions))
+
+
+class PlainHttp(H11Protocol):
+    """HTTP/1.1 and nothing else: a wish for HTTP/2 or a WebSocket is passed over. Refuses in the contract's form."""
+
+    async def _check_protocol(self, _request: h11.Request) -> None:
+        """No other protocol is spoken."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        names = {name for name, _ in request.headers}
+        # Two ways to tell where the body ends: somebody may see another one than we do (RFC 9112, 6.3).
+        if {b"content-length", b"transfer-encoding"} <= names or not _is_target(request.target):
+            await self._send_error_response(400)
+            await self.send(Closed())
+            return
+        if b"upgrade" in names:
+            kept = [(name, value) for name, value in request.headers if name != b"upgrade"]
+            request = h11.Request(method=request.method, target=request.target, headers=kept)
+        await super()._create_stream(request)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        code, message = MALFORMED.get(status_code, MALFORMED[400])
+        body = json.dumps({"error": {"code": code, "message": message, "status": status_code}}).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            (b"x-request-id", uuid4().hex.encode()),
+            *SECURITY,
+        ]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
+
+
+def _is_target(target: bytes) -> bool:
+    """True for a request target in a form that is known here (RFC 9112, 3.2): a path, or a URL for a proxy."""
+    if target.startswith(b"/") or target == b"*":
+        return True
+    try:
+        # Unquoted, as it is read further on.
+        return bool(urlsplit(unquote(target.partition(b"?")[0].decode("ascii"))).scheme)
+    except ValueError:
+        return False
+
+
+class Line(TCPServer):
+    """
+    One connection, spared what Hypercorn does for each answer.
+
+    Head and body leave together: else each answer costs two calls of the system, and its client two wake-ups. One task
+    a connection looks after its being idle, not one a request; it ends with the connection, not after it.
+    """
+
+    def __init__(
+        self, app: AppWrapper, config: Config, context: WorkerContext, state: ConnectionState, stream: trio.SocketStream
+    ) -> None:
+        # Both take what they are given for what Hypercorn makes itself; without TLS it knows a plain stream, too.
+        super().__init__(app, config, context, state, cast(trio.SSLStream[trio.SocketStream], stream))
+        self.idle = Idle(context, self._initiate_server_close)
+        self.idle_task = cast(TrioSingleTask, self.idle)
+        self._head = b""
+
+    async def run(self) -> None:
+        """Talk until either side ends it."""
+        try:
+            async with TaskGroup() as self._task_group:
+                self.protocol = cast(ProtocolWrapper, self._speak())
+                await self.idle.restart(self._task_group, None)
+                await self._read_data()
+        except* OSError:
+            pass  # They are gone.
+        finally:
+            await self._close()
+
+    def _speak(self) -> PlainHttp:
+        plug = cast(trio.SocketStream, self.stream).socket
+        return PlainHttp(
+            self.app,
+            self.config,
+            self.context,
+            self._task_group,
+            ConnectionState(LifespanState()),
+            ssl=False,
+            client=plug.getpeername()[:2],
+            server=plug.getsockname()[:2],
+            send=self.protocol_send,
+        )
+
+    async def protocol_send(self, event: Event) -> None:
+        """Take what the protocol sends; the head of an answer waits for what always follows it."""
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+        elif not self._head and event.data.startswith(b"HTTP/1.1 ") and not event.data.startswith(b"HTTP/1.1 1"):
+            self._head = event.data
+        elif data := self._head + event.data:
+            self._head = b""
+            if not await self._write(data):
+                await self.protocol.handle(Closed())
+
+    async def _write(self, data: bytes) -> bool:
+        """Send while the client takes it: one that does not read must not hold us, or a drain, for ever."""
+        try:
+            async with self.send_lock:
+                for begin in range(0, len(data), SLICE):
+                    with trio.fail_after(TAKEN_WITHIN):
+                        await self.stream.send_all(data[begin : begin + SLICE])
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            self._hang_up()
+            return False
+        except BaseException:
+            self._hang_up()  # Who knows how much has left.
+            raise
+        return True
+
+    def _hang_up(self) -> None:
+        cast(trio.SocketStream, self.stream).socket.close()
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        self.idle.end()
+
+
+@define(eq=False)
+class Idle:
+    """Closes a connection that has been idle for too long, or is when the server ends."""
+
+    context: WorkerContext
+    close: Callable[[], Awaitable[None]]
+    _since: float | None = field(init=False, default=None)
+    _scope: trio.CancelScope | None = field(init=False, default=None)
+
+    async def restart(self, group: TaskGroup, _action: object) -> None:
+        """The connection is idle from now on."""
+        self._since = trio.current_time()
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            group.spawn(self._watch, self._scope)
+
+    async def stop(self) -> None:
+        """The connection is busy."""
+        self._since = None
+
+    def end(self) -> None:
+        """There is no connection any more."""
+        if self._scope is not None:
+            self._scope.cancel(reason="the connection is over")
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        with scope:
+            while not self._is_over():
+                await self._rest()
+            with trio.CancelScope(deadline=trio.current_time() + GRACE, shield=True):
+                await self.close()
+
+    def _is_over(self) -> bool:
+        if self._since is None:
+            return False
+        return self.context.terminated.is_set() or trio.current_time() - self._since >= KEPT_ALIVE
+
+    async def _rest(self) -> None:
+        """Wait until it may be over: when it has been idle for long enough, or the server ends."""
+        if self.context.terminated.is_set():
+            await trio.sleep(LOOK_AGAIN)
+            return
+        since = trio.current_time() if self._since is None else self._since
+        with trio.move_on_at(since + KEPT_ALIVE):
+            await self.context.terminated.wait()
+
+
+def _config() -> Config:
+    config = Config()
+    config.include_server_header = False
+    config.keep_alive_max_requests = 1_000_000
+    config.max_app_queue_size = 10
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.accesslog = None
+    return config
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the message is one line."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens on *host* and *port*; port 0 takes a free one."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, proto)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(1024)
+    except OSError as error:
+        raise CannotListen(
+            f"Cannot listen on {host} port {port}: {error.strerror or error}. HOST and PORT choose another address."
+        ) from error
+    bound.setblocking(False)
+    return bound

@@ -1,0 +1,98 @@
+"""`cueapid check`: says line by line whether everything that a daemon needs is fine."""
+
+from datetime import UTC, datetime
+
+import click
+
+from cueapi.cli.operator import CommandFailed
+from cueapi.daemon.resources import open_for_command
+from cueapi.daemon.secret import OTHER_SECRET, CannotStart, present_secret
+from cueapi.embedded_postgres.data_dir import DataDirError
+from cueapi.net import redis
+from cueapi.net.redis import RedisUnavailable
+from cueapi.net.smtp import MailFailed
+from cueapi.security.vault import Vault
+from cueapi.settings import Settings
+from cueapi.storage import accounts, due_cues
+from cueapi.storage.clock import TOLERANCE
+from cueapi.storage.database import Database, StorageUnavailable
+from cueapi.storage.schema import SchemaMismatch, pending
+
+
+async def run_check(settings: Settings) -> None:
+    """One line a thing: fine, or what to do. Raises CommandFailed where something is not fine. Changes nothing."""
+    lines = [(True, "settings", "fine")]
+    try:
+        async with open_for_command(settings) as database:
+            lines.append((True, "PostgreSQL", "fine"))
+            schema = await _migrations(database)
+            lines.append(schema)
+            if schema[0]:
+                lines += [await _secret(settings, database), await _clock(database)]
+    except (CannotStart, DataDirError, StorageUnavailable) as error:
+        lines.append((False, "PostgreSQL", str(error)))
+    lines += [await _redis(settings), await _smtp(settings)]
+    for fine, name, word in lines:
+        click.echo(f"{'ok  ' if fine else 'FAIL'} {name}: {word}")
+    if not all(fine for fine, _, _ in lines):
+        raise CommandFailed("something is not fine, see above")
+
+
+Line = tuple[bool, str, str]
+
+
+async def _migrations(database: Database) -> Line:
+    try:
+        missing = await pending(database)
+    except SchemaMismatch as error:
+        return False, "migrations", str(error)
+    if missing:
+        return (
+            False,
+            "migrations",
+            f"{len(missing)} to be applied: run cueapid migrate (cueapid serve does it, too)",
+        )
+    return True, "migrations", "fine"
+
+
+async def _secret(settings: Settings, database: Database) -> Line:
+    known = await accounts.known_fingerprint(database)
+    if known is None:
+        return True, "secret", "not used yet"
+    try:
+        ours = present_secret(settings)
+    except DataDirError as error:
+        return False, "secret", str(error)
+    if ours is None or Vault.of(ours).fingerprint != known:
+        return False, "secret", OTHER_SECRET
+    return True, "secret", "fine"
+
+
+async def _clock(database: Database) -> Line:
+    row = await due_cues.ahead(database)
+    if row is None:
+        return True, "clock", "not compared"
+    offset = row["now"] - datetime.now(UTC)
+    if abs(offset) > TOLERANCE:
+        return False, "clock", f"{offset.total_seconds():+.1f} s off PostgreSQL's; keep both in time (NTP)"
+    return True, "clock", "fine"
+
+
+async def _redis(settings: Settings) -> Line:
+    if settings.redis_url is None:
+        return True, "Redis", "not used; set REDIS_URL to share rate limits between daemons"
+    try:
+        await redis.ping(settings.redis_url.get_secret_value())
+    except RedisUnavailable as error:
+        return False, "Redis", f"cannot be reached ({error}); is REDIS_URL right?"
+    return True, "Redis", "fine"
+
+
+async def _smtp(settings: Settings) -> Line:
+    if settings.mailer is None:
+        return True, "SMTP", "not used; set SMTP_URL to send mail"
+    try:
+        await settings.mailer.greet()
+    except MailFailed as error:
+        return False, "SMTP", f"cannot be reached ({error}); is SMTP_URL right?"
+    return True, "SMTP", "fine"

@@ -1,0 +1,167 @@
+"""The commands. Settings are read here and nowhere else; a start that fails says why in one line."""
+
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import click
+import trio
+
+from cueapi.api.http.server import CannotListen
+from cueapi.cli import demo, operator
+from cueapi.cli.check import run_check
+from cueapi.daemon import run
+from cueapi.daemon.secret import CannotStart
+from cueapi.embedded_postgres.data_dir import DataDirError
+from cueapi.logs import set_up
+from cueapi.settings import BadSetting, Settings, load
+from cueapi.storage.database import StorageUnavailable
+from cueapi.storage.schema import SchemaMismatch
+from supervisor import RestartsExhausted
+
+WRONG_SETTINGS = 2
+FAILED = 1
+
+EXPECTED = (
+    CannotStart,
+    CannotListen,
+    DataDirError,
+    SchemaMismatch,
+    StorageUnavailable,
+    RestartsExhausted,
+    operator.CommandFailed,
+    demo.DemoFailed,
+)
+"""What a command can fail with and say in one line; anything else is a bug, and shows its traceback."""
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cueapi-daemon")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """CueAPI: fires agents and cron jobs on time, and knows whether they did their work."""
+    if context.invoked_subcommand is None:
+        context.invoke(serve)
+
+
+@main.command()
+def serve() -> None:
+    """Migrate, then serve until SIGTERM or Ctrl-C. The default."""
+    settings = _settings()
+    # A signal during the start is a stop like any other.
+    _run(partial(run.run, settings, up=partial(_greet, settings)), interrupted=0)
+
+
+@main.command("demo")
+def show_demo() -> None:
+    """Show the whole story in a few seconds, on a temporary database that is gone afterwards."""
+    set_up("console", "error")
+    _run(partial(demo.run, click.echo))
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database's schema to this version, and nothing else."""
+    _run(partial(operator.migrate_only, _settings()))
+
+
+@main.command()
+def check() -> None:
+    """Say line by line whether settings, PostgreSQL, migrations, Redis, SMTP and clock are fine."""
+    _run(partial(run_check, _settings()))
+
+
+@main.command("accept-secret")
+def accept_secret() -> None:
+    """Go on with another SESSION_SECRET: where the one that the database was used with is lost."""
+    _run(partial(operator.accept_secret, _settings()))
+
+
+@main.command()
+def dump() -> None:
+    """Write the embedded database to standard output, as SQL."""
+    _run(partial(operator.dump, _settings()))
+
+
+@main.group()
+def user() -> None:
+    """Accounts, without open registration."""
+
+
+@user.command("add")
+@click.argument("email")
+def user_add(email: str) -> None:
+    """Add an account and print its key, once."""
+    _run(partial(operator.add_user, _settings(), email))
+
+
+@user.command("list")
+def user_list() -> None:
+    """List every account."""
+    _run(partial(operator.list_users, _settings()))
+
+
+@user.command("key")
+@click.argument("email")
+def user_key(email: str) -> None:
+    """Make a new key and print it, once; the old one is dead. Admits who was revoked."""
+    _run(partial(operator.new_key, _settings(), email))
+
+
+@user.command("limits")
+@click.argument("email")
+@click.option("--cues", type=click.IntRange(0, 2_000_000_000), help="Active and paused cues.")
+@click.option("--executions", type=click.IntRange(0, 10**15), help="Executions a month.")
+@click.option("--rate", type=click.IntRange(1, 100_000_000), help="Requests in 60 seconds.")
+def user_limits(email: str, cues: int | None, executions: int | None, rate: int | None) -> None:
+    """Give an account numbers of its own."""
+    _run(partial(operator.set_limits, _settings(), email, cues=cues, executions=executions, rate=rate))
+
+
+@user.command("revoke")
+@click.argument("email")
+def user_revoke(email: str) -> None:
+    """End an account's key and sessions, and pause its cues."""
+    _run(partial(operator.revoke, _settings(), email))
+
+
+def _settings() -> Settings:
+    try:
+        settings = load()
+    except BadSetting as error:
+        click.echo(f"cueapid: {error}", err=True)
+        sys.exit(WRONG_SETTINGS)
+    set_up(settings.log_format, settings.log_level)
+    return settings
+
+
+def _run(command: Callable[[], Awaitable[object]], *, interrupted: int = FAILED) -> None:
+    lines, code = list[str](), FAILED
+    try:
+        trio.run(command)
+    except* EXPECTED as group:
+        lines = [str(error) for error in _leaves(group)]
+    except* KeyboardInterrupt:
+        lines, code = ["interrupted"], interrupted
+    if lines:
+        click.echo(f"cueapid: {lines[0]}", err=True)
+        sys.exit(code)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves
+
+
+def _greet(settings: Settings, address: str) -> None:
+    """On a terminal: the address, where data lies, and how to begin."""
+    if not sys.stdout.isatty():
+        return
+    place = "the database of DATABASE_URL" if settings.database_url else settings.data_dir
+    click.echo(
+        f"CueAPI serves at {address}; its data lies in {place}. Make an account:\n"
+        f"  curl -X POST {address}/v1/auth/register -H 'Content-Type: application/json' "
+        """-d '{"email": "you@example.com"}'"""
+    )

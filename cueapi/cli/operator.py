@@ -1,0 +1,151 @@
+"""What the operator's commands do, beside serving."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import unquote, urlsplit
+
+import click
+import trio
+
+from cueapi.api.accounts import PREFIX, new_account
+from cueapi.daemon.resources import need_embedded, open_for_command
+from cueapi.daemon.secret import check_secret, secret_of
+from cueapi.domain.account import checked_email
+from cueapi.domain.errors import Refusal
+from cueapi.domain.ids import new_api_key
+from cueapi.embedded_postgres.binaries import find_tree
+from cueapi.embedded_postgres.server import join_embedded
+from cueapi.security.vault import Vault
+from cueapi.settings import Settings
+from cueapi.storage import accounts, notify
+from cueapi.storage.database import Database, Row
+from cueapi.storage.schema import migrate
+
+COMMAND = "command"
+"""How a command signs its notifications: no daemon has that number."""
+
+
+class CommandFailed(Exception):
+    """The command could not do what it was asked for; the message is one line."""
+
+
+@asynccontextmanager
+async def _migrated(settings: Settings, *, new: bool = False) -> AsyncIterator[Database]:
+    async with open_for_command(settings, new=new) as database:
+        await migrate(database)
+        yield database
+
+
+async def migrate_only(settings: Settings) -> None:
+    """Apply what is missing, and name it."""
+    async with open_for_command(settings, new=True) as database:
+        done = await migrate(database)
+    click.echo("\n".join(f"applied {name}" for name in done) or "The schema is up to date.")
+
+
+async def dump(settings: Settings) -> None:
+    """The embedded database as SQL on standard output, by the pg_dump that belongs to it."""
+    if settings.database_url is not None:
+        raise CommandFailed("With DATABASE_URL, use the pg_dump of that server.")
+    need_embedded(settings)
+    async with join_embedded(settings.data_dir) as dsn:
+        password = urlsplit(dsn).password or ""
+        # The password goes by the environment: arguments are everybody's to read.
+        command = [
+            str(find_tree() / "bin" / "pg_dump"),
+            "--no-owner",
+            "--no-privileges",
+            dsn.replace(f":{password}@", "@"),
+        ]
+        secret = {"PGPASSWORD": unquote(password)}
+        done = await trio.run_process(command, env={**os.environ, **secret}, check=False)
+    if done.returncode != 0:
+        raise CommandFailed("pg_dump failed, see above")
+
+
+async def add_user(settings: Settings, email: str) -> None:
+    """A new account; prints its key."""
+    vault = Vault.of(secret_of(settings))
+    try:
+        key, account = new_account(checked_email(email), settings.default_plan, vault)
+    except Refusal as refusal:
+        raise CommandFailed(refusal.message.removeprefix("body.")) from None
+    async with _migrated(settings, new=True) as database:
+        await check_secret(database, vault)
+        if await accounts.add(database, account) is None:
+            raise CommandFailed(f"There is an account with the address {account.email}.")
+    click.echo(key)
+
+
+async def list_users(settings: Settings) -> None:
+    """A line an account."""
+    async with _migrated(settings) as database:
+        rows = await accounts.everyone(database)
+    for row in rows:
+        state = "revoked" if row["revoked_at"] else "active"
+        click.echo(f"{row['email']}\t{row['plan']}\t{row['live_cues']} cues\t{row['prefix'] or '-'}\t{state}")
+
+
+async def new_key(settings: Settings, email: str) -> None:
+    """Replace an account's key; prints the new one."""
+    key = new_api_key()
+    async with _migrated(settings) as database:
+        vault = Vault.of(secret_of(settings))
+        await check_secret(database, vault)
+        row = await _account(database, email)
+        user: int = row["id"]
+        async with database.transaction() as tx:
+            await accounts.lock(tx, user)
+            await accounts.readmit(tx, user)
+            await accounts.rotate_key(
+                tx, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=vault.lock(key)
+            )
+    if row["revoked"]:
+        click.echo(f"{email} was revoked and is admitted again; its cues rest until they are resumed.", err=True)
+    click.echo(key)
+
+
+async def set_limits(
+    settings: Settings, email: str, *, cues: int | None, executions: int | None, rate: int | None
+) -> None:
+    """Numbers of the account's own."""
+    if cues is None and executions is None and rate is None:
+        raise CommandFailed("Give --cues, --executions, --rate, or several.")
+    async with _migrated(settings) as database:
+        user = await _user(database, email)
+        await accounts.set_limits(database, user, cues=cues, executions=executions, rate=rate)
+        await notify.notify(database, f"{COMMAND} account:{user}")
+    click.echo(f"The limits of {email} are set.")
+
+
+async def revoke(settings: Settings, email: str) -> None:
+    """End key and sessions, pause the cues."""
+    async with _migrated(settings) as database:
+        user = await _user(database, email)
+        async with database.transaction() as tx:
+            await accounts.lock(tx, user)
+            await accounts.revoke(tx, user)
+    click.echo(f"{email} is revoked: its key and sessions are dead, its cues paused.")
+
+
+async def accept_secret(settings: Settings) -> None:
+    """Go on with the present secret where the former one is lost."""
+    async with _migrated(settings) as database:
+        await accounts.accept_fingerprint(database, Vault.of(secret_of(settings)).fingerprint)
+    click.echo(
+        "The database goes with this secret from now on. Keys work as before; those that were made under the former "
+        "secret cannot be shown again, and sessions have ended. Start every daemon anew."
+    )
+
+
+async def _user(database: Database, email: str) -> int:
+    user: int = (await _account(database, email))["id"]
+    return user
+
+
+async def _account(database: Database, email: str) -> Row:
+    row = await accounts.by_email(database, email)
+    if row is None:
+        raise CommandFailed(f"There is no account with the address {email}.")
+    return row

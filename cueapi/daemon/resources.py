@@ -1,0 +1,167 @@
+"""What the siblings stand on, and what joins them. What is opened first falls last."""
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+
+import trio
+from attrs import field, frozen
+
+from cueapi.api.http.server import bind
+from cueapi.daemon.secret import CannotStart, check_secret, secret_of
+from cueapi.delivery.webhook import Webhook
+from cueapi.embedded_postgres.server import Embedded, join_embedded, open_embedded
+from cueapi.net import redis
+from cueapi.net.dns import THREADS, Resolver
+from cueapi.net.redis import Redis, RedisMisnamed
+from cueapi.security.sessions import Sessions
+from cueapi.security.vault import Vault
+from cueapi.settings import Settings, postgres_url
+from cueapi.storage.clock import Clock
+from cueapi.storage.database import Database, StorageRefused, StorageUnavailable
+from cueapi.storage.health import ping
+from cueapi.storage.schema import migrate
+from cueapi.trio_asyncpg.connection import Connection
+from cueapi.trio_asyncpg.pool import open_pool
+from cueapi.wakeups.identity import Identity
+
+
+@frozen
+class Ground:
+    """What the siblings stand on, and what falls after them."""
+
+    settings: Settings
+    vault: Vault
+    sessions: Sessions
+    listener: socket.socket
+    dsn: str
+    embedded: Embedded | None
+    database: Database
+    webhook: Webhook
+    identity: Identity
+    redis: Redis | None = None
+    clock: Clock = field(factory=Clock)
+
+    @property
+    def address(self) -> str:
+        """How the server is reached."""
+        return self.settings.url_at(self.listener.getsockname()[1])
+
+
+@asynccontextmanager
+async def open_ground(settings: Settings) -> AsyncIterator[Ground]:
+    """Everything that the siblings stand on: what is opened first falls last."""
+    secret = secret_of(settings)
+    vault, sessions = Vault.of(secret), Sessions.of(secret)
+    with closing(bind(settings.host, settings.port)) as listener:
+        port = listener.getsockname()[1]
+        identity = Identity(f"{socket.gethostname()}:{settings.host}:{port}")
+        async with open_server(settings) as (dsn, embedded):
+            async with open_database(dsn, size=settings.database_pool_size) as database:
+                await migrate(database)
+                await check_secret(database, vault)
+                resolver = Resolver(threads=max(THREADS, settings.dispatch_concurrency))
+                with Webhook(settings.rules_at(port), resolver) as webhook, open_redis(settings, vault) as redis:
+                    yield Ground(settings, vault, sessions, listener, dsn, embedded, database, webhook, identity, redis)
+
+
+PATIENCE = 30.0
+"""Seconds for which a start waits for PostgreSQL."""
+
+
+ACQUIRE_PATIENCE = 10.0
+"""Seconds for which a statement waits for a connection."""
+
+
+# On the disks of today a leap costs little more than the next row: lists are counted by an index. Said to each new
+# session, not at its start: poolers refuse start-up parameters that they do not know.
+SESSION = "set jit = off; set random_page_cost = 1.1"
+
+
+@asynccontextmanager
+async def open_server(settings: Settings) -> AsyncIterator[tuple[str, Embedded | None]]:
+    """The DSN to serve on, and the embedded server where that is what it leads to."""
+    dsn = postgres_url(settings)
+    if dsn is not None:
+        yield dsn, None
+        return
+    async with open_embedded(settings.data_dir) as embedded:
+        yield embedded.dsn, embedded
+
+
+@asynccontextmanager
+async def open_database(dsn: str, *, size: int) -> AsyncIterator[Database]:
+    """The database at *dsn*, reached. Raises CannotStart where it does not answer in time."""
+    async with open_pool(
+        dsn,
+        size=size,
+        patience=ACQUIRE_PATIENCE,
+        server_settings={"application_name": "cueapi"},
+        init=_prepare,
+    ) as pool:
+        database = Database(pool)
+        await _reach(database)
+        yield database
+
+
+@contextmanager
+def open_redis(settings: Settings, vault: Vault) -> Iterator[Redis | None]:
+    """The Redis of the settings, whether it answers or not; None where there is none."""
+    if settings.redis_url is None:
+        yield None
+        return
+    try:
+        # The secret tells us from others that share this Redis, and not from the other daemons.
+        with redis.open_redis(settings.redis_url.get_secret_value(), prefix=vault.fingerprint) as shared:
+            yield shared
+    except RedisMisnamed as error:
+        raise CannotStart(str(error)) from error
+
+
+@asynccontextmanager
+async def open_for_command(settings: Settings, *, new: bool = False) -> AsyncIterator[Database]:
+    """
+    The database for a command: a running embedded server is joined, else it is started and stopped again.
+
+    Raises CannotStart where there is no embedded database yet, and it may not be a *new* one.
+    """
+    dsn = postgres_url(settings)
+    if dsn is not None:
+        async with open_database(dsn, size=2) as database:
+            yield database
+        return
+    if not new:
+        need_embedded(settings)
+    async with join_embedded(settings.data_dir) as joined:
+        async with open_database(joined, size=2) as database:
+            yield database
+
+
+def need_embedded(settings: Settings) -> None:
+    """Raises CannotStart where the data directory holds no database."""
+    if not (settings.data_dir / "postgres" / "data" / "PG_VERSION").exists():
+        raise CannotStart(f"There is no database in {settings.data_dir}; is DATA_DIR right?")
+
+
+async def _prepare(connection: Connection) -> None:
+    await connection.execute(SESSION)
+
+
+async def _reach(database: Database) -> None:
+    reason = ""
+    with trio.move_on_after(PATIENCE):
+        while True:
+            try:
+                await ping(database)
+            except StorageRefused as refused:
+                raise CannotStart(f"PostgreSQL does not let us in: {_line(refused)}") from refused
+            except StorageUnavailable as away:
+                reason = _line(away)
+                await trio.sleep(1)
+            else:
+                return
+    raise CannotStart(f"PostgreSQL cannot be reached within {PATIENCE:g} s: {reason}. Is DATABASE_URL right?")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

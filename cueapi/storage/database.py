@@ -1,0 +1,226 @@
+"""Database and Transaction: three verbs on PostgreSQL, and its errors as ours."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import LiteralString, Protocol, TypeVar
+
+import asyncpg
+import trio
+from attrs import frozen
+
+from cueapi.trio_asyncpg.connection import Connection
+from cueapi.trio_asyncpg.listener import Listener, Notification, listen
+from cueapi.trio_asyncpg.pool import Pool, PoolClosed, PoolTimeout
+
+T = TypeVar("T")
+
+STATEMENT_PATIENCE = 30.0
+"""Seconds after which a statement that is not done is cancelled, here and at the server."""
+
+Row = asyncpg.Record
+"""One row: values by column name."""
+
+DEADLOCK_PATIENCE = 3
+"""How often a single statement that met a deadlock is said again: nothing of it was done."""
+
+
+class StorageUnavailable(Exception):
+    """PostgreSQL cannot be reached, is starting or stopping, or has no room left."""
+
+
+class StorageRefused(StorageUnavailable):
+    """PostgreSQL answers and does not let us in: a wrong password, no such database."""
+
+
+class Duplicate(Exception):
+    """A unique index refused a row; *constraint* is its name."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(constraint)
+        self.constraint = constraint
+
+
+class Unstorable(Exception):
+    """A value that PostgreSQL cannot hold."""
+
+
+class Queries(Protocol):
+    """What a storage function needs: the database for one statement, a transaction for several."""
+
+    async def fetch(self, statement: LiteralString, *values: object) -> list[Row]:
+        """All rows."""
+        ...
+
+    async def fetch_one(self, statement: LiteralString, *values: object) -> Row | None:
+        """The first row, or None."""
+        ...
+
+    async def execute(self, statement: LiteralString, *values: object) -> int:
+        """How many rows the statement touched."""
+        ...
+
+
+_AWAY = (
+    OSError,
+    trio.TooSlowError,
+    PoolTimeout,
+    PoolClosed,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
+    asyncpg.DeadlockDetectedError,  # a transaction that lost: nothing of it was done
+    asyncpg.OperatorInterventionError,  # admin shutdown, crash shutdown, cannot connect now
+    asyncpg.ReadOnlySQLTransactionError,  # a standby answers during a fail-over
+    asyncpg.PostgresSystemError,
+    asyncpg.PostgresIOError,
+)
+
+
+_FOREIGN = (
+    asyncpg.UniqueViolationError,
+    asyncpg.DataError,
+    asyncpg.ProgramLimitExceededError,  # a row that is too large for an index
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.exceptions.ClientConfigurationError,  # an sslmode that is none
+    *_AWAY,
+)
+
+
+def _ours(error: Exception) -> Exception:
+    """An error of the driver's as one of ours."""
+    match error:
+        case asyncpg.UniqueViolationError():
+            return Duplicate(error.constraint_name or "")
+        case asyncpg.DataError() | asyncpg.ProgramLimitExceededError():
+            return Unstorable(str(error))
+        case (
+            asyncpg.InvalidAuthorizationSpecificationError()
+            | asyncpg.InvalidCatalogNameError()
+            | asyncpg.exceptions.ClientConfigurationError()
+        ):
+            return StorageRefused(str(error))
+        case _:
+            return StorageUnavailable(str(error) or type(error).__name__)
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    try:
+        yield
+    except _FOREIGN as error:
+        raise _ours(error) from error
+
+
+@frozen
+class Transaction:
+    """Several statements that happen together or not at all."""
+
+    connection: Connection
+
+    async def fetch(self, statement: LiteralString, *values: object) -> list[Row]:
+        """All rows."""
+        with _mapped():
+            return await self.connection.fetch(statement, *values)
+
+    async def fetch_one(self, statement: LiteralString, *values: object) -> Row | None:
+        """The first row, or None."""
+        with _mapped():
+            return await self.connection.fetchrow(statement, *values)
+
+    async def execute(self, statement: LiteralString, *values: object) -> int:
+        """How many rows the statement touched."""
+        with _mapped():
+            return _count(await self.connection.execute(statement, *values))
+
+    async def is_pooled(self) -> bool:
+        """True where somebody between us and the server speaks for it: its process is not the one that greeted us."""
+        row = await self.fetch_one("select pg_backend_pid() as pid")
+        greeted: int = self.connection.get_server_pid()
+        return row is not None and row["pid"] != greeted
+
+    async def run_script(self, script: str) -> None:
+        """Run the statements of a migration."""
+        with _mapped():
+            await self.connection.execute(script)
+
+
+@frozen
+class Database:
+    """A pool of connections. Each verb is one statement, atomic by itself, without BEGIN and COMMIT around it."""
+
+    pool: Pool
+
+    async def fetch(self, statement: LiteralString, *values: object) -> list[Row]:
+        """All rows."""
+        return await self._say(Connection.fetch, statement, values)
+
+    async def fetch_one(self, statement: LiteralString, *values: object) -> Row | None:
+        """The first row, or None."""
+        rows = await self.fetch(statement, *values)
+        return rows[0] if rows else None
+
+    async def execute(self, statement: LiteralString, *values: object) -> int:
+        """How many rows the statement touched."""
+        return _count(await self._say(Connection.execute, statement, values))
+
+    async def _say(self, verb: Callable[..., Awaitable[T]], statement: LiteralString, values: tuple[object, ...]) -> T:
+        """Say one statement, and once more where it met a deadlock: nothing of it was done."""
+        for _ in range(DEADLOCK_PATIENCE):
+            try:
+                return await self._say_once(verb, statement, values)
+            except asyncpg.DeadlockDetectedError:
+                continue
+            except _FOREIGN as error:
+                raise _ours(error) from error
+        raise StorageUnavailable("deadlock")
+
+    # The hot path of everything: no context managers made of generators here, which cost as much as the statement.
+    async def _say_once(
+        self, verb: Callable[..., Awaitable[T]], statement: LiteralString, values: tuple[object, ...]
+    ) -> T:
+        with trio.CancelScope(deadline=trio.current_time() + STATEMENT_PATIENCE) as scope:
+            connection = await self.pool.take()
+            try:
+                return await verb(connection, statement, *values)
+            finally:
+                await self.pool.give_back(connection)
+        assert scope.cancelled_caught
+        raise StorageUnavailable(f"the statement was not done within {STATEMENT_PATIENCE:g} s")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Commits at the end of the block, rolls back on any way out by an exception."""
+        with _mapped():
+            async with self.pool.acquire() as connection, connection.transaction():
+                yield Transaction(connection)
+
+
+@frozen
+class Ear:
+    """Hears the notifications of one channel."""
+
+    listener: Listener
+
+    async def next(self) -> Notification | None:
+        """The next one; None after a heartbeat of silence."""
+        # Mapped here, too: from within a nursery it would reach the border as a group.
+        with _mapped():
+            return await self.listener.next()
+
+
+@asynccontextmanager
+async def open_listener(dsn: str, channel: str, *, heartbeat: float) -> AsyncIterator[tuple[Ear, Transaction]]:
+    """Hear *channel* on a connection of its own, which takes statements as well: what it locks is the session's."""
+    with _mapped():
+        async with listen(dsn, channel, heartbeat=heartbeat) as listener:
+            yield Ear(listener), Transaction(listener.connection)
+
+
+def _count(tag: str) -> int:
+    """The number at the end of a command tag such as `UPDATE 3`."""
+    last = tag.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 0

@@ -1,0 +1,139 @@
+"""Notices: alert webhooks, failure webhooks and mails that are still to go out, each with tries of its own."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, LiteralString
+from uuid import UUID
+
+from attrs import field, frozen
+
+from cueapi.storage.daemons import HOLDER_LIVES
+from cueapi.storage.database import Queries, Row
+
+TRIES = 3
+PAUSES = (60.0, 300.0)
+"""Seconds after the first and the second try."""
+
+# $1 daemon, $2 room, $3/$4 users under way and how many, $5 the most for one user, $6 seconds of a lease.
+#
+# Guarantees: a notice is held by one daemon at a time (skip locked). One whose daemon is gone, or whose lease ran out,
+# is taken again as the same try. Secrets are read here, and stand in no row of ours.
+CLAIM: LiteralString = (
+    """
+with busy as (select * from unnest($3::bigint[], $4::int[]) as b(user_id, busy)),
+ready as materialized (
+    select n.id, coalesce(n.user_id, 0) as user_id, n.ready_at, n.claim is not null as lost
+      from notices n
+     where n.ready_at <= now()
+       and (n.claim is null or n.lease_until < now() or not """
+    + HOLDER_LIVES
+    + """)
+       and coalesce(n.user_id, 0) <> all (select user_id from busy where busy >= $5)
+     order by n.ready_at, n.id
+     limit greatest($2 * 4, 64)
+       for update of n skip locked
+), ranked as (
+    select r.id, r.ready_at, r.lost,
+           row_number() over (partition by r.user_id order by r.ready_at, r.id) + coalesce(b.busy, 0) as place
+      from ready r
+      left join busy b on b.user_id = r.user_id
+), picked as materialized (
+    select id, lost from ranked where place <= $5 order by ready_at, id limit $2
+), taken as (
+    update notices n
+       set claim = gen_random_uuid(), claimed_by = $1, lease_until = now() + $6::float8 * interval '1 second',
+           tries = n.tries + case when p.lost then 0 else 1 end
+      from picked p
+     where n.id = p.id
+ returning n.id, n.kind, n.user_id, n.url, n.content, n.claim, n.tries
+)
+select t.id, t.kind, coalesce(t.user_id, 0) as user_id, t.url, t.content, t.claim, t.tries, u.email,
+       case t.kind when 'alert_webhook' then u.alert_webhook_secret when 'failure_webhook' then u.webhook_secret end
+           as secret
+  from taken t
+  left join users u on u.id = t.user_id
+"""
+)
+
+
+@frozen
+class Notice:
+    """Something to be told, claimed for one try. *user* is 0 where its recipient has no account."""
+
+    id: int
+    kind: str
+    user: int
+    claim: UUID
+    tries: int
+    content: Mapping[str, Any]
+    url: str | None = None
+    email: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+
+
+@frozen
+class Room:
+    """How many may be claimed now, and what is under way by user."""
+
+    places: int
+    users: Mapping[int, int]
+    per_user: int
+
+
+async def claim(tx: Queries, *, daemon: int, room: Room, lease: float) -> list[Notice]:
+    """Begin a try of each notice that is ready and has a place."""
+    rows = await tx.fetch(CLAIM, daemon, room.places, list(room.users), list(room.users.values()), room.per_user, lease)
+    return [_notice(row) for row in rows]
+
+
+def _notice(row: Row) -> Notice:
+    return Notice(
+        id=row["id"],
+        kind=row["kind"],
+        user=row["user_id"],
+        claim=row["claim"],
+        tries=row["tries"],
+        content=json.loads(row["content"]),
+        url=row["url"],
+        email=row["email"],
+        secret=row["secret"],
+    )
+
+
+REMOVE = "delete from notices where id = $1 and claim = $2"
+
+
+async def remove(tx: Queries, notice: Notice) -> None:
+    """It was told, or never will be."""
+    await tx.execute(REMOVE, notice.id, notice.claim)
+
+
+PUT_OFF = """
+update notices
+   set claim = null, claimed_by = null, lease_until = null, ready_at = now() + $3::float8 * interval '1 second'
+ where id = $1
+   and claim = $2
+"""
+
+
+async def put_off(tx: Queries, notice: Notice, pause: float) -> None:
+    """Its next try begins in *pause* seconds at the earliest."""
+    await tx.execute(PUT_OFF, notice.id, notice.claim, pause)
+
+
+AHEAD = "select extract(epoch from min(ready_at) - now())::float8 as due_in from notices where claim is null"
+
+
+async def ahead(tx: Queries) -> float | None:
+    """Seconds until the next one is ready; None where none waits."""
+    row = await tx.fetch_one(AHEAD)
+    return None if row is None else row["due_in"]
+
+
+# $1 who it goes to, where they have an account; $2 what it says.
+ADD_SIGN_IN_MAIL = "insert into notices (kind, user_id, content) values ('sign_in_mail', $1, $2)"
+
+
+async def add_sign_in_mail(tx: Queries, *, user: int | None, content: Mapping[str, str]) -> None:
+    """Have a sign-in mail sent."""
+    await tx.execute(ADD_SIGN_IN_MAIL, user, json.dumps(content))

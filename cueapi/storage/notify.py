@@ -1,0 +1,22 @@
+"""What daemons say to each other."""
+
+from cueapi.storage.database import Queries
+
+CHANNEL = "cueapi"
+
+NOTIFY = "select pg_notify('cueapi', $1)"
+
+LIMIT = 7_900
+"""Bytes that a NOTIFY carries; more is cut into several."""
+
+
+async def notify(tx: Queries, text: str) -> None:
+    """Tell every daemon, ourselves included; *text* is the sender and its topics, between spaces."""
+    sender, *topics = text.split(" ")
+    part = sender
+    for topic in topics:
+        if len(part) + 1 + len(topic) > LIMIT:
+            await tx.execute(NOTIFY, part)
+            part = sender
+        part += " " + topic
+    await tx.execute(NOTIFY, part)

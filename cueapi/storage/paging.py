@@ -1,0 +1,79 @@
+"""Lists with a total, by offset or behind a cursor: one statement a page."""
+
+from datetime import datetime
+from typing import LiteralString
+from uuid import UUID
+
+from attrs import frozen
+
+from cueapi.storage.database import Queries, Row
+
+PAGE_CAP = 10_000
+"""Totals are exact up to here, and no offset goes beyond."""
+
+PLACES: tuple[LiteralString, ...] = (
+    "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13",
+)  # fmt: skip
+
+
+# How many rows stands in the text: with a parameter there PostgreSQL plans the statement anew each time, which takes
+# longer than the page itself. A page has one row more than it shows, and a few sizes do.
+SIZES: tuple[tuple[int, LiteralString], ...] = (
+    (21, " limit 21"),
+    (51, " limit 51"),
+    (101, " limit 101"),
+)
+
+
+def numbered(terms: list[LiteralString]) -> LiteralString:
+    """*terms*, each with one `?`, joined by `and`, their parameters counted."""
+    return " and ".join([term.replace("?", place) for term, place in zip(terms, PLACES, strict=False)])
+
+
+@frozen
+class Page:
+    """Rows of a page, whether there are more, and how many there are in all (one beyond the cap: more)."""
+
+    rows: list[Row]
+    more: bool
+    total: int
+
+
+async def paged(  # noqa: PLR0913 (a statement has as many parts)
+    tx: Queries,
+    *,
+    columns: LiteralString,
+    source: LiteralString,
+    counted: LiteralString = "",
+    where: LiteralString,
+    values: list[object],
+    alias: LiteralString,
+    before: tuple[datetime, UUID] | None = None,
+    limit: int,
+    offset: int,
+) -> Page:
+    """
+    One page, newest first, ties by id. At least one row more than *limit* is read to know whether there are more.
+
+    The total is that of *counted*, where *source* can be had for less.
+    """
+    places = iter(PLACES[len(values) :])
+    at = where
+    arguments: list[object] = [*values]
+    if before is not None:
+        at += " and (" + alias + ".created_at, " + alias + ".id) < (" + next(places) + ", " + next(places) + ")"
+        arguments += before
+    ordered: LiteralString = " order by " + alias + ".created_at desc, " + alias + ".id desc"
+    taken = next(text for size, text in SIZES if size > limit)
+    if offset:
+        taken += " offset " + next(places)
+        arguments.append(offset)
+    statement: LiteralString = (
+        "with page as (select " + columns + " from " + source + " where " + at + ordered + taken + "), "
+        "total as (select count(*) as total from (select 1 from " + (counted or source) + " where " + where
+        + " limit 10001) counted) "
+        "select total.total, page.* from total left join page on true order by page.created_at desc, page.id desc"
+    )  # fmt: skip
+    rows = await tx.fetch(statement, *arguments)
+    found = [row for row in rows if row["id"] is not None]
+    return Page(found[:limit], len(found) > limit, rows[0]["total"])

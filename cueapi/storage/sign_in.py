@@ -1,0 +1,130 @@
+"""Signing in: device codes, the links that approve them, one-time session tokens."""
+
+import hashlib
+
+from cueapi.storage.database import Queries, Row
+
+LIFETIME = 900
+"""Seconds for which a device code serves, and its link with it."""
+
+TOKEN_LIFETIME = 600
+"""Seconds in which a session token is exchanged for a session."""
+
+
+def digest(token: str) -> bytes:
+    """What of a token is kept to find it by: its SHA-256."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+# A code that has expired may be taken again.
+ADD = """
+insert into device_codes as d (code, status, expires_at)
+values ($1, 'pending', now() + $2::float8 * interval '1 second')
+    on conflict (code) do update
+   set status = 'pending', email = null, user_id = null, new_user = false, token_hash = null,
+       expires_at = excluded.expires_at, created_at = now()
+ where d.expires_at <= now()
+"""
+
+
+async def add(tx: Queries, code: str) -> bool:
+    """Begin a sign-in; False where the code is in use."""
+    return await tx.execute(ADD, code, LIFETIME) > 0
+
+
+SHOW = "select status, email, expires_at <= now() as expired from device_codes where code = $1"
+
+
+async def show(tx: Queries, code: str) -> Row | None:
+    """Where the sign-in of a code stands."""
+    return await tx.fetch_one(SHOW, code)
+
+
+# Asked again, before it was approved, the former link is dead.
+SEND = """
+update device_codes
+   set status = 'email_sent', email = $2, token_hash = $3
+ where code = $1
+   and status in ('pending', 'email_sent')
+   and expires_at > now()
+"""
+
+
+async def send(tx: Queries, code: str, *, email: str, token_hash: bytes) -> bool:
+    """Note where the link goes, and what opens it; False where the code cannot be used (any more)."""
+    return await tx.execute(SEND, code, email, token_hash) > 0
+
+
+LINKED = """
+select status, email, code, expires_at <= now() as expired from device_codes where code = $1 and token_hash = $2
+"""
+
+
+async def linked(tx: Queries, code: str, *, token_hash: bytes) -> Row | None:
+    """The sign-in that a link is for; None where there is no such link."""
+    return await tx.fetch_one(LINKED, code, token_hash)
+
+
+# Of any number of clicks one approves.
+APPROVE = """
+update device_codes
+   set status = 'approved'
+ where code = $1
+   and token_hash = $2
+   and status = 'email_sent'
+   and expires_at > now()
+returning email
+"""
+
+
+async def approve(tx: Queries, code: str, *, token_hash: bytes) -> str | None:
+    """The address that the link was sent to; None where it cannot be used (any more)."""
+    row = await tx.fetch_one(APPROVE, code, token_hash)
+    return None if row is None else row["email"]
+
+
+ASSIGN = "update device_codes set user_id = $2, new_user = $3 where code = $1"
+
+
+async def assign(tx: Queries, code: str, *, user: int, new: bool) -> None:
+    """Whose sign-in it is."""
+    await tx.execute(ASSIGN, code, user, new)
+
+
+# Of any number of polls one gets it. $2 the digest of the session token, $3 its lifetime in seconds.
+CLAIM = """
+with claimed as (
+    update device_codes
+       set status = 'claimed'
+     where code = $1
+       and status = 'approved'
+       and expires_at > now()
+ returning user_id, email
+), token as (
+    insert into session_tokens (hash, user_id, expires_at)
+    select $2, user_id, now() + $3::float8 * interval '1 second' from claimed
+)
+select c.email, k.encrypted
+  from claimed c
+  left join api_keys k on k.user_id = c.user_id and k.rotated_at is null
+"""
+
+
+async def claim(tx: Queries, code: str, *, token_hash: bytes) -> Row | None:
+    """Take an approved sign-in, once: its address, and the encrypted copy of the user's key."""
+    return await tx.fetch_one(CLAIM, code, token_hash, TOKEN_LIFETIME)
+
+
+EXCHANGE = """
+with taken as (
+    delete from session_tokens where hash = $1 and expires_at > now() returning user_id
+)
+select u.id, u.email, now() as now
+  from taken t
+  join users u on u.id = t.user_id and u.revoked_at is null
+"""
+
+
+async def exchange(tx: Queries, token_hash: bytes) -> Row | None:
+    """Whose session a token opens, once, and the moment of it; None where it opens none."""
+    return await tx.fetch_one(EXCHANGE, token_hash)

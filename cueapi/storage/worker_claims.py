@@ -1,0 +1,165 @@
+"""Taking executions for workers: of any number who try, one wins."""
+
+from datetime import datetime
+from uuid import UUID
+
+from attrs import frozen
+
+from cueapi.storage.database import Queries, Row
+
+# $1 user, $2 worker, $3 handlers, null: those of its last heartbeat, $4 task or null, $5 how many, $6 lease,
+# $7 deadline, both in seconds. The oldest first; begins a try, as that of a delivery does.
+CLAIM_WORK = """
+with wanted as (
+    select coalesce($3::text[], (select handlers from workers where user_id = $1 and worker_id = $2), '{}') as handlers
+), picked as materialized (
+    select e.id
+      from executions e
+      join cues c on c.id = e.cue_id and c.deleted_at is null
+     where e.user_id = $1
+       and e.transport = 'worker'
+       and e.status in ('pending', 'retrying')
+       and e.ready_at <= now()
+       and ($4::text is null or e.task = $4)
+       and ((select handlers = '{}' from wanted)
+            or e.task = any ((select handlers from wanted)::text[])
+            or c.name = any ((select handlers from wanted)::text[]))
+     order by e.ready_at, e.id
+     limit $5
+       for no key update of e skip locked
+), begun as (
+    update executions e
+       set status = 'delivering', attempts = least(e.attempts + 1, 32767), claim = gen_random_uuid(),
+           claimed_by_worker = $2,
+           claimed_at = now(), lease_until = now() + $6::float8 * interval '1 second',
+           outcome_deadline_at = now() + interval '1 second' * least(604800,
+                                 coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
+                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $7)),
+           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
+      from picked p, cues c
+     where e.id = p.id
+       and c.id = e.cue_id
+ returning e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.ready_at, e.payload,
+           e.attempts, e.claim, e.started_at = now() as first
+), counted as (
+    insert into usage (user_id, month, executions)
+    select $1, date_trunc('month', now() at time zone 'utc')::date, count(*) from begun where first having count(*) > 0
+        on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
+)
+select id, cue_id, cue_name, task, scheduled_for, payload, attempts, claim from begun order by ready_at, id
+"""
+
+
+@frozen
+class Terms:
+    """For how long a worker may hold an execution: seconds of a lease, and until an outcome must be there."""
+
+    lease: float
+    deadline: float
+
+
+@frozen
+class Wish:
+    """What a worker asks for: at most so many, of its handlers (None: those of its last heartbeat), of one task."""
+
+    user: int
+    worker: str
+    most: int
+    handlers: list[str] | None = None
+    task: str | None = None
+
+
+async def claim_work(tx: Queries, wish: Wish, terms: Terms) -> list[Row]:
+    """Claim what *wish* asks for, the oldest first."""
+    return await tx.fetch(
+        CLAIM_WORK, wish.user, wish.worker, wish.handlers, wish.task, wish.most, terms.lease, terms.deadline
+    )
+
+
+# As CLAIM_WORK, for the one execution $2; the conditions settle who of many wins.
+CLAIM_ONE = """
+with begun as (
+    update executions e
+       set status = 'delivering', attempts = least(e.attempts + 1, 32767), claim = gen_random_uuid(),
+           claimed_by_worker = $3,
+           claimed_at = now(), lease_until = now() + $4::float8 * interval '1 second',
+           outcome_deadline_at = now() + interval '1 second' * least(604800,
+                                 coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
+                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $5)),
+           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
+      from cues c
+     where e.id = $2
+       and e.user_id = $1
+       and e.transport || '' = 'worker'
+       and e.status || '' in ('pending', 'retrying')
+       and e.ready_at <= now()
+       and c.id = e.cue_id
+       and c.deleted_at is null
+ returning e.id, e.started_at = now() as first
+), counted as (
+    insert into usage (user_id, month, executions)
+    select $1, date_trunc('month', now() at time zone 'utc')::date, 1 from begun where first
+        on conflict (user_id, month) do update set executions = usage.executions + 1
+)
+select id from begun
+"""
+
+
+async def claim_one(tx: Queries, *, user: int, execution: UUID, worker: str, terms: Terms) -> bool:
+    """Claim this execution; False where it cannot be claimed (any more)."""
+    row = await tx.fetch_one(CLAIM_ONE, user, execution, worker, terms.lease, terms.deadline)
+    return row is not None
+
+
+# Everything claimable, the oldest first, as a worker that polls sees it.
+CLAIMABLE = """
+select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
+  from executions e
+  join cues c on c.id = e.cue_id and c.deleted_at is null
+ where e.user_id = $1
+   and e.transport = 'worker'
+   and e.status in ('pending', 'retrying')
+   and e.ready_at <= now()
+ order by e.ready_at, e.id
+ limit $2
+"""
+
+CLAIMABLE_TASK = """
+select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
+  from executions e
+  join cues c on c.id = e.cue_id and c.deleted_at is null
+ where e.user_id = $1
+   and e.task = $3
+   and e.transport = 'worker'
+   and e.status in ('pending', 'retrying')
+   and e.ready_at <= now()
+ order by e.ready_at, e.id
+ limit $2
+"""
+
+
+async def claimable(tx: Queries, *, user: int, task: str | None, most: int) -> list[Row]:
+    """What a worker could claim now; the filter works before the list is cut."""
+    if task is None:
+        return await tx.fetch(CLAIMABLE, user, most)
+    return await tx.fetch(CLAIMABLE_TASK, user, most, task)
+
+
+# Only the holder's; $3 null is a worker that does not say who it is.
+EXTEND_LEASE = """
+update executions e
+   set lease_until = now() + $4::float8 * interval '1 second', updated_at = clock_timestamp()
+ where e.id = $2
+   and e.user_id = $1
+   and e.transport || '' = 'worker'
+   and e.status || '' = 'delivering'
+   and ($3::text is null or e.claimed_by_worker = $3)
+   and exists (select from cues c where c.id = e.cue_id and c.deleted_at is null)
+returning e.lease_until
+"""
+
+
+async def extend_lease(tx: Queries, *, user: int, execution: UUID, worker: str | None, lease: float) -> datetime | None:
+    """The moment until which the claim is held now; None where there is none, or another's."""
+    row = await tx.fetch_one(EXTEND_LEASE, user, execution, worker, lease)
+    return None if row is None else row["lease_until"]

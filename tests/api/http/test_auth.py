@@ -1,0 +1,49 @@
+"""What is remembered of who asks: nothing that has changed while it was being looked up."""
+
+import pytest
+import trio
+from attrs import define, field
+
+from cueapi.api.http.auth import Keyring
+from cueapi.domain.errors import NotSignedIn
+from cueapi.domain.plan import PLANS
+from cueapi.security.sessions import Sessions
+from cueapi.storage import accounts
+from cueapi.storage.accounts import NewAccount
+from cueapi.storage.clock import Clock
+from cueapi.storage.database import Database, Row
+from tests.conftest import SECRET
+
+KEY = "cue_sk_" + "a" * 32
+
+
+@define(eq=False)
+class Overtaken:
+    """A database whose answer arrives after the key was replaced, and after that was heard of."""
+
+    database: Database
+    keyring: Keyring | None = None
+    asked: int = field(default=0)
+
+    async def fetch_one(self, statement: str, *values: object) -> Row | None:
+        row = await self.database.fetch_one(statement, *values)
+        self.asked += 1
+        if self.asked == 1 and self.keyring is not None and row is not None:
+            await self.database.execute("update api_keys set rotated_at = now()")
+            self.keyring.forget(row["id"])
+        return row
+
+
+async def test_a_key_that_is_replaced_while_it_is_looked_up_is_not_remembered(database: Database) -> None:
+    new = NewAccount("you@example.com", "free", "whsec_" + "a" * 64, accounts.digest(KEY), KEY[:14], b"")
+    await accounts.add(database, new)
+    overtaken = Overtaken(database)
+    keyring = overtaken.keyring = Keyring(overtaken, PLANS, Sessions.of(SECRET), Clock())
+    keyring.trust(heard=True)
+
+    with trio.fail_after(10):
+        await keyring.account(f"Bearer {KEY}")
+        with pytest.raises(NotSignedIn) as refused:
+            await keyring.account(f"Bearer {KEY}")
+
+    assert refused.value.code == "key_rotated"

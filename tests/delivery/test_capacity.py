@@ -1,0 +1,93 @@
+"""How many deliveries are in flight in all, by host and by account."""
+
+from uuid import uuid4
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cueapi.delivery.capacity import Places
+from cueapi.domain.attempt import Delivery
+from tests.delivery.deliveries import delivery_of
+
+HOSTS, USERS = ("a:80", "b:80"), (1, 2, 3)
+
+
+def to(host: str = "a:80", user: int = 1) -> Delivery:
+    return evolve(delivery_of(), claim=uuid4(), host=host, user_id=user)
+
+
+def test_a_delivery_holds_its_places_until_it_is_released() -> None:
+    places, delivery = Places(8, 3), to()
+
+    before = places.room()
+    places.take(delivery)
+    during = places.room()
+    places.release(delivery)
+
+    assert (before.places, during.places, places.room().places) == (8, 7, 8)
+    assert (during.hosts, during.users) == ({"a:80": 1}, {1: 1})
+    assert (places.room().hosts, places.room().users, places.held()) == ({}, {}, [])
+
+
+def test_who_is_released_twice_frees_one_place() -> None:
+    places, delivery = Places(8, 3), to()
+    places.take(to())
+    places.take(delivery)
+
+    places.release(delivery)
+    places.release(delivery)
+
+    assert places.taken == 1
+
+
+@pytest.mark.parametrize(("size", "most"), [(256, 128), (3, 1), (1, 1)], ids=["even", "odd", "one place"])
+def test_one_account_holds_at_most_half_of_all_and_never_none(size: int, most: int) -> None:
+    assert Places(size, 64).per_user == most
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "full"),
+    [([], False), ([to(user=1), to(user=2)], True), ([to("a:80"), to("b:80"), to("c:80")], True), ([to()], False)],
+    ids=["nothing", "a host", "an account", "neither"],
+)
+def test_it_is_known_whether_a_host_or_an_account_is_full(deliveries: list[Delivery], *, full: bool) -> None:
+    places = Places(6, 2)
+    for delivery in deliveries:
+        places.take(delivery)
+
+    assert places.any_full() is full
+
+
+def test_who_wants_a_place_is_told_of_the_next_that_comes_free_and_of_no_other() -> None:
+    told: list[int] = []
+    places = Places(8, 3, freed=lambda: told.append(places.taken))
+    deliveries = [to() for _ in range(3)]
+    for delivery in deliveries:
+        places.take(delivery)
+
+    places.release(deliveries[0])
+    places.want()
+    places.release(deliveries[1])
+    places.release(deliveries[2])
+
+    assert told == [1]
+
+
+@given(st.lists(st.tuples(st.sampled_from(HOSTS), st.sampled_from(USERS), st.booleans()), max_size=40))
+def test_the_counts_are_those_of_what_is_held_whatever_comes_and_goes(moves: list[tuple[str, int, bool]]) -> None:
+    places, held = Places(64, 64), list[Delivery]()
+
+    for host, user, comes in moves:
+        if comes or not held:
+            held.append(to(host, user))
+            places.take(held[-1])
+        else:
+            places.release(held.pop(0))
+
+    room = places.room()
+    assert places.held() == held
+    assert room.places == 64 - len(held)
+    assert room.hosts == {host: n for host in HOSTS if (n := sum(one.host == host for one in held))}
+    assert room.users == {user: n for user in USERS if (n := sum(one.user_id == user for one in held))}

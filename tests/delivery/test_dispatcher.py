@@ -1,0 +1,248 @@
+"""The dispatcher: fair, within its bounds, and with the backlog in PostgreSQL."""
+
+import pytest
+import trio
+from attrs import define, evolve, field
+from structlog.testing import capture_logs
+
+from cueapi.delivery.capacity import Places
+from cueapi.delivery.dispatcher import Outbox, freed_soon
+from cueapi.domain.attempt import Delivery
+from cueapi.settings import Settings
+from cueapi.storage.database import Database
+from cueapi.storage.outbox import claim_deliveries
+from cueapi.wakeups.identity import Identity
+from supervisor import Channel, Periodic
+from tests.conftest import RunningDaemon, cue, running
+from tests.delivery.siblings import alive, one_turn, until
+from tests.receiver import Receiver, open_receiver
+from tests.storage.rows import add_cue, add_execution, add_user, claim, look_up, queued, room
+
+# All at once, as a backlog is when a daemon comes up.
+BACKLOG = (
+    "with made as ("
+    " insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, payload)"
+    " select gen_random_uuid(), $1, $2, 'webhook', 'manual_fire', now(), 'pending',"
+    "        now() - $4 * interval '1 millisecond' + number * interval '1 millisecond', '{}'"
+    "   from generate_series(1, $4) as number"
+    " returning id, cue_id, user_id, ready_at)"
+    " insert into outbox (execution_id, cue_id, user_id, host, ready_at)"
+    " select id, cue_id, user_id, $3, ready_at from made"
+)
+
+
+def outbox_on(database: Database, *, size: int = 256, per_host: int = 64) -> Outbox:
+    places, claims = Places(size, per_host), Periodic(3600)
+    places.freed = lambda: freed_soon(claims)
+    return Outbox(database, Channel("deliveries", size), places, claims, Identity("here", 1), Periodic(3600), 30.0)
+
+
+async def backlog(database: Database, number: int, *, user: int, host: str, url: str = "http://127.0.0.1:9/") -> str:
+    """So many deliveries of one account wait for one host."""
+    cue_id = await add_cue(database, user, callback_url=url, callback_host=host)
+    await database.execute(BACKLOG, cue_id, user, host, number)
+    return cue_id
+
+
+def taken(outbox: Outbox) -> list[Delivery]:
+    """What lies in the channel."""
+    with outbox.deliveries.receiver() as deliveries:
+        return [deliveries.receive_nowait() for _ in range(outbox.deliveries.depth)]
+
+
+async def test_it_claims_as_much_as_the_pool_has_room_for_and_leaves_the_rest(database: Database) -> None:
+    for number in range(4):
+        await backlog(database, 50, user=await add_user(database), host=f"h{number}:1")
+    outbox = outbox_on(database, size=32)
+
+    await one_turn(outbox.run)
+
+    (row,) = await database.fetch("select count(*) filter (where claimed_by = 1) as ours from outbox")
+    assert (outbox.deliveries.depth, outbox.places.taken, row["ours"]) == (32, 32, 32)
+
+
+async def test_places_that_come_free_are_filled_again_without_a_poll(database: Database) -> None:
+    for number in range(2):
+        await backlog(database, 20, user=await add_user(database), host=f"h{number}:1")
+    outbox = outbox_on(database, size=8)
+
+    done: list[Delivery] = []
+    with trio.fail_after(10):
+        async with alive(outbox.run):
+            with outbox.deliveries.receiver() as deliveries:
+                while len(done) < 40:
+                    done.append(await deliveries.receive())
+                    outbox.places.release(done[-1])
+
+    assert len({delivery.execution_id for delivery in done}) == 40
+
+
+@define(eq=False)
+class EachStep(trio.abc.Instrument):
+    """Looks after each step of any task at how many places are taken, and how many deliveries lie in the channel."""
+
+    outbox: Outbox
+    seen: set[tuple[int, int]] = field(factory=set)
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Look."""
+        self.seen.add((self.outbox.places.taken, self.outbox.deliveries.depth))
+
+
+async def test_whenever_a_sibling_falls_what_has_a_place_lies_in_the_channel_or_is_in_the_pool_s_hands(
+    database: Database,
+) -> None:
+    for number in range(4):
+        await backlog(database, 50, user=await add_user(database), host=f"h{number}:1")
+    outbox = outbox_on(database, size=32)
+    look = EachStep(outbox)
+
+    trio.lowlevel.add_instrument(look)
+    try:
+        await one_turn(outbox.run)
+    finally:
+        trio.lowlevel.remove_instrument(look)
+
+    # No pool: none is in its hands.
+    assert look.seen == {(number, number) for number in range(33)}
+
+
+@pytest.mark.parametrize(
+    "identity", [Identity("here"), Identity("here", 1, locked=False)], ids=["no number", "whose lock is lost"]
+)
+async def test_a_daemon_that_others_may_take_for_gone_claims_nothing(database: Database, identity: Identity) -> None:
+    await backlog(database, 3, user=await add_user(database), host="h:1")
+    outbox = evolve(outbox_on(database), identity=identity)
+
+    await one_turn(outbox.run)
+
+    assert outbox.deliveries.depth == 0
+
+
+@pytest.mark.parametrize("hosts", [1, 5], ids=["to one host", "to five hosts"])
+async def test_behind_2_000_deliveries_of_one_account_another_s_is_claimed_in_the_same_turn(
+    database: Database, hosts: int
+) -> None:
+    loud, quiet = await add_user(database), await add_user(database)
+    for number in range(hosts):
+        await backlog(database, 2000 // hosts, user=loud, host=f"loud{number}:1")
+    execution = await add_execution(database, await add_cue(database, quiet))
+    outbox = outbox_on(database)
+
+    await one_turn(outbox.run)
+
+    room = outbox.places.room()
+    assert execution in {delivery.execution_id for delivery in taken(outbox)}
+    assert room.users == {loud: min(64 * hosts, 128), quiet: 1}
+    assert max(room.hosts.values()) <= 64
+
+
+async def test_a_row_that_cannot_be_read_fails_alone(database: Database) -> None:
+    user = await add_user(database)
+    broken = await add_cue(database, user)
+    bad, good = await add_execution(database, broken), await add_execution(database, await add_cue(database, user))
+    await database.execute("update cues set callback_headers = '3' where id = $1", broken)
+    outbox = outbox_on(database)
+
+    with capture_logs() as lines:
+        await one_turn(outbox.run)
+
+    row = await look_up(database, bad)
+    assert [delivery.execution_id for delivery in taken(outbox)] == [good]
+    assert row["status"] == "failed"
+    assert row["error_message"].startswith("The cue cannot be read: ")
+    assert await queued(database) == [good]
+    assert [line["event"] for line in lines] == ["execution_set_aside"]
+
+
+async def test_one_row_that_the_claim_falls_over_does_not_leave_the_others_to_later_turns(database: Database) -> None:
+    user = await add_user(database)
+    broken = await add_cue(database, user)
+    for number in range(10):
+        await add_execution(database, broken if number == 6 else await add_cue(database, user))
+    await database.execute("""update cues set delivery = '{"timeout_seconds": 1e400}' where id = $1""", broken)
+    outbox = outbox_on(database)
+
+    with capture_logs():
+        await one_turn(outbox.run)
+
+    assert outbox.deliveries.depth == 9
+
+
+async def test_what_another_dispatcher_only_looked_at_is_taken_soon_after(database: Database) -> None:
+    await backlog(database, 100, user=await add_user(database), host="h:1")
+    outbox, let_go = outbox_on(database), trio.Event()
+
+    async def look(*, task_status: trio.TaskStatus[None]) -> None:
+        async with database.transaction() as tx:
+            await claim_deliveries(tx, daemon=2, room=room(per_host=10), within=30.0, look_at=400)
+            task_status.started()
+            await let_go.wait()
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(look)
+            await one_turn(outbox.run)
+            missed = outbox.deliveries.depth
+            async with alive(outbox.run):
+                let_go.set()
+                await until(lambda: outbox.deliveries.depth == 64)
+
+    assert missed == 0
+
+
+async def test_whatever_it_holds_a_fallen_dispatcher_takes_back_what_it_has_no_answer_of(database: Database) -> None:
+    for number in range(6):
+        await backlog(database, 100, user=await add_user(database), host=f"h{number}:1")
+    outbox = outbox_on(database, size=590)
+    await one_turn(outbox.run)
+    held = {delivery.execution_id for delivery in taken(outbox)}
+    lost = await claim(database, among=room(400, per_host=400, per_user=400))
+
+    with capture_logs() as lines:
+        await one_turn(outbox.run)
+
+    assert (len(held), len(lost)) == (384, 216)
+    assert [line["executions"] for line in lines if line["event"] == "claims_recovered"] == [216]
+
+
+async def hanging(daemon: RunningDaemon, hosts: list[Receiver]) -> None:
+    """2,000 deliveries of one account to hosts that never answer, all under way that may be."""
+    database = daemon.ground.database
+    user = await add_user(database)
+    for host in hosts:
+        address = f"127.0.0.1:{host.port}"
+        await backlog(database, 2000 // len(hosts), user=user, host=address, url=host.url())
+    outbox_wakes = "select pg_notify('cueapi', '0 delivery')"
+    await database.execute(outbox_wakes)
+
+
+@pytest.mark.parametrize(("number", "most"), [(1, 64), (3, 128)], ids=["one host", "three hosts"])
+async def test_while_one_account_s_hosts_hang_another_s_delivery_starts_within_a_second_and_no_bound_is_broken(
+    settings: Settings, number: int, most: int
+) -> None:
+    brief = settings.model_copy(update={"shutdown_grace_seconds": 0.0})
+
+    with trio.fail_after(60):
+        async with (
+            open_receiver(["hang"]) as first,
+            open_receiver(["hang"]) as second,
+            open_receiver(["hang"]) as third,
+            open_receiver([200]) as answering,
+            running(brief) as daemon,
+        ):
+            hosts = [first, second, third][:number]
+            await hanging(daemon, hosts)
+            await until(lambda: sum(len(host.requests) for host in hosts) >= most)
+            api = await daemon.api.register()
+            made = await api.post("/v1/cues", cue(answering.url()))
+            begun = trio.current_time()
+            await api.post(f"/v1/cues/{made['id']}/fire")
+            await answering.wait_for(1)
+            lag = trio.current_time() - begun
+
+            under_way = [len(host.requests) for host in hosts]
+
+    assert lag < 1.0
+    assert sum(under_way) == most
+    assert max(under_way) <= 64

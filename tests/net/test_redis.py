@@ -1,0 +1,133 @@
+import socket
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+import trio
+
+from cueapi.net.redis import COUNT, Redis, RedisMisnamed, RedisUnavailable, open_redis, ping
+from tests.net.own_redis import OwnRedis
+
+PATIENT = 10.0
+
+
+@pytest.fixture
+async def shared(redis_url: str) -> AsyncIterator[Redis]:
+    """A Redis that holds nothing; waited for longer than a request would."""
+    with open_redis(redis_url, patience=PATIENT) as shared:
+        yield shared
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+async def test_a_window_in_redis_slides_and_what_it_refuses_does_not_count(shared: Redis) -> None:
+    with trio.fail_after(20):
+        begun = time.monotonic()
+        first = [await shared.count("k", 3, 0.5) for _ in range(3)]
+        full = await shared.count("k", 3, 0.5)
+        while (later := await shared.count("k", 3, 0.5)).refused:
+            assert 0 < later.reset <= 0.5
+            await trio.sleep(0.005)
+        passed = time.monotonic() - begun
+
+    assert [(one.used, one.refused) for one in first] == [(1, False), (2, False), (3, False)]
+    assert (full.used, full.refused) == (3, True)
+    assert passed >= 0.49
+    assert 1 <= later.used <= 3
+
+
+async def test_of_24_callers_at_once_as_many_as_the_limit_are_admitted(shared: Redis, redis_url: str) -> None:
+    admitted: list[int] = []
+
+    async def call(redis: Redis) -> None:
+        if not (counted := await redis.count("k", 7, 60)).refused:
+            admitted.append(counted.used)
+
+    with trio.fail_after(30), open_redis(redis_url, patience=PATIENT) as other:
+        async with trio.open_nursery() as nursery:
+            for redis in [shared, other] * 12:
+                nursery.start_soon(call, redis)
+
+    assert sorted(admitted) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_who_may_go_beyond_counts_and_a_window_holds_no_more_than_its_limit(
+    shared: Redis, own_redis_server: OwnRedis
+) -> None:
+    with trio.fail_after(20):
+        beyond = [await shared.count("k", 3, 60, never_refuse=True) for _ in range(8)]
+        after = await shared.count("k", 3, 60)
+        none = await shared.count("none", 0, 60, never_refuse=True)
+
+    held = own_redis_server.memory()
+    assert [one.refused for one in beyond] == [False] * 8
+    assert [one.used for one in beyond] == [1, 2, 3, 3, 3, 3, 3, 3]
+    assert after.refused
+    assert none.used == 0
+    assert held.keys() == {"cueapi::k"}
+    assert held["cueapi::k"][0] == 3
+    assert 55_000 < held["cueapi::k"][1] <= 60_000
+
+
+async def test_a_window_whose_clock_was_set_back_begins_anew(shared: Redis) -> None:
+    with trio.fail_after(20):
+        future = str((int(time.time()) + 3_600) * 1_000_000)
+        shared.client.rpush(shared.prefix + "k", future, future)
+        counted = await shared.count("k", 2, 60)
+
+    assert (counted.used, counted.refused) == (1, False)
+
+
+async def test_windows_of_several_keys_and_installations_are_several(shared: Redis, redis_url: str) -> None:
+    with trio.fail_after(20), open_redis(redis_url, prefix="other", patience=PATIENT) as other:
+        used = [(await redis.count(key, 9, 60)).used for redis, key in ((shared, "a"), (shared, "b"), (other, "a"))]
+
+    assert used == [1, 1, 1]
+
+
+async def test_the_script_is_sent_again_where_redis_has_forgotten_it(shared: Redis) -> None:
+    with trio.fail_after(20):
+        await shared.count("k", 9, 60)
+        shared.client.script_flush()
+        counted = await shared.count("k", 9, 60)
+
+    assert counted.used == 2
+    assert "TIME" in COUNT
+
+
+async def test_a_redis_that_hangs_is_given_up_in_time(nursery: trio.Nursery) -> None:
+    async def hang(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    with trio.fail_after(20):
+        (listener,) = await nursery.start(partial(trio.serve_tcp, hang, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        begun = trio.current_time()
+        with open_redis(f"redis://127.0.0.1:{port}", patience=0.2) as hanging:
+            with pytest.raises(RedisUnavailable):
+                await hanging.count("k", 1, 60)
+        passed = trio.current_time() - begun
+        nursery.cancel_scope.cancel()
+
+    assert passed < 5
+
+
+async def test_a_redis_that_is_not_there_is_unavailable(unused_port: int) -> None:
+    with trio.fail_after(10), open_redis(f"redis://127.0.0.1:{unused_port}") as nowhere:
+        for ask in (nowhere.ping, lambda: nowhere.count("k", 1, 60)):
+            with pytest.raises(RedisUnavailable):
+                await ask()
+
+
+@pytest.mark.parametrize("url", ["redis://:pass/word@host:6379", "redis://h?db=x", "ftp://h"])
+async def test_a_url_that_cannot_be_is_told_without_its_password(url: str) -> None:
+    with trio.fail_after(10), pytest.raises(RedisMisnamed) as told:
+        await ping(url)
+
+    assert "pass" not in str(told.value).replace("password", "")

@@ -1,0 +1,70 @@
+"""Mail leaves by a real SMTP server, and says why where it does not."""
+
+import ssl
+from urllib.parse import quote
+
+import pytest
+import trio
+import trustme
+
+from cueapi.net.smtp import Mail, Mailer, MailFailed
+from tests.net.mail_server import PASSWORD, mail_server
+from tests.process import free_port
+
+MAIL = Mail("you@example.com", "Naïve\r\nBcc: all@example.com", "Zoë’s report\n.\nfailed\n", "failure-7")
+SENDER = "CueAPI <cueapi@example.com>"
+
+
+async def test_a_mail_arrives_as_it_was_written() -> None:
+    with trio.fail_after(20), mail_server() as box:
+        await Mailer(f"smtp://127.0.0.1:{box.port}", SENDER).send(MAIL)
+
+    (mail,) = box.mails
+    assert (mail["To"], mail["From"]) == ("you@example.com", SENDER)
+    assert mail["Subject"] == "Naïve Bcc: all@example.com"
+    assert mail["Bcc"] is None
+    assert mail["Message-ID"] == "<failure-7@example.com>"
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert box.texts() == [MAIL.text]
+
+
+async def test_a_mail_that_was_taken_is_sent_whatever_the_server_says_when_we_leave() -> None:
+    with trio.fail_after(20), mail_server() as box:
+        box.farewell = "451 not now"
+        await Mailer(f"smtp://127.0.0.1:{box.port}", SENDER).send(MAIL)
+
+    assert len(box.mails) == 1
+
+
+async def test_a_server_that_asks_for_a_password_is_given_it() -> None:
+    with trio.fail_after(20), mail_server(password=True) as box:
+        user, word = quote("me@example.com", safe=""), quote(PASSWORD, safe="")
+        await Mailer(f"smtp://{user}:{word}@127.0.0.1:{box.port}", SENDER).send(MAIL)
+        with pytest.raises(MailFailed, match="the server answered 535"):
+            await Mailer(f"smtp://{user}:wrong@127.0.0.1:{box.port}", SENDER).send(MAIL)
+
+    assert len(box.mails) == 1
+
+
+async def test_no_mail_goes_to_a_server_whose_certificate_nobody_vouches_for() -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+
+    with trio.fail_after(20), mail_server(tls=tls) as box:
+        with pytest.raises(MailFailed, match="SSLCertVerificationError"):
+            await Mailer(f"smtp://127.0.0.1:{box.port}?starttls=true", SENDER).send(MAIL)
+        with pytest.raises(MailFailed, match="the server answered 530"):
+            await Mailer(f"smtp://127.0.0.1:{box.port}", SENDER).send(MAIL)
+
+    assert box.mails == []
+
+
+async def test_what_goes_wrong_is_told_in_a_line_without_password_or_address() -> None:
+    with trio.fail_after(20), mail_server() as box:
+        box.answer = "554 no, you@example.com is not known here"
+        with pytest.raises(MailFailed) as refused:
+            await Mailer(f"smtp://127.0.0.1:{box.port}", SENDER).send(MAIL)
+    with pytest.raises(MailFailed) as gone:
+        await Mailer(f"smtp://me:secret@127.0.0.1:{free_port()}", SENDER).greet()
+
+    assert (str(refused.value), str(gone.value)) == ("the server answered 554", "ConnectionRefusedError")
