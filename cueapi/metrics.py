@@ -9,14 +9,14 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from cueapi.domain.attempt import Delivery
-from cueapi.domain.execution import Status, Step
+from cueapi.domain.execution import Status, Transition
 
 LAG_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
 LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 
 
 @frozen
-class Reading:
+class Gauge:
     """A number that is read when it is asked for: name, help, and values by label."""
 
     name: str
@@ -26,13 +26,13 @@ class Reading:
 
 
 @frozen
-class _Readings(Collector):
-    readings: tuple[Reading, ...]
+class _Gauges(Collector):
+    gauges: tuple[Gauge, ...]
 
     def collect(self) -> Iterable[Metric]:
-        for reading in self.readings:
-            family = GaugeMetricFamily(reading.name, reading.help, labels=reading.labels)
-            for labels, value in reading.read():
+        for gauge in self.gauges:
+            family = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
+            for labels, value in gauge.read():
                 family.add_metric(labels, value)
             yield family
 
@@ -70,16 +70,16 @@ class Metrics:
             registry=self.registry,
         )
 
-    def read(self, *readings: Reading) -> None:
+    def read(self, *gauges: Gauge) -> None:
         """Show these, too, each time."""
-        self.registry.register(_Readings(readings))
+        self.registry.register(_Gauges(gauges))
 
     def fired(self, executions: int, missed: int) -> None:
         """A poll made so many executions, and recorded so many as missed."""
         self._fired.labels("fired").inc(executions)
         self._fired.labels("missed").inc(missed)
 
-    def settled(self, step: Step) -> None:
+    def settled(self, step: Transition) -> None:
         """A step was written down."""
         self._settled.labels(_word(step)).inc()
 
@@ -101,9 +101,9 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-def _word(step: Step) -> str:
-    if step.handed_back:
-        return "handed_back"
+def _word(step: Transition) -> str:
+    if step.released:
+        return "released"
     if step.status is Status.SUCCESS:
         return "delivered"
     return "retried" if step.status is Status.RETRYING else str(step.status)

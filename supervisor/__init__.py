@@ -30,7 +30,7 @@ Logged, with `sibling=` bound where a sibling is meant:
 from supervisor.channels import Channel
 from supervisor.drain import Drained
 from supervisor.errors import RestartsExhausted, SiblingReturned, SupervisorError
-from supervisor.health import Board, Entry, State, beat
+from supervisor.health import Entry, HealthBoard, State, beat
 from supervisor.periodic import Periodic
 from supervisor.restart import Policy
 from supervisor.sibling import OnStop, Sibling
@@ -38,10 +38,10 @@ from supervisor.tree import Tree
 from supervisor.wheel import Wheel
 
 __all__ = [
-    "Board",
     "Channel",
     "Drained",
     "Entry",
+    "HealthBoard",
     "OnStop",
     "Periodic",
     "Policy",

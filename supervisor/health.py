@@ -53,7 +53,7 @@ def _utc_now() -> datetime:
 
 
 @define(eq=False)
-class Board:
+class HealthBoard:
     """The health of all siblings, written by their keepers, read by anyone; *now* is its wall clock."""
 
     now: Callable[[], datetime] = _utc_now
@@ -102,11 +102,11 @@ class Board:
         return evolve(entry, state=State.STALLED if stalled else entry.state, last_beat=sign.last_beat)
 
 
-def _nobody_listens() -> None:
+def _do_nothing() -> None:
     """Outside of a tree a beat is not heard."""
 
 
-_listener: ContextVar[Callable[[], None]] = ContextVar("listener", default=_nobody_listens)
+_listener: ContextVar[Callable[[], None]] = ContextVar("listener", default=_do_nothing)
 
 
 def beat() -> None:
@@ -114,6 +114,6 @@ def beat() -> None:
     _listener.get()()
 
 
-def hear(listener: Callable[[], None]) -> None:
+def on_beat(listener: Callable[[], None]) -> None:
     """Have *listener* called at each beat of this task and of the tasks it will start."""
     _listener.set(listener)

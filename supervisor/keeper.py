@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from supervisor import health
 from supervisor.errors import RestartsExhausted, SiblingReturned, describe
-from supervisor.health import Board, State
+from supervisor.health import HealthBoard, State
 from supervisor.restart import FailureLog, GiveUp, Patience, RestartAfter
 from supervisor.sibling import OnStop, Sibling
 
@@ -26,7 +26,7 @@ class Keeper:
     """
 
     sibling: Sibling
-    board: Board
+    board: HealthBoard
     waits_for: tuple[type[Exception], ...]
     stop: Callable[[str], None]
     stopping: trio.Event
@@ -48,7 +48,7 @@ class Keeper:
         Tells `started` once: None when the sibling came up, what it fell over when it did not.
         """
         structlog.contextvars.bind_contextvars(sibling=self.sibling.name)
-        health.hear(self._beaten)
+        health.on_beat(self._beaten)
         status = _Status(task_status, self._came_up)
         failure: Exception | None = None
         try:

@@ -6,7 +6,7 @@ import trio
 from attrs import define, field
 
 from supervisor.drain import Channels, Drained, cut, drain
-from supervisor.health import Board
+from supervisor.health import HealthBoard
 from supervisor.keeper import Keeper
 from supervisor.sibling import Sibling
 
@@ -24,7 +24,7 @@ class Tree:
     channels: Channels = ()
     grace: float = 30.0
     waits_for: tuple[type[Exception], ...] = ()
-    board: Board = field(factory=Board)
+    board: HealthBoard = field(factory=HealthBoard)
     stopping: trio.Event = field(factory=trio.Event)
     _reason: str = field(init=False, default="")
     _starting: trio.CancelScope = field(init=False, factory=trio.CancelScope)

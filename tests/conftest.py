@@ -13,7 +13,7 @@ import pytest
 import trio
 from attrs import define, evolve, field, frozen
 
-from cueapi.daemon.resources import Ground
+from cueapi.daemon.resources import Resources
 from cueapi.daemon.run import serving
 from cueapi.settings import Settings
 from cueapi.storage.database import Database
@@ -187,7 +187,7 @@ class Api:
 class RunningDaemon:
     """A daemon in this process."""
 
-    ground: Ground
+    resources: Resources
     address: str
     client: httpx.AsyncClient
     stop: Callable[[str], None] = field(repr=False)
@@ -201,10 +201,10 @@ class RunningDaemon:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[RunningDaemon]:
     """A daemon with *settings*, up; drained at the end of the block."""
-    async with serving(settings) as (ground, tree):
-        address = f"http://127.0.0.1:{ground.listener.getsockname()[1]}"
+    async with serving(settings) as (resources, tree):
+        address = f"http://127.0.0.1:{resources.listener.getsockname()[1]}"
         async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
-            yield RunningDaemon(ground, address, client, tree.stop)
+            yield RunningDaemon(resources, address, client, tree.stop)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from cueapi.net.dns import Resolver, check_reachable
 from cueapi.security.vault import Vault
 from cueapi.storage import accounts
 from cueapi.storage.accounts import NewAccount
-from cueapi.storage.database import Database, Duplicate, Queries
+from cueapi.storage.database import Database, Duplicate, Executor
 
 OVERLAP = whole("overlap_hours", 0, 72, 0, "For so many hours `webhook-signature` carries both secrets' signatures.")
 
@@ -38,7 +38,7 @@ class Accounts:
     plan: str
     open: bool
     account_changed: Callable[[int], None]
-    check: Callable[[Queries, str | None], Awaitable[None]]
+    check: Callable[[Executor, str | None], Awaitable[None]]
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -109,7 +109,7 @@ class Accounts:
     async def key(self) -> Response:
         """The key once more, where it can be decrypted."""
         row = await accounts.key(self.database, g.account.id)
-        key = None if row is None or row["encrypted"] is None else self.vault.unlock(row["encrypted"])
+        key = None if row is None or row["encrypted"] is None else self.vault.decrypt(row["encrypted"])
         if key is None:
             message = "This key was made under another SESSION_SECRET and cannot be shown; regenerate it."
             raise Refusal("key_not_recoverable", message, prefix=row and row["prefix"])
@@ -120,16 +120,16 @@ class Accounts:
         """A new key; the old one dies on every daemon, with every session."""
         confirmed()
         key = ids.new_api_key()
-        async with self.database.transaction() as tx:
-            await accounts.lock(tx, g.account.id)
+        async with self.database.transaction() as db:
+            await accounts.lock(db, g.account.id)
             # Who was revoked, or whose key was replaced, meanwhile must not undo it.
-            await self.check(tx, request.headers.get("Authorization"))
+            await self.check(db, request.headers.get("Authorization"))
             await accounts.rotate_key(
-                tx,
+                db,
                 user=g.account.id,
                 key_hash=accounts.digest(key),
                 prefix=key[:PREFIX],
-                encrypted=self.vault.lock(key),
+                encrypted=self.vault.encrypt(key),
             )
         self.account_changed(g.account.id)
         return answer({"api_key": key, "previous_key_revoked": True})
@@ -172,7 +172,7 @@ def new_account(email: str, plan: str, vault: Vault) -> tuple[str, NewAccount]:
         webhook_secret=ids.new_webhook_secret(),
         key_hash=accounts.digest(key),
         key_prefix=key[:PREFIX],
-        key_encrypted=vault.lock(key),
+        key_encrypted=vault.encrypt(key),
     )
     return key, account
 

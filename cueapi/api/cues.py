@@ -1,6 +1,5 @@
 """Cues: create, list, show, change, delete, fire."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -11,7 +10,7 @@ from quart import Blueprint, Response, g
 
 from cueapi.api.executions import EXECUTION_FILTERS, Executions
 from cueapi.api.http import params
-from cueapi.api.http.body import given, read
+from cueapi.api.http.body import given_fields, read
 from cueapi.api.http.idempotency import Done, Effect, once
 from cueapi.api.http.operations import (
     CONFIRMED,
@@ -40,10 +39,11 @@ from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver, check_reachable
 from cueapi.storage import cues, histories
 from cueapi.storage.clock import Clock
-from cueapi.storage.cues import ByHand, Change, Placed
-from cueapi.storage.database import Database, Duplicate, Queries, Row
+from cueapi.storage.cues import CueRecord, CueUpdate, ManualFire
+from cueapi.storage.database import Database, Duplicate, Executor, Row
 from cueapi.storage.histories import History
 from cueapi.storage.paging import PAGE_CAP
+from cueapi.wakeups.hub import WakeupHub
 
 CUE_REFUSALS = (
     "invalid_schedule",
@@ -64,15 +64,6 @@ FARTHEST = timedelta(days=366)
 
 
 @frozen
-class Pokes:
-    """Whom a written row wakes."""
-
-    cue_written: Callable[[datetime | None], None]
-    delivery_ready: Callable[[], None]
-    work_ready: Callable[[int], None]
-
-
-@frozen
 class Cues:
     """`/v1/cues`."""
 
@@ -80,7 +71,7 @@ class Cues:
     clock: Clock
     resolver: Resolver
     rules: Rules
-    pokes: Pokes
+    hub: WakeupHub
     executions: Executions
     worker_evidence: bool
     one_at_a_time: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
@@ -117,17 +108,17 @@ class Cues:
         ignored = _ignored(body, planned)
         return partial(self._create, await self._place(planned), first, ignored)
 
-    async def _create(self, placed: Placed, first: datetime, ignored: list[str], tx: Queries) -> Done:
+    async def _create(self, placed: CueRecord, first: datetime, ignored: list[str], db: Executor) -> Done:
         limit = g.account.limits.active_cues
         try:
-            row = await cues.add(tx, placed, cue_id=new_cue_id(), user=g.account.id, limit=limit, next_run=first)
+            row = await cues.add(db, placed, cue_id=new_cue_id(), user=g.account.id, limit=limit, next_run=first)
         except Duplicate:
             raise _taken(placed.cue.name) from None
         if row is None:
             raise _no_room(limit)
         shown = rendering.cue(row)
         shown["warning"] = " ".join([*ignored, *filter(None, [shown["warning"]])]) or None
-        return Done(answer(shown, 201), partial(self.pokes.cue_written, row["next_run"]))
+        return Done(answer(shown, 201), partial(self.hub.cue_written, row["next_run"]))
 
     @operation(
         responses.CueList,
@@ -227,7 +218,7 @@ class Cues:
             row = await self._row(cue_id)
             changed = await self._try_change(row, patch)
             if changed is not None:
-                self.pokes.cue_written(changed["next_run"])
+                self.hub.cue_written(changed["next_run"])
                 return answer(rendering.cue(changed))
         raise Refusal("invalid_state", "The cue is being changed by others; try again.")
 
@@ -240,10 +231,10 @@ class Cues:
         if not stops:
             after = self._allowed(after)
         fired = await self._has_fired(row)
-        turn = domain.turn(before, after, patch.get("status"), fired=fired, now=self.clock.now())
+        turn = domain.schedule_change(before, after, patch.get("status"), fired=fired, now=self.clock.now())
         revives = before.status not in {"active", "paused"} and turn.status in {"active", "paused"}
         limit = g.account.limits.active_cues
-        made = Change(row["revision"], limit if revives else None, turn.status, turn.moves, turn.next_run)
+        made = CueUpdate(row["revision"], limit if revives else None, turn.status, turn.moves, turn.next_run)
         same_places = before.callback.url == after.callback.url and before.on_failure == after.on_failure
         warning = row["warning"] if same_places else None
         placed = _as_placed(after, warning) if stops else await self._place(after, warning=warning)
@@ -293,12 +284,12 @@ class Cues:
         return await once(self.database, partial(self._firing, cue_id))
 
     async def _firing(self, cue_id: str) -> Effect:
-        return partial(self._fire, cue_id, await self._by_hand(cue_id, await read(FireBody)))
+        return partial(self._fire, cue_id, await self._manual_fire(cue_id, await read(FireBody)))
 
-    async def _fire(self, cue_id: str, by_hand: ByHand, tx: Queries) -> Done:
+    async def _fire(self, cue_id: str, manual_fire: ManualFire, db: Executor) -> Done:
         monthly = g.account.limits.monthly_executions
         made = is_cue_id(cue_id) and await cues.fire(
-            tx, cue_id=cue_id, user=g.account.id, by_hand=by_hand, monthly=monthly
+            db, cue_id=cue_id, user=g.account.id, manual_fire=manual_fire, monthly=monthly
         )
         if not made:
             raise not_found()
@@ -311,23 +302,23 @@ class Cues:
         }
         return Done(answer(shown), partial(self.announce, made))
 
-    async def _by_hand(self, cue_id: str, body: FireBody) -> ByHand:
+    async def _manual_fire(self, cue_id: str, body: FireBody) -> ManualFire:
         at = None if body.send_at is None else _send_at(body.send_at, self.clock.now())
         if body.payload_override is None:
-            return ByHand(new_uuid7(), at=at)
+            return ManualFire(new_uuid7(), at=at)
         payload = body.payload_override
         if body.merge_strategy != "replace":
             payload = rendering.parsed((await self._row(cue_id))["payload"]) | payload
-        return ByHand(new_uuid7(), domain.payload_text(payload), domain.payload_task(payload), at)
+        return ManualFire(new_uuid7(), domain.payload_text(payload), domain.payload_task(payload), at)
 
     def announce(self, made: Row) -> None:
         """Wake whoever takes the new execution: now, or at its time."""
         if made["due_in"] > 0:
-            self.pokes.cue_written(made["scheduled_for"])
+            self.hub.cue_written(made["scheduled_for"])
         elif made["transport"] == "webhook":
-            self.pokes.delivery_ready()
+            self.hub.delivery_ready()
         else:
-            self.pokes.work_ready(g.account.id)
+            self.hub.work_ready(g.account.id)
 
     async def _row(self, cue_id: str) -> Row:
         row = await cues.show(self.database, cue_id=cue_id, user=g.account.id) if is_cue_id(cue_id) else None
@@ -341,7 +332,7 @@ class Cues:
             raise Invalid(*problems)
         return domain.check_transport(planned, worker_evidence=self.worker_evidence)
 
-    async def _place(self, planned: Cue, *, warning: str | None = None) -> Placed:
+    async def _place(self, planned: Cue, *, warning: str | None = None) -> CueRecord:
         """What is stored beside the cue. Its URLs are looked up anew each time that it is written."""
         payload = domain.payload_text(planned.payload)
         host = None
@@ -351,12 +342,12 @@ class Cues:
         if planned.on_failure.get("webhook"):
             _, unresolved = await check_reachable(planned.on_failure["webhook"], self.resolver, self.rules)
             warning = warning or unresolved
-        return Placed(planned, payload, host, warning)
+        return CueRecord(planned, payload, host, warning)
 
 
-def _as_placed(cue: Cue, warning: str | None) -> Placed:
+def _as_placed(cue: Cue, warning: str | None) -> CueRecord:
     """What is stored beside a cue whose URLs stay as they are: no host leaves the old one."""
-    return Placed(cue, domain.payload_text(cue.payload), None, warning)
+    return CueRecord(cue, domain.payload_text(cue.payload), None, warning)
 
 
 def plan(body: CueBody) -> Cue:
@@ -392,7 +383,7 @@ def plan(body: CueBody) -> Cue:
 
 def _known(part: requests.Open) -> dict[str, Any]:
     """What was given of a nested object; unknown keys are named in the warning and kept nowhere."""
-    return {name: value for name, value in given(part).items() if name in type(part).model_fields}
+    return {name: value for name, value in given_fields(part).items() if name in type(part).model_fields}
 
 
 def _ignored(body: CueBody, planned: Cue) -> list[str]:

@@ -11,7 +11,7 @@ from quart import Blueprint, Response, g, request
 
 from cueapi.api.accounts import new_account
 from cueapi.api.http.body import read, read_form
-from cueapi.api.http.errors import STATUS, told_when
+from cueapi.api.http.errors import STATUS, with_retry_after
 from cueapi.api.http.operations import HTML, operation, text
 from cueapi.api.http.rate_limits import Windows
 from cueapi.api.models import responses
@@ -22,7 +22,7 @@ from cueapi.domain.account import checked_email
 from cueapi.domain.errors import Invalid, Refusal
 from cueapi.security.vault import Vault
 from cueapi.storage import accounts, sign_in
-from cueapi.storage.database import Database, Queries, Row
+from cueapi.storage.database import Database, Executor, Row
 from cueapi.storage.notifications import add_sign_in_mail
 
 HOUR, MINUTE = 3_600.0, 60.0
@@ -39,7 +39,7 @@ REASONS = {
 
 
 @frozen
-class Post:
+class MagicLinkDelivery:
     """
     How links leave: *mails* says whether by mail; if not, they are printed, unless that is *forbidden*.
 
@@ -59,7 +59,7 @@ class Devices:
     vault: Vault
     windows: Windows
     pages: Pages
-    post: Post
+    post: MagicLinkDelivery
     base_url: str
     plan: str
     open: bool = field(kw_only=True)
@@ -114,7 +114,7 @@ class Devices:
         return answer({"status": "approved", "email": claimed["email"], "session_token": token, **self._key(claimed)})
 
     def _key(self, claimed: Row) -> dict[str, Any]:
-        key = None if claimed["encrypted"] is None else self.vault.unlock(claimed["encrypted"])
+        key = None if claimed["encrypted"] is None else self.vault.decrypt(claimed["encrypted"])
         return {"existing_user": True} if key is None else {"api_key": key}
 
     @operation(HTML, parameters=(text("code", "The device code."),), also=((400, HTML),))
@@ -139,7 +139,7 @@ class Devices:
             page = self.pages.page(
                 "told", STATUS[refusal.code], title="No link was sent", text=refusal.message, problem=True
             )
-            return told_when(refusal, page)
+            return with_retry_after(refusal, page)
         return self.pages.page("sent", code=code, email=email)
 
     @operation(
@@ -181,13 +181,13 @@ class Devices:
         user = await accounts.by_email(self.database, email)
         welcome = not user["revoked"] if user is not None else self.open
         link = f"{self.base_url}/v1/auth/verify?token={token}&device_code={quote(code, safe='')}"
-        async with self.database.transaction() as tx:
-            if not await sign_in.send(tx, code, email=email, token_hash=sign_in.digest(token)):
+        async with self.database.transaction() as db:
+            if not await sign_in.send(db, code, email=email, token_hash=sign_in.digest(token)):
                 raise _invalid_status()
             if welcome and self.post.mails:
-                sealed = self.vault.lock(link).decode()
-                content = {"to": email, "device_code": code, "sealed": sealed}
-                await add_sign_in_mail(tx, user=None if user is None else user["id"], content=content)
+                ciphertext = self.vault.encrypt(link).decode()
+                content = {"to": email, "device_code": code, "sealed": ciphertext}
+                await add_sign_in_mail(db, user=None if user is None else user["id"], content=content)
         if welcome and self.post.mails:
             self.post.ready()
         elif welcome:
@@ -205,14 +205,14 @@ class Devices:
     async def _approve(self, code: str, token: str) -> str:
         """Approve, and make the account where there is none; its address. Refuses a link that does not work."""
         token_hash = sign_in.digest(token)
-        async with self.database.transaction() as tx:
-            email = None if _is_strange(code) else await sign_in.approve(tx, code, token_hash=token_hash)
+        async with self.database.transaction() as db:
+            email = None if _is_strange(code) else await sign_in.approve(db, code, token_hash=token_hash)
             if email is None:
                 raise Refusal("invalid_token", REASONS[_why_not(await self._linked(code, token)) or "used"])
-            user, new = await self._user(tx, email)
+            user, new = await self._user(db, email)
             if user is None:
                 raise Refusal("invalid_token", REASONS["unknown"])
-            await sign_in.assign(tx, code, user=user, new=new)
+            await sign_in.assign(db, code, user=user, new=new)
         return email
 
     async def _linked(self, code: str, token: str) -> Row | None:
@@ -220,15 +220,15 @@ class Devices:
             return None
         return await sign_in.linked(self.database, code, token_hash=sign_in.digest(token))
 
-    async def _user(self, tx: Queries, email: str) -> tuple[int | None, bool]:
+    async def _user(self, db: Executor, email: str) -> tuple[int | None, bool]:
         """Whose address it is, and whether the account is new; None where it may not sign in."""
-        found = await accounts.by_email(tx, email)
+        found = await accounts.by_email(db, email)
         if found is None and self.open:
             _, account = new_account(email, self.plan, self.vault)
-            made = await accounts.add(tx, account)
+            made = await accounts.add(db, account)
             if made is not None:
                 return made, True
-            found = await accounts.by_email(tx, email)  # Somebody was faster.
+            found = await accounts.by_email(db, email)  # Somebody was faster.
         return (None if found is None or found["revoked"] else found["id"]), False
 
 

@@ -1,6 +1,5 @@
 """Executions: list, show, claim, report, verify, replay."""
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -10,7 +9,7 @@ from attrs import evolve, frozen
 from quart import Blueprint, Response, g, request
 
 from cueapi.api.http import params
-from cueapi.api.http.body import given, read
+from cueapi.api.http.body import given_fields, read
 from cueapi.api.http.idempotency import Done, Effect, once
 from cueapi.api.http.operations import (
     CURSOR,
@@ -30,31 +29,32 @@ from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests import ClaimBody, EvidenceBody, OutcomeBody, VerifyBody
 from cueapi.domain.clock import iso
 from cueapi.domain.errors import Invalid, Problem, Refusal
-from cueapi.domain.execution import FINAL, SHOWN, Standing, Status, Step, reported
+from cueapi.domain.execution import FINAL, SHOWN, ExecutionState, Status, Transition, apply_report
 from cueapi.domain.ids import new_uuid7, parse_uuid
 from cueapi.domain.outcome import (
     ARTIFACTS_LIMIT,
     EVIDENCE_LENGTHS,
     METADATA_LIMIT,
-    Belief,
     Evidence,
     OutcomeState,
     Report,
+    Verification,
     artifacts_fit,
     completed,
-    judged_by_person,
+    manual_verdict,
     metadata_fits,
     shortened,
 )
 from cueapi.metrics import Metrics
 from cueapi.storage import cues, executions, worker_claims
-from cueapi.storage.cues import ByHand
-from cueapi.storage.database import Database, Queries, Row
+from cueapi.storage.cues import ManualFire
+from cueapi.storage.database import Database, Executor, Row
 from cueapi.storage.executions import Addition, Filter
 from cueapi.storage.paging import Page
-from cueapi.storage.transitions import decide, tells
-from cueapi.storage.worker_claims import Terms, Wish
-from cueapi.wakeups.long_poll import ANYTHING, Found, WaitingRoom
+from cueapi.storage.transitions import apply_transitions, has_alerts
+from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
+from cueapi.wakeups.hub import WakeupHub
+from cueapi.wakeups.long_poll import ANYTHING, Found
 
 EXECUTION_FILTERS = (
     words("status", list(SHOWN), "In this status."),
@@ -78,12 +78,9 @@ class Executions:
     """`/v1/executions`."""
 
     database: Database
-    terms: Terms
+    terms: LeaseTerms
     metrics: Metrics
-    delivery_ready: Callable[[], None]
-    work_ready: Callable[[int], None]
-    notice_ready: Callable[[], None]
-    waiting: WaitingRoom
+    hub: WakeupHub
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -154,7 +151,7 @@ class Executions:
         task = params.text("task")
         kind = ANYTHING if task is None else ("list", task)
         look = partial(self._look, g.account.id, task)
-        rows = await self.waiting.find(g.account.id, kind, look, patience=patience)
+        rows = await self.hub.long_poll.find(g.account.id, kind, look, patience=patience)
         return answer({"executions": [rendering.work(row) for row in rows]})
 
     async def _look(self, user: int, task: str | None) -> Found:
@@ -166,7 +163,7 @@ class Executions:
     async def claim(self) -> Response:
         """The oldest execution that this worker can do."""
         body = await read(ClaimBody)
-        wish = Wish(g.account.id, body.worker_id or "default", 1, task=body.task)
+        wish = ClaimRequest(g.account.id, body.worker_id or "default", 1, task=body.task)
         rows = await worker_claims.claim_work(self.database, wish, self.terms)
         if not rows:
             raise Refusal("claim_failed", "There is nothing to claim.")
@@ -217,27 +214,27 @@ class Executions:
         body = await read(OutcomeBody)
         report = shortened(_report(body))
         for _ in range(TRIES):
-            standing = await self._standing(execution_id)
-            step = reported(standing, report, worker_id=_worker_id())
-            done = await decide(self.database, [step])
-            if (written := done.get(standing.fence.execution_id)) is not None:
+            state = await self._state(execution_id)
+            step = apply_report(state, report, worker_id=_worker_id())
+            done = await apply_transitions(self.database, [step])
+            if (written := done.get(state.fence.execution_id)) is not None:
                 self.metrics.settled(step)
-                if tells(done):
-                    self.notice_ready()
-                return self._reported(standing, step, written)
+                if has_alerts(done):
+                    self.hub.notice_ready()
+                return self._reported(state, step, written)
         raise Refusal("outcome_already_recorded", "The execution is being decided by others; look again.")
 
-    def _reported(self, standing: Standing, step: Step, written: Row) -> Response:
+    def _reported(self, state: ExecutionState, step: Transition, written: Row) -> Response:
         if not step.ends and step.pause == 0.0:
-            self.work_ready(g.account.id) if standing.transport == "worker" else self.delivery_ready()
-        assert step.belief is not None
+            self.hub.work_ready(g.account.id) if state.transport == "worker" else self.hub.delivery_ready()
+        assert step.verification is not None
         assert step.report is not None
         answered: dict[str, Any] = {
-            "execution_id": str(standing.fence.execution_id),
+            "execution_id": str(state.fence.execution_id),
             "outcome_recorded": True,
-            "outcome_state": step.belief.state,
+            "outcome_state": step.verification.state,
             "will_retry": not step.ends,
-            "reason": _reason(standing, step, written),
+            "reason": _reason(state, step, written),
         }
         if step.report.truncated:
             answered["truncated"] = list(step.report.truncated)
@@ -249,13 +246,13 @@ class Executions:
         body = await read(VerifyBody)
         valid = body.valid is not False
         row = await self._row(execution_id)
-        belief = judged_by_person(row["outcome_state"], valid=valid)
+        verification = manual_verdict(row["outcome_state"], valid=valid)
         reason = None if valid or not body.reason else body.reason[:REASON_KEPT]
-        await self._believe(row, belief, reason)
+        await self._write_verdict(row, verification, reason)
         return answer(
             {
                 "execution_id": str(row["id"]),
-                "outcome_state": belief.state,
+                "outcome_state": verification.state,
                 "valid": valid,
                 "reason": body.reason and body.reason[:REASON_KEPT],
             }
@@ -266,12 +263,12 @@ class Executions:
         """A person will look at it."""
         row = await self._row(execution_id)
         _has_outcome(row)
-        await self._believe(row, Belief(OutcomeState.VERIFICATION_PENDING), None)
+        await self._write_verdict(row, Verification(OutcomeState.VERIFICATION_PENDING), None)
         return answer({"execution_id": str(row["id"]), "outcome_state": OutcomeState.VERIFICATION_PENDING})
 
-    async def _believe(self, row: Row, belief: Belief, reason: str | None) -> None:
-        written = await executions.believe(
-            self.database, execution=row["id"], user=g.account.id, seen=row["outcome_state"], belief=belief,
+    async def _write_verdict(self, row: Row, verification: Verification, reason: str | None) -> None:
+        written = await executions.verify(
+            self.database, execution=row["id"], user=g.account.id, seen=row["outcome_state"], verification=verification,
             reason=reason,
         )  # fmt: skip
         if not written:
@@ -289,14 +286,16 @@ class Executions:
         for _ in range(TRIES):
             row = await self._row(execution_id)
             _has_outcome(row)
-            standing = await self._standing(execution_id)
-            belief = completed(standing.mode, row["outcome_state"], row["validation_state"], evidence)
-            state = await executions.add_evidence(
+            state = await self._state(execution_id)
+            verification = completed(state.mode, row["outcome_state"], row["validation_state"], evidence)
+            outcome_state = await executions.add_evidence(
                 self.database, execution=row["id"], user=g.account.id, seen=row["outcome_state"],
-                addition=Addition(evidence, body.metadata, belief),
+                addition=Addition(evidence, body.metadata, verification),
             )  # fmt: skip
-            if state is not None:
-                return answer({"execution_id": str(row["id"]), "outcome_state": state, "evidence_updated": True})
+            if outcome_state is not None:
+                return answer(
+                    {"execution_id": str(row["id"]), "outcome_state": outcome_state, "evidence_updated": True}
+                )
         raise Refusal("invalid_state", "The outcome is being changed by others; try again.")
 
     @operation(
@@ -311,15 +310,15 @@ class Executions:
     async def _replaying(self, execution_id: str) -> Effect:
         return partial(self._replay, _identity(execution_id))
 
-    async def _replay(self, identity: UUID, tx: Queries) -> Done:
-        old = await cues.replayable(tx, execution=identity, user=g.account.id)
+    async def _replay(self, identity: UUID, db: Executor) -> Done:
+        old = await cues.replayable(db, execution=identity, user=g.account.id)
         if old is None:
             raise not_found()
         if old["status"] not in FINAL:
             raise Refusal("execution_in_flight", f"Only what has ended can be replayed; this one is {old['status']}.")
-        by_hand = ByHand(new_uuid7(), old["payload"], old["task"], None, identity)
+        manual_fire = ManualFire(new_uuid7(), old["payload"], old["task"], None, identity)
         monthly = g.account.limits.monthly_executions
-        made = await cues.fire(tx, cue_id=old["cue_id"], user=g.account.id, by_hand=by_hand, monthly=monthly)
+        made = await cues.fire(db, cue_id=old["cue_id"], user=g.account.id, manual_fire=manual_fire, monthly=monthly)
         if made is None:
             raise not_found()
         shown = {
@@ -330,7 +329,7 @@ class Executions:
             "triggered_by": "replay",
             "replayed_from": str(identity),
         }
-        poke = partial(self.work_ready, g.account.id) if made["transport"] == "worker" else self.delivery_ready
+        poke = partial(self.hub.work_ready, g.account.id) if made["transport"] == "worker" else self.hub.delivery_ready
         return Done(answer(shown), poke)
 
     async def _row(self, execution_id: str) -> Row:
@@ -339,11 +338,11 @@ class Executions:
             raise not_found()
         return row
 
-    async def _standing(self, execution_id: str) -> Standing:
-        standing = await executions.standing(self.database, execution=_identity(execution_id), user=g.account.id)
-        if standing is None:
+    async def _state(self, execution_id: str) -> ExecutionState:
+        state = await executions.state(self.database, execution=_identity(execution_id), user=g.account.id)
+        if state is None:
             raise not_found()
-        return standing
+        return state
 
 
 def _filter(cue_id: str | None) -> Filter:
@@ -390,7 +389,7 @@ def _evidence(body: EvidenceBody) -> Evidence:
         raise Refusal("metadata_too_large", f"metadata may have {METADATA_LIMIT // 1024} KiB as JSON.")
     if body.artifacts is not None and not artifacts_fit(body.artifacts):
         raise Invalid(Problem("body.artifacts", f"may have {ARTIFACTS_LIMIT // 1024} KiB as JSON"))
-    fields = given(body)
+    fields = given_fields(body)
     return Evidence(**{name: fields.get(name) or None for name in EVIDENCE_LENGTHS}, artifacts=body.artifacts or None)
 
 
@@ -405,11 +404,11 @@ def _report(body: OutcomeBody) -> Report:
     )
 
 
-def _reason(standing: Standing, step: Step, written: Row) -> str | None:
+def _reason(state: ExecutionState, step: Transition, written: Row) -> str | None:
     """A sentence for the reporter: when the next try comes, or what was missing."""
-    if step.belief is not None and step.belief.missing is not None:
-        return f"{step.belief.missing} is required and was not given."
+    if step.verification is not None and step.verification.missing is not None:
+        return f"{step.verification.missing} is required and was not given."
     if step.ends:
         return None
-    following = written["ready_at"] or standing.ready_at
-    return f"try {step.fence.attempts + 1} of {standing.retry.max_attempts} follows at {iso(following)}"
+    following = written["ready_at"] or state.ready_at
+    return f"try {step.fence.attempts + 1} of {state.retry.max_attempts} follows at {iso(following)}"

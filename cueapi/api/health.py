@@ -17,7 +17,7 @@ from cueapi.metrics import Metrics
 from cueapi.storage import health
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database, Row, StorageUnavailable
-from supervisor.health import Board, Entry, State
+from supervisor.health import Entry, HealthBoard, State
 
 COUNTS_SERVE = 5.0
 """Seconds for which counts are told again."""
@@ -44,7 +44,7 @@ class Health:
     """`/health`, `/status`, `/metrics`."""
 
     database: Database
-    board: Board
+    board: HealthBoard
     stopping: trio.Event
     metrics: Metrics
     clock: Clock

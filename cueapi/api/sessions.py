@@ -3,7 +3,7 @@
 from attrs import frozen
 from quart import Blueprint, Response, g, request
 
-from cueapi.api.http.auth import Keyring
+from cueapi.api.http.auth import Authenticator
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation
 from cueapi.api.models import responses
@@ -19,7 +19,7 @@ class SessionRoutes:
     """`/v1/auth/session`."""
 
     database: Database
-    keyring: Keyring
+    authenticator: Authenticator
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -35,12 +35,14 @@ class SessionRoutes:
         row = await sign_in.exchange(self.database, sign_in.digest(token))
         if row is None:
             raise NotSignedIn("invalid_token", "This token was used already, has expired, or is none.")
-        session = self.keyring.sessions.write(row["id"], signed_in=row["now"], now=row["now"])
+        session = self.authenticator.sessions.write(row["id"], signed_in=row["now"], now=row["now"])
         return answer({"session_token": session, "email": row["email"]})
 
     @operation(responses.Session)
     async def refresh(self) -> Response:
         """A session that serves for another day, until 30 days after the sign-in."""
-        session = self.keyring.session(request.headers.get("Authorization"))
-        token = self.keyring.sessions.write(session.user, signed_in=session.signed_in, now=self.keyring.clock.now())
+        session = self.authenticator.session(request.headers.get("Authorization"))
+        token = self.authenticator.sessions.write(
+            session.user, signed_in=session.signed_in, now=self.authenticator.clock.now()
+        )
         return answer({"session_token": token, "email": g.account.email})

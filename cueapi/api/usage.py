@@ -48,7 +48,7 @@ class Usage:
                     "requests_per_minute": limits.requests_per_minute,
                     # The same under the name that the published command line reads.
                     "limit": limits.requests_per_minute,
-                    "current_usage": g.standing.used,
+                    "current_usage": g.rate_limit.used,
                 },
                 "upgrade_url": None,
             }

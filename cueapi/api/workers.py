@@ -1,6 +1,5 @@
 """Workers: heartbeat, list, forget."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from math import inf
@@ -16,13 +15,14 @@ from cueapi.api.models import rendering, responses
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests import HeartbeatBody
 from cueapi.domain.errors import Refusal
-from cueapi.domain.execution import Fence, Status, failed_try, handed_back
+from cueapi.domain.execution import Fence, Status, attempt_failed, released
 from cueapi.domain.ids import parse_uuid
 from cueapi.storage import daemons, worker_claims, workers
 from cueapi.storage.database import STATEMENT_PATIENCE, Database, Row
-from cueapi.storage.transitions import decide, tells
-from cueapi.storage.worker_claims import Terms, Wish
-from cueapi.wakeups.long_poll import ANYTHING, Found, WaitingRoom
+from cueapi.storage.transitions import apply_transitions, has_alerts
+from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
+from cueapi.wakeups.hub import WakeupHub
+from cueapi.wakeups.long_poll import ANYTHING, Found
 
 
 @frozen
@@ -30,10 +30,8 @@ class Workers:
     """`/v1/worker` and `/v1/workers`."""
 
     database: Database
-    terms: Terms
-    waiting: WaitingRoom
-    work_ready: Callable[[int], None]
-    notice_ready: Callable[[], None]
+    terms: LeaseTerms
+    hub: WakeupHub
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -55,18 +53,18 @@ class Workers:
         if body.claim is None:
             return answer(answered)
         begun = trio.current_time()
-        rows = await self._work(Wish(user, worker, body.claim, body.handlers), body.wait_seconds or 0)
+        rows = await self._work(ClaimRequest(user, worker, body.claim, body.handlers), body.wait_seconds or 0)
         answered["server_time"] = now + timedelta(seconds=trio.current_time() - begun)
         lease = int(self.terms.lease)
         return answer({**answered, "executions": [{**rendering.work(row), "lease_seconds": lease} for row in rows]})
 
-    async def _work(self, wish: Wish, patience: float) -> list[Row]:
+    async def _work(self, wish: ClaimRequest, patience: float) -> list[Row]:
         if not wish.most:
             return []
         kind = ("claim", tuple(sorted(wish.handlers))) if wish.handlers else ANYTHING
-        return await self.waiting.find(wish.user, kind, partial(self._claim, wish), patience=patience)
+        return await self.hub.long_poll.find(wish.user, kind, partial(self._claim, wish), patience=patience)
 
-    async def _claim(self, wish: Wish) -> Found:
+    async def _claim(self, wish: ClaimRequest) -> Found:
         """Claim as a whole or not at all: what a client that hung up meanwhile would have got goes back."""
         with trio.CancelScope(deadline=trio.current_time() + STATEMENT_PATIENCE, shield=True):
             rows = await worker_claims.claim_work(self.database, wish, self.terms)
@@ -75,8 +73,8 @@ class Workers:
         except trio.Cancelled:
             with trio.CancelScope(deadline=trio.current_time() + STATEMENT_PATIENCE, shield=True):
                 fences = [Fence(row["id"], row["claim"], row["attempts"], Status.DELIVERING) for row in rows]
-                await decide(self.database, [handed_back(fence) for fence in fences])
-            self.work_ready(wish.user)
+                await apply_transitions(self.database, [released(fence) for fence in fences])
+            self.hub.work_ready(wish.user)
             raise
         return Found(rows, others=inf if len(rows) == wish.most else 0)
 
@@ -84,13 +82,13 @@ class Workers:
         """What the worker holds and does not run is a failed try."""
         lost = await daemons.dropped(self.database, user=user, worker=worker, running=running)
         message = f"Worker {worker} does not run it any more."
-        steps = [failed_try(one.standing.fence, one.standing.retry, error=message) for one in lost]
+        steps = [attempt_failed(one.state.fence, one.state.retry, error=message) for one in lost]
         if not steps:
             return
-        if tells(await decide(self.database, steps)):
-            self.notice_ready()
+        if has_alerts(await apply_transitions(self.database, steps)):
+            self.hub.notice_ready()
         if any(step.pause == 0 for step in steps):
-            self.work_ready(user)
+            self.hub.work_ready(user)
 
     @operation(responses.WorkerList)
     async def list(self) -> Response:

@@ -38,10 +38,10 @@ async def run_check(settings: Settings) -> None:
         raise CommandFailed("something is not fine, see above")
 
 
-Line = tuple[bool, str, str]
+CheckResult = tuple[bool, str, str]
 
 
-async def _migrations(database: Database) -> Line:
+async def _migrations(database: Database) -> CheckResult:
     try:
         missing = await pending(database)
     except SchemaMismatch as error:
@@ -55,7 +55,7 @@ async def _migrations(database: Database) -> Line:
     return True, "migrations", "fine"
 
 
-async def _secret(settings: Settings, database: Database) -> Line:
+async def _secret(settings: Settings, database: Database) -> CheckResult:
     known = await accounts.known_fingerprint(database)
     if known is None:
         return True, "secret", "not used yet"
@@ -68,7 +68,7 @@ async def _secret(settings: Settings, database: Database) -> Line:
     return True, "secret", "fine"
 
 
-async def _clock(database: Database) -> Line:
+async def _clock(database: Database) -> CheckResult:
     row = await due_cues.ahead(database)
     if row is None:
         return True, "clock", "not compared"
@@ -78,7 +78,7 @@ async def _clock(database: Database) -> Line:
     return True, "clock", "fine"
 
 
-async def _redis(settings: Settings) -> Line:
+async def _redis(settings: Settings) -> CheckResult:
     if settings.redis_url is None:
         return True, "Redis", "not used; set REDIS_URL to share rate limits between daemons"
     try:
@@ -88,7 +88,7 @@ async def _redis(settings: Settings) -> Line:
     return True, "Redis", "fine"
 
 
-async def _smtp(settings: Settings) -> Line:
+async def _smtp(settings: Settings) -> CheckResult:
     if settings.mailer is None:
         return True, "SMTP", "not used; set SMTP_URL to send mail"
     try:

@@ -19,7 +19,7 @@ from attrs import define, field
 from pydantic import SecretStr
 
 from cueapi.api.http.server import bind
-from cueapi.daemon.resources import Ground
+from cueapi.daemon.resources import Resources
 from cueapi.daemon.run import serving
 from cueapi.delivery.webhook import Outgoing, Webhook
 from cueapi.domain.attempt import Answered
@@ -46,9 +46,9 @@ async def run(say: Say) -> None:
     feed = Feed(say)
     with _home() as home:
         feed("starting an embedded PostgreSQL and a daemon on it, both temporary …")
-        async with serving(_settings(home)) as (ground, _):
+        async with serving(_settings(home)) as (resources, _):
             with trio.move_on_after(PATIENCE) as scope:
-                await _tell(ground, feed)
+                await _tell(resources, feed)
         if scope.cancelled_caught:
             raise DemoFailed(f"The story was not over after {PATIENCE:g} s.")
     feed("everything is gone again. To begin in earnest: cueapid")
@@ -82,10 +82,10 @@ class Feed:
         self.say(f"{trio.current_time() - self.begun:5.1f} s  {text}")
 
 
-async def _tell(ground: Ground, feed: Feed) -> None:
+async def _tell(resources: Resources, feed: Feed) -> None:
     with closing(bind("127.0.0.1", 0)) as listener:
         handler = Handler(feed)
-        client = Client(ground.webhook, f"http://127.0.0.1:{ground.listener.getsockname()[1]}")
+        client = Client(resources.webhook, f"http://127.0.0.1:{resources.listener.getsockname()[1]}")
         feed(f"the daemon serves at {client.base}")
         client.key = (await client.ask("POST", "/v1/auth/register", {"email": "you@example.com"}))["api_key"]
         handler.secret = (await client.ask("GET", "/v1/auth/webhook-secret"))["webhook_secret"]

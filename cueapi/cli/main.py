@@ -49,7 +49,7 @@ def serve() -> None:
     """Migrate, then serve until SIGTERM or Ctrl-C. The default."""
     settings = _settings()
     # A signal during the start is a stop like any other.
-    _run(partial(run.run, settings, up=partial(_greet, settings)), interrupted=0)
+    _run(partial(run.run, settings, on_ready=partial(_greet, settings)), interrupted=0)
 
 
 @main.command("demo")

@@ -95,11 +95,11 @@ async def new_key(settings: Settings, email: str) -> None:
         await check_secret(database, vault)
         row = await _account(database, email)
         user: int = row["id"]
-        async with database.transaction() as tx:
-            await accounts.lock(tx, user)
-            await accounts.readmit(tx, user)
+        async with database.transaction() as db:
+            await accounts.lock(db, user)
+            await accounts.readmit(db, user)
             await accounts.rotate_key(
-                tx, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=vault.lock(key)
+                db, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=vault.encrypt(key)
             )
     if row["revoked"]:
         click.echo(f"{email} was revoked and is admitted again; its cues rest until they are resumed.", err=True)
@@ -123,9 +123,9 @@ async def revoke(settings: Settings, email: str) -> None:
     """End key and sessions, pause the cues."""
     async with _migrated(settings) as database:
         user = await _user(database, email)
-        async with database.transaction() as tx:
-            await accounts.lock(tx, user)
-            await accounts.revoke(tx, user)
+        async with database.transaction() as db:
+            await accounts.lock(db, user)
+            await accounts.revoke(db, user)
     click.echo(f"{email} is revoked: its key and sessions are dead, its cues paused.")
 
 

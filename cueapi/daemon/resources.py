@@ -10,7 +10,7 @@ from attrs import field, frozen
 from cueapi.api.http.server import bind
 from cueapi.daemon.secret import CannotStart, check_secret, secret_of
 from cueapi.delivery.webhook import Webhook
-from cueapi.embedded_postgres.server import Embedded, join_embedded, open_embedded
+from cueapi.embedded_postgres.server import EmbeddedServer, join_embedded, open_embedded
 from cueapi.net import redis
 from cueapi.net.dns import THREADS, Resolver
 from cueapi.net.redis import Redis, RedisMisnamed
@@ -23,11 +23,11 @@ from cueapi.storage.health import ping
 from cueapi.storage.schema import migrate
 from cueapi.trio_asyncpg.connection import Connection
 from cueapi.trio_asyncpg.pool import open_pool
-from cueapi.wakeups.identity import Identity
+from cueapi.wakeups.identity import DaemonId
 
 
 @frozen
-class Ground:
+class Resources:
     """What the siblings stand on, and what falls after them."""
 
     settings: Settings
@@ -35,10 +35,10 @@ class Ground:
     sessions: Sessions
     listener: socket.socket
     dsn: str
-    embedded: Embedded | None
+    embedded: EmbeddedServer | None
     database: Database
     webhook: Webhook
-    identity: Identity
+    identity: DaemonId
     redis: Redis | None = None
     clock: Clock = field(factory=Clock)
 
@@ -49,20 +49,22 @@ class Ground:
 
 
 @asynccontextmanager
-async def open_ground(settings: Settings) -> AsyncIterator[Ground]:
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Everything that the siblings stand on: what is opened first falls last."""
     secret = secret_of(settings)
     vault, sessions = Vault.of(secret), Sessions.of(secret)
     with closing(bind(settings.host, settings.port)) as listener:
         port = listener.getsockname()[1]
-        identity = Identity(f"{socket.gethostname()}:{settings.host}:{port}")
+        identity = DaemonId(f"{socket.gethostname()}:{settings.host}:{port}")
         async with open_server(settings) as (dsn, embedded):
             async with open_database(dsn, size=settings.database_pool_size) as database:
                 await migrate(database)
                 await check_secret(database, vault)
                 resolver = Resolver(threads=max(THREADS, settings.dispatch_concurrency))
                 with Webhook(settings.rules_at(port), resolver) as webhook, open_redis(settings, vault) as redis:
-                    yield Ground(settings, vault, sessions, listener, dsn, embedded, database, webhook, identity, redis)
+                    yield Resources(
+                        settings, vault, sessions, listener, dsn, embedded, database, webhook, identity, redis
+                    )
 
 
 PATIENCE = 30.0
@@ -79,7 +81,7 @@ SESSION = "set jit = off; set random_page_cost = 1.1"
 
 
 @asynccontextmanager
-async def open_server(settings: Settings) -> AsyncIterator[tuple[str, Embedded | None]]:
+async def open_server(settings: Settings) -> AsyncIterator[tuple[str, EmbeddedServer | None]]:
     """The DSN to serve on, and the embedded server where that is what it leads to."""
     dsn = postgres_url(settings)
     if dsn is not None:

@@ -1,11 +1,11 @@
-"""The way in, composed: what every request passes, the nouns of the contract, and what is told of the daemon."""
+"""The API, composed: what every request passes, the resources, the senders of notifications, the gauges of /metrics."""
 
 from urllib.parse import urlsplit
 
 from cueapi.api.accounts import Accounts
 from cueapi.api.alerts import Alerts
-from cueapi.api.cues import Cues, Pokes
-from cueapi.api.devices import Devices, Post
+from cueapi.api.cues import Cues
+from cueapi.api.devices import Devices, MagicLinkDelivery
 from cueapi.api.echo import Echo
 from cueapi.api.executions import Executions
 from cueapi.api.health import Health, Polls
@@ -15,98 +15,93 @@ from cueapi.api.pages import Pages
 from cueapi.api.sessions import SessionRoutes
 from cueapi.api.usage import Usage
 from cueapi.api.workers import Workers
-from cueapi.daemon.resources import Ground
-from cueapi.daemon.wiring import Joints
-from cueapi.delivery.notifier import Outlets
-from cueapi.metrics import Reading
-from cueapi.storage.worker_claims import Terms
+from cueapi.daemon.resources import Resources
+from cueapi.daemon.wiring import Wiring
+from cueapi.delivery.notifier import NotificationSenders
+from cueapi.metrics import Gauge
+from cueapi.storage.worker_claims import LeaseTerms
 
 
-def gate(ground: Ground, joints: Joints) -> Gate:
+def request_gate(resources: Resources, wiring: Wiring) -> Gate:
     """What every request passes."""
-    settings = ground.settings
+    settings = resources.settings
     return Gate(
-        joints.keyring,
-        joints.windows,
+        wiring.authenticator,
+        wiring.windows,
         settings.proxies,
         settings.plans[settings.default_plan].requests_per_minute,
         tuple(origin.strip() for origin in settings.cors_origins.split(",")),
-        joints.metrics,
+        wiring.metrics,
     )
 
 
-def resources(ground: Ground, joints: Joints) -> list[Resource]:
+def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     """The nouns of the contract."""
-    settings, database, webhook, wakeups = ground.settings, ground.database, ground.webhook, joints.wakeups
-    terms = Terms(settings.worker_claim_timeout_seconds, settings.worker_outcome_deadline_seconds)
-    pokes = Pokes(wakeups.cue_written, wakeups.delivery_ready, wakeups.work_ready)
-    executions = Executions(
-        database, terms, joints.metrics, wakeups.delivery_ready, wakeups.work_ready, joints.notices.wake, joints.waiting
-    )
-    last = joints.last_poll
+    settings, database, webhook, hub = resources.settings, resources.database, resources.webhook, wiring.hub
+    terms = LeaseTerms(settings.worker_claim_timeout_seconds, settings.worker_outcome_deadline_seconds)
+    executions = Executions(database, terms, wiring.metrics, hub)
+    last = wiring.last_poll
     return [
-        *sign_in(ground, joints),
-        Cues(
-            database, ground.clock, webhook.resolver, webhook.rules, pokes, executions, settings.worker_evidence
-        ),
+        *sign_in(resources, wiring),
+        Cues(database, resources.clock, webhook.resolver, webhook.rules, hub, executions, settings.worker_evidence),
         executions,
-        Workers(database, terms, joints.waiting, wakeups.work_ready, joints.notices.wake),
+        Workers(database, terms, hub),
         Alerts(database),
         Usage(database),
-        Echo(database, joints.windows),
+        Echo(database, wiring.windows),
         Health(
-            database, joints.board, joints.stopping, joints.metrics, ground.clock,
+            database, wiring.board, wiring.stopping, wiring.metrics, resources.clock,
             lambda: Polls(last.at, last.cues, last.duration), settings.poller_interval_seconds,
-            joints.windows,
+            wiring.windows,
         ),
     ]  # fmt: skip
 
 
-def sign_in(ground: Ground, joints: Joints) -> list[Resource]:
+def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
     """Accounts, and the ways to prove that one is theirs."""
-    settings, database, webhook = ground.settings, ground.database, ground.webhook
-    pages = Pages.at(urlsplit(ground.address).path.rstrip("/"))
-    by = Post(settings.mailer is not None, settings.env == "production", joints.notices.wake)
+    settings, database, webhook = resources.settings, resources.database, resources.webhook
+    pages = Pages.at(urlsplit(resources.address).path.rstrip("/"))
+    links = MagicLinkDelivery(settings.mailer is not None, settings.env == "production", wiring.hub.notice_ready)
     return [
         Accounts(
-            database, ground.vault, webhook.resolver, webhook.rules, settings.default_plan,
-            settings.allow_register, joints.wakeups.account_changed, joints.keyring.check,
+            database, resources.vault, webhook.resolver, webhook.rules, settings.default_plan,
+            settings.allow_register, wiring.hub.account_changed, wiring.authenticator.check,
         ),
         Devices(
-            database, ground.vault, joints.windows, pages, by, ground.address, settings.default_plan,
+            database, resources.vault, wiring.windows, pages, links, resources.address, settings.default_plan,
             open=settings.allow_register,
         ),
-        SessionRoutes(database, joints.keyring),
+        SessionRoutes(database, wiring.authenticator),
         pages,
         *([] if settings.env == "production" else [Docs(pages.root)]),
     ]  # fmt: skip
 
 
-def outlets(ground: Ground) -> Outlets:
-    """How notices leave."""
-    return Outlets(ground.webhook, ground.settings.mailer, ground.vault.unlock, ground.address)
+def notification_senders(resources: Resources) -> NotificationSenders:
+    """How notifications leave."""
+    return NotificationSenders(resources.webhook, resources.settings.mailer, resources.vault.decrypt, resources.address)
 
 
-def readings(ground: Ground, joints: Joints) -> list[Reading]:
+def gauges(resources: Resources, wiring: Wiring) -> list[Gauge]:
     """What /metrics reads when it is asked."""
-    channels, database = (joints.deliveries, joints.results, joints.retries), ground.database.pool
-    board = joints.board
+    channels, database = (wiring.deliveries, wiring.results, wiring.retries), resources.database.pool
+    board = wiring.board
     return [
-        Reading("cueapi_channel_depth", "Items in each channel.", ("channel",),
+        Gauge("cueapi_channel_depth", "Items in each channel.", ("channel",),
                 lambda: [((channel.name,), channel.depth) for channel in channels]),
-        Reading("cueapi_channel_capacity", "Most items of each channel.", ("channel",),
+        Gauge("cueapi_channel_capacity", "Most items of each channel.", ("channel",),
                 lambda: [((channel.name,), channel.capacity) for channel in channels]),
-        Reading("cueapi_retry_wheel_size", "Reminders in the retry wheel.", (), lambda: [((), len(joints.wheel))]),
-        Reading("cueapi_pool_places", "Places of the dispatch pool.", ("state",),
-                lambda: [(("taken",), joints.places.taken), (("all",), joints.places.size)]),
-        Reading("cueapi_sibling_state", "1 for the state that each sibling is in.", ("sibling", "state"),
+        Gauge("cueapi_retry_wheel_size", "Reminders in the retry wheel.", (), lambda: [((), len(wiring.wheel))]),
+        Gauge("cueapi_pool_places", "Places of the dispatch pool.", ("state",),
+                lambda: [(("taken",), wiring.capacity.taken), (("all",), wiring.capacity.size)]),
+        Gauge("cueapi_sibling_state", "1 for the state that each sibling is in.", ("sibling", "state"),
                 lambda: [((name, str(entry.state)), 1) for name, entry in board.snapshot().items()]),
-        Reading("cueapi_sibling_restarts", "Restarts of each sibling.", ("sibling",),
+        Gauge("cueapi_sibling_restarts", "Restarts of each sibling.", ("sibling",),
                 lambda: [((name,), entry.restarts) for name, entry in board.snapshot().items()]),
-        Reading("cueapi_database_connections", "Connections to PostgreSQL.", ("state",),
+        Gauge("cueapi_database_connections", "Connections to PostgreSQL.", ("state",),
                 lambda: [(("idle",), database.idle), (("in_use",), database.in_use), (("all",), database.size)]),
-        Reading("cueapi_waiting_calls", "Calls of workers that wait for work.", (),
-                lambda: [((), len(joints.waiting))]),
-        Reading("cueapi_database_waiters", "Tasks that wait for a connection.", (),
+        Gauge("cueapi_waiting_calls", "Calls of workers that wait for work.", (),
+                lambda: [((), len(wiring.hub.long_poll))]),
+        Gauge("cueapi_database_waiters", "Tasks that wait for a connection.", (),
                 lambda: [((), database.waiters)]),
     ]  # fmt: skip

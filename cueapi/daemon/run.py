@@ -1,4 +1,4 @@
-"""The composition root: the tree of one daemon, planted on its ground. What stands deeper falls earlier."""
+"""Composition root: builds the supervision tree. Resources close in reverse order of opening."""
 
 import gc
 import signal
@@ -10,13 +10,13 @@ import structlog
 import trio
 from attrs import frozen
 
-from cueapi.daemon.resources import Ground, open_ground
-from cueapi.daemon.routes import readings
+from cueapi.daemon.resources import Resources, open_resources
+from cueapi.daemon.routes import gauges
 from cueapi.daemon.siblings import siblings
-from cueapi.daemon.wiring import Joints
+from cueapi.daemon.wiring import Wiring
 from cueapi.delivery.settling import settle
-from cueapi.domain.execution import handed_back
-from cueapi.embedded_postgres.errors import CannotStart as ServerCannotStart
+from cueapi.domain.execution import released
+from cueapi.embedded_postgres.errors import ServerCannotStart
 from cueapi.settings import Settings
 from cueapi.storage import daemons
 from cueapi.storage.database import StorageUnavailable
@@ -27,97 +27,97 @@ from supervisor.signals import watch
 GC_THRESHOLDS = (20_000, 20, 20)
 
 
-HAND_BACK_PATIENCE = 5.0
-"""Seconds in which a daemon that ends gives back what it still holds."""
+RELEASE_TIMEOUT = 5.0
+"""Seconds in which a daemon that ends releases what it still holds."""
 
 log = structlog.get_logger("cueapi.daemon")
 
 
-async def run(settings: Settings, *, up: Callable[[str], None]) -> None:
+async def run(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
     """
-    Serve until a signal, then drain. *up* is told the address when everything is.
+    Serve until a signal, then drain. *on_ready* is called with the address when every sibling is up.
 
     Raises what a start can fail with, and RestartsExhausted where a sibling falls too often.
     """
     # Until the tree listens to both, SIGTERM ends the start as Ctrl-C does: in order.
     # (Trio's own handler of Ctrl-C takes no other signal.)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    async with open_ground(settings) as ground:
-        await _hold(ground, _Up(up, ground.address))
+    async with open_resources(settings) as resources:
+        await _run_until_drained(resources, _OnReady(on_ready, resources.address))
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[tuple[Ground, Tree]]:
+async def serving(settings: Settings) -> AsyncIterator[tuple[Resources, Tree]]:
     """A daemon for the length of the block, in this process and without its signals; then it drains."""
-    async with open_ground(settings) as ground:
-        tree = plant(ground)
+    async with open_resources(settings) as resources:
+        tree = build_tree(resources)
         async with trio.open_nursery() as nursery:
             await nursery.start(tree.run)
-            yield ground, tree
+            yield resources, tree
             tree.stop("the block has ended")
-        await hand_back(ground)
+        await release_claims(resources)
 
 
 @frozen
-class _Up:
-    """Told once, when every sibling is up."""
+class _OnReady:
+    """Called once, when every sibling is up."""
 
-    tell: Callable[[str], None]
+    on_ready: Callable[[str], None]
     address: str
 
     def started(self, _value: object = None) -> None:
-        # What lives now stays: a full collection would walk through all of it, with everything standing still.
+        # These objects stay: a full collection would walk through all of them while nothing else runs.
         gc.collect()
         gc.freeze()
-        # A request leaves a few hundred objects behind: the young are looked at every some requests, not in each.
+        # A request leaves a few hundred objects behind: collect the young ones every some requests, not in each.
         gc.set_threshold(*GC_THRESHOLDS)
         log.info("daemon_started", address=self.address, version=version("cueapi-daemon"))
-        self.tell(self.address)
+        self.on_ready(self.address)
 
 
-async def _hold(ground: Ground, up: _Up) -> None:
-    """Hold the tree until it has drained, and hand back what it left."""
+async def _run_until_drained(resources: Resources, ready: _OnReady) -> None:
+    """Run the tree until it has drained, and release what it left."""
     begun = trio.current_time()
-    tree = plant(ground)
+    tree = build_tree(resources)
     clean = False
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(watch, tree.stop, nursery.cancel_scope)
-            clean = (await tree.run(task_status=up)).is_clean()
+            clean = (await tree.run(task_status=ready)).is_clean()
             nursery.cancel_scope.cancel(reason="drained")
     finally:
-        await hand_back(ground)
+        await release_claims(resources)
         log.info("daemon_stopped", seconds=round(trio.current_time() - begun, 1), clean=clean)
 
 
-def plant(ground: Ground) -> Tree:
+def build_tree(resources: Resources) -> Tree:
     """The tree of one daemon."""
-    joints = Joints.make(ground)
-    ground.webhook.sent = joints.metrics.sent
-    joints.metrics.read(*readings(ground, joints))
-    if ground.settings.mailer is None:
-        log.info("mail_unset", advice="set SMTP_URL and EMAIL_FROM: until then no failure is told by mail")
+    wiring = Wiring.make(resources)
+    resources.webhook.sent = wiring.metrics.sent
+    wiring.metrics.read(*gauges(resources, wiring))
+    if resources.settings.mailer is None:
+        log.info("mail_not_configured", advice="set SMTP_URL and EMAIL_FROM: until then no failure is mailed")
     return Tree(
-        siblings(ground, joints),
-        channels=(joints.deliveries, joints.results, joints.retries),
-        grace=ground.settings.shutdown_grace_seconds,
+        siblings(resources, wiring),
+        channels=(wiring.deliveries, wiring.results, wiring.retries),
+        grace=resources.settings.shutdown_grace_seconds,
         waits_for=(StorageUnavailable, ServerCannotStart),
-        board=joints.board,
-        stopping=joints.stopping,
+        board=wiring.board,
+        stopping=wiring.stopping,
     )
 
 
-async def hand_back(ground: Ground) -> None:
-    """Give back what this daemon still holds, as the same try, and say so."""
-    number = ground.identity.number
-    with trio.move_on_after(HAND_BACK_PATIENCE):
+async def release_claims(resources: Resources) -> None:
+    """Release what this daemon still holds, as the same attempt, and tell the other daemons."""
+    number = resources.identity.number
+    with trio.move_on_after(RELEASE_TIMEOUT):
         try:
-            while number is not None and (held := await daemons.held_by(ground.database, number)):
-                if not await settle(ground.database, [handed_back(lost.standing.fence) for lost in held]):
+            while number is not None and (held := await daemons.held_by(resources.database, number)):
+                if not await settle(resources.database, [released(lost.state.fence) for lost in held]):
                     break
             if number is not None:
-                await daemons.leave(ground.database, number)
-                # The others need not find out that we are gone, nor wait for a poll to take over what we gave back.
-                await notify(ground.database, f"{number} delivery")
+                await daemons.deregister(resources.database, number)
+                # The others need neither notice that we are gone nor wait for a poll to take over what we released.
+                await notify(resources.database, f"{number} delivery")
         except StorageUnavailable as away:
             log.warning("claims_left", reason=str(away))

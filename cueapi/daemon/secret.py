@@ -3,7 +3,7 @@
 import secrets
 from pathlib import Path
 
-from cueapi.embedded_postgres.data_dir import DataDirUnusable, clearly, make, write_once
+from cueapi.embedded_postgres.data_dir import DataDirUnusable, make, translate_os_errors, write_once
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
 from cueapi.storage import accounts
@@ -46,7 +46,7 @@ SECRET_LENGTH = 32
 def session_secret(data_dir: Path) -> str:
     """The secret that signs sessions: made at the first call, the same one ever after."""
     path = data_dir / "session-secret"
-    with clearly(data_dir):
+    with translate_os_errors(data_dir):
         make(data_dir)
         if not path.exists():
             write_once(path, secrets.token_urlsafe(48))
@@ -58,7 +58,7 @@ def session_secret(data_dir: Path) -> str:
 def kept_secret(data_dir: Path) -> str | None:
     """The secret that lies there; None where none does. Nothing is made."""
     path = data_dir / "session-secret"
-    with clearly(data_dir):
+    with translate_os_errors(data_dir):
         try:
             secret = path.read_text().strip()
         except FileNotFoundError:

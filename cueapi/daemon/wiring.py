@@ -6,66 +6,52 @@ from typing import Self
 import trio
 from attrs import field, frozen
 
-from cueapi.api.http.auth import Keyring
+from cueapi.api.http.auth import Authenticator
 from cueapi.api.http.rate_limits import Windows
-from cueapi.daemon.resources import Ground
-from cueapi.delivery.capacity import Places
-from cueapi.delivery.dispatcher import freed_soon
+from cueapi.daemon.resources import Resources
+from cueapi.delivery.capacity import Capacity, wake_soon
 from cueapi.delivery.poller import LastPoll
 from cueapi.delivery.retries import Reminder
 from cueapi.domain.attempt import Delivery
-from cueapi.domain.execution import Step
+from cueapi.domain.execution import Transition
 from cueapi.metrics import Metrics
-from cueapi.wakeups.long_poll import WaitingRoom
-from cueapi.wakeups.notify import Ears, Wakeups
-from supervisor import Board, Channel, Periodic, Wheel
+from cueapi.wakeups.hub import WakeupHub
+from supervisor import Channel, HealthBoard, Wheel
 
 RESULTS, RETRIES = 200, 1_000
 """Capacities of the channels."""
 
 
 @frozen
-class Joints:
-    """What joins the siblings: channels, wake-ups, and what they tell of themselves."""
+class Wiring:
+    """Made anew with each tree; nothing in it outlives the daemon."""
 
-    polls: Periodic
-    claims: Periodic
-    notices: Periodic
-    deliveries: Channel[Delivery]
-    results: Channel[Step]
-    retries: Channel[Reminder]
-    places: Places
-    keyring: Keyring
-    wakeups: Wakeups
+    hub: WakeupHub
+    authenticator: Authenticator
+    capacity: Capacity
     windows: Windows
-    waiting: WaitingRoom
+    deliveries: Channel[Delivery]
+    results: Channel[Transition]
+    retries: Channel[Reminder]
     wheel: Wheel[int | None] = field(factory=Wheel)
-    board: Board = field(factory=Board)
+    board: HealthBoard = field(factory=HealthBoard)
     stopping: trio.Event = field(factory=trio.Event)
     metrics: Metrics = field(factory=Metrics)
     last_poll: LastPoll = field(factory=LastPoll)
 
     @classmethod
-    def make(cls, ground: Ground) -> Self:
-        """New ones, of the sizes that the settings say."""
-        settings, database = ground.settings, ground.database
-        polls = Periodic(settings.poller_interval_seconds)
-        claims = Periodic(settings.poller_interval_seconds)
-        notices = Periodic(settings.poller_interval_seconds)
-        keyring = Keyring(database, settings.plans, ground.sessions, ground.clock)
-        waiting = WaitingRoom()
-        ears = Ears(polls, claims, notices, waiting.poke, keyring.forget, keyring.trust)
+    def make(cls, resources: Resources) -> Self:
+        """Everything in the sizes of the settings."""
+        settings = resources.settings
+        authenticator = Authenticator(resources.database, settings.plans, resources.sessions, resources.clock)
+        hub = WakeupHub(resources.clock, settings.poller_interval_seconds, authenticator)
         size = settings.dispatch_concurrency
         return cls(
-            polls,
-            claims,
-            notices,
+            hub,
+            authenticator,
+            Capacity(size, settings.host_concurrency, on_freed=partial(wake_soon, hub.dispatches)),
+            Windows(resources.redis),
             Channel("deliveries", size),
             Channel("results", RESULTS),
             Channel("retries", RETRIES),
-            Places(size, settings.host_concurrency, freed=partial(freed_soon, claims)),
-            keyring,
-            Wakeups(ground.dsn, database, ground.identity, ground.clock, ears),
-            Windows(ground.redis),
-            waiting,
         )

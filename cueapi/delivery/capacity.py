@@ -1,37 +1,47 @@
-"""The pool's places: how many are taken in all, by host and by account. What is passed over follows from it."""
+"""How many deliveries are under way, in all, by host and by account: what the dispatcher may claim follows from it."""
 
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
 
+import trio
 from attrs import define, field
 
 from cueapi.domain.attempt import Delivery
-from cueapi.storage.outbox import Room
+from cueapi.storage.outbox import Headroom
+from supervisor import Periodic
 
 Key = TypeVar("Key", str, int)
 
+BATCH_PAUSE = 0.03
+"""Seconds in which freed slots gather before the next claim: few statements, and the pool does not run dry."""
 
-def _nobody_waits() -> None:
-    """No one is hungry for a place."""
+
+def wake_soon(ticks: Periodic) -> None:
+    """Have the dispatcher look again when some more slots may be free."""
+    ticks.wake_at(trio.current_time() + BATCH_PAUSE)
+
+
+def _do_nothing() -> None:
+    """Default callback: do nothing."""
 
 
 @define(eq=False)
-class Places:
+class Capacity:
     """
     At most *size* deliveries at once, *per_host* to one host and port, half of all for one account.
 
-    A delivery takes its place when it is claimed, and gives it up when its result was handed on.
+    A delivery takes a slot when it is claimed, and frees it when its result was handed on.
     """
 
     size: int
     per_host: int
-    freed: Callable[[], None] = _nobody_waits
+    on_freed: Callable[[], None] = _do_nothing
     _held: dict[object, Delivery] = field(init=False, factory=dict)
     _hosts: Counter[str] = field(init=False, factory=Counter)
     _users: Counter[int] = field(init=False, factory=Counter)
-    _hungry: bool = field(init=False, default=False)
+    _wanted: bool = field(init=False, default=False)
     _open: set[UUID] = field(init=False, factory=set)
 
     @property
@@ -41,42 +51,42 @@ class Places:
 
     @property
     def per_user(self) -> int:
-        """How many places one account may hold."""
+        """How many slots one account may hold."""
         return max(self.size // 2, 1)
 
-    def room(self) -> Room:
+    def headroom(self) -> Headroom:
         """What may be claimed now."""
-        return Room(self.size - len(self._held), dict(self._hosts), dict(self._users), self.per_host, self.per_user)
+        return Headroom(self.size - len(self._held), dict(self._hosts), dict(self._users), self.per_host, self.per_user)
 
     def any_full(self) -> bool:
-        """True where a host or an account has no place left."""
+        """True where a host or an account has no slot left."""
         return any(count >= self.per_host for count in self._hosts.values()) or any(
             count >= self.per_user for count in self._users.values()
         )
 
-    def want(self) -> None:
-        """Have *freed* called with the next place that comes free."""
-        self._hungry = True
+    def request_wakeup(self) -> None:
+        """Have *on_freed* called with the next slot that is freed."""
+        self._wanted = True
 
     def take(self, delivery: Delivery) -> None:
-        """Give a claimed delivery its place."""
+        """Give a claimed delivery its slot."""
         self._held[delivery.claim] = delivery
         self._open.add(delivery.claim)
         self._hosts[delivery.host] += 1
         self._users[delivery.user_id] += 1
 
     def release(self, delivery: Delivery) -> None:
-        """The delivery needs its place no longer."""
+        """The delivery no longer needs its slot."""
         if self._held.pop(delivery.claim, None) is None:
             return
         _give_up(self._hosts, delivery.host)
         _give_up(self._users, delivery.user_id)
-        if self._hungry:
-            self._hungry = False
-            self.freed()
+        if self._wanted:
+            self._wanted = False
+            self.on_freed()
 
     def recorded(self, claim: UUID) -> None:
-        """The result of that claim was written down, or the claim had passed to another."""
+        """The result of that claim was written down, or the claim was lost."""
         self._open.discard(claim)
 
     def unrecorded(self) -> set[UUID]:
@@ -84,7 +94,7 @@ class Places:
         return set(self._open)
 
     def held(self) -> list[Delivery]:
-        """Every delivery that has a place."""
+        """Every delivery that has a slot."""
         return list(self._held.values())
 
 

@@ -21,23 +21,23 @@ class Janitor:
     """Source of nothing. Ends when it is cancelled. *retention_days* 0 keeps everything."""
 
     database: Database
-    turns: Periodic
+    ticks: Periodic
     retention_days: int
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Tidy up each interval. A new life begins with a turn: else the board would call it `waiting` for so long."""
-        self.turns.wake()
+        self.ticks.wake()
         task_status.started()
         while True:
-            await self.turns.wait()
-            await self._until_done(janitor.bury)
-            await self._until_done(janitor.expire)
+            await self.ticks.wait()
+            await self._until_done(janitor.delete_removed_cues)
+            await self._until_done(janitor.delete_expired)
             if self.retention_days:
-                await self._until_done(self._retire)
+                await self._until_done(self._apply_retention)
             beat()
 
-    async def _retire(self, database: Database) -> int:
-        return await janitor.retire(database, self.retention_days)
+    async def _apply_retention(self, database: Database) -> int:
+        return await janitor.apply_retention(database, self.retention_days)
 
     async def _until_done(self, tidy: Callable[[Database], Awaitable[int]]) -> None:
         while gone := await tidy(self.database):

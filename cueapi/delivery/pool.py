@@ -6,10 +6,10 @@ import structlog
 import trio
 from attrs import frozen
 
-from cueapi.delivery.capacity import Places
+from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.webhook import Webhook
-from cueapi.domain.attempt import Delivery, judge
-from cueapi.domain.execution import Step, failed_try, handed_back, lost_claim
+from cueapi.domain.attempt import Delivery, evaluate_attempt
+from cueapi.domain.execution import Transition, attempt_failed, claim_lost, released
 from supervisor import Channel
 
 INTERNAL = "The try could not be made or judged: an error of the server's own"
@@ -18,12 +18,12 @@ log = structlog.get_logger("cueapi.delivery.pool")
 
 
 @frozen
-class Pool:
+class DispatchPool:
     """Drainer from `[deliveries]` to `[results]`. Once *stopping* is set, what was only claimed is handed back."""
 
     deliveries: Channel[Delivery]
-    results: Channel[Step]
-    places: Places
+    results: Channel[Transition]
+    capacity: Capacity
     webhook: Webhook
     size: int
     stopping: trio.Event
@@ -39,29 +39,29 @@ class Pool:
                 results.close()
                 task_status.started()
 
-    async def _recover(self, results: trio.MemorySendChannel[Step]) -> None:
+    async def _recover(self, results: trio.MemorySendChannel[Transition]) -> None:
         """What a former life of this sibling had in its hands goes back; what still lies in the channel stays."""
         waiting = self.deliveries.depth
-        for delivery in self.places.held()[: max(self.places.taken - waiting, 0)]:
-            await results.send(lost_claim(delivery.fence, delivery.retry, bounces=delivery.bounces))
-            self.places.release(delivery)
+        for delivery in self.capacity.held()[: max(self.capacity.taken - waiting, 0)]:
+            await results.send(claim_lost(delivery.fence, delivery.retry, lost_claims=delivery.lost_claims))
+            self.capacity.release(delivery)
 
     async def _serve(
-        self, deliveries: trio.MemoryReceiveChannel[Delivery], results: trio.MemorySendChannel[Step]
+        self, deliveries: trio.MemoryReceiveChannel[Delivery], results: trio.MemorySendChannel[Transition]
     ) -> None:
         with deliveries, results:
             async for delivery in deliveries:
                 await results.send(await self._attempt(delivery))
-                self.places.release(delivery)
+                self.capacity.release(delivery)
 
-    async def _attempt(self, delivery: Delivery) -> Step:
+    async def _attempt(self, delivery: Delivery) -> Transition:
         if self.stopping.is_set():
-            return handed_back(delivery.fence)
+            return released(delivery.fence)
         begun = trio.current_time()
         try:
             result = await self.webhook.attempt(delivery)
-            return judge(delivery, result, duration=trio.current_time() - begun, now=datetime.now(UTC))
+            return evaluate_attempt(delivery, result, duration=trio.current_time() - begun, now=datetime.now(UTC))
         except Exception as error:
             # A bug of ours that some row or answer brings to light ends one try, not the hundreds beside it.
             log.exception("attempt_fell", execution_id=str(delivery.execution_id))
-            return failed_try(delivery.fence, delivery.retry, error=f"{INTERNAL} ({type(error).__name__}).")
+            return attempt_failed(delivery.fence, delivery.retry, error=f"{INTERNAL} ({type(error).__name__}).")

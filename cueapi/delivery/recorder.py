@@ -1,19 +1,20 @@
 """The recorder: one task that writes results down, a batch a statement. Keeps each until it was written."""
 
-from collections.abc import Callable
 from uuid import UUID
 
 import structlog
 import trio
 from attrs import define, field
 
+from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.retries import Reminder
-from cueapi.delivery.settling import end_plainly
-from cueapi.domain.execution import Step
+from cueapi.delivery.settling import fail_unstorable
+from cueapi.domain.execution import Transition
 from cueapi.metrics import Metrics
 from cueapi.storage.database import Database, Row, StorageUnavailable, Unstorable
-from cueapi.storage.transitions import decide, tells
-from supervisor import Channel, Periodic, beat
+from cueapi.storage.transitions import apply_transitions, has_alerts
+from cueapi.wakeups.hub import WakeupHub
+from supervisor import Channel, beat
 
 BATCH = 100
 GATHERING = 0.02
@@ -30,19 +31,18 @@ class Recorder:
     """
     Drainer of `[results]`.
 
-    *ready* is told of what may be claimed at once: a drain's is for the other daemons. *horizon* is the number of
-    seconds within which a retry is armed in the wheel; the poll arms the rest.
+    What may be claimed at once is announced: what a drain gives back is for the other daemons. *horizon* is the number
+    of seconds within which a retry is armed in the wheel; the poll arms the rest.
     """
 
     database: Database
-    results: Channel[Step]
+    results: Channel[Transition]
     retries: Channel[Reminder]
-    ready: Callable[[], None]
-    notices: Periodic
+    hub: WakeupHub
     metrics: Metrics
-    recorded: Callable[[UUID], None]
+    capacity: Capacity
     horizon: float
-    _kept: list[Step] = field(init=False, factory=list)
+    _kept: list[Transition] = field(init=False, factory=list)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Write results until the channel has ended and is empty; a former life's first."""
@@ -55,7 +55,7 @@ class Recorder:
                 await self._record()
                 beat()
 
-    async def _gather(self, results: trio.MemoryReceiveChannel[Step]) -> None:
+    async def _gather(self, results: trio.MemoryReceiveChannel[Transition]) -> None:
         with trio.move_on_after(GATHERING):
             try:
                 while len(self._kept) < BATCH:
@@ -80,23 +80,23 @@ class Recorder:
                 continue
             del self._kept[: len(steps)]
             most = BATCH
-            if tells(written):
-                self.notices.wake()
+            if has_alerts(written):
+                self.hub.notice_ready()
             for step in steps:
                 self._tell(step, written.get(step.fence.execution_id))
 
-    async def _write(self, steps: list[Step]) -> dict[UUID, Row] | None:
+    async def _write(self, steps: list[Transition]) -> dict[UUID, Row] | None:
         """What was written; None where the statement falls over one of several: it is looked for by halves."""
         try:
-            return await decide(self.database, steps)
+            return await apply_transitions(self.database, steps)
         except Unstorable as error:
-            return await end_plainly(self.database, steps[0].fence, error) if len(steps) == 1 else None
+            return await fail_unstorable(self.database, steps[0].fence, error) if len(steps) == 1 else None
 
-    def _tell(self, step: Step, row: Row | None) -> None:
+    def _tell(self, step: Transition, row: Row | None) -> None:
         """Log and count what was written, and arm the retry."""
         fence = step.fence
         if fence.claim is not None:
-            self.recorded(fence.claim)
+            self.capacity.recorded(fence.claim)
         if row is None:
             log.info("result_dropped", execution_id=str(fence.execution_id), attempt=fence.attempts)
             return
@@ -104,18 +104,18 @@ class Recorder:
         if not step.ends and step.pause is not None:
             self._remind(step.pause)
         log.info(
-            "attempt_handed_back" if step.handed_back else "attempt_settled",
+            "attempt_handed_back" if step.released else "attempt_settled",
             execution_id=str(fence.execution_id),
             attempt=fence.attempts,
             status=step.status,
-            http_status=step.wire and step.wire.http_status,
-            duration_ms=step.wire and step.wire.duration_ms,
+            http_status=step.record and step.record.http_status,
+            duration_ms=step.record and step.record.duration_ms,
             dropped=list(step.dropped) or None,
         )
 
     def _remind(self, pause: float) -> None:
         if pause <= 0:
-            self.ready()
+            self.hub.delivery_ready()
         elif pause <= self.horizon:
             # Full? The row says when it is due, and the next poll finds it.
             self.retries.offer(Reminder(pause))

@@ -8,12 +8,13 @@ import trio
 from attrs import frozen
 
 from cueapi.delivery.settling import settle
-from cueapi.domain.execution import Step, deadline_passed, failed_try, lost_claim, never_claimed
+from cueapi.domain.execution import Transition, attempt_failed, claim_lost, deadline_passed, unclaimed
 from cueapi.metrics import Metrics
 from cueapi.storage import daemons, workers
-from cueapi.storage.daemons import Lost
+from cueapi.storage.daemons import LostClaim
 from cueapi.storage.database import Database
-from cueapi.storage.transitions import tells
+from cueapi.storage.transitions import has_alerts
+from cueapi.wakeups.hub import WakeupHub
 from supervisor import Periodic, beat
 
 LOOK_INTERVAL = 5.0
@@ -23,7 +24,7 @@ log = structlog.get_logger("cueapi.delivery.rescue")
 
 
 @frozen
-class Patience:
+class RescueTimeouts:
     """
     Seconds: a worker's silence after which it is gone, and how long an execution may wait for one.
 
@@ -42,37 +43,35 @@ class Rescue:
     """Source of handed-back executions. Ends when it is cancelled."""
 
     database: Database
-    turns: Periodic
-    outbox: Periodic
-    notices: Periodic
-    work_ready: Callable[[int], None]
-    patience: Patience
+    ticks: Periodic
+    hub: WakeupHub
+    timeouts: RescueTimeouts
     metrics: Metrics
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Look every few seconds."""
-        self.turns.wake()
+        self.ticks.wake()
         task_status.started()
         born = trio.current_time()
         while True:
-            await self.turns.wait()
+            await self.ticks.wait()
             age = trio.current_time() - born
-            leases = age >= self.patience.daemon_grace
-            await daemons.look(self.database)
-            await self._take_back("claims_recovered", partial(daemons.lost, leases=leases), _bounced)
+            leases = age >= self.timeouts.daemon_grace
+            await daemons.sweep_dead(self.database)
+            await self._take_back("claims_recovered", partial(daemons.lost, leases=leases), _claim_lost)
             await self._take_back("deadlines_passed", daemons.overdue, _overdue)
-            if age >= self.patience.worker_grace:
+            if age >= self.timeouts.worker_grace:
                 await self._take_back("leases_ended", self._ended_leases, _lapsed)
                 await self._take_back("executions_unclaimed", self._unclaimed, _unclaimed)
                 if await workers.alert_offline(self.database):
-                    self.notices.wake()
+                    self.hub.notice_ready()
             beat()
 
     async def _take_back(
         self,
         event: str,
-        find: Callable[[Database], Awaitable[list[Lost]]],
-        follow: Callable[[Lost], Step],
+        find: Callable[[Database], Awaitable[list[LostClaim]]],
+        follow: Callable[[LostClaim], Transition],
     ) -> None:
         """Decide what is found, a batch at a time, until nothing more is found that can be moved."""
         while lost := await find(self.database):
@@ -85,34 +84,34 @@ class Rescue:
                 return
             log.warning(event, executions=len(written))
             self._wake(lost, steps)
-            if tells(written):
-                self.notices.wake()
+            if has_alerts(written):
+                self.hub.notice_ready()
 
-    def _wake(self, lost: list[Lost], steps: list[Step]) -> None:
-        self.outbox.wake()
+    def _wake(self, lost: list[LostClaim], steps: list[Transition]) -> None:
+        self.hub.delivery_ready(announce=False)
         for one, step in zip(lost, steps, strict=True):
-            if one.standing.transport == "worker" and not step.ends and step.pause == 0.0:
-                self.work_ready(one.user)
+            if one.state.transport == "worker" and not step.ends and step.pause == 0.0:
+                self.hub.work_ready(one.user)
 
-    async def _ended_leases(self, database: Database) -> list[Lost]:
-        return await daemons.ended_leases(database, self.patience.worker_silence)
+    async def _ended_leases(self, database: Database) -> list[LostClaim]:
+        return await daemons.ended_leases(database, self.timeouts.worker_silence)
 
-    async def _unclaimed(self, database: Database) -> list[Lost]:
-        return await daemons.unclaimed(database, self.patience.unclaimed)
-
-
-def _bounced(lost: Lost) -> Step:
-    return lost_claim(lost.standing.fence, lost.standing.retry, bounces=lost.bounces)
+    async def _unclaimed(self, database: Database) -> list[LostClaim]:
+        return await daemons.unclaimed(database, self.timeouts.unclaimed)
 
 
-def _lapsed(lost: Lost) -> Step:
-    message = f"Worker {lost.standing.held_by} did not report in time."
-    return failed_try(lost.standing.fence, lost.standing.retry, error=message)
+def _claim_lost(lost: LostClaim) -> Transition:
+    return claim_lost(lost.state.fence, lost.state.retry, lost_claims=lost.lost_claims)
 
 
-def _overdue(lost: Lost) -> Step:
-    return deadline_passed(lost.standing.fence, lost.standing.retry)
+def _lapsed(lost: LostClaim) -> Transition:
+    message = f"Worker {lost.state.held_by} did not report in time."
+    return attempt_failed(lost.state.fence, lost.state.retry, error=message)
 
 
-def _unclaimed(lost: Lost) -> Step:
-    return never_claimed(lost.standing.fence)
+def _overdue(lost: LostClaim) -> Transition:
+    return deadline_passed(lost.state.fence, lost.state.retry)
+
+
+def _unclaimed(lost: LostClaim) -> Transition:
+    return unclaimed(lost.state.fence)

@@ -1,11 +1,10 @@
 """The retry wheel: wakes the dispatcher, or workers, when what waits comes due. It holds moments, no executions."""
 
-from collections.abc import Callable
-
 import trio
 from attrs import frozen
 
-from supervisor import Channel, Periodic, Wheel, beat
+from cueapi.wakeups.hub import WakeupHub
+from supervisor import Channel, Wheel, beat
 
 LONGEST_SILENCE = 10.0
 """Seconds after which an empty wheel gives a sign of life."""
@@ -27,8 +26,7 @@ class Retries:
     wheel: Wheel[int | None]
     """Of the users whose workers are to be woken; None: the dispatcher is."""
 
-    outbox: Periodic
-    work_ready: Callable[[int], None]
+    hub: WakeupHub
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Take reminders in, and wake whom they are for at their time."""
@@ -52,8 +50,15 @@ class Retries:
                     self._arm(await reminders.receive())
             next_tick += self.wheel.tick
             for user in self.wheel.turn():
-                self.outbox.wake() if user is None else self.work_ready(user)
+                self._wake(user)
             beat()
+
+    def _wake(self, user: int | None) -> None:
+        # The other daemons have wheels of their own.
+        if user is None:
+            self.hub.delivery_ready(announce=False)
+        else:
+            self.hub.work_ready(user, announce=False)
 
     def _arm(self, reminder: Reminder) -> None:
         self.wheel.schedule(reminder.user, reminder.delay)

@@ -5,32 +5,32 @@ from uuid import UUID
 
 import structlog
 
-from cueapi.domain.execution import Fence, Step, failed_try
+from cueapi.domain.execution import Fence, Transition, attempt_failed
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage.database import Database, Row, Unstorable
-from cueapi.storage.outbox import set_aside
-from cueapi.storage.transitions import decide
+from cueapi.storage.outbox import quarantine
+from cueapi.storage.transitions import apply_transitions
 
 NOT_STORED = "The result could not be stored."
 
 log = structlog.get_logger("cueapi.delivery.settling")
 
 
-async def settle(database: Database, steps: Sequence[Step]) -> dict[UUID, Row]:
+async def settle(database: Database, steps: Sequence[Transition]) -> dict[UUID, Row]:
     """Write *steps* down as `decide` does; one that makes the statement fall ends its execution, and no other's."""
     try:
-        return await decide(database, steps)
+        return await apply_transitions(database, steps)
     except Unstorable as error:
         if len(steps) > 1:
             return {key: row for step in steps for key, row in (await settle(database, [step])).items()}
-        return await end_plainly(database, steps[0].fence, error)
+        return await fail_unstorable(database, steps[0].fence, error)
 
 
-async def end_plainly(database: Database, fence: Fence, error: Unstorable) -> dict[UUID, Row]:
+async def fail_unstorable(database: Database, fence: Fence, error: Unstorable) -> dict[UUID, Row]:
     """End an execution whose result, or whose row, cannot be worked with."""
     log.warning("result_unstorable", execution_id=str(fence.execution_id), reason=str(error))
     try:
-        return await decide(database, [failed_try(fence, NO_RETRY, error=NOT_STORED)])
+        return await apply_transitions(database, [attempt_failed(fence, NO_RETRY, error=NOT_STORED)])
     except Unstorable:
-        await set_aside(database, fence.execution_id, NOT_STORED)
+        await quarantine(database, fence.execution_id, NOT_STORED)
         return {}

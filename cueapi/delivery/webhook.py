@@ -16,10 +16,18 @@ from cueapi.domain.attempt import Answered, Delivery, Result, Unreachable
 from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules, Target, check_addresses, check_url
 from cueapi.net.dns import NameNotFound, Resolver
-from cueapi.net.http_client import Connection, Idle, NeverAnswered, Request, WireFailed, connect, tls_context
+from cueapi.net.http_client import (
+    HttpConnection,
+    IdleConnections,
+    NeverAnswered,
+    Request,
+    WireFailed,
+    connect,
+    tls_context,
+)
 
 
-def _unwatched(_: object = None) -> None:
+def _do_nothing(_: object = None) -> None:
     """Nobody wants to know."""
 
 
@@ -32,7 +40,7 @@ class Outgoing:
     headers: Sequence[tuple[str, str]]
     body: bytes
     timeout: float
-    sent: Callable[[], None] = _unwatched
+    sent: Callable[[], None] = _do_nothing
 
 
 @define(eq=False)
@@ -46,9 +54,9 @@ class Webhook:
     rules: Rules
     resolver: Resolver
     tls: ssl.SSLContext = field(factory=tls_context)
-    sent: Callable[[Delivery], None] = _unwatched
+    sent: Callable[[Delivery], None] = _do_nothing
     clock: Callable[[], float] = time.time
-    idle: Idle = field(factory=Idle)
+    idle: IdleConnections = field(factory=IdleConnections)
 
     def __enter__(self) -> Self:
         return self
@@ -84,16 +92,16 @@ class Webhook:
             # request first: it is sent again, once. A handler that did sees the same `webhook-id` twice.
             with suppress(NeverAnswered):
                 return await self._exchange(kept, target, outgoing)
-            outgoing = evolve(outgoing, sent=_unwatched)
+            outgoing = evolve(outgoing, sent=_do_nothing)
         return await self._exchange(await connect(target, addresses, self.tls), target, outgoing)
 
-    def _take(self, target: Target, addresses: list[str]) -> Connection | None:
+    def _take(self, target: Target, addresses: list[str]) -> HttpConnection | None:
         for address in addresses:
             if (kept := self.idle.take(target, address)) is not None:
                 return kept
         return None
 
-    async def _exchange(self, connection: Connection, target: Target, outgoing: Outgoing) -> Answered:
+    async def _exchange(self, connection: HttpConnection, target: Target, outgoing: Outgoing) -> Answered:
         request = Request(outgoing.method, outgoing.headers, outgoing.body)
         try:
             answered = await connection.exchange(request, target.path, outgoing.sent)

@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import evolve, field, frozen
 
 from cueapi.domain.clock import iso
-from cueapi.domain.execution import Fence, Status, Step, Wire, failed_try, succeeded
+from cueapi.domain.execution import AttemptRecord, Fence, Status, Transition, attempt_failed, succeeded
 from cueapi.domain.outcome import TEXT_KEPT, clean_text, read_inline
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 
@@ -41,7 +41,7 @@ class Delivery:
     retry: Retry = DEFAULT_RETRY
     verification: str = "none"
     outcome_deadline: float | None = None
-    bounces: int = 0
+    lost_claims: int = 0
 
     @property
     def fence(self) -> Fence:
@@ -83,41 +83,43 @@ def webhook_body(
     ).encode("ascii")
 
 
-def judge(delivery: Delivery, result: Result, *, duration: float, now: datetime) -> Step:
+def evaluate_attempt(delivery: Delivery, result: Result, *, duration: float, now: datetime) -> Transition:
     """Decide what a try that took *duration* seconds comes to. The only place where that is decided."""
     match result:
         case Unreachable(reason):
-            wire = Wire(None, None, clean_text(reason)[:TEXT_KEPT], round(duration * 1000))
-            return failed_try(delivery.fence, delivery.retry, wire=wire)
+            record = AttemptRecord(None, None, clean_text(reason)[:TEXT_KEPT], round(duration * 1000))
+            return attempt_failed(delivery.fence, delivery.retry, record=record)
         case Answered(status) if 200 <= status < 300:
-            return _reached(delivery, result, round(duration * 1000))
+            return _evaluate_success(delivery, result, round(duration * 1000))
         case Answered(status, _, _, retry_after):
-            wire = Wire(status, _text(result), _refusal(status), round(duration * 1000))
+            record = AttemptRecord(status, _text(result), _refusal(status), round(duration * 1000))
             pause = retry_after_seconds(retry_after, now) if status in {429, 503} else 0.0
             retry = NO_RETRY if status == 410 else delivery.retry
-            return failed_try(delivery.fence, retry, wire=wire, at_least=pause)
+            return attempt_failed(delivery.fence, retry, record=record, at_least=pause)
 
 
-def _reached(delivery: Delivery, answer: Answered, duration_ms: int) -> Step:
+def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) -> Transition:
     """2xx: an inline report where there is one; else delivered, and the handler reports later."""
-    wire = Wire(answer.status, _text(answer), None, duration_ms)
+    record = AttemptRecord(answer.status, _text(answer), None, duration_ms)
     inline = None if answer.cut else read_inline(answer.body)
     if inline is None:
         said = f"The answer was longer than {ANSWER_LIMIT // 1024} KiB; no outcome was read." if answer.cut else None
-        return Step(
+        return Transition(
             delivery.fence,
             Status.SUCCESS,
             delivered=True,
             deadline=delivery.outcome_deadline,
-            wire=evolve(wire, error_message=said),
+            record=evolve(record, error_message=said),
             logged_as="delivered",
         )
     report = inline.report
     if report.success:
-        step = succeeded(delivery.fence, report, delivery.verification, wire=wire)
+        step = succeeded(delivery.fence, report, delivery.verification, record=record)
     else:
-        wire = evolve(wire, error_message=report.error or "The handler reported a failure.")
-        step = failed_try(delivery.fence, delivery.retry if report.retry else NO_RETRY, wire=wire, report=report)
+        record = evolve(record, error_message=report.error or "The handler reported a failure.")
+        step = attempt_failed(
+            delivery.fence, delivery.retry if report.retry else NO_RETRY, record=record, report=report
+        )
         step = evolve(step, delivered=True)
     return evolve(step, dropped=inline.dropped)
 

@@ -35,7 +35,7 @@ class Overlap(StrEnum):
 
 
 @frozen
-class Firing:
+class Occurrence:
     """One execution to be: its time, and for how many other times it stands (1,000 means: or more)."""
 
     scheduled_for: datetime
@@ -43,26 +43,26 @@ class Firing:
 
 
 @frozen
-class Firings:
+class FiringPlan:
     """What a poll does with a due cue: fire these, oldest first, record one as missed, and come again."""
 
-    fire: tuple[Firing, ...]
-    missed: Firing | None
+    fire: tuple[Occurrence, ...]
+    missed: Occurrence | None
     next_run: datetime | None
 
 
-def catch_up(
+def plan_firings(
     policy: Catchup, overlap: Overlap, *, cron: str | None, timezone: str, oldest: datetime, now: datetime
-) -> Firings:
+) -> FiringPlan:
     """
     Decide what fires at *now*, where *oldest* is the stored next run of a cue, its first unfired time.
 
     A one-time cue has no *cron*, and always fires.
     """
     if cron is None:
-        return Firings((Firing(oldest),), None, None) if oldest <= now else Firings((), None, oldest)
+        return FiringPlan((Occurrence(oldest),), None, None) if oldest <= now else FiringPlan((), None, oldest)
     if oldest > now:
-        return Firings((), None, oldest)
+        return FiringPlan((), None, oldest)
     # While one execution runs the others would be skipped, so that one is all that can fire late.
     most = MOST if policy is Catchup.ALL and overlap is Overlap.ALLOW else 1
     unfired = _unfired(cron, timezone, oldest, now, most + MOST + FEW)
@@ -72,7 +72,7 @@ def catch_up(
         fire, missed = _punctual(unfired, now)
     else:
         fire, missed = _newest(unfired, most), None
-    return Firings(fire, missed, next_run(cron, timezone, now))
+    return FiringPlan(fire, missed, next_run(cron, timezone, now))
 
 
 def is_late(multiplier: int | None, *, cron: str | None, timezone: str, due: datetime, now: datetime) -> bool:
@@ -92,22 +92,22 @@ def _unfired(cron: str, timezone: str, oldest: datetime, now: datetime, limit: i
     return unfired
 
 
-def _newest(unfired: list[datetime], most: int) -> tuple[Firing, ...]:
+def _newest(unfired: list[datetime], most: int) -> tuple[Occurrence, ...]:
     """At most *most* of them, where the first stands for those that are dropped."""
     *later, first = unfired[:most]
     return (_standing_for(first, unfired[most:]), *_each(later))
 
 
-def _punctual(unfired: list[datetime], now: datetime) -> tuple[tuple[Firing, ...], Firing]:
+def _punctual(unfired: list[datetime], now: datetime) -> tuple[tuple[Occurrence, ...], Occurrence]:
     """Those that are not late, and one that stands for those that are."""
     punctual = [moment for moment in unfired if now - moment <= PUNCTUAL]
     newest, *others = unfired[len(punctual) :]
     return _each(punctual), _standing_for(newest, others)
 
 
-def _standing_for(moment: datetime, others: list[datetime]) -> Firing:
-    return Firing(moment, min(len(others), MOST))
+def _standing_for(moment: datetime, others: list[datetime]) -> Occurrence:
+    return Occurrence(moment, min(len(others), MOST))
 
 
-def _each(newest_first: list[datetime]) -> tuple[Firing, ...]:
-    return tuple(Firing(moment) for moment in reversed(newest_first))
+def _each(newest_first: list[datetime]) -> tuple[Occurrence, ...]:
+    return tuple(Occurrence(moment) for moment in reversed(newest_first))

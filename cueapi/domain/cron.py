@@ -75,7 +75,7 @@ class Cron:
     fixed: bool
     """No `*` in minute or hour: a time of day that somebody chose, rather than an interval."""
 
-    def readings(self, since: datetime, until: datetime, *, backward: bool = False) -> Iterator[datetime]:
+    def wall_times(self, since: datetime, until: datetime, *, backward: bool = False) -> Iterator[datetime]:
         """Each matching reading in [*since*, *until*), ascending or, where *backward*, descending."""
         order = -1 if backward else 1
         for year, month in _months(since, until)[::order]:

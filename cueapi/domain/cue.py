@@ -185,7 +185,7 @@ _MERGED: dict[str, Callable[[Cue, Any], Any]] = {
 
 
 @frozen
-class Turn:
+class ScheduleChange:
     """A cue's status and next run after a change; *moves* is False where next_run stays as it stands."""
 
     status: str
@@ -193,7 +193,7 @@ class Turn:
     moves: bool
 
 
-def turn(before: Cue, after: Cue, wanted: str | None, *, fired: bool, now: datetime) -> Turn:
+def schedule_change(before: Cue, after: Cue, wanted: str | None, *, fired: bool, now: datetime) -> ScheduleChange:
     """
     What a change of schedule and status makes of *next_run*. The status applies last.
 
@@ -206,10 +206,10 @@ def turn(before: Cue, after: Cue, wanted: str | None, *, fired: bool, now: datet
     if wanted == "paused" and before.status in {"completed", "failed"} and not rescheduled:
         raise Refusal("invalid_state", f"A {before.status} cue cannot be paused.")
     if status == before.status and not rescheduled:
-        return Turn(status, None, moves=False)
+        return ScheduleChange(status, None, moves=False)
     if rescheduled or status == "active":
         if fired and not rescheduled:
             raise Refusal("invalid_schedule", f"The time of this one-time cue has passed. {AT_EXAMPLES}")
         first = after.schedule.first_after(now)
-        return Turn(status, first if status == "active" else None, moves=True)
-    return Turn(status, None, moves=True)
+        return ScheduleChange(status, first if status == "active" else None, moves=True)
+    return ScheduleChange(status, None, moves=True)

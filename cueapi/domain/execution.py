@@ -7,10 +7,10 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from cueapi.domain.errors import Refusal
-from cueapi.domain.outcome import Belief, Report, believe
+from cueapi.domain.outcome import Report, Verification, verify
 from cueapi.domain.retry import NO_RETRY, Retry
 
-BOUNCES_ALLOWED = 5
+LOST_CLAIMS_ALLOWED = 5
 """Claims lost in a row before a lost claim counts as a failed try: a delivery that kills daemons must end."""
 
 
@@ -53,7 +53,7 @@ class Fence:
 
 
 @frozen
-class Wire:
+class AttemptRecord:
     """What is kept of a try on the wire."""
 
     http_status: int | None
@@ -63,7 +63,7 @@ class Wire:
 
 
 @frozen
-class Step:
+class Transition:
     """
     One legal step of an execution, with all that follows from it.
 
@@ -75,15 +75,15 @@ class Step:
     fence: Fence
     status: Status
     pause: float | None = None
-    handed_back: bool = False
-    bounced: bool = False
+    released: bool = False
+    claim_lost: bool = False
     delivered: bool = False
     deadline: float | None = None
-    wire: Wire | None = None
+    record: AttemptRecord | None = None
     error: str | None = None
     report: Report | None = None
-    belief: Belief | None = None
-    streak: int | None = None
+    verification: Verification | None = None
+    consecutive_failures: int | None = None
     alert: AlertType | None = None
     logged_as: str | None = None
     dropped: tuple[str, ...] = ()
@@ -94,95 +94,95 @@ class Step:
         return self.status in FINAL
 
 
-def failed_try(
+def attempt_failed(
     fence: Fence,
     retry: Retry,
     *,
-    wire: Wire | None = None,
+    record: AttemptRecord | None = None,
     error: str | None = None,
     report: Report | None = None,
     at_least: float = 0.0,
-) -> Step:
+) -> Transition:
     """A try failed: on to the next one after its pause (and no earlier than *at_least*), or the end."""
     pause = retry.pause_after(fence.attempts)
     ended = pause is None
-    return Step(
+    return Transition(
         fence,
         Status.FAILED if ended else Status.RETRYING,
         pause=None if pause is None else max(pause, at_least),
-        wire=wire,
+        record=record,
         error=error,
         report=report,
-        belief=None if report is None else believe("none", report),
-        streak=1 if ended else None,
+        verification=None if report is None else verify("none", report),
+        consecutive_failures=1 if ended else None,
         alert=AlertType.EXECUTION_FAILED if ended else None,
         logged_as="failed" if report is None else "reported_failure",
     )
 
 
-def succeeded(fence: Fence, report: Report, mode: str, *, wire: Wire | None = None) -> Step:
+def succeeded(fence: Fence, report: Report, mode: str, *, record: AttemptRecord | None = None) -> Transition:
     """A success report ends the execution; how far it is believed is the verification's."""
-    belief = believe(mode, report)
-    return Step(
+    verification = verify(mode, report)
+    return Transition(
         fence,
         Status.SUCCESS,
         delivered=True,
-        wire=wire,
+        record=record,
         report=report,
-        belief=belief,
-        streak=_believed(belief),
+        verification=verification,
+        consecutive_failures=_ends_failures(verification),
         logged_as="success",
     )
 
 
-def _believed(belief: Belief) -> int | None:
+def _ends_failures(verification: Verification) -> int | None:
     """What a success report does to the row of failures: it ends it, unless the evidence was missing."""
-    return 0 if belief.missing is None else None
+    return 0 if verification.missing is None else None
 
 
-def lost_claim(fence: Fence, retry: Retry, *, bounces: int) -> Step:
+def claim_lost(fence: Fence, retry: Retry, *, lost_claims: int) -> Transition:
     """The daemon that held the claim is gone: the same try again, up to a number of times in a row."""
-    if bounces + 1 >= BOUNCES_ALLOWED:
-        message = f"The delivery was interrupted {BOUNCES_ALLOWED} times in a row; nobody knows how it ended."
-        return failed_try(fence, retry, error=message)
-    return evolve(handed_back(fence), bounced=True)
+    if lost_claims + 1 >= LOST_CLAIMS_ALLOWED:
+        message = f"The delivery was interrupted {LOST_CLAIMS_ALLOWED} times in a row; nobody knows how it ended."
+        return attempt_failed(fence, retry, error=message)
+    return evolve(released(fence), claim_lost=True)
 
 
-def handed_back(fence: Fence) -> Step:
+def released(fence: Fence) -> Transition:
     """The claim is given up, and the try has not begun."""
     status = Status.PENDING if fence.attempts <= 1 else Status.RETRYING
-    return Step(fence, status, pause=0.0, handed_back=True)
+    return Transition(fence, status, pause=0.0, released=True)
 
 
-def never_claimed(fence: Fence) -> Step:
+def unclaimed(fence: Fence) -> Transition:
     """No worker came for it in time."""
-    return Step(
+    return Transition(
         fence,
         Status.MISSED,
         error="No worker claimed this execution in time.",
-        streak=1,
+        consecutive_failures=1,
         alert=AlertType.MISSED_RUN,
     )
 
 
-def deadline_passed(fence: Fence, retry: Retry) -> Step:
+def deadline_passed(fence: Fence, retry: Retry) -> Transition:
     """The handler was reached and did not report in time: the next try, or `outcome_timeout`."""
     message = "No outcome was reported before the deadline."
     pause = retry.pause_after(fence.attempts)
     if pause is not None:
-        return Step(fence, Status.RETRYING, pause=pause, error=message, logged_as="outcome_timeout")
-    return Step(
+        return Transition(fence, Status.RETRYING, pause=pause, error=message, logged_as="outcome_timeout")
+    return Transition(
         fence,
         Status.OUTCOME_TIMEOUT,
         error=message,
-        streak=1,
+        consecutive_failures=1,
         alert=AlertType.OUTCOME_TIMEOUT,
         logged_as="outcome_timeout",
     )
 
 
 @frozen
-class Standing:
+class ExecutionState:
     """An execution as a report finds it."""
 
     fence: Fence
@@ -193,39 +193,39 @@ class Standing:
     ready_at: datetime
 
 
-def reported(standing: Standing, report: Report, *, worker_id: str | None) -> Step:
+def apply_report(state: ExecutionState, report: Report, *, worker_id: str | None) -> Transition:
     """What a report makes of the execution; refuses a second one for a try, and a stranger's."""
-    fence = standing.fence
-    if worker_id is not None and standing.held_by not in {None, worker_id}:
-        raise Refusal("not_execution_owner", f"This execution is claimed by worker {standing.held_by}.")
+    fence = state.fence
+    if worker_id is not None and state.held_by not in {None, worker_id}:
+        raise Refusal("not_execution_owner", f"This execution is claimed by worker {state.held_by}.")
     if fence.outcome_attempt is not None and fence.outcome_attempt >= fence.attempts:
         raise Refusal("outcome_already_recorded", "An outcome was already recorded for this try.")
     if fence.status in FINAL:
-        return _late(standing, report)
+        return _late(state, report)
     if report.success:
-        return succeeded(fence, report, standing.mode)
+        return succeeded(fence, report, state.mode)
     if fence.status == Status.DELIVERING or not report.retry:
-        retry = standing.retry if report.retry else NO_RETRY
-        return failed_try(fence, retry, error=report.error, report=report)
-    return Step(
+        retry = state.retry if report.retry else NO_RETRY
+        return attempt_failed(fence, retry, error=report.error, report=report)
+    return Transition(
         fence,
         Status(fence.status),
         report=report,
-        belief=believe("none", report),
+        verification=verify("none", report),
         logged_as="reported_failure",
     )
 
 
-def _late(standing: Standing, report: Report) -> Step:
+def _late(state: ExecutionState, report: Report) -> Transition:
     """A report on what has ended: stored, and the status stays."""
-    fence, belief = standing.fence, believe(standing.mode, report)
+    fence, verification = state.fence, verify(state.mode, report)
     news = fence.status == Status.SUCCESS and not report.success
-    return Step(
+    return Transition(
         fence,
         Status(fence.status),
         report=report,
-        belief=belief,
-        streak=_believed(belief) if report.success else (1 if news else None),
+        verification=verification,
+        consecutive_failures=_ends_failures(verification) if report.success else (1 if news else None),
         alert=AlertType.EXECUTION_FAILED if news else None,
-        logged_as=belief.state,
+        logged_as=verification.state,
     )

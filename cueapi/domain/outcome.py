@@ -79,7 +79,7 @@ class Report:
 
 
 @frozen
-class Belief:
+class Verification:
     """The state that a report leads to, and what was missing where verification failed."""
 
     state: OutcomeState
@@ -100,27 +100,27 @@ def shortened(report: Report) -> Report:
     )
 
 
-def believe(mode: str, report: Report) -> Belief:
+def verify(mode: str, report: Report) -> Verification:
     """The table of verification modes."""
     if not report.success:
-        return Belief(OutcomeState.REPORTED_FAILURE)
+        return Verification(OutcomeState.REPORTED_FAILURE)
     if mode == Mode.NONE:
-        return Belief(OutcomeState.REPORTED_SUCCESS)
+        return Verification(OutcomeState.REPORTED_SUCCESS)
     if mode == Mode.MANUAL:
-        return Belief(OutcomeState.VERIFICATION_PENDING)
+        return Verification(OutcomeState.VERIFICATION_PENDING)
     needed = REQUIRED_EVIDENCE[Mode(mode)]
     if getattr(report.evidence, needed):
-        return Belief(OutcomeState.VERIFIED_SUCCESS, "valid")
-    return Belief(OutcomeState.VERIFICATION_FAILED, "missing", needed)
+        return Verification(OutcomeState.VERIFIED_SUCCESS, "valid")
+    return Verification(OutcomeState.VERIFICATION_FAILED, "missing", needed)
 
 
-def completed(mode: str, state: str, validation: str | None, evidence: Evidence) -> Belief | None:
+def completed(mode: str, state: str, validation: str | None, evidence: Evidence) -> Verification | None:
     """What later evidence makes of a failed verification; None where it changes nothing."""
     needed = REQUIRED_EVIDENCE.get(Mode(mode))
     if state != OutcomeState.VERIFICATION_FAILED or validation != "missing" or needed is None:
         return None
     if getattr(evidence, needed):
-        return Belief(OutcomeState.VERIFIED_SUCCESS, "valid")
+        return Verification(OutcomeState.VERIFIED_SUCCESS, "valid")
     return None
 
 
@@ -128,12 +128,12 @@ VERIFIABLE = (OutcomeState.REPORTED_SUCCESS, OutcomeState.VERIFICATION_PENDING)
 REJECTABLE = (*VERIFIABLE, OutcomeState.VERIFIED_SUCCESS, OutcomeState.REPORTED_FAILURE)
 
 
-def judged_by_person(state: str | None, *, valid: bool) -> Belief:
+def manual_verdict(state: str | None, *, valid: bool) -> Verification:
     """What a person's word makes of an outcome in *state*; refuses what cannot be judged."""
     if state in (VERIFIABLE if valid else REJECTABLE):
         if valid:
-            return Belief(OutcomeState.VERIFIED_SUCCESS, "valid")
-        return Belief(OutcomeState.VERIFICATION_FAILED, "rejected")
+            return Verification(OutcomeState.VERIFIED_SUCCESS, "valid")
+        return Verification(OutcomeState.VERIFICATION_FAILED, "rejected")
     word = "accepted" if valid else "rejected"
     raise Refusal("invalid_state", f"An outcome in state {state or 'none'} cannot be {word}.")
 

@@ -15,7 +15,7 @@ from itertools import islice
 
 from cueapi.domain.cron import Cron, parse
 from cueapi.domain.errors import Refusal
-from cueapi.domain.zone import Stretch, check_timezone, moment_of, stretches
+from cueapi.domain.zone import OffsetPeriod, check_timezone, moment_of, offset_periods
 
 CORRECTION = timedelta(hours=3)
 """A jump from here on is no daylight saving."""
@@ -115,15 +115,15 @@ def _fire_times(
     """Every fire time in [*begin*, *end*), once."""
     parsed = parse(cron)
     last = None
-    for stretch in stretches(timezone, begin, end, backward=backward):
-        for moment in _fire_times_in(stretch, parsed, begin, end, backward=backward):
+    for period in offset_periods(timezone, begin, end, backward=backward):
+        for moment in _fire_times_in(period, parsed, begin, end, backward=backward):
             if moment != last:
                 yield moment
             last = moment
 
 
 def _fire_times_in(
-    stretch: Stretch, cron: Cron, begin: datetime, end: datetime, *, backward: bool
+    period: OffsetPeriod, cron: Cron, begin: datetime, end: datetime, *, backward: bool
 ) -> Iterator[datetime]:
     """
     The fire times within one stretch. At its beginning the clock has jumped from one reading to another.
@@ -131,14 +131,14 @@ def _fire_times_in(
     A fixed cron goes on at the reading *before* the jump. Jumped forward: the readings left out are
     taken to be at the jump. Jumped back: those that come again are passed over.
     """
-    even = cron.fixed and abs(stretch.offset - stretch.before) < CORRECTION
-    since = _reading(stretch.begin, stretch.before if even else stretch.offset)
-    if begin > stretch.begin:
-        since = max(since, _reading(begin, stretch.offset))
-    until = _reading(min(end, stretch.end), stretch.offset)
-    for reading in cron.readings(since, until, backward=backward):
-        yield max((reading - stretch.offset).replace(tzinfo=UTC), stretch.begin)
+    even = cron.fixed and abs(period.offset - period.before) < CORRECTION
+    since = _wall_time(period.begin, period.before if even else period.offset)
+    if begin > period.begin:
+        since = max(since, _wall_time(begin, period.offset))
+    until = _wall_time(min(end, period.end), period.offset)
+    for wall_time in cron.wall_times(since, until, backward=backward):
+        yield max((wall_time - period.offset).replace(tzinfo=UTC), period.begin)
 
 
-def _reading(moment: datetime, offset: timedelta) -> datetime:
+def _wall_time(moment: datetime, offset: timedelta) -> datetime:
     return (moment + offset).replace(tzinfo=None)

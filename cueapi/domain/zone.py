@@ -32,7 +32,7 @@ NO_ZONE = "Factory"
 
 
 @frozen
-class Stretch:
+class OffsetPeriod:
     """From *begin* until *end* the clock is *offset* ahead of UTC; just before, it was *before* ahead."""
 
     begin: datetime
@@ -50,24 +50,26 @@ def check_timezone(name: str) -> str:
     raise Refusal("invalid_timezone", f"{name[:64]!r} is no IANA timezone; {hint}")
 
 
-def stretches(timezone: str, since: datetime, until: datetime, *, backward: bool = False) -> Iterator[Stretch]:
+def offset_periods(
+    timezone: str, since: datetime, until: datetime, *, backward: bool = False
+) -> Iterator[OffsetPeriod]:
     """The stretches that overlap [*since*, *until*), each within one year of UTC."""
     order = -1 if backward else 1
     for year in range(since.year, until.year + 1)[::order]:
-        for stretch in _stretches_of(timezone, year)[::order]:
-            if stretch.begin < until and since < stretch.end:
-                yield stretch
+        for period in _periods_of(timezone, year)[::order]:
+            if period.begin < until and since < period.end:
+                yield period
 
 
-def moment_of(reading: datetime, timezone: str) -> datetime:
+def moment_of(wall_time: datetime, timezone: str) -> datetime:
     """When the clock first shows *reading*; where a jump leaves it out, the moment of the jump."""
     zone = zone_named(timezone)
     # PEP 495: around a jump, fold 0 reckons with the offset before it and fold 1 with the one after.
-    by_old = reading.replace(tzinfo=zone, fold=0).astimezone(UTC)
-    by_new = reading.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    by_old = wall_time.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    by_new = wall_time.replace(tzinfo=zone, fold=1).astimezone(UTC)
     if by_old <= by_new:
         return by_old
-    fraction = timedelta(microseconds=reading.microsecond)
+    fraction = timedelta(microseconds=wall_time.microsecond)
     return _change_between(zone, by_new - fraction, by_old - fraction)
 
 
@@ -85,12 +87,12 @@ def _names() -> dict[str, str]:
 
 
 @lru_cache(maxsize=4096)
-def _stretches_of(timezone: str, year: int) -> tuple[Stretch, ...]:
+def _periods_of(timezone: str, year: int) -> tuple[OffsetPeriod, ...]:
     zone = zone_named(timezone)
     begin, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
     begins = [begin, *_changes(zone, begin, end)]
     return tuple(
-        Stretch(since, until, _offset(zone, since), _offset(zone, since - SECOND))
+        OffsetPeriod(since, until, _offset(zone, since), _offset(zone, since - SECOND))
         for since, until in zip(begins, [*begins[1:], end], strict=True)
     )
 

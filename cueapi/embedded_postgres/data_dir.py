@@ -48,11 +48,11 @@ class DataDirInUse(DataDirError):
 @contextmanager
 def hold(data_dir: Path, purpose: Purpose) -> Iterator[None]:
     """Be the one process that holds *data_dir* while inside, else raise `DataDirInUse` at once."""
-    with clearly(data_dir):
+    with translate_os_errors(data_dir):
         make(data_dir)
         lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        with clearly(data_dir):
+        with translate_os_errors(data_dir):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -111,7 +111,7 @@ def _signature(lock: int) -> tuple[int | None, Purpose]:
 
 
 @contextmanager
-def clearly(data_dir: Path) -> Iterator[None]:
+def translate_os_errors(data_dir: Path) -> Iterator[None]:
     """What the file system refuses becomes a line that names DATA_DIR."""
     try:
         yield

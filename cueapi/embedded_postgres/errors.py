@@ -32,7 +32,7 @@ class NoAccount(EmbeddedError):
         super().__init__(f"PostgreSQL does not run as root, and {reason}: {remedy}, or set DATABASE_URL")
 
 
-class CannotStart(EmbeddedError):
+class ServerCannotStart(EmbeddedError):
     """A program of PostgreSQL failed; *words* are the last lines that it wrote."""
 
     def __init__(self, what: str, words: list[str]) -> None:

@@ -14,7 +14,7 @@ from attrs import define, frozen
 
 from cueapi.embedded_postgres.binaries import run
 from cueapi.embedded_postgres.cluster import Cluster
-from cueapi.embedded_postgres.errors import CannotStart
+from cueapi.embedded_postgres.errors import ServerCannotStart
 
 LOG_LIMIT = 10 * 1024 * 1024
 """Bytes that the server's log takes at most, both halves together."""
@@ -196,7 +196,7 @@ class Postmaster:
         if found.st_uid == os.geteuid():
             self.cluster.account.own(self.socket)
         elif found.st_uid != self.cluster.account.uid:
-            raise CannotStart("the socket's folder was taken by another user", [str(self.socket)])
+            raise ServerCannotStart("the socket's folder was taken by another user", [str(self.socket)])
         for stale in self.socket.glob(f"{SOCKET_NAME}*"):
             stale.unlink()  # the socket's own lock file names the same dead postmaster
 
@@ -212,7 +212,7 @@ class Postmaster:
             words = self._words_after(seen)
             stragglers = any("pre-existing shared memory block" in line for line in words)
             if not stragglers or trio.current_time() > began + STRAGGLERS_PATIENCE:
-                raise CannotStart("the embedded PostgreSQL does not start", words[-5:])
+                raise ServerCannotStart("the embedded PostgreSQL does not start", words[-5:])
             await trio.sleep(0.2)
 
     def _spawn(self) -> subprocess.Popen[bytes]:

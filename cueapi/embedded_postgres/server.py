@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from cueapi.embedded_postgres.binaries import find_tree
 from cueapi.embedded_postgres.cluster import Cluster
-from cueapi.embedded_postgres.data_dir import DataDirInUse, Purpose, clearly, hold
+from cueapi.embedded_postgres.data_dir import DataDirInUse, Purpose, hold, translate_os_errors
 from cueapi.embedded_postgres.postmaster import LOG_LIMIT, PidFile, Postmaster, dsn, running
 
 WATCH_EVERY = 1.0
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 @frozen
-class Embedded:
+class EmbeddedServer:
     """A server that takes connections at *dsn*."""
 
     dsn: str = field(repr=False)
@@ -50,7 +50,7 @@ class Embedded:
 @asynccontextmanager
 async def open_embedded(
     data_dir: Path, *, tree: Path | None = None, log_limit: int = LOG_LIMIT
-) -> AsyncIterator[Embedded]:
+) -> AsyncIterator[EmbeddedServer]:
     """
     Hold *data_dir* and have its server up while inside; `DataDirInUse` when another daemon serves from it.
 
@@ -58,7 +58,7 @@ async def open_embedded(
     """
     cluster = _cluster(data_dir, tree)
     with ExitStack() as lock:
-        await _hold(lock, cluster, Purpose.SERVE)
+        await _run_until_drained(lock, cluster, Purpose.SERVE)
         async with _up(Postmaster(cluster, log_limit)) as embedded:
             yield embedded
 
@@ -68,7 +68,7 @@ async def join_embedded(data_dir: Path, *, tree: Path | None = None) -> AsyncIte
     """The DSN of the server that a daemon has up over *data_dir*; without a daemon it is up while inside."""
     cluster = _cluster(data_dir, tree)
     with ExitStack() as lock:
-        joined = await _hold(lock, cluster, Purpose.COMMAND)
+        joined = await _run_until_drained(lock, cluster, Purpose.COMMAND)
         if joined is not None:
             yield dsn(cluster, joined.socket)
         else:
@@ -77,17 +77,17 @@ async def join_embedded(data_dir: Path, *, tree: Path | None = None) -> AsyncIte
 
 
 @asynccontextmanager
-async def _up(postmaster: Postmaster) -> AsyncIterator[Embedded]:
+async def _up(postmaster: Postmaster) -> AsyncIterator[EmbeddedServer]:
     try:
-        with clearly(postmaster.cluster.data_dir):
+        with translate_os_errors(postmaster.cluster.data_dir):
             await postmaster.start()
-        yield Embedded(postmaster.dsn(), postmaster)
+        yield EmbeddedServer(postmaster.dsn(), postmaster)
     finally:
         await postmaster.stop()
         postmaster.sweep()
 
 
-async def _hold(lock: ExitStack, cluster: Cluster, purpose: Purpose) -> PidFile | None:
+async def _run_until_drained(lock: ExitStack, cluster: Cluster, purpose: Purpose) -> PidFile | None:
     """
     Take DATA_DIR's lock into *lock*; a command that has it is waited for.
 

@@ -56,7 +56,7 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-async def connect(target: Target, addresses: Sequence[str], tls: ssl.SSLContext) -> "Connection":
+async def connect(target: Target, addresses: Sequence[str], tls: ssl.SSLContext) -> "HttpConnection":
     """Connect to the first of the checked *addresses* that takes us; TLS is spoken with the name."""
     for address in addresses[:-1]:
         with trio.move_on_after(CONNECT_PATIENCE):
@@ -68,7 +68,7 @@ async def connect(target: Target, addresses: Sequence[str], tls: ssl.SSLContext)
 
 
 @define(eq=False)
-class Connection:
+class HttpConnection:
     """One request at a time; `close` is to be called wherever one did not end well."""
 
     target: Target
@@ -170,16 +170,16 @@ class Connection:
 
 
 @define(eq=False)
-class Idle:
+class IdleConnections:
     """Connections between two requests; each serves the same origin at the same checked address only."""
 
     reused_for: float = REUSED_FOR
     limit: int = IDLE_LIMIT
-    _kept: dict[tuple[str, str, int, str], list[Connection]] = field(factory=dict, init=False)
+    _kept: dict[tuple[str, str, int, str], list[HttpConnection]] = field(factory=dict, init=False)
     _count: int = field(default=0, init=False)
     _swept_at: float = field(default=0.0, init=False)
 
-    def take(self, target: Target, address: str) -> Connection | None:
+    def take(self, target: Target, address: str) -> HttpConnection | None:
         """The youngest that still lives."""
         kept = self._kept.get((target.scheme, target.host, target.port, address))
         while kept:
@@ -190,7 +190,7 @@ class Idle:
             connection.close()
         return None
 
-    def put(self, connection: Connection) -> None:
+    def put(self, connection: HttpConnection) -> None:
         """Keep *connection* if it may be used again and there is room, else close it."""
         if trio.current_time() - self._swept_at > self.reused_for / 6:
             self._sweep()
@@ -223,7 +223,7 @@ class Idle:
                 self._count += len(fresh)
 
 
-async def _open(target: Target, address: str, tls: ssl.SSLContext) -> Connection:
+async def _open(target: Target, address: str, tls: ssl.SSLContext) -> HttpConnection:
     family, where = (
         (socket.AF_INET6, (address, target.port, 0, 0)) if ":" in address else (socket.AF_INET, (address, target.port))
     )
@@ -240,7 +240,7 @@ async def _open(target: Target, address: str, tls: ssl.SSLContext) -> Connection
         if isinstance(error, OSError):
             raise _NotConnected(_why_not_connected(error, target)) from error
         raise
-    return Connection(target, address, stream, plug)
+    return HttpConnection(target, address, stream, plug)
 
 
 async def _secure(stream: trio.abc.Stream, target: Target, tls: ssl.SSLContext) -> trio.abc.Stream:

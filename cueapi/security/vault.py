@@ -23,13 +23,13 @@ class Vault:
         fingerprint = hashlib.sha256(b"cueapi fingerprint" + secret.encode()).hexdigest()[:16]
         return cls(Fernet(base64.urlsafe_b64encode(key)), fingerprint)
 
-    def lock(self, text: str) -> bytes:
+    def encrypt(self, text: str) -> bytes:
         """*text*, readable under this secret only."""
         return self._fernet.encrypt(text.encode())
 
-    def unlock(self, sealed: bytes) -> str | None:
+    def decrypt(self, ciphertext: bytes) -> str | None:
         """What was locked; None where that was under another secret."""
         try:
-            return self._fernet.decrypt(sealed).decode()
+            return self._fernet.decrypt(ciphertext).decode()
         except InvalidToken:
             return None

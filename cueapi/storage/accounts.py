@@ -7,7 +7,7 @@ from datetime import datetime
 from attrs import field, frozen
 
 from cueapi.domain.plan import PLANS, Limits
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 from cueapi.storage.notify import notify
 
 
@@ -53,9 +53,9 @@ returning user_id
 """
 
 
-async def add(tx: Queries, new: NewAccount) -> int | None:
+async def add(db: Executor, new: NewAccount) -> int | None:
     """The new user's id; None where the address has an account."""
-    row = await tx.fetch_one(
+    row = await db.fetch_one(
         ADD, new.email, new.plan, new.webhook_secret, new.key_hash, new.key_prefix, new.key_encrypted
     )
     return None if row is None else row["user_id"]
@@ -77,9 +77,9 @@ class Rotated(Exception):
     """The key was replaced by a newer one."""
 
 
-async def by_key(tx: Queries, key_hash: bytes, *, plans: Mapping[str, Limits]) -> Account | None:
+async def by_key(db: Executor, key_hash: bytes, *, plans: Mapping[str, Limits]) -> Account | None:
     """The account that a key opens; raises Rotated for one that was replaced within the day."""
-    row = await tx.fetch_one(BY_KEY, key_hash)
+    row = await db.fetch_one(BY_KEY, key_hash)
     if row is None:
         return None
     if row["rotated"]:
@@ -107,9 +107,9 @@ select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.r
 """
 
 
-async def by_session(tx: Queries, user: int, *, signed_in: datetime, plans: Mapping[str, Limits]) -> Account | None:
+async def by_session(db: Executor, user: int, *, signed_in: datetime, plans: Mapping[str, Limits]) -> Account | None:
     """The account of a session; None where the session ended with a key, or the account is revoked."""
-    row = await tx.fetch_one(BY_SESSION, user, signed_in)
+    row = await db.fetch_one(BY_SESSION, user, signed_in)
     return None if row is None else to_account(row, plans)
 
 
@@ -124,9 +124,9 @@ select u.email, u.plan, u.live_cues, u.alert_webhook_url, k.prefix,
 """
 
 
-async def profile(tx: Queries, user: int) -> Row | None:
+async def profile(db: Executor, user: int) -> Row | None:
     """What `me` shows."""
-    return await tx.fetch_one(PROFILE, user)
+    return await db.fetch_one(PROFILE, user)
 
 
 CHANGE = """
@@ -141,23 +141,23 @@ returning updated_at
 
 
 async def change(
-    tx: Queries, *, user: int, email: str | None, alert_url: str | None, alert_secret: str
+    db: Executor, *, user: int, email: str | None, alert_url: str | None, alert_secret: str
 ) -> datetime | None:
     """
     Set what is given (an empty URL clears it); raises Duplicate where the address is taken.
 
     Whoever has a URL has a secret: *alert_secret*, where there was none.
     """
-    row = await tx.fetch_one(CHANGE, user, email, alert_url, alert_secret)
+    row = await db.fetch_one(CHANGE, user, email, alert_url, alert_secret)
     return None if row is None else row["updated_at"]
 
 
 WEBHOOK_SECRET = "select webhook_secret from users where id = $1"
 
 
-async def webhook_secret(tx: Queries, user: int) -> str | None:
+async def webhook_secret(db: Executor, user: int) -> str | None:
     """The secret that the user's webhooks are signed with."""
-    row = await tx.fetch_one(WEBHOOK_SECRET, user)
+    row = await db.fetch_one(WEBHOOK_SECRET, user)
     return None if row is None else row["webhook_secret"]
 
 
@@ -173,9 +173,9 @@ returning webhook_secret
 """
 
 
-async def rotate_webhook_secret(tx: Queries, *, user: int, secret: str, overlap_hours: int) -> str | None:
+async def rotate_webhook_secret(db: Executor, *, user: int, secret: str, overlap_hours: int) -> str | None:
     """Replace the webhook secret."""
-    row = await tx.fetch_one(ROTATE_WEBHOOK_SECRET, user, secret, overlap_hours)
+    row = await db.fetch_one(ROTATE_WEBHOOK_SECRET, user, secret, overlap_hours)
     return None if row is None else row["webhook_secret"]
 
 
@@ -188,9 +188,9 @@ returning alert_webhook_secret
 """
 
 
-async def alert_secret(tx: Queries, *, user: int, otherwise: str) -> str | None:
+async def alert_secret(db: Executor, *, user: int, otherwise: str) -> str | None:
     """The alert webhook secret, made on the first call."""
-    row = await tx.fetch_one(ALERT_SECRET, user, otherwise)
+    row = await db.fetch_one(ALERT_SECRET, user, otherwise)
     return None if row is None else row["alert_webhook_secret"]
 
 
@@ -202,18 +202,18 @@ returning alert_webhook_secret
 """
 
 
-async def rotate_alert_secret(tx: Queries, *, user: int, secret: str) -> str | None:
+async def rotate_alert_secret(db: Executor, *, user: int, secret: str) -> str | None:
     """Replace the alert webhook secret; the former one is dead at once."""
-    row = await tx.fetch_one(ROTATE_ALERT_SECRET, user, secret)
+    row = await db.fetch_one(ROTATE_ALERT_SECRET, user, secret)
     return None if row is None else row["alert_webhook_secret"]
 
 
 LOCK_USER = "select id from users where id = $1 for no key update"
 
 
-async def lock(tx: Queries, user: int) -> None:
+async def lock(db: Executor, user: int) -> None:
     """Until the transaction ends nobody else replaces the user's key, revokes the user, or gives him a cue."""
-    await tx.execute(LOCK_USER, user)
+    await db.execute(LOCK_USER, user)
 
 
 # The old key, the sessions and the unclaimed device codes die in one statement.
@@ -231,32 +231,32 @@ update users set sessions_valid_from = now() where id = $1
 ADD_KEY = "insert into api_keys (hash, user_id, prefix, encrypted) values ($1, $2, $3, $4)"
 
 
-async def rotate_key(tx: Queries, *, user: int, key_hash: bytes, prefix: str, encrypted: bytes) -> None:
+async def rotate_key(db: Executor, *, user: int, key_hash: bytes, prefix: str, encrypted: bytes) -> None:
     """Replace the user's key and tell every daemon, in the caller's transaction, which has locked the user."""
-    await tx.execute(ROTATE_KEY, user)
-    await tx.execute(ADD_KEY, key_hash, user, prefix, encrypted)
-    await _tell(tx, user)
+    await db.execute(ROTATE_KEY, user)
+    await db.execute(ADD_KEY, key_hash, user, prefix, encrypted)
+    await _tell(db, user)
 
 
-async def _tell(tx: Queries, user: int) -> None:
+async def _tell(db: Executor, user: int) -> None:
     """Have every daemon forget what it remembers of the account, with the commit: also if we die right after it."""
-    await notify(tx, f"account account:{user}")
+    await notify(db, f"account account:{user}")
 
 
 READMIT = "update users set revoked_at = null where id = $1"
 
 
-async def readmit(tx: Queries, user: int) -> None:
+async def readmit(db: Executor, user: int) -> None:
     """A user who was revoked may have a key again."""
-    await tx.execute(READMIT, user)
+    await db.execute(READMIT, user)
 
 
 KEY = "select prefix, encrypted from api_keys where user_id = $1 and rotated_at is null"
 
 
-async def key(tx: Queries, user: int) -> Row | None:
+async def key(db: Executor, user: int) -> Row | None:
     """The live key's prefix, and its encrypted copy."""
-    return await tx.fetch_one(KEY, user)
+    return await db.fetch_one(KEY, user)
 
 
 ALL = """
@@ -267,17 +267,17 @@ select u.id, u.email, u.plan, u.live_cues, u.revoked_at, u.created_at, k.prefix
 """
 
 
-async def everyone(tx: Queries) -> list[Row]:
+async def everyone(db: Executor) -> list[Row]:
     """All users, as the operator's list shows them."""
-    return await tx.fetch(ALL)
+    return await db.fetch(ALL)
 
 
 BY_EMAIL = "select id, revoked_at is not null as revoked from users where lower(email) = lower($1)"
 
 
-async def by_email(tx: Queries, email: str) -> Row | None:
+async def by_email(db: Executor, email: str) -> Row | None:
     """The user of an address: id, and whether the account is revoked."""
-    return await tx.fetch_one(BY_EMAIL, email)
+    return await db.fetch_one(BY_EMAIL, email)
 
 
 SET_LIMITS = """
@@ -290,9 +290,9 @@ update users
 """
 
 
-async def set_limits(tx: Queries, user: int, *, cues: int | None, executions: int | None, rate: int | None) -> None:
+async def set_limits(db: Executor, user: int, *, cues: int | None, executions: int | None, rate: int | None) -> None:
     """The user's own numbers; None leaves one as it is."""
-    await tx.execute(SET_LIMITS, user, cues, executions, rate)
+    await db.execute(SET_LIMITS, user, cues, executions, rate)
 
 
 # Key and sessions end, the cues rest; what has fired goes on.
@@ -312,10 +312,10 @@ update users set revoked_at = now(), sessions_valid_from = now() where id = $1
 """
 
 
-async def revoke(tx: Queries, user: int) -> None:
+async def revoke(db: Executor, user: int) -> None:
     """End the user's key and sessions, pause the cues and tell every daemon; the transaction has locked the user."""
-    await tx.execute(REVOKE, user)
-    await _tell(tx, user)
+    await db.execute(REVOKE, user)
+    await _tell(db, user)
 
 
 FINGERPRINT = """
@@ -325,9 +325,9 @@ returning value
 """
 
 
-async def fingerprint(tx: Queries, ours: str) -> str:
+async def fingerprint(db: Executor, ours: str) -> str:
     """The fingerprint of the secret that this database is used with: ours, where we are the first."""
-    row = await tx.fetch_one(FINGERPRINT, ours)
+    row = await db.fetch_one(FINGERPRINT, ours)
     assert row is not None
     return str(row["value"])
 
@@ -335,9 +335,9 @@ async def fingerprint(tx: Queries, ours: str) -> str:
 KNOWN_FINGERPRINT = "select value from meta where key = 'session_secret'"
 
 
-async def known_fingerprint(tx: Queries) -> str | None:
+async def known_fingerprint(db: Executor) -> str | None:
     """The fingerprint of the secret that this database is used with; None where no daemon has used it yet."""
-    row = await tx.fetch_one(KNOWN_FINGERPRINT)
+    row = await db.fetch_one(KNOWN_FINGERPRINT)
     return None if row is None else str(row["value"])
 
 
@@ -347,6 +347,6 @@ insert into meta (key, value) values ('session_secret', $1)
 """
 
 
-async def accept_fingerprint(tx: Queries, ours: str) -> None:
+async def accept_fingerprint(db: Executor, ours: str) -> None:
     """The database is used with our secret from now on, whatever it was used with."""
-    await tx.execute(ACCEPT_FINGERPRINT, ours)
+    await db.execute(ACCEPT_FINGERPRINT, ours)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 from cueapi.storage.paging import Page, numbered, paged
 
 COLUMNS: LiteralString = """
@@ -13,7 +13,7 @@ a.id, a.cue_id, a.execution_id, a.alert_type, a.severity, a.message, a.metadata,
 
 
 async def page(  # noqa: PLR0913 (one argument a filter)
-    tx: Queries,
+    db: Executor,
     *,
     user: int,
     alert_type: str | None,
@@ -32,7 +32,7 @@ async def page(  # noqa: PLR0913 (one argument a filter)
     if acknowledged is not None:
         terms.append(("a.acknowledged = ?", acknowledged))
     return await paged(
-        tx, columns=COLUMNS, source="alerts a", where=numbered([term for term, _ in terms]),
+        db, columns=COLUMNS, source="alerts a", where=numbered([term for term, _ in terms]),
         values=[value for _, value in terms], alias="a", before=before, limit=limit, offset=offset,
     )  # fmt: skip
 
@@ -40,6 +40,6 @@ async def page(  # noqa: PLR0913 (one argument a filter)
 ACKNOWLEDGE = "update alerts a set acknowledged = true where a.id = $1 and a.user_id = $2 returning " + COLUMNS
 
 
-async def acknowledge(tx: Queries, *, alert: UUID, user: int) -> Row | None:
+async def acknowledge(db: Executor, *, alert: UUID, user: int) -> Row | None:
     """Mark an alert as seen; None where it is not this user's."""
-    return await tx.fetch_one(ACKNOWLEDGE, alert, user)
+    return await db.fetch_one(ACKNOWLEDGE, alert, user)

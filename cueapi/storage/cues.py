@@ -9,7 +9,7 @@ from attrs import frozen
 
 from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 from cueapi.storage.paging import Page, numbered, paged
 
 COLUMNS: LiteralString = """
@@ -26,7 +26,7 @@ case when c.transport = 'worker'
 
 
 @frozen
-class Placed:
+class CueRecord:
     """A cue with what is stored beside it: the host that fairness counts by, the payload as text, a warning."""
 
     cue: Cue
@@ -35,7 +35,7 @@ class Placed:
     warning: str | None
 
 
-def _values(placed: Placed) -> list[object]:
+def _values(placed: CueRecord) -> list[object]:
     cue, schedule = placed.cue, placed.cue.schedule
     return [
         cue.name, cue.description, schedule.type, schedule.cron, schedule.at, schedule.timezone,
@@ -65,17 +65,17 @@ returning """
 )
 
 
-async def add(tx: Queries, placed: Placed, *, cue_id: str, user: int, limit: int, next_run: datetime) -> Row | None:
+async def add(db: Executor, placed: CueRecord, *, cue_id: str, user: int, limit: int, next_run: datetime) -> Row | None:
     """The new cue; None where the plan has no room. Raises Duplicate where its name is taken."""
-    return await tx.fetch_one(ADD, user, limit, cue_id, placed.cue.transport, next_run, *_values(placed))
+    return await db.fetch_one(ADD, user, limit, cue_id, placed.cue.transport, next_run, *_values(placed))
 
 
 SHOW: LiteralString = "select " + COLUMNS + " from cues c where c.id = $1 and c.user_id = $2 and c.deleted_at is null"
 
 
-async def show(tx: Queries, *, cue_id: str, user: int) -> Row | None:
+async def show(db: Executor, *, cue_id: str, user: int) -> Row | None:
     """One cue; None where it is not this user's."""
-    return await tx.fetch_one(SHOW, cue_id, user)
+    return await db.fetch_one(SHOW, cue_id, user)
 
 
 def to_cue(row: Row) -> Cue:
@@ -107,7 +107,7 @@ def _parsed(text: str | None) -> Any:  # noqa: ANN401 (JSON)
     return None if text is None else json.loads(text)
 
 
-async def page(tx: Queries, *, user: int, status: str | None, name: str | None, limit: int, offset: int) -> Page:
+async def page(db: Executor, *, user: int, status: str | None, name: str | None, limit: int, offset: int) -> Page:
     """One page of cues, newest first, ties by id."""
     terms: list[tuple[LiteralString, object]] = [("c.user_id = ?", user)]
     if status is not None:
@@ -116,7 +116,7 @@ async def page(tx: Queries, *, user: int, status: str | None, name: str | None, 
         terms.append(("c.name = ?", name))
     where: LiteralString = numbered([term for term, _ in terms]) + " and c.deleted_at is null"
     return await paged(
-        tx, columns=COLUMNS, source="cues c", where=where, values=[value for _, value in terms],
+        db, columns=COLUMNS, source="cues c", where=where, values=[value for _, value in terms],
         alias="c", limit=limit, offset=offset,
     )  # fmt: skip
 
@@ -158,7 +158,7 @@ select * from changed
 
 
 @frozen
-class Change:
+class CueUpdate:
     """What a change was made upon, and what it makes of status and next run."""
 
     revision: int
@@ -168,9 +168,9 @@ class Change:
     next_run: datetime | None
 
 
-async def change(tx: Queries, placed: Placed, made: Change, *, cue_id: str, user: int) -> Row | None:
+async def change(db: Executor, placed: CueRecord, made: CueUpdate, *, cue_id: str, user: int) -> Row | None:
     """The changed cue; None where it has moved meanwhile or there is no room to revive it."""
-    return await tx.fetch_one(
+    return await db.fetch_one(
         CHANGE, cue_id, user, made.revision, made.room, made.status, made.moves, made.next_run,
         made.room is not None, *_values(placed),
     )  # fmt: skip
@@ -181,9 +181,9 @@ HAS_FIRED = (
 )
 
 
-async def has_fired(tx: Queries, *, cue_id: str, at: datetime) -> bool:
+async def has_fired(db: Executor, *, cue_id: str, at: datetime) -> bool:
     """True where that scheduled time of the cue has an execution."""
-    row = await tx.fetch_one(HAS_FIRED, cue_id, at)
+    row = await db.fetch_one(HAS_FIRED, cue_id, at)
     return row is not None and row["exists"]
 
 
@@ -207,11 +207,11 @@ select id from gone
 CALL_OFF = "delete from outbox where cue_id = any ($1::text[]) and claimed_by is null"
 
 
-async def delete(tx: Queries, *, cue_ids: list[str], user: int) -> list[str]:
+async def delete(db: Executor, *, cue_ids: list[str], user: int) -> list[str]:
     """Delete these cues; the ids of those that were there."""
-    gone = [row["id"] for row in await tx.fetch(DELETE, cue_ids, user)]
+    gone = [row["id"] for row in await db.fetch(DELETE, cue_ids, user)]
     if gone:
-        await tx.execute(CALL_OFF, gone)
+        await db.execute(CALL_OFF, gone)
     return gone
 
 
@@ -250,7 +250,7 @@ select id, cue_id, transport, scheduled_for, status, extract(epoch from ready_at
 
 
 @frozen
-class ByHand:
+class ManualFire:
     """An execution that a user asks for: its payload (None: the cue's), its time (None: now), what it repeats."""
 
     execution_id: UUID
@@ -260,12 +260,12 @@ class ByHand:
     replayed_from: UUID | None = None
 
 
-async def fire(tx: Queries, *, cue_id: str, user: int, by_hand: ByHand, monthly: int) -> Row | None:
+async def fire(db: Executor, *, cue_id: str, user: int, manual_fire: ManualFire, monthly: int) -> Row | None:
     """The new execution; None where the cue is not this user's. *monthly* is how many a month has."""
-    origin = "manual_fire" if by_hand.replayed_from is None else "replay"
-    return await tx.fetch_one(
-        FIRE, cue_id, user, by_hand.execution_id, by_hand.payload, by_hand.task, by_hand.at, origin,
-        by_hand.replayed_from, monthly,
+    origin = "manual_fire" if manual_fire.replayed_from is None else "replay"
+    return await db.fetch_one(
+        FIRE, cue_id, user, manual_fire.execution_id, manual_fire.payload, manual_fire.task, manual_fire.at, origin,
+        manual_fire.replayed_from, monthly,
     )  # fmt: skip
 
 
@@ -278,6 +278,6 @@ select e.cue_id, e.status, e.payload, e.task
 """
 
 
-async def replayable(tx: Queries, *, execution: UUID, user: int) -> Row | None:
+async def replayable(db: Executor, *, execution: UUID, user: int) -> Row | None:
     """What a replay takes from the execution that it repeats."""
-    return await tx.fetch_one(REPLAYABLE, execution, user)
+    return await db.fetch_one(REPLAYABLE, execution, user)

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from attrs import frozen
 
-from cueapi.domain.execution import Standing
-from cueapi.storage.database import Queries, Row
-from cueapi.storage.executions import to_standing
+from cueapi.domain.execution import ExecutionState
+from cueapi.storage.database import Executor, Row
+from cueapi.storage.executions import to_execution_state
 
 # 1129661761 is the class of all our advisory locks ("CUEA"); beside it stands the daemon's number, or 0 for migrations.
 
@@ -26,35 +26,35 @@ insert into daemons (instance) values ($1) returning number
 """
 
 
-async def register(tx: Queries, instance: str) -> int:
+async def register(db: Executor, instance: str) -> int:
     """The number of this daemon, for as long as it holds the lock of that number."""
-    row = await tx.fetch_one(REGISTER, instance)
+    row = await db.fetch_one(REGISTER, instance)
     assert row is not None
     number: int = row["number"]
     return number
 
 
-TAKE = "select pg_try_advisory_lock(1129661761, $1) as taken"
+ACQUIRE_LOCK = "select pg_try_advisory_lock(1129661761, $1) as taken"
 
 # A daemon that comes back before it was given up keeps its number and its claims.
-KEEP = """
+RESUME = """
 update daemons set free_since = null where number = $1 and coalesce(free_since, now()) > now() - interval '5 seconds'
 """
 
 
-async def take_lock(tx: Queries, number: int) -> bool:
+async def acquire_lock(db: Executor, number: int) -> bool:
     """Hold the lock of *number* for as long as this connection lives."""
-    row = await tx.fetch_one(TAKE, number)
+    row = await db.fetch_one(ACQUIRE_LOCK, number)
     return row is not None and row["taken"]
 
 
-async def keep(tx: Queries, number: int) -> bool:
+async def resume(db: Executor, number: int) -> bool:
     """True where the daemon of *number* was not given up yet: it may go on under it."""
-    return await tx.execute(KEEP, number) > 0
+    return await db.execute(RESUME, number) > 0
 
 
 # Two looks, 5 s apart: a lock that is free only between two connections of its daemon is no sign of death.
-LOOK = """
+SWEEP_DEAD = """
 with held as (
     select l.objid::bigint as number
       from pg_locks l
@@ -73,23 +73,23 @@ delete from daemons d
 """
 
 
-async def look(tx: Queries) -> None:
+async def sweep_dead(db: Executor) -> None:
     """Note whose lock is free, and forget the daemons that are gone and hold nothing."""
-    await tx.execute(LOOK)
+    await db.execute(SWEEP_DEAD)
 
 
 @frozen
-class Lost:
+class LostClaim:
     """An execution whose claim has no holder any more."""
 
-    standing: Standing
-    bounces: int
+    state: ExecutionState
+    lost_claims: int
     user: int
 
 
-_STANDING: LiteralString = """
+_STATE: LiteralString = """
 select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker,
-       e.ready_at, e.bounces, c.max_attempts, c.backoff_minutes, c.verification
+       e.ready_at, e.lost_claims, c.max_attempts, c.backoff_minutes, c.verification
 """
 
 # Of a row with `claimed_by`: whether the daemon that claimed it may still be there.
@@ -99,13 +99,13 @@ exists (select 1 from daemons d
 """
 
 
-def _lost(row: Row) -> Lost:
-    return Lost(to_standing(row), row["bounces"], row["user_id"])
+def _lost(row: Row) -> LostClaim:
+    return LostClaim(to_execution_state(row), row["lost_claims"], row["user_id"])
 
 
 # A claim is lost when its daemon is gone or, where $1, its lease has run out.
 LOST = (
-    _STANDING
+    _STATE
     + """
   from outbox o
   join executions e on e.id = o.execution_id
@@ -119,13 +119,13 @@ LOST = (
 )
 
 
-async def lost(tx: Queries, *, leases: bool) -> list[Lost]:
+async def lost(db: Executor, *, leases: bool) -> list[LostClaim]:
     """Deliveries that were claimed and whose holder is gone, a batch; with *leases* also those held for too long."""
-    return [_lost(row) for row in await tx.fetch(LOST, leases)]
+    return [_lost(row) for row in await db.fetch(LOST, leases)]
 
 
 HELD_BY = (
-    _STANDING
+    _STATE
     + """
   from outbox o
   join executions e on e.id = o.execution_id
@@ -137,23 +137,23 @@ HELD_BY = (
 )
 
 
-async def held_by(tx: Queries, number: int, *, but: Iterable[UUID] = ()) -> list[Lost]:
+async def held_by(db: Executor, number: int, *, but: Iterable[UUID] = ()) -> list[LostClaim]:
     """What the daemon of *number* holds, a batch: all claims *but* those."""
-    return [_lost(row) for row in await tx.fetch(HELD_BY, number, list(but))]
+    return [_lost(row) for row in await db.fetch(HELD_BY, number, list(but))]
 
 
-LEAVE = "delete from daemons where number = $1"
+DEREGISTER = "delete from daemons where number = $1"
 
 
-async def leave(tx: Queries, number: int) -> None:
+async def deregister(db: Executor, number: int) -> None:
     """This daemon ends, and holds nothing any more."""
-    await tx.execute(LEAVE, number)
+    await db.execute(DEREGISTER, number)
 
 
 # $1 seconds of silence after which a worker is taken for gone. A live worker keeps its lease, but never beyond the
 # outcome's deadline (OVERDUE).
 ENDED_LEASES = (
-    _STANDING
+    _STATE
     + """
   from executions e
   join cues c on c.id = e.cue_id
@@ -168,14 +168,14 @@ ENDED_LEASES = (
 )
 
 
-async def ended_leases(tx: Queries, silence: float) -> list[Lost]:
+async def ended_leases(db: Executor, silence: float) -> list[LostClaim]:
     """Executions that a worker has held for too long."""
-    return [_lost(row) for row in await tx.fetch(ENDED_LEASES, silence)]
+    return [_lost(row) for row in await db.fetch(ENDED_LEASES, silence)]
 
 
 # $1 user, $2 worker, $3 what it says it runs. What it was given a minute ago it has had time to begin.
 DROPPED = (
-    _STANDING
+    _STATE
     + """
   from executions e
   join cues c on c.id = e.cue_id
@@ -190,15 +190,15 @@ DROPPED = (
 )
 
 
-async def dropped(tx: Queries, *, user: int, worker: str, running: list[UUID]) -> list[Lost]:
+async def dropped(db: Executor, *, user: int, worker: str, running: list[UUID]) -> list[LostClaim]:
     """What a worker holds and does not run any more, by its own word."""
-    return [_lost(row) for row in await tx.fetch(DROPPED, user, worker, running)]
+    return [_lost(row) for row in await db.fetch(DROPPED, user, worker, running)]
 
 
 # $1 seconds for which an execution may wait for a worker: from its time on, or from when it was made, which is later
 # where a time is caught up.
 UNCLAIMED = (
-    _STANDING
+    _STATE
     + """
   from executions e
   join cues c on c.id = e.cue_id
@@ -212,14 +212,14 @@ UNCLAIMED = (
 )
 
 
-async def unclaimed(tx: Queries, patience: float) -> list[Lost]:
+async def unclaimed(db: Executor, patience: float) -> list[LostClaim]:
     """Worker executions that nobody has come for."""
-    return [_lost(row) for row in await tx.fetch(UNCLAIMED, patience)]
+    return [_lost(row) for row in await db.fetch(UNCLAIMED, patience)]
 
 
 # The first condition on the status says nothing that the second does not; it is the index's.
 OVERDUE = (
-    _STANDING
+    _STATE
     + """
   from executions e
   join cues c on c.id = e.cue_id
@@ -232,6 +232,6 @@ OVERDUE = (
 )
 
 
-async def overdue(tx: Queries) -> list[Lost]:
+async def overdue(db: Executor) -> list[LostClaim]:
     """Deliveries, and claims of workers, of which no outcome was reported before the deadline."""
-    return [_lost(row) for row in await tx.fetch(OVERDUE)]
+    return [_lost(row) for row in await db.fetch(OVERDUE)]

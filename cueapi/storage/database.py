@@ -9,7 +9,7 @@ import trio
 from attrs import frozen
 
 from cueapi.trio_asyncpg.connection import Connection
-from cueapi.trio_asyncpg.listener import Listener, Notification, listen
+from cueapi.trio_asyncpg.listener import Listener, Notify, listen
 from cueapi.trio_asyncpg.pool import Pool, PoolClosed, PoolTimeout
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class Unstorable(Exception):
     """A value that PostgreSQL cannot hold."""
 
 
-class Queries(Protocol):
+class Executor(Protocol):
     """What a storage function needs: the database for one statement, a transaction for several."""
 
     async def fetch(self, statement: LiteralString, *values: object) -> list[Row]:
@@ -200,12 +200,12 @@ class Database:
 
 
 @frozen
-class Ear:
+class NotifyListener:
     """Hears the notifications of one channel."""
 
     listener: Listener
 
-    async def next(self) -> Notification | None:
+    async def next(self) -> Notify | None:
         """The next one; None after a heartbeat of silence."""
         # Mapped here, too: from within a nursery it would reach the border as a group.
         with _mapped():
@@ -213,11 +213,13 @@ class Ear:
 
 
 @asynccontextmanager
-async def open_listener(dsn: str, channel: str, *, heartbeat: float) -> AsyncIterator[tuple[Ear, Transaction]]:
+async def open_listener(
+    dsn: str, channel: str, *, heartbeat: float
+) -> AsyncIterator[tuple[NotifyListener, Transaction]]:
     """Hear *channel* on a connection of its own, which takes statements as well: what it locks is the session's."""
     with _mapped():
         async with listen(dsn, channel, heartbeat=heartbeat) as listener:
-            yield Ear(listener), Transaction(listener.connection)
+            yield NotifyListener(listener), Transaction(listener.connection)
 
 
 def _count(tag: str) -> int:

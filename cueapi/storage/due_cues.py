@@ -6,9 +6,9 @@ from datetime import datetime
 
 from attrs import frozen
 
-from cueapi.domain.catchup import Firings
+from cueapi.domain.catchup import FiringPlan
 from cueapi.domain.ids import new_uuid7
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 
 # PostgreSQL's now() decides what is due. `greatest`: what is before the year 1 no datetime holds.
 DUE = """
@@ -24,19 +24,19 @@ select id, greatest(next_run, '0001-01-01 00:00:00+00') as next_run, revision,
 """
 
 
-async def due(tx: Queries, limit: int) -> list[Row]:
+async def due(db: Executor, limit: int) -> list[Row]:
     """The cues whose time has come, the latest ones last."""
-    return await tx.fetch(DUE, limit)
+    return await db.fetch(DUE, limit)
 
 
 @frozen
-class Turn:
+class DueCue:
     """What a poll found of a cue, and what it makes of it. *late* says that its user wants to hear of the delay."""
 
     cue_id: str
     seen: datetime
     revision: int
-    firings: Firings
+    firings: FiringPlan
     late: bool = False
 
 
@@ -134,22 +134,22 @@ select (select count(*) from held) as held,
 """
 
 
-async def fire_due(tx: Queries, turns: Iterable[Turn], monthly: Mapping[str, int]) -> Row | None:
+async def fire_due(db: Executor, due_cues: Iterable[DueCue], monthly: Mapping[str, int]) -> Row | None:
     """
     Fire what still stands as it was read: how many cues moved, executions fired and missed, whose workers.
 
     *monthly* is how many executions each plan has in a month.
     """
     moves, firings = [], []
-    for turn in turns:
-        plan = turn.firings
+    for due_cue in due_cues:
+        plan = due_cue.firings
         moves.append(
             {
-                "cue": turn.cue_id,
-                "seen": turn.seen.isoformat(),
-                "revision": turn.revision,
+                "cue": due_cue.cue_id,
+                "seen": due_cue.seen.isoformat(),
+                "revision": due_cue.revision,
                 "next": plan.next_run and plan.next_run.isoformat(),
-                "late": turn.late,
+                "late": due_cue.late,
             }
         )
         for firing, missed in [(plan.missed, True), *((firing, False) for firing in plan.fire)]:
@@ -157,17 +157,17 @@ async def fire_due(tx: Queries, turns: Iterable[Turn], monthly: Mapping[str, int
                 firings.append(
                     {
                         "id": str(new_uuid7()),
-                        "cue": turn.cue_id,
+                        "cue": due_cue.cue_id,
                         "scheduled_for": firing.scheduled_for.isoformat(),
                         "missed_runs": firing.missed_runs,
                         "missed": missed,
                     }
                 )
-    return await tx.fetch_one(FIRE_DUE, json.dumps(moves), json.dumps(firings), json.dumps(dict(monthly)))
+    return await db.fetch_one(FIRE_DUE, json.dumps(moves), json.dumps(firings), json.dumps(dict(monthly)))
 
 
 # A schedule that cannot be computed any more, or a row damaged by hand: it is set aside alone.
-SET_ASIDE = """
+QUARANTINE = """
 update cues
    set status = 'failed', next_run = null, revision = revision + 1, warning = $3, updated_at = clock_timestamp()
  where id = $1
@@ -175,9 +175,9 @@ update cues
 """
 
 
-async def set_aside(tx: Queries, *, cue_id: str, revision: int, reason: str) -> None:
+async def quarantine(db: Executor, *, cue_id: str, revision: int, reason: str) -> None:
     """End a cue that cannot be fired, with the reason as its warning."""
-    await tx.execute(SET_ASIDE, cue_id, revision, reason)
+    await db.execute(QUARANTINE, cue_id, revision, reason)
 
 
 AHEAD = """
@@ -187,9 +187,9 @@ select extract(epoch from (select min(next_run) from cues where next_run < 'infi
 """
 
 
-async def ahead(tx: Queries) -> Row | None:
+async def ahead(db: Executor) -> Row | None:
     """Seconds until the next cue is due (null: none is), and PostgreSQL's clock."""
-    return await tx.fetch_one(AHEAD)
+    return await db.fetch_one(AHEAD)
 
 
 # Executions of workers also just after their time: it may be what the poll was woken for.
@@ -215,10 +215,10 @@ select extract(epoch from ready_at - clock_timestamp())::float8, user_id
 """
 
 
-async def reminders(tx: Queries, within: float) -> list[tuple[float, int | None]]:
+async def reminders(db: Executor, within: float) -> list[tuple[float, int | None]]:
     """
     In how many seconds what waits comes due, of what does *within* so many.
 
     Deliveries, and with the user what workers can claim then.
     """
-    return [(row["due_in"], row["user_id"]) for row in await tx.fetch(REMINDERS, within)]
+    return [(row["due_in"], row["user_id"]) for row in await db.fetch(REMINDERS, within)]

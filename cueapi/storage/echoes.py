@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 
 # The last one wins.
 STORE = """
@@ -14,17 +14,17 @@ values ($1, $2, $3, now(), now() + interval '5 minutes')
 """
 
 
-async def store(tx: Queries, token: str, *, payload: str, headers: str) -> None:
+async def store(db: Executor, token: str, *, payload: str, headers: str) -> None:
     """Keep *payload* and *headers*, both JSON, for five minutes."""
-    await tx.execute(STORE, token, payload, headers)
+    await db.execute(STORE, token, payload, headers)
 
 
 SHOW = "select payload, headers, received_at from echoes where token = $1 and expires_at > now()"
 
 
-async def show(tx: Queries, token: str) -> Row | None:
+async def show(db: Executor, token: str) -> Row | None:
     """What was sent last; None where nothing was, or it is too long ago."""
-    return await tx.fetch_one(SHOW, token)
+    return await db.fetch_one(SHOW, token)
 
 
 # $2 the end of the URL that the delivery must be under way to.
@@ -40,7 +40,7 @@ select u.webhook_secret
 """
 
 
-async def secret_of_delivery(tx: Queries, execution: UUID, *, path: str) -> str | None:
+async def secret_of_delivery(db: Executor, execution: UUID, *, path: str) -> str | None:
     """What a delivery that is under way to *path* right now is signed with; None where there is no such delivery."""
-    row = await tx.fetch_one(SECRET, execution, path)
+    row = await db.fetch_one(SECRET, execution, path)
     return None if row is None else row["webhook_secret"]

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from attrs import frozen
 
-from cueapi.domain.execution import Fence, Standing
-from cueapi.domain.outcome import Belief, Evidence
+from cueapi.domain.execution import ExecutionState, Fence
+from cueapi.domain.outcome import Evidence, Verification
 from cueapi.domain.retry import Retry
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 from cueapi.storage.paging import Page, numbered, paged
 
 COLUMNS: LiteralString = """
@@ -76,11 +76,11 @@ def _conditions(wanted: Filter) -> tuple[LiteralString, list[object]]:
     return text, [value for _, value in terms]
 
 
-async def page(tx: Queries, wanted: Filter, *, limit: int, offset: int) -> Page:
+async def page(db: Executor, wanted: Filter, *, limit: int, offset: int) -> Page:
     """One page of executions, newest first, ties by id; with one row more where there is one."""
     where, values = _conditions(wanted)
     return await paged(
-        tx,
+        db,
         columns=COLUMNS,
         source=SOURCE,
         counted=COUNTED,
@@ -96,9 +96,9 @@ async def page(tx: Queries, wanted: Filter, *, limit: int, offset: int) -> Page:
 SHOW = "select " + COLUMNS + ", e.transport from " + SOURCE + " where e.id = $1 and e.user_id = $2"
 
 
-async def show(tx: Queries, *, execution: UUID, user: int) -> Row | None:
+async def show(db: Executor, *, execution: UUID, user: int) -> Row | None:
     """One execution; None where it is not this user's."""
-    return await tx.fetch_one(SHOW, execution, user)
+    return await db.fetch_one(SHOW, execution, user)
 
 
 ATTEMPTS = """
@@ -109,14 +109,14 @@ select attempt, started_at, duration_ms, http_status, error, outcome
 """
 
 
-async def attempts(tx: Queries, execution: UUID) -> list[Row]:
+async def attempts(db: Executor, execution: UUID) -> list[Row]:
     """The log of tries, in their order."""
-    return await tx.fetch(ATTEMPTS, execution)
+    return await db.fetch(ATTEMPTS, execution)
 
 
-STANDING = """
+STATE = """
 select e.id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker, e.ready_at,
-       e.bounces, c.max_attempts, c.backoff_minutes, c.verification
+       e.lost_claims, c.max_attempts, c.backoff_minutes, c.verification
   from executions e
   join cues c on c.id = e.cue_id and c.deleted_at is null
  where e.id = $1
@@ -124,16 +124,16 @@ select e.id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.cl
 """
 
 
-async def standing(tx: Queries, *, execution: UUID, user: int) -> Standing | None:
+async def state(db: Executor, *, execution: UUID, user: int) -> ExecutionState | None:
     """The execution as a report finds it."""
-    row = await tx.fetch_one(STANDING, execution, user)
-    return None if row is None else to_standing(row)
+    row = await db.fetch_one(STATE, execution, user)
+    return None if row is None else to_execution_state(row)
 
 
-def to_standing(row: Row) -> Standing:
+def to_execution_state(row: Row) -> ExecutionState:
     """A row with the columns of STANDING."""
     outcome = -1 if row["outcome_attempt"] is None else row["outcome_attempt"]
-    return Standing(
+    return ExecutionState(
         fence=Fence(row["id"], row["claim"], row["attempts"], row["status"], outcome),
         transport=row["transport"],
         mode=row["verification"],
@@ -144,7 +144,7 @@ def to_standing(row: Row) -> Standing:
 
 
 # $3 the state it was read in: a person's word counts for what they saw.
-BELIEVE = """
+VERIFY = """
 with believed as (
     update executions e
        set outcome_state = $4, validation_state = coalesce($5, e.validation_state),
@@ -168,11 +168,11 @@ select id from believed
 """
 
 
-async def believe(
-    tx: Queries, *, execution: UUID, user: int, seen: str | None, belief: Belief, reason: str | None
+async def verify(
+    db: Executor, *, execution: UUID, user: int, seen: str | None, verification: Verification, reason: str | None
 ) -> bool:
     """Write a person's word down; False where the outcome has moved meanwhile."""
-    row = await tx.fetch_one(BELIEVE, execution, user, seen, belief.state, belief.validation, reason)
+    row = await db.fetch_one(VERIFY, execution, user, seen, verification.state, verification.validation, reason)
     return row is not None
 
 
@@ -208,13 +208,13 @@ class Addition:
 
     evidence: Evidence
     metadata: Mapping[str, Any] | None
-    belief: Belief | None
+    verification: Verification | None
 
 
-async def add_evidence(tx: Queries, *, execution: UUID, user: int, seen: str | None, addition: Addition) -> str | None:
+async def add_evidence(db: Executor, *, execution: UUID, user: int, seen: str | None, addition: Addition) -> str | None:
     """The outcome's state after the addition; None where the outcome has moved meanwhile."""
-    evidence, belief = addition.evidence, addition.belief
-    row = await tx.fetch_one(
+    evidence, verification = addition.evidence, addition.verification
+    row = await db.fetch_one(
         ADD_EVIDENCE,
         execution,
         user,
@@ -225,8 +225,8 @@ async def add_evidence(tx: Queries, *, execution: UUID, user: int, seen: str | N
         evidence.summary,
         None if evidence.artifacts is None else json.dumps(evidence.artifacts),
         None if addition.metadata is None else json.dumps(addition.metadata),
-        belief and belief.state,
-        belief and belief.validation,
+        verification and verification.state,
+        verification and verification.validation,
         seen,
     )
     return None if row is None else row["outcome_state"]

@@ -1,6 +1,6 @@
 """How much waits: counted up to 10,000 each, so that it stays cheap on a table of millions."""
 
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 
 PING = "select 1"
 
@@ -17,11 +17,11 @@ select (select count(*) from (select 1 from outbox where claimed_by is null limi
 """
 
 
-async def ping(tx: Queries) -> None:
+async def ping(db: Executor) -> None:
     """Raises StorageUnavailable where PostgreSQL is away."""
-    await tx.execute(PING)
+    await db.execute(PING)
 
 
-async def counts(tx: Queries) -> Row | None:
+async def counts(db: Executor) -> Row | None:
     """What waits in the queues."""
-    return await tx.fetch_one(COUNTS)
+    return await db.fetch_one(COUNTS)

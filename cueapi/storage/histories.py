@@ -5,7 +5,7 @@ from typing import Any, LiteralString
 from attrs import frozen
 
 from cueapi.storage import cues, executions
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 from cueapi.storage.paging import Page
 
 CUE: tuple[LiteralString, ...] = (
@@ -34,9 +34,9 @@ class History:
     page: Page
 
 
-async def show(tx: Queries, *, cue_id: str, user: int, limit: int, offset: int) -> History | None:
+async def show(db: Executor, *, cue_id: str, user: int, limit: int, offset: int) -> History | None:
     """The cue with its executions, newest first; None where it is not this user's."""
-    rows: list[Row] = await tx.fetch(SHOW, cue_id, user, limit + 1, offset)
+    rows: list[Row] = await db.fetch(SHOW, cue_id, user, limit + 1, offset)
     if not rows:
         return None
     found = [row for row in rows if row["id"] is not None]

@@ -4,7 +4,7 @@ import hashlib
 
 from attrs import frozen
 
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 
 
 @frozen
@@ -26,9 +26,9 @@ class Key:
 TAKE = "select pg_try_advisory_xact_lock($1) as taken"
 
 
-async def take(tx: Queries, key: Key) -> bool:
+async def take(db: Executor, key: Key) -> bool:
     """Have *key* to ourselves until the transaction ends; False where another request has it."""
-    row = await tx.fetch_one(TAKE, key.lock)
+    row = await db.fetch_one(TAKE, key.lock)
     return row is not None and row["taken"]
 
 
@@ -44,9 +44,9 @@ select body_hash, status, answer
 """
 
 
-async def find(tx: Queries, key: Key) -> Row | None:
+async def find(db: Executor, key: Key) -> Row | None:
     """The first answer, and the digest of what it answers; None where there was none within 24 hours."""
-    return await tx.fetch_one(FIND, key.user, key.method, key.path, key.key)
+    return await db.fetch_one(FIND, key.user, key.method, key.path, key.key)
 
 
 # Who has the lock and found nothing can only meet an old one here.
@@ -59,6 +59,6 @@ values ($1, $2, $3, $4, $5, $6, $7)
 """
 
 
-async def keep(tx: Queries, key: Key, *, body_hash: bytes, status: int, answer: str) -> None:
+async def keep(db: Executor, key: Key, *, body_hash: bytes, status: int, answer: str) -> None:
     """Keep the first answer, if the transaction commits."""
-    await tx.execute(KEEP, key.user, key.method, key.path, key.key, body_hash, status, answer)
+    await db.execute(KEEP, key.user, key.method, key.path, key.key, body_hash, status, answer)

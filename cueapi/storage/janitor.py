@@ -2,7 +2,7 @@
 
 from typing import LiteralString
 
-from cueapi.storage.database import Queries
+from cueapi.storage.database import Executor
 
 BATCH = 1_000
 
@@ -78,19 +78,19 @@ EXPIRED: tuple[LiteralString, ...] = (
 )
 
 
-async def bury(tx: Queries) -> int:
+async def delete_removed_cues(db: Executor) -> int:
     """Remove a batch of what belonged to deleted cues; how many rows went."""
-    return await tx.execute(HISTORY, BATCH) + await tx.execute(CUES, BATCH)
+    return await db.execute(HISTORY, BATCH) + await db.execute(CUES, BATCH)
 
 
-async def retire(tx: Queries, days: int) -> int:
+async def apply_retention(db: Executor, days: int) -> int:
     """Remove a batch of what is older than the retention; how many rows went."""
-    return await tx.execute(RETIRED, BATCH, days) + await tx.execute(RETIRED_ALERTS, BATCH, days)
+    return await db.execute(RETIRED, BATCH, days) + await db.execute(RETIRED_ALERTS, BATCH, days)
 
 
-async def expire(tx: Queries) -> int:
+async def delete_expired(db: Executor) -> int:
     """Remove a batch of each kind of thing that has expired; how many rows went."""
     gone = 0
     for statement in EXPIRED:
-        gone += await tx.execute(statement, BATCH)
+        gone += await db.execute(statement, BATCH)
     return gone

@@ -1,4 +1,4 @@
-"""Notices: alert webhooks, failure webhooks and mails that are still to go out, each with tries of its own."""
+"""Notices: alert webhooks, failure webhooks and mails that are still to go out, each with attempts of its own."""
 
 import json
 from collections.abc import Mapping
@@ -8,22 +8,22 @@ from uuid import UUID
 from attrs import field, frozen
 
 from cueapi.storage.daemons import HOLDER_LIVES
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 
-TRIES = 3
+MAX_ATTEMPTS = 3
 PAUSES = (60.0, 300.0)
-"""Seconds after the first and the second try."""
+"""Seconds after the first and the second attempt."""
 
 # $1 daemon, $2 room, $3/$4 users under way and how many, $5 the most for one user, $6 seconds of a lease.
 #
 # Guarantees: a notice is held by one daemon at a time (skip locked). One whose daemon is gone, or whose lease ran out,
-# is taken again as the same try. Secrets are read here, and stand in no row of ours.
+# is taken again as the same attempt. Secrets are read here, and stand in no row of ours.
 CLAIM: LiteralString = (
     """
 with busy as (select * from unnest($3::bigint[], $4::int[]) as b(user_id, busy)),
 ready as materialized (
     select n.id, coalesce(n.user_id, 0) as user_id, n.ready_at, n.claim is not null as lost
-      from notices n
+      from notifications n
      where n.ready_at <= now()
        and (n.claim is null or n.lease_until < now() or not """
     + HOLDER_LIVES
@@ -40,14 +40,14 @@ ready as materialized (
 ), picked as materialized (
     select id, lost from ranked where place <= $5 order by ready_at, id limit $2
 ), taken as (
-    update notices n
+    update notifications n
        set claim = gen_random_uuid(), claimed_by = $1, lease_until = now() + $6::float8 * interval '1 second',
-           tries = n.tries + case when p.lost then 0 else 1 end
+           attempts = n.attempts + case when p.lost then 0 else 1 end
       from picked p
      where n.id = p.id
- returning n.id, n.kind, n.user_id, n.url, n.content, n.claim, n.tries
+ returning n.id, n.kind, n.user_id, n.url, n.content, n.claim, n.attempts
 )
-select t.id, t.kind, coalesce(t.user_id, 0) as user_id, t.url, t.content, t.claim, t.tries, u.email,
+select t.id, t.kind, coalesce(t.user_id, 0) as user_id, t.url, t.content, t.claim, t.attempts, u.email,
        case t.kind when 'alert_webhook' then u.alert_webhook_secret when 'failure_webhook' then u.webhook_secret end
            as secret
   from taken t
@@ -57,14 +57,14 @@ select t.id, t.kind, coalesce(t.user_id, 0) as user_id, t.url, t.content, t.clai
 
 
 @frozen
-class Notice:
-    """Something to be told, claimed for one try. *user* is 0 where its recipient has no account."""
+class Notification:
+    """Something to be told, claimed for one attempt. *user* is 0 where its recipient has no account."""
 
     id: int
     kind: str
     user: int
     claim: UUID
-    tries: int
+    attempt: int
     content: Mapping[str, Any]
     url: str | None = None
     email: str | None = field(default=None, repr=False)
@@ -72,7 +72,7 @@ class Notice:
 
 
 @frozen
-class Room:
+class NotificationHeadroom:
     """How many may be claimed now, and what is under way by user."""
 
     places: int
@@ -80,19 +80,21 @@ class Room:
     per_user: int
 
 
-async def claim(tx: Queries, *, daemon: int, room: Room, lease: float) -> list[Notice]:
-    """Begin a try of each notice that is ready and has a place."""
-    rows = await tx.fetch(CLAIM, daemon, room.places, list(room.users), list(room.users.values()), room.per_user, lease)
+async def claim(db: Executor, *, daemon: int, headroom: NotificationHeadroom, lease: float) -> list[Notification]:
+    """Begin an attempt of each notice that is ready and has a place."""
+    rows = await db.fetch(
+        CLAIM, daemon, headroom.places, list(headroom.users), list(headroom.users.values()), headroom.per_user, lease
+    )
     return [_notice(row) for row in rows]
 
 
-def _notice(row: Row) -> Notice:
-    return Notice(
+def _notice(row: Row) -> Notification:
+    return Notification(
         id=row["id"],
         kind=row["kind"],
         user=row["user_id"],
         claim=row["claim"],
-        tries=row["tries"],
+        attempt=row["attempts"],
         content=json.loads(row["content"]),
         url=row["url"],
         email=row["email"],
@@ -100,40 +102,40 @@ def _notice(row: Row) -> Notice:
     )
 
 
-REMOVE = "delete from notices where id = $1 and claim = $2"
+REMOVE = "delete from notifications where id = $1 and claim = $2"
 
 
-async def remove(tx: Queries, notice: Notice) -> None:
+async def remove(db: Executor, notice: Notification) -> None:
     """It was told, or never will be."""
-    await tx.execute(REMOVE, notice.id, notice.claim)
+    await db.execute(REMOVE, notice.id, notice.claim)
 
 
 PUT_OFF = """
-update notices
+update notifications
    set claim = null, claimed_by = null, lease_until = null, ready_at = now() + $3::float8 * interval '1 second'
  where id = $1
    and claim = $2
 """
 
 
-async def put_off(tx: Queries, notice: Notice, pause: float) -> None:
-    """Its next try begins in *pause* seconds at the earliest."""
-    await tx.execute(PUT_OFF, notice.id, notice.claim, pause)
+async def put_off(db: Executor, notice: Notification, pause: float) -> None:
+    """Its next attempt begins in *pause* seconds at the earliest."""
+    await db.execute(PUT_OFF, notice.id, notice.claim, pause)
 
 
-AHEAD = "select extract(epoch from min(ready_at) - now())::float8 as due_in from notices where claim is null"
+AHEAD = "select extract(epoch from min(ready_at) - now())::float8 as due_in from notifications where claim is null"
 
 
-async def ahead(tx: Queries) -> float | None:
+async def ahead(db: Executor) -> float | None:
     """Seconds until the next one is ready; None where none waits."""
-    row = await tx.fetch_one(AHEAD)
+    row = await db.fetch_one(AHEAD)
     return None if row is None else row["due_in"]
 
 
 # $1 who it goes to, where they have an account; $2 what it says.
-ADD_SIGN_IN_MAIL = "insert into notices (kind, user_id, content) values ('sign_in_mail', $1, $2)"
+ADD_SIGN_IN_MAIL = "insert into notifications (kind, user_id, content) values ('sign_in_mail', $1, $2)"
 
 
-async def add_sign_in_mail(tx: Queries, *, user: int | None, content: Mapping[str, str]) -> None:
+async def add_sign_in_mail(db: Executor, *, user: int | None, content: Mapping[str, str]) -> None:
     """Have a sign-in mail sent."""
-    await tx.execute(ADD_SIGN_IN_MAIL, user, json.dumps(content))
+    await db.execute(ADD_SIGN_IN_MAIL, user, json.dumps(content))

@@ -1,6 +1,6 @@
 """What daemons say to each other."""
 
-from cueapi.storage.database import Queries
+from cueapi.storage.database import Executor
 
 CHANNEL = "cueapi"
 
@@ -10,13 +10,13 @@ LIMIT = 7_900
 """Bytes that a NOTIFY carries; more is cut into several."""
 
 
-async def notify(tx: Queries, text: str) -> None:
+async def notify(db: Executor, text: str) -> None:
     """Tell every daemon, ourselves included; *text* is the sender and its topics, between spaces."""
     sender, *topics = text.split(" ")
     part = sender
     for topic in topics:
         if len(part) + 1 + len(topic) > LIMIT:
-            await tx.execute(NOTIFY, part)
+            await db.execute(NOTIFY, part)
             part = sender
         part += " " + topic
-    await tx.execute(NOTIFY, part)
+    await db.execute(NOTIFY, part)

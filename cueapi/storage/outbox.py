@@ -11,7 +11,7 @@ from cueapi.domain.attempt import Delivery, webhook_body
 from cueapi.domain.outcome import Mode
 from cueapi.domain.retry import Retry
 from cueapi.domain.signature import key_of
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ ready as materialized (
            started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
       from picked p
      where e.id = p.execution_id
- returning e.id, e.cue_id, e.user_id, e.claim, e.attempts, e.scheduled_for, e.payload, e.bounces,
+ returning e.id, e.cue_id, e.user_id, e.claim, e.attempts, e.scheduled_for, e.payload, e.lost_claims,
            e.started_at = now() as first
 ), claimed as (
     update outbox o
@@ -100,7 +100,7 @@ ready as materialized (
     + """ limit $10) w) as passed_over
       from (select count(*) as seen from ready) s
 )
-select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.bounces,
+select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.lost_claims,
        case when b.scheduled_for between '0001-01-02' and '9999-12-30' then b.scheduled_for end as scheduled_for,
        case when c.deleted_at is null then c.name end as name, c.callback_url,
        c.callback_method, c.callback_headers, c.callback_host,
@@ -119,7 +119,7 @@ select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.bounces,
 
 
 @frozen
-class Room:
+class Headroom:
     """What the pool has places for: in all, and what is in flight by host and by account."""
 
     places: int
@@ -130,7 +130,7 @@ class Room:
 
 
 @frozen
-class Claimed:
+class ClaimedDeliveries:
     """
     What was claimed: the *rows* carry all that the request needs.
 
@@ -139,48 +139,48 @@ class Claimed:
     """
 
     rows: list[Row]
-    seen: int
-    passed_over: bool
-    strays: int = 0
+    examined: int
+    skipped_locked: bool
+    orphans: int = 0
 
 
 async def claim_deliveries(
-    tx: Queries, *, daemon: int, room: Room, within: float, look_at: int, only: UUID | None = None
-) -> Claimed:
+    db: Executor, *, daemon: int, headroom: Headroom, within: float, look_at: int, only: UUID | None = None
+) -> ClaimedDeliveries:
     """
     Begin a try of each row that is due and has a place.
 
     Raises Unstorable where a row makes the statement fall: nothing is claimed then.
     """
-    rows = await tx.fetch(
+    rows = await db.fetch(
         CLAIM_DELIVERIES,
         daemon,
-        room.places,
-        list(room.hosts),
-        list(room.hosts.values()),
-        room.per_host,
-        list(room.users),
-        list(room.users.values()),
-        room.per_user,
+        headroom.places,
+        list(headroom.hosts),
+        list(headroom.hosts.values()),
+        headroom.per_host,
+        list(headroom.users),
+        list(headroom.users.values()),
+        headroom.per_user,
         within,
         look_at,
         only,
     )
     claimed = [row for row in rows if row["id"] is not None]
     counts = rows[0]
-    return Claimed(claimed, counts["seen"], counts["passed_over"], strays=counts["picked"] - len(claimed))
+    return ClaimedDeliveries(claimed, counts["seen"], counts["passed_over"], orphans=counts["picked"] - len(claimed))
 
 
 READY = "select execution_id from outbox where claimed_by is null and ready_at <= now() order by ready_at limit $1"
 
 
-async def ready(tx: Queries, look_at: int) -> list[UUID]:
+async def ready(db: Executor, look_at: int) -> list[UUID]:
     """What is due, the longest waiting first."""
-    return [row["execution_id"] for row in await tx.fetch(READY, look_at)]
+    return [row["execution_id"] for row in await db.fetch(READY, look_at)]
 
 
 # Nothing of the row is looked at but its id.
-SET_ASIDE = """
+QUARANTINE = """
 with aside as (
     update executions
        set status = case when finished_at is null then 'failed' else status end,
@@ -194,9 +194,9 @@ delete from outbox where execution_id = $1
 """
 
 
-async def set_aside(tx: Queries, execution: UUID, reason: str) -> None:
+async def quarantine(db: Executor, execution: UUID, reason: str) -> None:
     """End an execution whose row cannot be worked with."""
-    await tx.execute(SET_ASIDE, execution, reason)
+    await db.execute(QUARANTINE, execution, reason)
 
 
 def to_delivery(row: Row, *, timeout: float) -> Delivery:
@@ -226,7 +226,7 @@ def to_delivery(row: Row, *, timeout: float) -> Delivery:
         retry=Retry(row["max_attempts"], _pauses(row["backoff_minutes"])),
         verification=Mode(row["verification"]),
         outcome_deadline=_seconds(row["outcome_deadline_seconds"]),
-        bounces=row["bounces"],
+        lost_claims=row["lost_claims"],
     )
 
 

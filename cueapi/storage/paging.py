@@ -6,7 +6,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 
 PAGE_CAP = 10_000
 """Totals are exact up to here, and no offset goes beyond."""
@@ -40,7 +40,7 @@ class Page:
 
 
 async def paged(  # noqa: PLR0913 (a statement has as many parts)
-    tx: Queries,
+    db: Executor,
     *,
     columns: LiteralString,
     source: LiteralString,
@@ -74,6 +74,6 @@ async def paged(  # noqa: PLR0913 (a statement has as many parts)
         + " limit 10001) counted) "
         "select total.total, page.* from total left join page on true order by page.created_at desc, page.id desc"
     )  # fmt: skip
-    rows = await tx.fetch(statement, *arguments)
+    rows = await db.fetch(statement, *arguments)
     found = [row for row in rows if row["id"] is not None]
     return Page(found[:limit], len(found) > limit, rows[0]["total"])

@@ -57,13 +57,13 @@ async def migrate(database: Database) -> list[str]:
     """
     done: list[str] = []
     for migration in migrations():
-        async with database.transaction() as tx:
-            await tx.execute(LOCK)
-            await tx.execute(LEDGER)
-            if await _is_applied(tx, migration):
+        async with database.transaction() as db:
+            await db.execute(LOCK)
+            await db.execute(LEDGER)
+            if await _is_applied(db, migration):
                 continue
-            await tx.run_script(migration.text)
-            await tx.execute(NOTE, migration.name, migration.checksum)
+            await db.run_script(migration.text)
+            await db.execute(NOTE, migration.name, migration.checksum)
             done.append(migration.name)
     return done
 
@@ -77,8 +77,8 @@ async def pending(database: Database) -> list[str]:
     return [migration.name for migration in migrations() if migration.name not in applied]
 
 
-async def _is_applied(tx: Transaction, migration: Migration) -> bool:
-    return migration.name in _checked(await tx.fetch(APPLIED))
+async def _is_applied(db: Transaction, migration: Migration) -> bool:
+    return migration.name in _checked(await db.fetch(APPLIED))
 
 
 def _checked(rows: list[Row]) -> set[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 
 LIFETIME = 900
 """Seconds for which a device code serves, and its link with it."""
@@ -27,17 +27,17 @@ values ($1, 'pending', now() + $2::float8 * interval '1 second')
 """
 
 
-async def add(tx: Queries, code: str) -> bool:
+async def add(db: Executor, code: str) -> bool:
     """Begin a sign-in; False where the code is in use."""
-    return await tx.execute(ADD, code, LIFETIME) > 0
+    return await db.execute(ADD, code, LIFETIME) > 0
 
 
 SHOW = "select status, email, expires_at <= now() as expired from device_codes where code = $1"
 
 
-async def show(tx: Queries, code: str) -> Row | None:
+async def show(db: Executor, code: str) -> Row | None:
     """Where the sign-in of a code stands."""
-    return await tx.fetch_one(SHOW, code)
+    return await db.fetch_one(SHOW, code)
 
 
 # Asked again, before it was approved, the former link is dead.
@@ -50,9 +50,9 @@ update device_codes
 """
 
 
-async def send(tx: Queries, code: str, *, email: str, token_hash: bytes) -> bool:
+async def send(db: Executor, code: str, *, email: str, token_hash: bytes) -> bool:
     """Note where the link goes, and what opens it; False where the code cannot be used (any more)."""
-    return await tx.execute(SEND, code, email, token_hash) > 0
+    return await db.execute(SEND, code, email, token_hash) > 0
 
 
 LINKED = """
@@ -60,9 +60,9 @@ select status, email, code, expires_at <= now() as expired from device_codes whe
 """
 
 
-async def linked(tx: Queries, code: str, *, token_hash: bytes) -> Row | None:
+async def linked(db: Executor, code: str, *, token_hash: bytes) -> Row | None:
     """The sign-in that a link is for; None where there is no such link."""
-    return await tx.fetch_one(LINKED, code, token_hash)
+    return await db.fetch_one(LINKED, code, token_hash)
 
 
 # Of any number of clicks one approves.
@@ -77,18 +77,18 @@ returning email
 """
 
 
-async def approve(tx: Queries, code: str, *, token_hash: bytes) -> str | None:
+async def approve(db: Executor, code: str, *, token_hash: bytes) -> str | None:
     """The address that the link was sent to; None where it cannot be used (any more)."""
-    row = await tx.fetch_one(APPROVE, code, token_hash)
+    row = await db.fetch_one(APPROVE, code, token_hash)
     return None if row is None else row["email"]
 
 
 ASSIGN = "update device_codes set user_id = $2, new_user = $3 where code = $1"
 
 
-async def assign(tx: Queries, code: str, *, user: int, new: bool) -> None:
+async def assign(db: Executor, code: str, *, user: int, new: bool) -> None:
     """Whose sign-in it is."""
-    await tx.execute(ASSIGN, code, user, new)
+    await db.execute(ASSIGN, code, user, new)
 
 
 # Of any number of polls one gets it. $2 the digest of the session token, $3 its lifetime in seconds.
@@ -110,9 +110,9 @@ select c.email, k.encrypted
 """
 
 
-async def claim(tx: Queries, code: str, *, token_hash: bytes) -> Row | None:
+async def claim(db: Executor, code: str, *, token_hash: bytes) -> Row | None:
     """Take an approved sign-in, once: its address, and the encrypted copy of the user's key."""
-    return await tx.fetch_one(CLAIM, code, token_hash, TOKEN_LIFETIME)
+    return await db.fetch_one(CLAIM, code, token_hash, TOKEN_LIFETIME)
 
 
 EXCHANGE = """
@@ -125,6 +125,6 @@ select u.id, u.email, now() as now
 """
 
 
-async def exchange(tx: Queries, token_hash: bytes) -> Row | None:
+async def exchange(db: Executor, token_hash: bytes) -> Row | None:
     """Whose session a token opens, once, and the moment of it; None where it opens none."""
-    return await tx.fetch_one(EXCHANGE, token_hash)
+    return await db.fetch_one(EXCHANGE, token_hash)

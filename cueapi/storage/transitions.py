@@ -7,8 +7,8 @@ from uuid import UUID
 
 from attrs import asdict
 
-from cueapi.domain.execution import Step
-from cueapi.storage.database import Queries, Row
+from cueapi.domain.execution import Transition
+from cueapi.storage.database import Executor, Row
 
 # $1: the steps, as JSON records. Returns the execution ids whose fence still stood.
 #
@@ -18,21 +18,22 @@ from cueapi.storage.database import Queries, Row
 # sees to that), and the notices that `on_failure` asks for.
 #
 # `status || ''` keeps the planner from joining through an index by status: the look-up is by primary key.
-DECIDE = """
+APPLY_TRANSITIONS = """
 with steps as materialized (
     select *
       from json_to_recordset($1::json) as x(
            ord int, id uuid, claim uuid, attempts int, seen text, seen_outcome int,
-           status text, pause float8, handed_back bool, bounced bool, delivered bool, deadline float8, final bool,
+           status text, pause float8, released bool, claim_lost bool, delivered bool, deadline float8, final bool,
            wire bool, http_status int, response_body text, error_message text, duration_ms int,
            report bool, success bool, result text, error text, metadata json, state text, validation text,
            missing text, external_id text, result_url text, result_ref text, result_type text, summary text,
-           artifacts json, streak int, alert text, logged_as text)
+           artifacts json, consecutive_failures int, alert text, logged_as text)
 ), decided as (
     update executions e
        set status = x.status,
-           attempts = e.attempts - (case when x.handed_back then 1 else 0 end),
-           bounces = case when x.bounced then least(e.bounces + 1, 32767) when x.handed_back then e.bounces else 0 end,
+           attempts = e.attempts - (case when x.released then 1 else 0 end),
+           lost_claims = case when x.claim_lost then least(e.lost_claims + 1, 32767)
+                              when x.released then e.lost_claims else 0 end,
            ready_at = coalesce(now() + x.pause * interval '1 second', e.ready_at),
            claim = null,
            lease_until = null,
@@ -58,7 +59,7 @@ with steps as materialized (
            result_type = case when x.report then x.result_type else e.result_type end,
            summary = case when x.report then x.summary else e.summary end,
            artifacts = case when x.report then x.artifacts else e.artifacts end,
-           outcome_deadline_at = case when x.handed_back or (x.final and x.deadline is null and not x.wire)
+           outcome_deadline_at = case when x.released or (x.final and x.deadline is null and not x.wire)
                                       then e.outcome_deadline_at
                                       else now() + x.deadline * interval '1 second' end,
            updated_at = clock_timestamp()
@@ -72,7 +73,7 @@ with steps as materialized (
            e.error_message, e.last_attempt_at, x.attempts, x.final,
            x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,
            x.final or not exists (select from cues c where c.id = e.cue_id and c.deleted_at is null) as leaves,
-           x.report, x.success, x.missing, x.streak, x.alert, x.logged_as,
+           x.report, x.success, x.missing, x.consecutive_failures, x.alert, x.logged_as,
            x.http_status, x.duration_ms, coalesce(x.error_message, x.error) as try_error
 ), unqueued as (
     -- The tries of a deleted cue end with the one that was under way.
@@ -111,25 +112,26 @@ with steps as materialized (
            succeeded = usage.succeeded + excluded.succeeded,
            failed = usage.failed + excluded.failed
 ), resets as (
-    select cue_id, max(ord) as at from decided where streak = 0 group by cue_id
-), streaks as (
+    select cue_id, max(ord) as at from decided where consecutive_failures = 0 group by cue_id
+), failure_runs as (
     -- The rows of failures that a batch goes on with or begins: each success report ends one.
-    select cue_id, ended, count(*) filter (where streak = 1) as failures
-      from (select cue_id, streak, count(*) filter (where streak = 0) over (partition by cue_id order by ord) as ended
+    select cue_id, ended, count(*) filter (where consecutive_failures = 1) as failures
+      from (select cue_id, consecutive_failures,
+                   count(*) filter (where consecutive_failures = 0) over (partition by cue_id order by ord) as ended
               from decided
-             where streak is not null) s
+             where consecutive_failures is not null) s
      group by cue_id, ended
 ), moves as (
     select d.cue_id,
            count(*) filter (where d.final and not d.was_final)
                - count(*) filter (where d.was_final and not d.final) as runs,
            max(r.at) as reset_at,
-           count(*) filter (where d.streak = 1 and d.ord > coalesce(r.at, -1)) as failures,
+           count(*) filter (where d.consecutive_failures = 1 and d.ord > coalesce(r.at, -1)) as failures,
            bool_or(d.alert is not null) as lost
       from decided d
       left join resets r using (cue_id)
      group by d.cue_id
-    having bool_or(d.final or d.was_final or d.streak is not null)
+    having bool_or(d.final or d.was_final or d.consecutive_failures is not null)
 ), locked as (
     -- In one order, whoever writes: two recorders must not wait for each other.
     select c.id, c.consecutive_failures as before,
@@ -190,7 +192,7 @@ with steps as materialized (
            format('%s: %s failures in a row', m.name, n.before + s.failures),
            json_build_object('consecutive_failures', n.before + s.failures)
       from moved m
-      join streaks s using (cue_id)
+      join failure_runs s using (cue_id)
       join lateral (select case when s.ended = 0 then m.before else 0 end::bigint as before) n on true
      where (n.before + s.failures) / m.every > n.before / m.every
 ), failures as (
@@ -213,19 +215,19 @@ select id, status, ready_at,
 """
 
 
-async def decide(tx: Queries, steps: Iterable[Step]) -> dict[UUID, Row]:
+async def apply_transitions(db: Executor, steps: Iterable[Transition]) -> dict[UUID, Row]:
     """Write *steps* down, at most one for an execution; the rows of those whose fence still stood, by id."""
     records = [_record(ord_, step) for ord_, step in enumerate(steps)]
-    rows = await tx.fetch(DECIDE, json.dumps(records, separators=(",", ":")))
+    rows = await db.fetch(APPLY_TRANSITIONS, json.dumps(records, separators=(",", ":")))
     return {row["id"]: row for row in rows}
 
 
-def tells(written: Mapping[UUID, Row]) -> bool:
+def has_alerts(written: Mapping[UUID, Row]) -> bool:
     """True where what was written has raised alerts or notices."""
     return any(row["alerts"] or row["notices"] for row in written.values())
 
 
-def _record(ord_: int, step: Step) -> dict[str, Any]:
+def _record(ord_: int, step: Transition) -> dict[str, Any]:
     """A step as a JSON record; what it leaves out is null."""
     fence = step.fence
     record: dict[str, Any] = {
@@ -237,30 +239,30 @@ def _record(ord_: int, step: Step) -> dict[str, Any]:
         "seen_outcome": fence.outcome_attempt,
         "status": step.status,
         "pause": step.pause,
-        "handed_back": step.handed_back,
-        "bounced": step.bounced,
+        "released": step.released,
+        "claim_lost": step.claim_lost,
         "delivered": step.delivered,
         "deadline": step.deadline,
         "final": step.ends,
-        "wire": step.wire is not None,
+        "wire": step.record is not None,
         "error_message": step.error,
         "report": step.report is not None,
-        "streak": step.streak,
+        "consecutive_failures": step.consecutive_failures,
         "alert": step.alert,
         "logged_as": step.logged_as,
     }
-    if step.wire is not None:
-        record |= asdict(step.wire)
-    if step.report is not None and step.belief is not None:
-        report, belief = step.report, step.belief
+    if step.record is not None:
+        record |= asdict(step.record)
+    if step.report is not None and step.verification is not None:
+        report, verification = step.report, step.verification
         record |= {
             "success": report.success,
             "result": report.result,
             "error": report.error,
             "metadata": report.metadata,
-            "state": belief.state,
-            "validation": belief.validation,
-            "missing": belief.missing,
+            "state": verification.state,
+            "validation": verification.validation,
+            "missing": verification.missing,
             **asdict(report.evidence),
         }
     return record

@@ -1,6 +1,6 @@
 """What a user has used: counters that deletes and retention do not touch."""
 
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 
 THIS_MONTH = """
 select u.plan, u.live_cues,
@@ -15,9 +15,9 @@ select u.plan, u.live_cues,
 """
 
 
-async def this_month(tx: Queries, user: int) -> Row | None:
+async def this_month(db: Executor, user: int) -> Row | None:
     """The counters of the running month (UTC), and its bounds."""
-    return await tx.fetch_one(THIS_MONTH, user)
+    return await db.fetch_one(THIS_MONTH, user)
 
 
 EXECUTIONS = """
@@ -25,7 +25,7 @@ select executions from usage where user_id = $1 and month = date_trunc('month', 
 """
 
 
-async def executions(tx: Queries, user: int) -> int:
+async def executions(db: Executor, user: int) -> int:
     """How many executions began this month."""
-    row = await tx.fetch_one(EXECUTIONS, user)
+    row = await db.fetch_one(EXECUTIONS, user)
     return 0 if row is None else row["executions"]

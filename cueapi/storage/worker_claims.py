@@ -5,7 +5,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 
 # $1 user, $2 worker, $3 handlers, null: those of its last heartbeat, $4 task or null, $5 how many, $6 lease,
 # $7 deadline, both in seconds. The oldest first; begins a try, as that of a delivery does.
@@ -51,7 +51,7 @@ select id, cue_id, cue_name, task, scheduled_for, payload, attempts, claim from 
 
 
 @frozen
-class Terms:
+class LeaseTerms:
     """For how long a worker may hold an execution: seconds of a lease, and until an outcome must be there."""
 
     lease: float
@@ -59,7 +59,7 @@ class Terms:
 
 
 @frozen
-class Wish:
+class ClaimRequest:
     """What a worker asks for: at most so many, of its handlers (None: those of its last heartbeat), of one task."""
 
     user: int
@@ -69,9 +69,9 @@ class Wish:
     task: str | None = None
 
 
-async def claim_work(tx: Queries, wish: Wish, terms: Terms) -> list[Row]:
+async def claim_work(db: Executor, wish: ClaimRequest, terms: LeaseTerms) -> list[Row]:
     """Claim what *wish* asks for, the oldest first."""
-    return await tx.fetch(
+    return await db.fetch(
         CLAIM_WORK, wish.user, wish.worker, wish.handlers, wish.task, wish.most, terms.lease, terms.deadline
     )
 
@@ -105,9 +105,9 @@ select id from begun
 """
 
 
-async def claim_one(tx: Queries, *, user: int, execution: UUID, worker: str, terms: Terms) -> bool:
+async def claim_one(db: Executor, *, user: int, execution: UUID, worker: str, terms: LeaseTerms) -> bool:
     """Claim this execution; False where it cannot be claimed (any more)."""
-    row = await tx.fetch_one(CLAIM_ONE, user, execution, worker, terms.lease, terms.deadline)
+    row = await db.fetch_one(CLAIM_ONE, user, execution, worker, terms.lease, terms.deadline)
     return row is not None
 
 
@@ -138,11 +138,11 @@ select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e
 """
 
 
-async def claimable(tx: Queries, *, user: int, task: str | None, most: int) -> list[Row]:
+async def claimable(db: Executor, *, user: int, task: str | None, most: int) -> list[Row]:
     """What a worker could claim now; the filter works before the list is cut."""
     if task is None:
-        return await tx.fetch(CLAIMABLE, user, most)
-    return await tx.fetch(CLAIMABLE_TASK, user, most, task)
+        return await db.fetch(CLAIMABLE, user, most)
+    return await db.fetch(CLAIMABLE_TASK, user, most, task)
 
 
 # Only the holder's; $3 null is a worker that does not say who it is.
@@ -159,7 +159,9 @@ returning e.lease_until
 """
 
 
-async def extend_lease(tx: Queries, *, user: int, execution: UUID, worker: str | None, lease: float) -> datetime | None:
+async def extend_lease(
+    db: Executor, *, user: int, execution: UUID, worker: str | None, lease: float
+) -> datetime | None:
     """The moment until which the claim is held now; None where there is none, or another's."""
-    row = await tx.fetch_one(EXTEND_LEASE, user, execution, worker, lease)
+    row = await db.fetch_one(EXTEND_LEASE, user, execution, worker, lease)
     return None if row is None else row["lease_until"]

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from cueapi.storage.database import Queries, Row
+from cueapi.storage.database import Executor, Row
 
 # A heartbeat without handlers is one of a worker that can do anything.
 HEARTBEAT = """
@@ -13,9 +13,9 @@ returning now() as now
 """
 
 
-async def heartbeat(tx: Queries, *, user: int, worker: str, handlers: list[str] | None) -> datetime:
+async def heartbeat(db: Executor, *, user: int, worker: str, handlers: list[str] | None) -> datetime:
     """Note that the worker lives, and what it can do; the moment of it."""
-    row = await tx.fetch_one(HEARTBEAT, user, worker, handlers)
+    row = await db.fetch_one(HEARTBEAT, user, worker, handlers)
     assert row is not None
     moment: datetime = row["now"]
     return moment
@@ -69,9 +69,9 @@ select count(raise_alert(user_id, 'worker_offline', worker_id, null, null,
 """
 
 
-async def alert_offline(tx: Queries) -> int:
+async def alert_offline(db: Executor) -> int:
     """Raise an alert for each worker that is missed; how many."""
-    row = await tx.fetch_one(ALERT_OFFLINE)
+    row = await db.fetch_one(ALERT_OFFLINE)
     return 0 if row is None else row["alerts"]
 
 
@@ -84,14 +84,14 @@ select worker_id, handlers, registered_since, last_heartbeat,
 """
 
 
-async def every(tx: Queries, user: int) -> list[Row]:
+async def every(db: Executor, user: int) -> list[Row]:
     """The user's workers, the latest heard of first."""
-    return await tx.fetch(EVERY, user)
+    return await db.fetch(EVERY, user)
 
 
 FORGET = "delete from workers where user_id = $1 and worker_id = $2"
 
 
-async def forget(tx: Queries, *, user: int, worker: str) -> bool:
+async def forget(db: Executor, *, user: int, worker: str) -> bool:
     """Remove a worker; False where there is none of that name."""
-    return await tx.execute(FORGET, user, worker) > 0
+    return await db.execute(FORGET, user, worker) > 0

@@ -44,9 +44,9 @@ class Connection(asyncpg.Connection):
 
     def transaction(
         self, *, isolation: Isolation | None = None, readonly: bool = False, deferrable: bool = False
-    ) -> "Transaction":
+    ) -> "TrioTransaction":
         """Begin and end a transaction, or a savepoint within one, with `async with`."""
-        return Transaction(self, isolation, readonly, deferrable)
+        return TrioTransaction(self, isolation, readonly, deferrable)
 
     # Beneath fetch and execute. After `DISCARD ALL`, or behind a pooler, the server does not know what
     # asyncpg takes for prepared; asyncpg itself forgives only a result that has changed its type.
@@ -77,7 +77,7 @@ class Connection(asyncpg.Connection):
         self.opened_at = -inf
 
 
-class Transaction(ForeignTransaction):
+class TrioTransaction(ForeignTransaction):
     """asyncpg's transaction, which ends in order when it is cancelled, too, and does not hide why."""
 
     async def __aexit__(self, kind: object, error: object, traceback: object) -> None:

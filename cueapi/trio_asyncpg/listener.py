@@ -14,7 +14,7 @@ CONNECT_PATIENCE = 10.0
 
 
 @frozen
-class Notification:
+class Notify:
     """What one NOTIFY said."""
 
     channel: str
@@ -27,9 +27,9 @@ class Listener:
 
     connection: Connection
     heartbeat: float
-    _heard: deque[Notification] = field(factory=deque, init=False)
+    _heard: deque[Notify] = field(factory=deque, init=False)
 
-    async def next(self) -> Notification | None:
+    async def next(self) -> Notify | None:
         """
         The next notification, or None after *heartbeat* seconds of silence if the server is found alive.
 
@@ -54,7 +54,7 @@ class Listener:
         await self.connection.add_listener(channel, self._hear)
 
     def _hear(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
-        self._heard.append(Notification(channel, str(payload)))
+        self._heard.append(Notify(channel, str(payload)))
 
 
 @asynccontextmanager

@@ -4,18 +4,18 @@ from attrs import define
 
 
 @define
-class Identity:
+class DaemonId:
     """
-    *instance* outlives a restart (host, address, port); *number* is new with each life.
+    *instance* outlives a restart (host, address, port); *number* is new with each start.
 
-    While the lock of the number is not *locked*, the others may take the daemon for gone.
+    Unless *lock_held*, the other daemons may declare this one dead.
     """
 
     instance: str
     number: int | None = None
-    locked: bool = True
+    lock_held: bool = True
 
     @property
-    def claims_as(self) -> int | None:
+    def claim_number(self) -> int | None:
         """The number to claim under; None while nothing may be claimed, since others would take it back."""
-        return self.number if self.locked else None
+        return self.number if self.lock_held else None

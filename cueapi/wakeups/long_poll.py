@@ -1,8 +1,8 @@
 """
-Calls that wait for work. They are woken one after the other, the oldest first, as long as there is work for them.
+Calls that wait for work.
 
-A poke sends a token down the line of a user's callers: whoever has it looks, and hands it on. So that one piece of
-work costs one or two looks, however many wait, and none is spent on a kind of work that has just run out.
+On a wake-up, a user's waiting calls query one after another, oldest first, and stop when the work runs out: one job
+costs one or two queries, however many calls wait, and none is spent on a kind of work that has just run out.
 """
 
 from collections import deque
@@ -13,24 +13,24 @@ from typing import TypeAlias
 import trio
 from attrs import define, field, frozen
 
-from cueapi.storage.database import Row
+from cueapi.storage.database import Row as Work
 
 MOST, MOST_OF_USER = 1_000, 100
-"""Callers of a daemon, and of one user, that wait at once; one more is answered at once."""
+"""Calls of a daemon, and of one user, that wait at once; one more is answered at once."""
 
 ANYTHING: Hashable = None
-"""The kind of those that take any work: where they find none there is none for anybody."""
+"""The kind of calls that take any work: where they find none, there is none for any call."""
 
 
 @frozen
 class Found:
-    """What a look found, and for how many more callers of the same kind there may be something."""
+    """What a query found, and for how many more calls of the same kind there may be something."""
 
-    rows: list[Row]
+    work: list[Work]
     others: float = 0.0
 
 
-Look: TypeAlias = Callable[[], Awaitable[Found]]
+Query: TypeAlias = Callable[[], Awaitable[Found]]
 
 
 @define(eq=False)
@@ -40,57 +40,57 @@ class _Caller:
 
 
 @define(eq=False)
-class _Line:
-    """One user's callers, the oldest first, and where the token is."""
+class _CallerQueue:
+    """One user's calls, the oldest first, and whose turn it is to query."""
 
     callers: dict[_Caller, None] = field(factory=dict)
     to_ask: deque[_Caller] = field(factory=deque)
     left: dict[Hashable, float] = field(factory=dict)
-    holder: _Caller | None = None
+    in_turn: _Caller | None = None
     again: bool = False
 
-    def poke(self) -> None:
-        """There is something: send the token from the front, again if it is under way."""
-        if self.holder is not None:
+    def wake(self) -> None:
+        """There is something: the calls take turns from the front, and once more if they are under way."""
+        if self.in_turn is not None:
             self.again = True
             return
         self.to_ask, self.left = deque(self.callers), {}
-        self.hand_on()
+        self.pass_turn()
 
-    def hand_on(self) -> None:
-        """To the next caller who may find something."""
-        self.holder = None
+    def pass_turn(self) -> None:
+        """To the next call that may find something."""
+        self.in_turn = None
         while self.to_ask:
             caller = self.to_ask.popleft()
             if caller in self.callers and self._may_find(caller.kind):
-                self.holder = caller
+                self.in_turn = caller
                 caller.woken.set()
                 return
         if self.again:
             self.again = False
-            self.poke()
+            self.wake()
 
-    def looked(self, caller: _Caller, found: Found) -> None:
-        """What the holder of the token has found. One that found something hands it on when it leaves."""
+    def queried(self, caller: _Caller, found: Found) -> None:
+        """What the call in turn has found. One that found something passes the turn on when it leaves."""
         before = self.left.get(caller.kind, inf)
-        self.left[caller.kind] = min(before - 1, found.others) if found.rows else 0
-        if not found.rows:
-            self.hand_on()
+        self.left[caller.kind] = min(before - 1, found.others) if found.work else 0
+        if not found.work:
+            self.pass_turn()
 
     def leave(self, caller: _Caller) -> None:
         del self.callers[caller]
-        if self.holder is caller:
-            self.hand_on()
+        if self.in_turn is caller:
+            self.pass_turn()
 
     def _may_find(self, kind: Hashable) -> bool:
         return self.left.get(kind, inf) > 0 and self.left.get(ANYTHING, inf) > 0
 
 
 @define(eq=False)
-class WaitingRoom:
-    """Where callers wait; a sibling whose end sends them all away."""
+class LongPoll:
+    """Where calls wait; a sibling whose end answers them all."""
 
-    _lines: dict[int, _Line] = field(init=False, factory=dict)
+    _queues: dict[int, _CallerQueue] = field(init=False, factory=dict)
     _waiting: int = field(init=False, default=0)
     _closed: bool = field(init=False, default=False)
 
@@ -99,49 +99,49 @@ class WaitingRoom:
         return self._waiting
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Be open until it is cancelled; then whoever waits is answered with nothing, at once."""
+        """Be open until it is cancelled; then every waiting call is answered with nothing, at once."""
         self._closed = False
         task_status.started()
         try:
             await trio.sleep_forever()
         finally:
             self._closed = True
-            for line in self._lines.values():
-                for caller in line.callers:
+            for queue in self._queues.values():
+                for caller in queue.callers:
                     caller.woken.set()
 
-    def poke(self, user: int) -> None:
+    def wake(self, user: int) -> None:
         """Something of *user* can be claimed."""
-        if (line := self._lines.get(user)) is not None:
-            line.poke()
+        if (queue := self._queues.get(user)) is not None:
+            queue.wake()
 
-    async def find(self, user: int, kind: Hashable, look: Look, *, patience: float) -> list[Row]:
-        """What *look* finds, within *patience* seconds, which never cut it. Callers of one *kind* find the same."""
+    async def find(self, user: int, kind: Hashable, query: Query, *, patience: float) -> list[Work]:
+        """What *query* finds, within *patience* seconds, which never cut it. Calls of one *kind* find the same."""
         if patience <= 0 or self._closed or self._is_full(user):
-            return (await look()).rows
+            return (await query()).work
         deadline = trio.current_time() + patience
-        line = self._lines.setdefault(user, _Line())
+        queue = self._queues.setdefault(user, _CallerQueue())
         caller = _Caller(kind)
-        line.callers[caller] = None
+        queue.callers[caller] = None
         self._waiting += 1
         try:
-            return await self._look_on(line, caller, look, deadline)
+            return await self._query_in_turn(queue, caller, query, deadline)
         finally:
             self._waiting -= 1
-            line.leave(caller)
-            if not line.callers:
-                self._lines.pop(user, None)
+            queue.leave(caller)
+            if not queue.callers:
+                self._queues.pop(user, None)
 
-    async def _look_on(self, line: _Line, caller: _Caller, look: Look, deadline: float) -> list[Row]:
-        """Look now, and each time that it is this caller's turn."""
+    async def _query_in_turn(self, queue: _CallerQueue, caller: _Caller, query: Query, deadline: float) -> list[Work]:
+        """Query now, and each time that it is this call's turn."""
         while True:
-            # A look that began before the token came may have missed what it tells of.
-            in_turn = line.holder is caller
-            found = await look()
+            # A query that began before the turn came may have missed what the wake-up was for.
+            in_turn = queue.in_turn is caller
+            found = await query()
             if in_turn:
-                line.looked(caller, found)
-            if found.rows:
-                return found.rows
+                queue.queried(caller, found)
+            if found.work:
+                return found.work
             with trio.move_on_at(deadline):
                 await caller.woken.wait()
             if self._closed or not caller.woken.is_set():
@@ -149,5 +149,5 @@ class WaitingRoom:
             caller.woken = trio.Event()
 
     def _is_full(self, user: int) -> bool:
-        line = self._lines.get(user)
-        return self._waiting >= MOST or (line is not None and len(line.callers) >= MOST_OF_USER)
+        queue = self._queues.get(user)
+        return self._waiting >= MOST or (queue is not None and len(queue.callers) >= MOST_OF_USER)

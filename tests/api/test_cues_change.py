@@ -6,7 +6,7 @@ import trio
 
 from cueapi.settings import Settings
 from cueapi.storage import cues
-from cueapi.storage.cues import Change, Placed
+from cueapi.storage.cues import CueRecord, CueUpdate
 from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, cue, running
@@ -479,9 +479,9 @@ async def test_a_change_that_is_refused_moves_no_delivery_to_another_host(databa
     await add_execution(database, cue_id)
     row = await cues.show(database, cue_id=cue_id, user=user)
     assert row is not None
-    moved = Placed(cues.to_cue(row), "{}", "other:1", None)
+    moved = CueRecord(cues.to_cue(row), "{}", "other:1", None)
 
-    changed = await cues.change(database, moved, Change(77, None, "active", False, None), cue_id=cue_id, user=user)
+    changed = await cues.change(database, moved, CueUpdate(77, None, "active", False, None), cue_id=cue_id, user=user)
 
     assert changed is None
     assert [row["host"] for row in await database.fetch("select host from outbox")] == ["127.0.0.1:9"]

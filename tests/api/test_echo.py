@@ -159,7 +159,7 @@ async def test_a_cue_may_call_the_server_s_own_echo_without_any_setting(closed: 
     with trio.fail_after(30):
         api = await closed.api.register()
         secret = (await api.get("/v1/auth/webhook-secret"))["webhook_secret"]
-        url = f"{closed.ground.address}/v1/echo/{TOKEN}"
+        url = f"{closed.resources.address}/v1/echo/{TOKEN}"
         made = await api.post("/v1/cues", cue(url, payload={"task": "x"}, name="mine"))
         one = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
         settled = await api.execution(one)
@@ -176,7 +176,7 @@ async def test_a_cue_may_call_the_server_s_own_echo_without_any_setting(closed: 
 async def test_the_server_s_own_deliveries_do_not_count_against_its_address(closed: RunningDaemon) -> None:
     with trio.fail_after(30):
         api = await closed.api.register()
-        made = await api.post("/v1/cues", cue(f"{closed.ground.address}/v1/echo/{TOKEN}"))
+        made = await api.post("/v1/cues", cue(f"{closed.resources.address}/v1/echo/{TOKEN}"))
         settled = []
         for _ in range(12):
             one = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]

@@ -42,7 +42,7 @@ async def test_health_tells_every_field_to_anybody(daemon: RunningDaemon) -> Non
     assert wrong_fields(health["workers"], {"active_count": int}) == {}
     assert wrong_fields(health["queue"], QUEUE) == {}
     assert {name for name, one in health["siblings"].items() if wrong_fields(one, SIBLING)} == set()
-    assert {"poller", "pool", "outbox", "recorder", "api"} <= set(health["siblings"])
+    assert {"poller", "pool", "dispatcher", "recorder", "api"} <= set(health["siblings"])
     assert MOMENT.fullmatch(health["timestamp"])
     assert MOMENT.fullmatch(health["poller"]["last_run"])
     assert health["status"] == "healthy"

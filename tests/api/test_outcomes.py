@@ -392,8 +392,8 @@ async def test_the_end_of_a_one_time_cue_is_what_its_report_says_and_a_fire_by_h
     once = {"type": "once", "at": (ago(seconds=-1)).isoformat()}
     with trio.fail_after(30):
         made = await api.post("/v1/cues", cue(schedule=once, retry={"max_attempts": 1}))
-        by_hand = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
-        await attempt(api, by_hand, success=False)
+        manual_fire = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+        await attempt(api, manual_fire, success=False)
         after_hand = await api.get(f"/v1/cues/{made['id']}")
         (scheduled,) = await due(api, made["id"])
         fired_once = await api.get(f"/v1/cues/{made['id']}")

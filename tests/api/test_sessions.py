@@ -120,7 +120,7 @@ async def test_a_session_is_refreshed_and_a_key_is_none(daemon: RunningDaemon, c
 
 async def test_an_expired_session_says_so_and_a_broken_one_too(daemon: RunningDaemon, capsys: Printed) -> None:
     await session_of(daemon, capsys)
-    sessions, long_ago = daemon.ground.sessions, datetime.now(UTC) - timedelta(hours=25)
+    sessions, long_ago = daemon.resources.sessions, datetime.now(UTC) - timedelta(hours=25)
     expired = evolve(daemon.api, key=sessions.write(1, signed_in=long_ago, now=long_ago))
     unknown = evolve(daemon.api, key=sessions.write(999, signed_in=datetime.now(UTC), now=datetime.now(UTC)))
 

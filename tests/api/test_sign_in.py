@@ -26,7 +26,7 @@ from tests.conftest import SECRET, Api, RunningDaemon, running
 Printed = pytest.CaptureFixture[str]
 
 
-async def expire(database: Database) -> None:
+async def delete_expired(database: Database) -> None:
     await database.execute("update device_codes set expires_at = now() - interval '1 second'")
 
 
@@ -47,11 +47,11 @@ async def test_a_new_user_walks_from_a_code_to_a_key_that_works(
         again = await poll(daemon.api)
         me = await evolve(daemon.api, key=got["api_key"]).get("/v1/auth/me")
 
-    assert url == f"http://localhost:{daemon.ground.listener.getsockname()[1]}/auth/device?code={CODE}"
+    assert url == f"http://localhost:{daemon.resources.listener.getsockname()[1]}/auth/device?code={CODE}"
     assert (form.status_code, form.text.count(CODE) >= 1, 'name="email"' in form.text) == (200, True, True)
     assert (waiting, told) == ({"status": "pending"}, {"status": "email_sent"})
     assert (sent.status_code, EMAIL in sent.text, address) == (200, True, EMAIL)
-    assert link.startswith(f"http://localhost:{daemon.ground.listener.getsockname()[1]}/v1/auth/verify?token=")
+    assert link.startswith(f"http://localhost:{daemon.resources.listener.getsockname()[1]}/v1/auth/verify?token=")
     assert [page.status_code for page in opened] == [200, 200]
     assert all(EMAIL in page.text and CODE in page.text for page in opened)
     assert unchanged == ({"status": "email_sent"}, [])
@@ -223,7 +223,7 @@ async def test_a_device_code_has_6_to_128_printable_characters(daemon: RunningDa
 async def test_a_code_is_taken_once_until_it_has_expired(daemon: RunningDaemon, database: Database) -> None:
     await begin(daemon.api, "x" * 128)
     taken = await daemon.api.refused("POST", "/v1/auth/device-code", {"device_code": "x" * 128})
-    await expire(database)
+    await delete_expired(database)
     await begin(daemon.api, "x" * 128)
 
     assert taken[:2] == (409, "device_code_exists")
@@ -238,7 +238,7 @@ async def test_an_address_is_refused_for_a_code_that_is_unknown_expired_or_confi
         return (await daemon.api.refused("POST", "/v1/auth/device-code/submit-email", body))[:2]
 
     await begin(daemon.api, "late-code")
-    await expire(database)
+    await delete_expired(database)
     await sign_in(daemon, capsys, EMAIL)
 
     assert await refused("unknown-code") == (404, "device_code_not_found")

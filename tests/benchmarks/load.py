@@ -44,7 +44,7 @@ class Ask:
 
 
 @define(eq=False)
-class Line:
+class ConnectionHandler:
     """One connection, with one request under way."""
 
     number: int
@@ -78,9 +78,9 @@ class Line:
         return body
 
 
-def dial(ask: Ask, number: int) -> Line:
+def dial(ask: Ask, number: int) -> ConnectionHandler:
     """Connection *number* to whom *ask* asks."""
-    return Line(number, socket.create_connection(("127.0.0.1", ask.port), PATIENCE))
+    return ConnectionHandler(number, socket.create_connection(("127.0.0.1", ask.port), PATIENCE))
 
 
 def load(ask: Ask) -> float:

@@ -7,7 +7,8 @@ from typing import LiteralString
 
 from attrs import frozen
 
-from cueapi.storage import database, executions
+from cueapi.storage import database as storage
+from cueapi.storage import executions
 from cueapi.storage.database import Database
 from cueapi.storage.executions import Filter
 from tests.benchmarks.crowd import add_crowd, add_history, open_storage
@@ -59,7 +60,7 @@ class Explaining:
 
     database: Database
 
-    async def fetch(self, statement: LiteralString, *values: object) -> list[database.Row]:
+    async def fetch(self, statement: LiteralString, *values: object) -> list[storage.Row]:
         """Raises Explained."""
         (row,) = await self.database.fetch(f"explain (analyze, timing off, format json) {statement}", *values)
         (told,) = json.loads(row[0])

@@ -8,9 +8,9 @@ from pathlib import Path
 import trio
 from attrs import define, field
 
-from cueapi.daemon.resources import open_ground
+from cueapi.daemon.resources import open_resources
 from cueapi.daemon.siblings import siblings
-from cueapi.daemon.wiring import Joints
+from cueapi.daemon.wiring import Wiring
 from cueapi.settings import Settings
 from cueapi.storage.database import Database
 from tests.benchmarks.crowd import add_crowd
@@ -55,17 +55,17 @@ class Polls:
     """The daemon's poller, which polls when it is told to, over *cues* cues of which *due* come due each time."""
 
     database: Database
-    joints: Joints
+    wiring: Wiring
     cues: int
     due: int
     _rounds: count = field(factory=count)
 
     async def poll(self) -> float:
         """Seconds that a poll takes, from its first statement to its last."""
-        step, last = self.cues // self.due, self.joints.last_poll
+        step, last = self.cues // self.due, self.wiring.last_poll
         before = last.at
         await self.database.execute(MAKE_DUE, step, next(self._rounds) % step, self.due)
-        self.joints.polls.wake()
+        self.wiring.hub.polls.wake()
         with trio.fail_after(PATIENCE):
             while last.at == before:
                 await trio.sleep(0.002)
@@ -77,13 +77,13 @@ class Polls:
 async def open_polls(server: OwnPostgres, cues: int, size: Size) -> AsyncIterator[Polls]:
     """Polls of a database of their own. Of all siblings there is only the poller: what was fired goes nowhere."""
     with scratch() as home:
-        async with open_database(server) as url, open_ground(_settings(url, home)) as ground:
-            await add_crowd(ground.database, await add_user(ground.database), cues)
-            joints = Joints.make(ground)
-            (poller,) = [sibling for sibling in siblings(ground, joints) if sibling.name == "poller"]
+        async with open_database(server) as url, open_resources(_settings(url, home)) as resources:
+            await add_crowd(resources.database, await add_user(resources.database), cues)
+            wiring = Wiring.make(resources)
+            (poller,) = [sibling for sibling in siblings(resources, wiring) if sibling.name == "poller"]
             async with trio.open_nursery() as nursery:
                 await nursery.start(poller.run)
-                yield Polls(ground.database, joints, cues, size.due)
+                yield Polls(resources.database, wiring, cues, size.due)
                 nursery.cancel_scope.cancel(reason="the block has ended")
 
 

@@ -7,10 +7,10 @@ import httpx
 import trio
 from attrs import define, evolve, field
 
-from cueapi.daemon.resources import Ground
-from cueapi.daemon.run import hand_back, plant
+from cueapi.daemon.resources import Resources
+from cueapi.daemon.run import build_tree, release_claims
 from supervisor import Sibling
-from supervisor.health import Board, State
+from supervisor.health import HealthBoard, State
 from tests.conftest import Api
 
 
@@ -47,7 +47,7 @@ class Patient:
     """The daemon."""
 
     port: int
-    board: Board
+    board: HealthBoard
     doomed: dict[str, Doomed]
 
     async def register(self) -> Api:
@@ -73,13 +73,13 @@ class Patient:
 
 
 @asynccontextmanager
-async def open_patient(ground: Ground) -> AsyncIterator[Patient]:
+async def open_patient(resources: Resources) -> AsyncIterator[Patient]:
     """A daemon on *ground*, drained at the end of the block."""
-    tree = plant(ground)
+    tree = build_tree(resources)
     doomed = {sibling.name: Doomed(sibling) for sibling in tree.siblings}
     tree.siblings = [evolve(one.sibling, run=one.run) for one in doomed.values()]
     async with trio.open_nursery() as nursery:
         await nursery.start(tree.run)
-        yield Patient(ground.listener.getsockname()[1], tree.board, doomed)
+        yield Patient(resources.listener.getsockname()[1], tree.board, doomed)
         tree.stop("test over")
-    await hand_back(ground)
+    await release_claims(resources)

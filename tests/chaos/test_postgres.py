@@ -8,7 +8,7 @@ import trio
 from attrs import evolve
 from structlog.testing import capture_logs
 
-from cueapi.daemon.resources import open_ground
+from cueapi.daemon.resources import open_resources
 from cueapi.settings import Settings
 from cueapi.storage.database import Database
 from tests.chaos.asking import ask
@@ -83,8 +83,8 @@ async def test_what_was_claimed_when_the_connection_broke_before_the_answer_is_d
 ) -> None:
     ledger = Ledger()
     with trio.fail_after(60), capture_logs():
-        async with open_receiver(HANDLERS) as receiver, open_ground(settings) as ground:
-            async with open_patient(evolve(ground, database=Deaf(ground.database.pool))) as patient:
+        async with open_receiver(HANDLERS) as receiver, open_resources(settings) as resources:
+            async with open_patient(evolve(resources, database=Deaf(resources.database.pool))) as patient:
                 key = (await patient.register()).key
                 made = await ask(patient.port, "/v1/cues", cue(receiver.url("/done")), Authorization=f"Bearer {key}")
                 fire = f"/v1/cues/{made.body['id']}/fire"

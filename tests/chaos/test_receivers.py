@@ -38,7 +38,7 @@ async def fire(api: Api, made: dict[str, Any]) -> str:
     return str((await api.post(f"/v1/cues/{made['id']}/fire"))["id"])
 
 
-async def set_aside(api: Api, database: Database) -> dict[str, Any]:
+async def quarantine(api: Api, database: Database) -> dict[str, Any]:
     """A cue whose schedule cannot be computed any more, once the poll has met it."""
     made = await api.post("/v1/cues", cue("http://127.0.0.1:9/"))
     await database.execute(DAMAGE_SCHEDULE, made["id"])
@@ -60,7 +60,7 @@ async def test_what_is_beyond_help_fails_alone_and_says_why(database_url: str, t
             await scene.database.execute(DAMAGE_CUE, made["/damaged"]["id"])
             fired = {path: await fire(api, made[path]) for path in made}
             shown = {path: await api.execution(one) for path, one in fired.items()}
-            never = await set_aside(api, scene.database)
+            never = await quarantine(api, scene.database)
 
     where = f"127.0.0.1 port {odd.port}"
     said = {path: one["error_message"] for path, one in shown.items()}

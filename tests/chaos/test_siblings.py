@@ -4,9 +4,9 @@ import trio
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from cueapi.daemon.resources import open_ground
+from cueapi.daemon.resources import open_resources
 from cueapi.settings import Settings
-from cueapi.storage.daemons import look
+from cueapi.storage.daemons import sweep_dead
 from cueapi.storage.database import Database
 from tests.chaos.audit import audit
 from tests.chaos.doomed import open_patient
@@ -16,7 +16,8 @@ from tests.chaos.scene import some_time
 from tests.receiver import open_receiver
 
 FALLING = (
-    "notices", "recorder", "pool", "wakeups", "outbox", "retries", "poller", "rescue", "janitor", "waiting", "api",
+    "notifier", "recorder", "pool", "wakeups", "dispatcher", "retries", "poller", "rescue", "janitor", "long_polls",
+    "api",
 )  # fmt: skip
 
 
@@ -29,8 +30,8 @@ async def test_one_after_the_other_falls_under_load_and_the_neighbours_go_on(
 ) -> None:
     limitless = settings.model_copy(update={"rate_limit_per_minute": 100_000_000})
     with trio.fail_after(90), capture_logs(processors=[merge_contextvars]) as lines:
-        async with open_receiver(HANDLERS) as receiver, open_ground(limitless) as ground:
-            async with open_patient(ground) as patient:
+        async with open_receiver(HANDLERS) as receiver, open_resources(limitless) as resources:
+            async with open_patient(resources) as patient:
                 async with under_load(await patient.register(), receiver, patient.port) as load:
                     for name in FALLING:
                         await some_time(0.5)
@@ -51,8 +52,12 @@ async def test_a_daemon_whose_ear_falls_again_and_again_is_given_up_by_nobody(
     settings: Settings, database: Database
 ) -> None:
     with trio.fail_after(60), capture_logs(processors=[merge_contextvars]) as lines:
-        async with open_ground(settings) as ground, open_patient(ground) as patient, trio.open_nursery() as nursery:
-            number = ground.identity.number
+        async with (
+            open_resources(settings) as resources,
+            open_patient(resources) as patient,
+            trio.open_nursery() as nursery,
+        ):
+            number = resources.identity.number
             nursery.start_soon(_look_each_second, database)
             for _ in range(FALLS):
                 await patient.falls("wakeups")
@@ -60,11 +65,11 @@ async def test_a_daemon_whose_ear_falls_again_and_again_is_given_up_by_nobody(
             nursery.cancel_scope.cancel()
 
     assert [line["event"] for line in lines].count("sibling_failed") == FALLS
-    assert ground.identity.number == number
+    assert resources.identity.number == number
 
 
 async def _look_each_second(database: Database) -> None:
     """As every other daemon does, and more often."""
     while True:
-        await look(database)
+        await sweep_dead(database)
         await trio.sleep(1)

@@ -7,11 +7,14 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import trio
-from attrs import field, frozen
+from attrs import define, field, frozen
 
+from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database, Row
 from cueapi.trio_asyncpg.connection import close, connect
-from supervisor.health import hear
+from cueapi.wakeups.hub import WakeupHub
+from cueapi.wakeups.long_poll import LongPoll
+from supervisor.health import on_beat
 
 Run = Callable[..., Awaitable[None]]
 
@@ -31,6 +34,38 @@ class Counting(Database):
         """How many rows the statement touched."""
         self.said.append(statement.split(maxsplit=1)[0])
         return await Database.execute(self, statement, *values)
+
+
+@define(eq=False)
+class NotedCalls(LongPoll):
+    """No call waits; notes whose calls are woken."""
+
+    woken: list[int] = field(factory=list)
+
+    def wake(self, user: int) -> None:
+        """Something of *user* can be claimed."""
+        self.woken.append(user)
+
+
+@define(eq=False)
+class NotedAccounts:
+    """Remembers no account; notes which are to be forgotten, and whether changes are heard of."""
+
+    invalidated: list[int] = field(factory=list)
+    valid: list[bool] = field(factory=list)
+
+    def invalidate(self, user: int) -> None:
+        """Forget that account."""
+        self.invalidated.append(user)
+
+    def mark_cache_valid(self, valid: bool) -> None:
+        """Changes are heard of, or not."""
+        self.valid.append(valid)
+
+
+def quiet_hub() -> WakeupHub:
+    """A hub whose ticks come by themselves once an hour, and which notes what it wakes."""
+    return WakeupHub(Clock(), 3600.0, NotedAccounts(), NotedCalls())
 
 
 @asynccontextmanager
@@ -55,13 +90,13 @@ async def until(fact: Callable[[], object]) -> None:
 async def one_turn(run: Run) -> None:
     """Let a sibling live until it gives its first sign of life."""
     done = trio.Event()
-    hear(done.set)
+    on_beat(done.set)
     try:
         with trio.fail_after(20):
             async with alive(run):
                 await done.wait()
     finally:
-        hear(lambda: None)
+        on_beat(lambda: None)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cueapi.delivery.capacity import Places
+from cueapi.delivery.capacity import Capacity
 from cueapi.domain.attempt import Delivery
 from tests.delivery.deliveries import delivery_of
 
@@ -19,20 +19,20 @@ def to(host: str = "a:80", user: int = 1) -> Delivery:
 
 
 def test_a_delivery_holds_its_places_until_it_is_released() -> None:
-    places, delivery = Places(8, 3), to()
+    places, delivery = Capacity(8, 3), to()
 
-    before = places.room()
+    before = places.headroom()
     places.take(delivery)
-    during = places.room()
+    during = places.headroom()
     places.release(delivery)
 
-    assert (before.places, during.places, places.room().places) == (8, 7, 8)
+    assert (before.places, during.places, places.headroom().places) == (8, 7, 8)
     assert (during.hosts, during.users) == ({"a:80": 1}, {1: 1})
-    assert (places.room().hosts, places.room().users, places.held()) == ({}, {}, [])
+    assert (places.headroom().hosts, places.headroom().users, places.held()) == ({}, {}, [])
 
 
 def test_who_is_released_twice_frees_one_place() -> None:
-    places, delivery = Places(8, 3), to()
+    places, delivery = Capacity(8, 3), to()
     places.take(to())
     places.take(delivery)
 
@@ -44,7 +44,7 @@ def test_who_is_released_twice_frees_one_place() -> None:
 
 @pytest.mark.parametrize(("size", "most"), [(256, 128), (3, 1), (1, 1)], ids=["even", "odd", "one place"])
 def test_one_account_holds_at_most_half_of_all_and_never_none(size: int, most: int) -> None:
-    assert Places(size, 64).per_user == most
+    assert Capacity(size, 64).per_user == most
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_one_account_holds_at_most_half_of_all_and_never_none(size: int, most: i
     ids=["nothing", "a host", "an account", "neither"],
 )
 def test_it_is_known_whether_a_host_or_an_account_is_full(deliveries: list[Delivery], *, full: bool) -> None:
-    places = Places(6, 2)
+    places = Capacity(6, 2)
     for delivery in deliveries:
         places.take(delivery)
 
@@ -62,13 +62,13 @@ def test_it_is_known_whether_a_host_or_an_account_is_full(deliveries: list[Deliv
 
 def test_who_wants_a_place_is_told_of_the_next_that_comes_free_and_of_no_other() -> None:
     told: list[int] = []
-    places = Places(8, 3, freed=lambda: told.append(places.taken))
+    places = Capacity(8, 3, on_freed=lambda: told.append(places.taken))
     deliveries = [to() for _ in range(3)]
     for delivery in deliveries:
         places.take(delivery)
 
     places.release(deliveries[0])
-    places.want()
+    places.request_wakeup()
     places.release(deliveries[1])
     places.release(deliveries[2])
 
@@ -77,7 +77,7 @@ def test_who_wants_a_place_is_told_of_the_next_that_comes_free_and_of_no_other()
 
 @given(st.lists(st.tuples(st.sampled_from(HOSTS), st.sampled_from(USERS), st.booleans()), max_size=40))
 def test_the_counts_are_those_of_what_is_held_whatever_comes_and_goes(moves: list[tuple[str, int, bool]]) -> None:
-    places, held = Places(64, 64), list[Delivery]()
+    places, held = Capacity(64, 64), list[Delivery]()
 
     for host, user, comes in moves:
         if comes or not held:
@@ -86,8 +86,8 @@ def test_the_counts_are_those_of_what_is_held_whatever_comes_and_goes(moves: lis
         else:
             places.release(held.pop(0))
 
-    room = places.room()
+    headroom = places.headroom()
     assert places.held() == held
-    assert room.places == 64 - len(held)
-    assert room.hosts == {host: n for host in HOSTS if (n := sum(one.host == host for one in held))}
-    assert room.users == {user: n for user in USERS if (n := sum(one.user_id == user for one in held))}
+    assert headroom.places == 64 - len(held)
+    assert headroom.hosts == {host: n for host in HOSTS if (n := sum(one.host == host for one in held))}
+    assert headroom.users == {user: n for user in USERS if (n := sum(one.user_id == user for one in held))}

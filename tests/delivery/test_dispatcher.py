@@ -1,22 +1,24 @@
 """The dispatcher: fair, within its bounds, and with the backlog in PostgreSQL."""
 
+from functools import partial
+
 import pytest
 import trio
 from attrs import define, evolve, field
 from structlog.testing import capture_logs
 
-from cueapi.delivery.capacity import Places
-from cueapi.delivery.dispatcher import Outbox, freed_soon
+from cueapi.delivery.capacity import Capacity, wake_soon
+from cueapi.delivery.dispatcher import Dispatcher
 from cueapi.domain.attempt import Delivery
 from cueapi.settings import Settings
 from cueapi.storage.database import Database
 from cueapi.storage.outbox import claim_deliveries
-from cueapi.wakeups.identity import Identity
-from supervisor import Channel, Periodic
+from cueapi.wakeups.identity import DaemonId
+from supervisor import Channel
 from tests.conftest import RunningDaemon, cue, running
-from tests.delivery.siblings import alive, one_turn, until
+from tests.delivery.siblings import alive, one_turn, quiet_hub, until
 from tests.receiver import Receiver, open_receiver
-from tests.storage.rows import add_cue, add_execution, add_user, claim, look_up, queued, room
+from tests.storage.rows import add_cue, add_execution, add_user, claim, headroom, look_up, queued
 
 # All at once, as a backlog is when a daemon comes up.
 BACKLOG = (
@@ -31,10 +33,10 @@ BACKLOG = (
 )
 
 
-def outbox_on(database: Database, *, size: int = 256, per_host: int = 64) -> Outbox:
-    places, claims = Places(size, per_host), Periodic(3600)
-    places.freed = lambda: freed_soon(claims)
-    return Outbox(database, Channel("deliveries", size), places, claims, Identity("here", 1), Periodic(3600), 30.0)
+def dispatcher_on(database: Database, *, size: int = 256, per_host: int = 64) -> Dispatcher:
+    hub = quiet_hub()
+    capacity = Capacity(size, per_host, on_freed=partial(wake_soon, hub.dispatches))
+    return Dispatcher(database, Channel("deliveries", size), capacity, hub, DaemonId("here", 1), 30.0)
 
 
 async def backlog(database: Database, number: int, *, user: int, host: str, url: str = "http://127.0.0.1:9/") -> str:
@@ -44,35 +46,35 @@ async def backlog(database: Database, number: int, *, user: int, host: str, url:
     return cue_id
 
 
-def taken(outbox: Outbox) -> list[Delivery]:
+def taken(dispatcher: Dispatcher) -> list[Delivery]:
     """What lies in the channel."""
-    with outbox.deliveries.receiver() as deliveries:
-        return [deliveries.receive_nowait() for _ in range(outbox.deliveries.depth)]
+    with dispatcher.deliveries.receiver() as deliveries:
+        return [deliveries.receive_nowait() for _ in range(dispatcher.deliveries.depth)]
 
 
 async def test_it_claims_as_much_as_the_pool_has_room_for_and_leaves_the_rest(database: Database) -> None:
     for number in range(4):
         await backlog(database, 50, user=await add_user(database), host=f"h{number}:1")
-    outbox = outbox_on(database, size=32)
+    dispatcher = dispatcher_on(database, size=32)
 
-    await one_turn(outbox.run)
+    await one_turn(dispatcher.run)
 
     (row,) = await database.fetch("select count(*) filter (where claimed_by = 1) as ours from outbox")
-    assert (outbox.deliveries.depth, outbox.places.taken, row["ours"]) == (32, 32, 32)
+    assert (dispatcher.deliveries.depth, dispatcher.capacity.taken, row["ours"]) == (32, 32, 32)
 
 
 async def test_places_that_come_free_are_filled_again_without_a_poll(database: Database) -> None:
     for number in range(2):
         await backlog(database, 20, user=await add_user(database), host=f"h{number}:1")
-    outbox = outbox_on(database, size=8)
+    dispatcher = dispatcher_on(database, size=8)
 
     done: list[Delivery] = []
     with trio.fail_after(10):
-        async with alive(outbox.run):
-            with outbox.deliveries.receiver() as deliveries:
+        async with alive(dispatcher.run):
+            with dispatcher.deliveries.receiver() as deliveries:
                 while len(done) < 40:
                     done.append(await deliveries.receive())
-                    outbox.places.release(done[-1])
+                    dispatcher.capacity.release(done[-1])
 
     assert len({delivery.execution_id for delivery in done}) == 40
 
@@ -81,12 +83,12 @@ async def test_places_that_come_free_are_filled_again_without_a_poll(database: D
 class EachStep(trio.abc.Instrument):
     """Looks after each step of any task at how many places are taken, and how many deliveries lie in the channel."""
 
-    outbox: Outbox
+    dispatcher: Dispatcher
     seen: set[tuple[int, int]] = field(factory=set)
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Look."""
-        self.seen.add((self.outbox.places.taken, self.outbox.deliveries.depth))
+        self.seen.add((self.dispatcher.capacity.taken, self.dispatcher.deliveries.depth))
 
 
 async def test_whenever_a_sibling_falls_what_has_a_place_lies_in_the_channel_or_is_in_the_pool_s_hands(
@@ -94,12 +96,12 @@ async def test_whenever_a_sibling_falls_what_has_a_place_lies_in_the_channel_or_
 ) -> None:
     for number in range(4):
         await backlog(database, 50, user=await add_user(database), host=f"h{number}:1")
-    outbox = outbox_on(database, size=32)
-    look = EachStep(outbox)
+    dispatcher = dispatcher_on(database, size=32)
+    look = EachStep(dispatcher)
 
     trio.lowlevel.add_instrument(look)
     try:
-        await one_turn(outbox.run)
+        await one_turn(dispatcher.run)
     finally:
         trio.lowlevel.remove_instrument(look)
 
@@ -108,15 +110,15 @@ async def test_whenever_a_sibling_falls_what_has_a_place_lies_in_the_channel_or_
 
 
 @pytest.mark.parametrize(
-    "identity", [Identity("here"), Identity("here", 1, locked=False)], ids=["no number", "whose lock is lost"]
+    "identity", [DaemonId("here"), DaemonId("here", 1, lock_held=False)], ids=["no number", "whose lock is lost"]
 )
-async def test_a_daemon_that_others_may_take_for_gone_claims_nothing(database: Database, identity: Identity) -> None:
+async def test_a_daemon_that_others_may_take_for_gone_claims_nothing(database: Database, identity: DaemonId) -> None:
     await backlog(database, 3, user=await add_user(database), host="h:1")
-    outbox = evolve(outbox_on(database), identity=identity)
+    dispatcher = evolve(dispatcher_on(database), identity=identity)
 
-    await one_turn(outbox.run)
+    await one_turn(dispatcher.run)
 
-    assert outbox.deliveries.depth == 0
+    assert dispatcher.deliveries.depth == 0
 
 
 @pytest.mark.parametrize("hosts", [1, 5], ids=["to one host", "to five hosts"])
@@ -127,14 +129,14 @@ async def test_behind_2_000_deliveries_of_one_account_another_s_is_claimed_in_th
     for number in range(hosts):
         await backlog(database, 2000 // hosts, user=loud, host=f"loud{number}:1")
     execution = await add_execution(database, await add_cue(database, quiet))
-    outbox = outbox_on(database)
+    dispatcher = dispatcher_on(database)
 
-    await one_turn(outbox.run)
+    await one_turn(dispatcher.run)
 
-    room = outbox.places.room()
-    assert execution in {delivery.execution_id for delivery in taken(outbox)}
-    assert room.users == {loud: min(64 * hosts, 128), quiet: 1}
-    assert max(room.hosts.values()) <= 64
+    headroom = dispatcher.capacity.headroom()
+    assert execution in {delivery.execution_id for delivery in taken(dispatcher)}
+    assert headroom.users == {loud: min(64 * hosts, 128), quiet: 1}
+    assert max(headroom.hosts.values()) <= 64
 
 
 async def test_a_row_that_cannot_be_read_fails_alone(database: Database) -> None:
@@ -142,13 +144,13 @@ async def test_a_row_that_cannot_be_read_fails_alone(database: Database) -> None
     broken = await add_cue(database, user)
     bad, good = await add_execution(database, broken), await add_execution(database, await add_cue(database, user))
     await database.execute("update cues set callback_headers = '3' where id = $1", broken)
-    outbox = outbox_on(database)
+    dispatcher = dispatcher_on(database)
 
     with capture_logs() as lines:
-        await one_turn(outbox.run)
+        await one_turn(dispatcher.run)
 
     row = await look_up(database, bad)
-    assert [delivery.execution_id for delivery in taken(outbox)] == [good]
+    assert [delivery.execution_id for delivery in taken(dispatcher)] == [good]
     assert row["status"] == "failed"
     assert row["error_message"].startswith("The cue cannot be read: ")
     assert await queued(database) == [good]
@@ -161,32 +163,32 @@ async def test_one_row_that_the_claim_falls_over_does_not_leave_the_others_to_la
     for number in range(10):
         await add_execution(database, broken if number == 6 else await add_cue(database, user))
     await database.execute("""update cues set delivery = '{"timeout_seconds": 1e400}' where id = $1""", broken)
-    outbox = outbox_on(database)
+    dispatcher = dispatcher_on(database)
 
     with capture_logs():
-        await one_turn(outbox.run)
+        await one_turn(dispatcher.run)
 
-    assert outbox.deliveries.depth == 9
+    assert dispatcher.deliveries.depth == 9
 
 
 async def test_what_another_dispatcher_only_looked_at_is_taken_soon_after(database: Database) -> None:
     await backlog(database, 100, user=await add_user(database), host="h:1")
-    outbox, let_go = outbox_on(database), trio.Event()
+    dispatcher, let_go = dispatcher_on(database), trio.Event()
 
     async def look(*, task_status: trio.TaskStatus[None]) -> None:
         async with database.transaction() as tx:
-            await claim_deliveries(tx, daemon=2, room=room(per_host=10), within=30.0, look_at=400)
+            await claim_deliveries(tx, daemon=2, headroom=headroom(per_host=10), within=30.0, look_at=400)
             task_status.started()
             await let_go.wait()
 
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             await nursery.start(look)
-            await one_turn(outbox.run)
-            missed = outbox.deliveries.depth
-            async with alive(outbox.run):
+            await one_turn(dispatcher.run)
+            missed = dispatcher.deliveries.depth
+            async with alive(dispatcher.run):
                 let_go.set()
-                await until(lambda: outbox.deliveries.depth == 64)
+                await until(lambda: dispatcher.deliveries.depth == 64)
 
     assert missed == 0
 
@@ -194,13 +196,13 @@ async def test_what_another_dispatcher_only_looked_at_is_taken_soon_after(databa
 async def test_whatever_it_holds_a_fallen_dispatcher_takes_back_what_it_has_no_answer_of(database: Database) -> None:
     for number in range(6):
         await backlog(database, 100, user=await add_user(database), host=f"h{number}:1")
-    outbox = outbox_on(database, size=590)
-    await one_turn(outbox.run)
-    held = {delivery.execution_id for delivery in taken(outbox)}
-    lost = await claim(database, among=room(400, per_host=400, per_user=400))
+    dispatcher = dispatcher_on(database, size=590)
+    await one_turn(dispatcher.run)
+    held = {delivery.execution_id for delivery in taken(dispatcher)}
+    lost = await claim(database, among=headroom(400, per_host=400, per_user=400))
 
     with capture_logs() as lines:
-        await one_turn(outbox.run)
+        await one_turn(dispatcher.run)
 
     assert (len(held), len(lost)) == (384, 216)
     assert [line["executions"] for line in lines if line["event"] == "claims_recovered"] == [216]
@@ -208,7 +210,7 @@ async def test_whatever_it_holds_a_fallen_dispatcher_takes_back_what_it_has_no_a
 
 async def hanging(daemon: RunningDaemon, hosts: list[Receiver]) -> None:
     """2,000 deliveries of one account to hosts that never answer, all under way that may be."""
-    database = daemon.ground.database
+    database = daemon.resources.database
     user = await add_user(database)
     for host in hosts:
         address = f"127.0.0.1:{host.port}"

@@ -1,4 +1,4 @@
-"""Who is told of alerts and failures: by webhook and mail, each with tries of its own, lost in no crash."""
+"""Who is told of alerts and failures: by webhook and mail, each with attempts of its own, lost in no crash."""
 
 import json
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from cueapi.settings import Settings
 from cueapi.storage import daemons, notifications
 from cueapi.storage.database import Database
-from cueapi.storage.notifications import Room
+from cueapi.storage.notifications import NotificationHeadroom
 from tests.api.work import claimed, report
 from tests.conftest import Api, RunningDaemon, cue, running
 from tests.delivery.siblings import until
@@ -56,7 +56,7 @@ async def fail(api: Api, times: int = 1, **fields: object) -> list[str]:
 
 
 async def count(database: Database) -> int:
-    row = await database.fetch_one("select count(*) as waiting from notices")
+    row = await database.fetch_one("select count(*) as waiting from notifications")
     assert row is not None
     return int(row["waiting"])
 
@@ -174,16 +174,16 @@ async def test_a_sign_in_link_goes_by_mail_and_stands_readable_in_no_row(
             body = {"device_code": "mail-code", "email": "new@example.com"}
             await anyone.post("/v1/auth/device-code/submit-email", body)
             await until(lambda: _is_put_off(database))
-            (row,) = await database.fetch("select content, tries, ready_at - now() as pause from notices")
+            (row,) = await database.fetch("select content, attempts, ready_at - now() as pause from notifications")
             mailed.box.answer = "250 taken"
-            await database.execute("update notices set ready_at = now()")
+            await database.execute("update notifications set ready_at = now()")
             await fail(mailed.api, on_failure={"webhook": "http://127.0.0.1:9/"})
             await until(lambda: any("mail-code" in text for text in mailed.box.texts()))
             mail = next(mail for mail in mailed.box.mails if mail["To"] == "new@example.com")
             link = next(line for line in mail.get_content().splitlines() if line.startswith("http"))
             page = await mailed.daemon.client.get(link.replace("http://localhost", "http://127.0.0.1"))
 
-    assert (row["tries"], 50 < row["pause"].total_seconds() <= 60) == (1, True)
+    assert (row["attempts"], 50 < row["pause"].total_seconds() <= 60) == (1, True)
     assert "verify?token" not in row["content"]
     assert (mail["To"], mail["Subject"]) == ("new@example.com", "Sign in to CueAPI")
     assert "mail-code" in mail.get_content()
@@ -192,7 +192,7 @@ async def test_a_sign_in_link_goes_by_mail_and_stands_readable_in_no_row(
 
 
 async def _is_put_off(database: Database) -> bool:
-    return bool(await database.fetch("select from notices where claim is null and tries > 0"))
+    return bool(await database.fetch("select from notifications where claim is null and attempts > 0"))
 
 
 async def test_a_notice_is_tried_three_times_after_one_and_five_minutes(settings: Settings, database: Database) -> None:
@@ -206,9 +206,11 @@ async def test_a_notice_is_tried_three_times_after_one_and_five_minutes(settings
                 for number in (1, 2):
                     await receiver.wait_for(number)
                     await until(lambda: _is_put_off(database))
-                    (row,) = await database.fetch("select ready_at - now() as pause from notices where tries > 0")
+                    (row,) = await database.fetch(
+                        "select ready_at - now() as pause from notifications where attempts > 0"
+                    )
                     pauses.append(row["pause"].total_seconds())
-                    await database.execute("update notices set ready_at = now()")
+                    await database.execute("update notifications set ready_at = now()")
                 await receiver.wait_for(3)
                 await until(lambda: _empty(database))
 
@@ -229,7 +231,7 @@ async def test_a_notice_of_a_daemon_that_is_gone_is_told_by_another_as_the_same_
                 await receiver.wait_for(1)
                 await until(lambda: _empty(database))
             await database.execute(
-                "insert into notices (kind, user_id, url, content, tries, claim, claimed_by, lease_until)"
+                "insert into notifications (kind, user_id, url, content, attempts, claim, claimed_by, lease_until)"
                 " select 'alert_webhook', id, alert_webhook_url, $1, 3, gen_random_uuid(), 999, now() + interval '1 h'"
                 "   from users",
                 json.dumps({"alert_id": "a", "alert_type": "missed_run"}),
@@ -280,7 +282,9 @@ async def test_a_notice_that_a_hand_has_damaged_is_dropped_alone(
         async with mailing(settings) as mailed:
             for kind in ("alert_webhook", "failure_webhook", "failure_mail", "sign_in_mail"):
                 await database.execute(
-                    "insert into notices (kind, user_id, content, tries) select $1, id, $2, 2 from users", kind, content
+                    "insert into notifications (kind, user_id, content, attempts) select $1, id, $2, 2 from users",
+                    kind,
+                    content,
                 )
             await fail(mailed.api)
             await until(lambda: mailed.box.mails)
@@ -305,15 +309,15 @@ async def test_reporting_an_outcome_neither_waits_for_a_notice_nor_fails_because
 async def test_only_the_holder_of_a_claim_settles_a_notice(database: Database) -> None:
     number = await daemons.register(database, "here")
     await notifications.add_sign_in_mail(database, user=None, content={"to": "a@example.com"})
-    (first,) = await notifications.claim(database, daemon=number, room=Room(8, {}, 4), lease=0.0)
-    (second,) = await notifications.claim(database, daemon=number, room=Room(8, {}, 4), lease=60.0)
+    (first,) = await notifications.claim(database, daemon=number, headroom=NotificationHeadroom(8, {}, 4), lease=0.0)
+    (second,) = await notifications.claim(database, daemon=number, headroom=NotificationHeadroom(8, {}, 4), lease=60.0)
 
     await notifications.remove(database, first)
     await notifications.put_off(database, first, 60.0)
 
-    (row,) = await database.fetch("select claim, tries from notices")
-    assert (row["claim"], row["tries"], second.tries) == (second.claim, 1, 1)
-    assert await notifications.claim(database, daemon=number, room=Room(8, {}, 4), lease=60.0) == []
+    (row,) = await database.fetch("select claim, attempts from notifications")
+    assert (row["claim"], row["attempts"], second.attempt) == (second.claim, 1, 1)
+    assert await notifications.claim(database, daemon=number, headroom=NotificationHeadroom(8, {}, 4), lease=60.0) == []
 
 
 async def test_without_smtp_a_mail_is_dropped_and_nobody_says_that_it_was_sent(api: Api, database: Database) -> None:

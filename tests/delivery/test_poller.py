@@ -5,43 +5,31 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trio
 
-from cueapi.delivery.capacity import Places
-from cueapi.delivery.dispatcher import Outbox
+from cueapi.delivery.capacity import Capacity
+from cueapi.delivery.dispatcher import Dispatcher
 from cueapi.delivery.poller import FIRINGS_A_STATEMENT, LastPoll, Poller, parts
-from cueapi.delivery.pool import Pool
+from cueapi.delivery.pool import DispatchPool
 from cueapi.delivery.recorder import Recorder
 from cueapi.delivery.webhook import Webhook
-from cueapi.domain.catchup import Firing, Firings
+from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.target import Rules
 from cueapi.metrics import Metrics
 from cueapi.net.dns import Resolver
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database
-from cueapi.storage.due_cues import Turn
-from cueapi.wakeups.identity import Identity
-from supervisor import Channel, Periodic
-from tests.delivery.siblings import Counting, alive, one_turn, until
+from cueapi.storage.due_cues import DueCue
+from cueapi.wakeups.identity import DaemonId
+from supervisor import Channel
+from tests.delivery.siblings import Counting, alive, one_turn, quiet_hub, until
 from tests.receiver import open_receiver
 from tests.storage.rows import MONTHLY, ONCE, add_cue, add_execution, add_user, ago, look_up_cue, queued
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
 
-def poller_on(database: Database, *, batch: int = 500, told: list[int] | None = None) -> Poller:
+def poller_on(database: Database, *, batch: int = 500) -> Poller:
     """A poller that comes by itself once an hour."""
-    return Poller(
-        database,
-        Periodic(3600),
-        Periodic(3600),
-        Channel("retries", 1000),
-        Clock(),
-        Metrics(),
-        LastPoll(),
-        (told if told is not None else []).append,
-        batch,
-        Periodic(3600),
-        MONTHLY,
-    )
+    return Poller(database, quiet_hub(), Channel("retries", 1000), Clock(), Metrics(), LastPoll(), batch, MONTHLY)
 
 
 async def statuses(database: Database) -> list[str]:
@@ -97,7 +85,7 @@ async def test_a_cue_that_cannot_be_fired_is_set_aside_alone(database: Database,
 
     poller = poller_on(database)
     await one_turn(poller.run)
-    poller.turns.wake()
+    poller.hub.polls.wake()
     await one_turn(poller.run)
 
     cue = await look_up_cue(database, broken)
@@ -119,7 +107,7 @@ async def test_a_fire_at_a_later_time_is_armed_whatever_wakes_the_poll_before_it
             await add_execution(database, await add_cue(database, user), ready_at=ago(seconds=-1.5))
             await add_cue(database, user, next_run=at, schedule_at=at, **ONCE)
             for delay in (1.5, 0.5):
-                poller.turns.wake_at(trio.current_time() + delay)
+                poller.hub.polls.wake_at(trio.current_time() + delay)
             await until(lambda: poller.last.cues)
             await until(lambda: poller.retries.depth)
 
@@ -156,15 +144,14 @@ async def test_a_worker_s_cue_wakes_those_who_wait_for_its_work_and_a_webhook_th
     worker, other = await add_user(database), await add_user(database)
     await add_cue(database, worker, transport="worker", next_run=ago(seconds=1))
     await add_cue(database, other, next_run=ago(seconds=1))
-    told: list[int] = []
-    poller = poller_on(database, told=told)
-    await poller.outbox.wait()
+    poller = poller_on(database)
+    await poller.hub.dispatches.wait()
 
     await one_turn(poller.run)
 
     with trio.fail_after(1):
-        await poller.outbox.wait()
-    assert told == [worker]
+        await poller.hub.dispatches.wait()
+    assert poller.hub.long_poll.woken == [worker]
 
 
 async def test_a_clock_that_has_gone_astray_is_measured_against_postgresql(database: Database) -> None:
@@ -202,12 +189,12 @@ async def test_late_times_are_caught_up_with_by_the_cue_s_policy(
 
 
 async def test_what_fires_a_thousand_times_is_cut_into_several_statements() -> None:
-    def turn(fires: int) -> Turn:
-        return Turn("cue", NOON, 0, Firings((Firing(NOON),) * fires, None, NOON))
+    def due_cue(fires: int) -> DueCue:
+        return DueCue("cue", NOON, 0, FiringPlan((Occurrence(NOON),) * fires, None, NOON))
 
-    portions = list(parts([turn(1000), turn(1000), turn(1000), *[turn(1)] * 400]))
+    portions = list(parts([due_cue(1000), due_cue(1000), due_cue(1000), *[due_cue(1)] * 400]))
 
-    sizes = [sum(len(turn.firings.fire) for turn in portion) for portion in portions]
+    sizes = [sum(len(due_cue.firings.fire) for due_cue in portion) for portion in portions]
     assert sum(sizes) == 3400
     assert max(sizes) <= FIRINGS_A_STATEMENT
     assert len(portions) <= 4
@@ -224,17 +211,16 @@ async def test_200_deliveries_take_at_most_twenty_statements(database: Database)
             )
             for _ in range(100):
                 await add_execution(database, cue_id)
-        deliveries, results, claims = Channel("deliveries", 256), Channel("results", 200), Periodic(3600)
-        places = Places(256, 256)
+        deliveries, results = Channel("deliveries", 256), Channel("results", 200)
+        capacity = Capacity(256, 256)
         with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
-            recorder = Recorder(
-                counting, results, Channel("retries", 10), claims.wake, Periodic(3600), Metrics(), places.recorded, 60.0
-            )
-            pool = Pool(deliveries, results, places, webhook, 256, trio.Event())
-            outbox = Outbox(counting, deliveries, places, claims, Identity("here", 1), Periodic(3600), 30.0)
+            hub = quiet_hub()
+            recorder = Recorder(counting, results, Channel("retries", 10), hub, Metrics(), capacity, 60.0)
+            pool = DispatchPool(deliveries, results, capacity, webhook, 256, trio.Event())
+            dispatcher = Dispatcher(counting, deliveries, capacity, hub, DaemonId("here", 1), 30.0)
 
             with trio.fail_after(30):
-                async with alive(recorder.run, pool.run, outbox.run):
+                async with alive(recorder.run, pool.run, dispatcher.run):
                     await until(lambda: database.fetch("select 1 from executions having count(finished_at) = 200"))
 
     assert await queued(database) == []

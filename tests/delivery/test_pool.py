@@ -6,11 +6,11 @@ import trio
 from attrs import evolve
 from structlog.testing import capture_logs
 
-from cueapi.delivery.capacity import Places
-from cueapi.delivery.pool import Pool
+from cueapi.delivery.capacity import Capacity
+from cueapi.delivery.pool import DispatchPool
 from cueapi.delivery.webhook import Webhook
 from cueapi.domain.attempt import Delivery
-from cueapi.domain.execution import Status, Step
+from cueapi.domain.execution import Status, Transition
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from supervisor import Channel
@@ -24,14 +24,14 @@ def delivery_to(url: str, verification: str = "none") -> Delivery:
 
 
 async def test_a_try_that_a_bug_falls_over_fails_alone_and_gives_its_place_up() -> None:
-    deliveries, results = Channel[Delivery]("deliveries", 8), Channel[Step]("results", 8)
-    places = Places(8, 8)
+    deliveries, results = Channel[Delivery]("deliveries", 8), Channel[Transition]("results", 8)
+    places = Capacity(8, 8)
     with trio.fail_after(20), capture_logs() as lines:
         async with open_receiver({"/slow": [0.5], "/done": [(200, b'{"success": true}')]}) as receiver:
             bad = delivery_to(receiver.url("/done"), verification="of a kind that nobody knows")
             good = [delivery_to(receiver.url("/slow")) for _ in range(3)]
             with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
-                pool = Pool(deliveries, results, places, webhook, 8, trio.Event())
+                pool = DispatchPool(deliveries, results, places, webhook, 8, trio.Event())
                 with deliveries.sender() as sending, results.receiver() as told:
                     async with alive(pool.run):
                         for delivery in (*good, bad):

@@ -1,21 +1,21 @@
 """Results are written down, a batch at a time, and each is kept until it was."""
 
 from functools import partial
-from uuid import UUID
 
 import pytest
 import trio
 from attrs import evolve
 from structlog.testing import capture_logs
 
+from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.recorder import Recorder
 from cueapi.delivery.retries import Reminder
-from cueapi.domain.attempt import Answered, Delivery, Result, judge
-from cueapi.domain.execution import Step, Wire
+from cueapi.domain.attempt import Answered, Delivery, Result, evaluate_attempt
+from cueapi.domain.execution import AttemptRecord, Transition
 from cueapi.metrics import Metrics
 from cueapi.storage.database import Database
-from supervisor import Channel, Periodic
-from tests.delivery.siblings import Counting, alive, gone, until
+from supervisor import Channel
+from tests.delivery.siblings import Counting, alive, gone, quiet_hub, until
 from tests.storage.rows import add_cue, add_execution, add_user, ago, claim, look_up, queued
 
 
@@ -25,26 +25,9 @@ def counting(database: Database) -> Counting:
 
 
 @pytest.fixture
-def outbox() -> Periodic:
-    return Periodic(3600)
-
-
-@pytest.fixture
-def recorder(counting: Counting, outbox: Periodic) -> Recorder:
-    return Recorder(
-        counting,
-        Channel("results", 200),
-        Channel("retries", 10),
-        outbox.wake,
-        Periodic(3600),
-        Metrics(),
-        _nobody_cares,
-        horizon=120.0,
-    )
-
-
-def _nobody_cares(_claim: UUID) -> None:
-    """Which claims are over."""
+def recorder(counting: Counting) -> Recorder:
+    results, retries = Channel[Transition]("results", 200), Channel[Reminder]("retries", 10)
+    return Recorder(counting, results, retries, quiet_hub(), Metrics(), Capacity(256, 64), horizon=120.0)
 
 
 async def claimed(database: Database, number: int, **columns: object) -> list[Delivery]:
@@ -55,11 +38,11 @@ async def claimed(database: Database, number: int, **columns: object) -> list[De
     return await claim(database)
 
 
-def settled(delivery: Delivery, result: Result | None = None) -> Step:
-    return judge(delivery, result or Answered(200, b"ok"), duration=0.1, now=ago())
+def settled(delivery: Delivery, result: Result | None = None) -> Transition:
+    return evaluate_attempt(delivery, result or Answered(200, b"ok"), duration=0.1, now=ago())
 
 
-async def record(recorder: Recorder, steps: list[Step]) -> None:
+async def record(recorder: Recorder, steps: list[Transition]) -> None:
     """Send *steps* and let the recorder run dry."""
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -122,7 +105,7 @@ async def test_it_goes_on_by_itself_when_postgresql_is_back(
 
 async def test_a_result_that_cannot_be_stored_fails_alone(database: Database, recorder: Recorder) -> None:
     deliveries = await claimed(database, 5)
-    bad = evolve(settled(deliveries[2]), wire=Wire(200, "a\x00b", None, 1))
+    bad = evolve(settled(deliveries[2]), record=AttemptRecord(200, "a\x00b", None, 1))
 
     await record(recorder, [settled(one) if one is not deliveries[2] else bad for one in deliveries])
 
@@ -149,10 +132,10 @@ async def test_a_result_whose_claim_was_lost_is_dropped_and_forgotten(database: 
     ids=["at once", "before the poll after the next", "later"],
 )
 async def test_a_retry_is_armed_where_it_comes_before_the_polls_can_arm_it(
-    database: Database, recorder: Recorder, outbox: Periodic, minutes: int, reminded: list[Reminder], *, woken: bool
+    database: Database, recorder: Recorder, minutes: int, reminded: list[Reminder], *, woken: bool
 ) -> None:
     deliveries = await claimed(database, 1, backoff_minutes=[minutes])
-    await outbox.wait()
+    await recorder.hub.dispatches.wait()
 
     await record(recorder, [settled(deliveries[0], Answered(500))])
 
@@ -161,7 +144,7 @@ async def test_a_retry_is_armed_where_it_comes_before_the_polls_can_arm_it(
         while recorder.retries.depth:
             armed.append(retries.receive_nowait())
     with trio.move_on_after(0.05) as silence:
-        await outbox.wait()
+        await recorder.hub.dispatches.wait()
     assert armed == reminded
     assert silence.cancelled_caught is not woken
 

@@ -5,11 +5,11 @@ from math import inf
 import pytest
 from attrs import evolve
 
-from cueapi.delivery.rescue import Patience, Rescue
+from cueapi.delivery.rescue import Rescue, RescueTimeouts
 from cueapi.metrics import Metrics
 from cueapi.storage.database import Database
 from supervisor import Periodic
-from tests.delivery.siblings import one_turn
+from tests.delivery.siblings import one_turn, quiet_hub
 from tests.storage.rows import (
     ONCE,
     add_cue,
@@ -30,12 +30,8 @@ GONE = 999
 
 @pytest.fixture
 def rescue(database: Database) -> Rescue:
-    patience = Patience(worker_silence=180, unclaimed=900, daemon_grace=0, worker_grace=0)
-    return Rescue(database, Periodic(0.0), Periodic(3600), Periodic(3600), _nobody_waits, patience, Metrics())
-
-
-def _nobody_waits(_user: int) -> None:
-    """No worker's call waits for work."""
+    timeouts = RescueTimeouts(worker_silence=180, unclaimed=900, daemon_grace=0, worker_grace=0)
+    return Rescue(database, Periodic(0.0), quiet_hub(), timeouts, Metrics())
 
 
 async def test_a_delivery_that_kills_five_daemons_in_a_row_has_had_a_failed_try(
@@ -49,7 +45,7 @@ async def test_a_delivery_that_kills_five_daemons_in_a_row_has_had_a_failed_try(
         await claim(database, daemon=GONE)
         await one_turn(rescue.run)
         row = await look_up(database, execution)
-        seen.append((row["status"], row["attempts"], row["bounces"]))
+        seen.append((row["status"], row["attempts"], row["lost_claims"]))
 
     (tried,) = await database.fetch("select attempt, outcome, error from attempts")
     assert seen == [("pending", 0, 1), ("pending", 0, 2), ("pending", 0, 3), ("pending", 0, 4), ("failed", 1, 0)]
@@ -70,17 +66,17 @@ async def test_a_try_that_comes_to_a_result_ends_the_row_of_lost_claims(database
     await one_turn(rescue.run)
 
     row = await look_up(database, execution)
-    assert (row["status"], row["attempts"], row["bounces"]) == ("retrying", 1, 1)
+    assert (row["status"], row["attempts"], row["lost_claims"]) == ("retrying", 1, 1)
 
 
 async def test_what_a_gone_daemon_held_wakes_the_dispatcher_at_once(database: Database, rescue: Rescue) -> None:
     await add_execution(database, await add_cue(database, await add_user(database)))
     await claim(database, daemon=GONE)
-    await rescue.outbox.wait()
+    await rescue.hub.dispatches.wait()
 
     await one_turn(rescue.run)
 
-    await rescue.outbox.wait()
+    await rescue.hub.dispatches.wait()
     assert len(await claim(database)) == 1
 
 
@@ -312,7 +308,7 @@ async def test_after_an_outage_nothing_is_taken_from_who_only_could_not_say_that
     await database.execute("insert into workers (user_id, worker_id, last_heartbeat) values ($1, 'w', $2)", user, old)
     await add_execution(database, await add_cue(database, user, transport="worker"))
 
-    await one_turn(evolve(rescue, patience=Patience(180, 900, daemon_grace, worker_grace)).run)
+    await one_turn(evolve(rescue, timeouts=RescueTimeouts(180, 900, daemon_grace, worker_grace)).run)
 
     seen = [(await look_up(database, one))["status"] for one in (delivery.execution_id, held, waiting)]
     assert seen == expected

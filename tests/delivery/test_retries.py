@@ -5,23 +5,19 @@ import trio
 from trio.testing import MockClock
 
 from cueapi.delivery.retries import Reminder, Retries
-from supervisor import Channel, Periodic, Wheel
-from tests.delivery.siblings import alive
+from supervisor import Channel, Wheel
+from tests.delivery.siblings import alive, quiet_hub
 
 
 def retries_with(capacity: int = 100) -> Retries:
-    return Retries(Channel("retries", capacity), Wheel(), Periodic(3600), _nobody_waits)
-
-
-def _nobody_waits(_user: int) -> None:
-    """No worker's call waits for work."""
+    return Retries(Channel("retries", capacity), Wheel(), quiet_hub())
 
 
 async def woken_at(retries: Retries, times: int) -> list[float]:
     """When the dispatcher is woken, counted from now."""
     begun, moments = trio.current_time(), []
     for _ in range(times):
-        await retries.outbox.wait()
+        await retries.hub.dispatches.wait()
         moments.append(trio.current_time() - begun)
     return moments
 
@@ -31,7 +27,7 @@ async def test_a_reminder_wakes_when_its_time_has_come_and_within_two_ticks(
     autojump_clock: MockClock, delay: float
 ) -> None:
     retries = retries_with()
-    await retries.outbox.wait()
+    await retries.hub.dispatches.wait()
 
     async with alive(retries.run):
         retries.reminders.offer(Reminder(delay))
@@ -43,7 +39,7 @@ async def test_a_reminder_wakes_when_its_time_has_come_and_within_two_ticks(
 
 async def test_reminders_that_come_while_the_wheel_turns_ring_in_their_order(autojump_clock: MockClock) -> None:
     retries = retries_with()
-    await retries.outbox.wait()
+    await retries.hub.dispatches.wait()
 
     async with alive(retries.run):
         retries.reminders.offer(Reminder(2.0))
@@ -57,14 +53,14 @@ async def test_reminders_that_come_while_the_wheel_turns_ring_in_their_order(aut
 
 async def test_those_of_one_moment_wake_once(autojump_clock: MockClock) -> None:
     retries = retries_with()
-    await retries.outbox.wait()
+    await retries.hub.dispatches.wait()
 
     async with alive(retries.run):
         for _ in range(50):
             retries.reminders.offer(Reminder(1.0))
         await woken_at(retries, 1)
         with trio.move_on_after(30) as silence:
-            await retries.outbox.wait()
+            await retries.hub.dispatches.wait()
 
     assert silence.cancelled_caught
 
@@ -85,7 +81,7 @@ async def test_what_is_armed_again_and_again_takes_no_room(autojump_clock: MockC
 
 async def test_an_empty_wheel_takes_the_next_reminder_after_a_long_rest(autojump_clock: MockClock) -> None:
     retries = retries_with()
-    await retries.outbox.wait()
+    await retries.hub.dispatches.wait()
 
     async with alive(retries.run):
         await trio.sleep(1000.0)
@@ -96,15 +92,14 @@ async def test_an_empty_wheel_takes_the_next_reminder_after_a_long_rest(autojump
 
 
 async def test_a_reminder_for_workers_wakes_those_of_its_user_and_not_the_dispatcher(autojump_clock: MockClock) -> None:
-    woken: list[int] = []
-    retries = Retries(Channel("retries", 10), Wheel(), Periodic(3600), woken.append)
-    await retries.outbox.wait()
+    retries = Retries(Channel("retries", 10), Wheel(), quiet_hub())
+    await retries.hub.dispatches.wait()
 
     async with alive(retries.run):
         for user in (7, 8, 7):
             retries.reminders.offer(Reminder(1.0, user))
         with trio.move_on_after(30) as silence:
-            await retries.outbox.wait()
+            await retries.hub.dispatches.wait()
 
-    assert sorted(woken) == [7, 8]
+    assert sorted(retries.hub.long_poll.woken) == [7, 8]
     assert silence.cancelled_caught

@@ -20,8 +20,8 @@ from cueapi.domain.attempt import ANSWER_LIMIT, Answered, Delivery, Unreachable
 from cueapi.domain.signature import canonical_body
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
-from cueapi.net.http_client import Idle
-from tests.receiver import GARBAGE, Step, open_receiver
+from cueapi.net.http_client import IdleConnections
+from tests.receiver import GARBAGE, Transition, open_receiver
 
 SECRET = "whsec_" + "0123456789abcdef" * 4
 OPEN = Rules(allow=Rules.parse_allow("127.0.0.0/8"))
@@ -119,7 +119,7 @@ async def test_get_sends_no_body(webhook: Webhook) -> None:
     ],
 )
 async def test_every_status_is_an_answer_and_redirects_are_not_followed(
-    webhook: Webhook, step: Step, status: int
+    webhook: Webhook, step: Transition, status: int
 ) -> None:
     with trio.fail_after(10):
         async with open_receiver([step]) as receiver:
@@ -156,7 +156,7 @@ async def test_every_status_is_an_answer_and_redirects_are_not_followed(
     ],
     ids=["close", "reset", "garbage", "half", "half-head", "101", "long-head", "endless-103"],
 )
-async def test_every_way_to_fail_is_a_sentence(webhook: Webhook, step: Step, reason: str) -> None:
+async def test_every_way_to_fail_is_a_sentence(webhook: Webhook, step: Transition, reason: str) -> None:
     with trio.fail_after(10):
         async with open_receiver([step]) as receiver:
             result = await webhook.attempt(delivery_to(receiver.url()))
@@ -255,18 +255,18 @@ async def test_a_connection_serves_again_for_the_same_host_only(webhook: Webhook
 
 
 async def test_a_connection_is_not_used_when_it_is_too_old() -> None:
-    idle = Idle(reused_for=0.0)
+    idle = IdleConnections(reused_for=0.0)
     with trio.fail_after(10), Webhook(OPEN, Resolver(look_up), idle=idle) as webhook:
         async with open_receiver() as receiver:
             for _ in range(2):
                 await webhook.attempt(delivery_to(receiver.url()))
 
     assert [received.connection for received in receiver.requests] == [0, 1]
-    assert Idle().reused_for == 60
+    assert IdleConnections().reused_for == 60
 
 
 async def test_no_more_connections_are_kept_than_there_is_room_for() -> None:
-    with trio.fail_after(10), Webhook(OPEN, Resolver(look_up), idle=Idle(limit=1)) as webhook:
+    with trio.fail_after(10), Webhook(OPEN, Resolver(look_up), idle=IdleConnections(limit=1)) as webhook:
         async with open_receiver() as receiver:
             for host in ("handler.test", "other.test", "other.test", "handler.test"):
                 await webhook.attempt(delivery_to(receiver.url("/", host)))

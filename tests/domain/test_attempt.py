@@ -16,11 +16,11 @@ from cueapi.domain.attempt import (
     Delivery,
     Result,
     Unreachable,
-    judge,
+    evaluate_attempt,
     retry_after_seconds,
     webhook_body,
 )
-from cueapi.domain.execution import AlertType, Status, Step
+from cueapi.domain.execution import AlertType, Status, Transition
 from cueapi.domain.outcome import TEXT_KEPT, Evidence
 from cueapi.domain.retry import Retry
 from tests.delivery.deliveries import delivery_of
@@ -29,8 +29,8 @@ NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LAST = delivery_of(attempt=4)
 
 
-def follows(result: Result, delivery: Delivery | None = None) -> Step:
-    return judge(delivery or delivery_of(), result, duration=0.25, now=NOW)
+def follows(result: Result, delivery: Delivery | None = None) -> Transition:
+    return evaluate_attempt(delivery or delivery_of(), result, duration=0.25, now=NOW)
 
 
 def said(**fields: object) -> bytes:
@@ -61,9 +61,9 @@ def test_a_failed_try_is_repeated_after_its_pause(result: Result, status: int | 
     step = follows(result)
 
     assert (step.status, step.pause, step.ends) == (Status.RETRYING, 60.0, False)
-    assert step.wire is not None
-    assert (step.wire.http_status, step.wire.error_message, step.wire.duration_ms) == (status, message, 250)
-    assert (step.report, step.streak, step.alert, step.delivered) == (None, None, None, False)
+    assert step.record is not None
+    assert (step.record.http_status, step.record.error_message, step.record.duration_ms) == (status, message, 250)
+    assert (step.report, step.consecutive_failures, step.alert, step.delivered) == (None, None, None, False)
     assert step.logged_as == "failed"
 
 
@@ -72,18 +72,18 @@ def test_the_last_failed_try_ends_the_execution(result: Result, status: int | No
     step = follows(result, LAST)
 
     assert (step.status, step.pause, step.ends) == (Status.FAILED, None, True)
-    assert (step.streak, step.alert) == (1, AlertType.EXECUTION_FAILED)
-    assert step.wire is not None
-    assert (step.wire.http_status, step.wire.error_message) == (status, message)
+    assert (step.consecutive_failures, step.alert) == (1, AlertType.EXECUTION_FAILED)
+    assert step.record is not None
+    assert (step.record.http_status, step.record.error_message) == (status, message)
 
 
 def test_410_is_a_failed_try_and_the_last_one_however_many_were_left() -> None:
     step = follows(Answered(410, b"gone fishing"))
 
     assert (step.status, step.alert) == (Status.FAILED, AlertType.EXECUTION_FAILED)
-    assert step.wire is not None
-    assert step.wire.error_message == "The handler answered 410 (gone); it is not tried again."
-    assert step.wire.response_body == "gone fishing"
+    assert step.record is not None
+    assert step.record.error_message == "The handler answered 410 (gone); it is not tried again."
+    assert step.record.response_body == "gone fishing"
 
 
 DELIVERED: dict[str, Answered] = {
@@ -112,9 +112,9 @@ def test_any_other_2xx_is_delivered_and_the_handler_reports_later(answer: Answer
     step = follows(answer, delivery_of(attempt=attempt, outcome_deadline=90.0))
 
     assert (step.status, step.delivered, step.deadline) == (Status.SUCCESS, True, 90.0)
-    assert (step.report, step.belief, step.streak, step.alert) == (None, None, None, None)
-    assert step.wire is not None
-    assert (step.wire.http_status, step.wire.error_message) == (answer.status, None)
+    assert (step.report, step.verification, step.consecutive_failures, step.alert) == (None, None, None, None)
+    assert step.record is not None
+    assert (step.record.http_status, step.record.error_message) == (answer.status, None)
     assert step.logged_as == "delivered"
 
 
@@ -129,12 +129,12 @@ def test_success_true_is_recorded_at_once_and_nothing_more_is_awaited(status: in
 
     step = follows(Answered(status, body), delivery_of(outcome_deadline=deadline))
 
-    assert (step.status, step.delivered, step.deadline, step.streak) == (Status.SUCCESS, True, None, 0)
+    assert (step.status, step.delivered, step.deadline, step.consecutive_failures) == (Status.SUCCESS, True, None, 0)
     assert step.report is not None
     assert (step.report.result, step.report.metadata) == ("done", {"n": 1})
     assert step.report.evidence == Evidence(external_id="x-1", artifacts=["a"])
-    assert step.belief is not None
-    assert (step.belief.state, step.logged_as) == ("reported_success", "success")
+    assert step.verification is not None
+    assert (step.verification.state, step.logged_as) == ("reported_success", "success")
 
 
 def test_evidence_that_the_cue_asks_for_is_looked_for_in_the_answer() -> None:
@@ -143,21 +143,27 @@ def test_evidence_that_the_cue_asks_for_is_looked_for_in_the_answer() -> None:
     with_it = follows(Answered(200, said(success=True, external_id="x")), asking)
     without = follows(Answered(200, said(success=True)), asking)
 
-    assert (with_it.belief and with_it.belief.state, with_it.status) == ("verified_success", Status.SUCCESS)
-    assert (without.belief and without.belief.state, without.status) == ("verification_failed", Status.SUCCESS)
-    assert (without.belief and without.belief.missing, without.streak) == ("external_id", None)
+    assert (with_it.verification and with_it.verification.state, with_it.status) == ("verified_success", Status.SUCCESS)
+    assert (without.verification and without.verification.state, without.status) == (
+        "verification_failed",
+        Status.SUCCESS,
+    )
+    assert (without.verification and without.verification.missing, without.consecutive_failures) == (
+        "external_id",
+        None,
+    )
 
 
 def test_success_false_is_a_failed_try_with_an_outcome() -> None:
     step = follows(Answered(200, said(success=False, error="no paper", result="half")))
 
-    assert (step.status, step.pause, step.streak, step.alert) == (Status.RETRYING, 60.0, None, None)
+    assert (step.status, step.pause, step.consecutive_failures, step.alert) == (Status.RETRYING, 60.0, None, None)
     assert step.report is not None
     assert (step.report.success, step.report.error, step.report.result) == (False, "no paper", "half")
-    assert step.belief is not None
-    assert (step.belief.state, step.logged_as) == ("reported_failure", "reported_failure")
-    assert step.wire is not None
-    assert (step.wire.http_status, step.wire.error_message) == (200, "no paper")
+    assert step.verification is not None
+    assert (step.verification.state, step.logged_as) == ("reported_failure", "reported_failure")
+    assert step.record is not None
+    assert (step.record.http_status, step.record.error_message) == (200, "no paper")
 
 
 @pytest.mark.parametrize(
@@ -168,11 +174,11 @@ def test_success_false_is_a_failed_try_with_an_outcome() -> None:
 def test_a_final_success_false_fails_with_the_outcome(body: bytes, delivery: Delivery) -> None:
     step = follows(Answered(200, body), delivery)
 
-    assert (step.status, step.streak, step.alert) == (Status.FAILED, 1, AlertType.EXECUTION_FAILED)
-    assert step.belief is not None
-    assert step.belief.state == "reported_failure"
-    assert step.wire is not None
-    assert step.wire.error_message == "The handler reported a failure."
+    assert (step.status, step.consecutive_failures, step.alert) == (Status.FAILED, 1, AlertType.EXECUTION_FAILED)
+    assert step.verification is not None
+    assert step.verification.state == "reported_failure"
+    assert step.record is not None
+    assert step.record.error_message == "The handler reported a failure."
 
 
 @pytest.mark.parametrize("body", [said(success=True) + b" " * 70_000, b"x" * 65_536], ids=["a report", "text"])
@@ -180,9 +186,9 @@ def test_an_answer_that_was_too_long_is_delivered_unread_and_says_so(body: bytes
     step = follows(Answered(200, body[:65_536], cut=True), delivery_of(outcome_deadline=90.0))
 
     assert (step.status, step.report, step.deadline) == (Status.SUCCESS, None, 90.0)
-    assert step.wire is not None
-    assert step.wire.error_message == "The answer was longer than 64 KiB; no outcome was read."
-    assert len(step.wire.response_body or "") == TEXT_KEPT
+    assert step.record is not None
+    assert step.record.error_message == "The answer was longer than 64 KiB; no outcome was read."
+    assert len(step.record.response_body or "") == TEXT_KEPT
 
 
 def test_an_error_that_was_too_long_is_a_failed_try_all_the_same() -> None:
@@ -268,8 +274,8 @@ def test_retry_after_brings_no_try_where_none_is_left() -> None:
 def test_of_an_answer_2_000_characters_are_kept_and_none_that_cannot_be_stored() -> None:
     step = follows(Answered(500, b"a\x00\xff" + "ü".encode() * 5000))
 
-    assert step.wire is not None
-    body = step.wire.response_body or ""
+    assert step.record is not None
+    body = step.record.response_body or ""
     assert body.startswith("a\ufffd\ufffdü")
     assert len(body) == TEXT_KEPT
 
@@ -278,8 +284,8 @@ def test_of_an_answer_2_000_characters_are_kept_and_none_that_cannot_be_stored()
 def test_whatever_comes_back_something_follows_that_can_be_stored(body: bytes, status: int, attempt: int) -> None:
     step = follows(Answered(status, body), delivery_of(attempt=attempt, retry=Retry(4)))
 
-    assert step.wire is not None
-    stored = f"{step.wire.response_body}{step.wire.error_message}{step.report}"
+    assert step.record is not None
+    stored = f"{step.record.response_body}{step.record.error_message}{step.report}"
     assert "\x00" not in stored
     stored.encode()
     assert step.status in {Status.SUCCESS, Status.RETRYING, Status.FAILED}

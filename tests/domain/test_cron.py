@@ -9,12 +9,12 @@ YEAR = (datetime(2027, 1, 1), datetime(2028, 1, 1))
 
 
 def days_of_2027(cron: str) -> list[str]:
-    return [reading.strftime("%m-%d") for reading in parse(cron).readings(*YEAR)]
+    return [wall_time.strftime("%m-%d") for wall_time in parse(cron).wall_times(*YEAR)]
 
 
 def times_of_day(cron: str) -> list[str]:
-    day = parse(cron).readings(datetime(2027, 3, 1), datetime(2027, 3, 2))
-    return [reading.strftime("%H:%M") for reading in day]
+    day = parse(cron).wall_times(datetime(2027, 3, 1), datetime(2027, 3, 2))
+    return [wall_time.strftime("%H:%M") for wall_time in day]
 
 
 @pytest.mark.parametrize(
@@ -186,10 +186,10 @@ def test_readings_backward_are_the_readings_forward_reversed() -> None:
     cron = parse("*/7 8-10 L,13 * TUE#2")
     bounds = (datetime(2027, 1, 13, 9, 0), datetime(2028, 2, 29, 8, 15))
 
-    assert list(cron.readings(*bounds, backward=True)) == list(cron.readings(*bounds))[::-1]
+    assert list(cron.wall_times(*bounds, backward=True)) == list(cron.wall_times(*bounds))[::-1]
 
 
 def test_readings_begin_inclusively_and_end_exclusively() -> None:
-    between = parse("0 * * * *").readings(datetime(2027, 1, 1, 9), datetime(2027, 1, 1, 11))
+    between = parse("0 * * * *").wall_times(datetime(2027, 1, 1, 9), datetime(2027, 1, 1, 11))
 
-    assert [reading.hour for reading in between] == [9, 10]
+    assert [wall_time.hour for wall_time in between] == [9, 10]

@@ -13,13 +13,13 @@ from cueapi.domain.cue import (
     Callback,
     Cue,
     Schedule,
-    Turn,
+    ScheduleChange,
     changed,
     check_transport,
     payload_task,
     payload_text,
     plan_schedule,
-    turn,
+    schedule_change,
 )
 from cueapi.domain.errors import Invalid, Refusal
 from cueapi.domain.outcome import Mode
@@ -140,36 +140,42 @@ def test_an_empty_change_changes_nothing() -> None:
     assert changed(cue(), {}) == cue()
 
 
-TURNS: dict[str, tuple[Schedule, str, Schedule, str | None, Turn]] = {
-    "nothing": (DAILY, "active", DAILY, None, Turn("active", None, moves=False)),
-    "active again": (DAILY, "active", DAILY, "active", Turn("active", None, moves=False)),
-    "paused again": (DAILY, "paused", DAILY, "paused", Turn("paused", None, moves=False)),
-    "pause": (DAILY, "active", DAILY, "paused", Turn("paused", None, moves=True)),
-    "resume": (DAILY, "paused", DAILY, "active", Turn("active", NINE, moves=True)),
-    "a new schedule": (ONCE, "active", DAILY, None, Turn("active", NINE, moves=True)),
-    "a new schedule while paused": (ONCE, "paused", DAILY, None, Turn("paused", None, moves=True)),
-    "a new schedule and pause": (ONCE, "active", DAILY, "paused", Turn("paused", None, moves=True)),
-    "a new schedule and resume": (ONCE, "paused", DAILY, "active", Turn("active", NINE, moves=True)),
-    "a new time revives what was completed": (PASSED, "completed", ONCE, None, Turn("active", LATER, moves=True)),
-    "a new time revives what has failed": (PASSED, "failed", ONCE, None, Turn("active", LATER, moves=True)),
+TURNS: dict[str, tuple[Schedule, str, Schedule, str | None, ScheduleChange]] = {
+    "nothing": (DAILY, "active", DAILY, None, ScheduleChange("active", None, moves=False)),
+    "active again": (DAILY, "active", DAILY, "active", ScheduleChange("active", None, moves=False)),
+    "paused again": (DAILY, "paused", DAILY, "paused", ScheduleChange("paused", None, moves=False)),
+    "pause": (DAILY, "active", DAILY, "paused", ScheduleChange("paused", None, moves=True)),
+    "resume": (DAILY, "paused", DAILY, "active", ScheduleChange("active", NINE, moves=True)),
+    "a new schedule": (ONCE, "active", DAILY, None, ScheduleChange("active", NINE, moves=True)),
+    "a new schedule while paused": (ONCE, "paused", DAILY, None, ScheduleChange("paused", None, moves=True)),
+    "a new schedule and pause": (ONCE, "active", DAILY, "paused", ScheduleChange("paused", None, moves=True)),
+    "a new schedule and resume": (ONCE, "paused", DAILY, "active", ScheduleChange("active", NINE, moves=True)),
+    "a new time revives what was completed": (
+        PASSED,
+        "completed",
+        ONCE,
+        None,
+        ScheduleChange("active", LATER, moves=True),
+    ),
+    "a new time revives what has failed": (PASSED, "failed", ONCE, None, ScheduleChange("active", LATER, moves=True)),
     "a new time for what was completed, paused": (
         PASSED,
         "completed",
         ONCE,
         "paused",
-        Turn("paused", None, moves=True),
+        ScheduleChange("paused", None, moves=True),
     ),
-    "what failed is set active": (DAILY, "failed", DAILY, "active", Turn("active", NINE, moves=True)),
+    "what failed is set active": (DAILY, "failed", DAILY, "active", ScheduleChange("active", NINE, moves=True)),
 }
 
 
 @pytest.mark.parametrize(("before", "status", "after", "wanted", "expected"), TURNS.values(), ids=TURNS.keys())
 def test_what_a_change_makes_of_status_and_next_run(
-    before: Schedule, status: str, after: Schedule, wanted: str | None, expected: Turn
+    before: Schedule, status: str, after: Schedule, wanted: str | None, expected: ScheduleChange
 ) -> None:
     old, new = cue(before, status=status), cue(after, status=status)
 
-    assert turn(old, new, wanted, fired=False, now=NOW) == expected
+    assert schedule_change(old, new, wanted, fired=False, now=NOW) == expected
 
 
 IMPOSSIBLE: dict[str, tuple[Schedule, str, Schedule, str | None, bool, str]] = {
@@ -190,7 +196,7 @@ def test_a_change_that_cannot_be_is_refused(
     old, new = cue(before, status=status), cue(after, status=status)
 
     with pytest.raises(Refusal) as refused:
-        turn(old, new, wanted, fired=fired, now=NOW)
+        schedule_change(old, new, wanted, fired=fired, now=NOW)
     assert refused.value.code == code
 
 
@@ -205,7 +211,7 @@ def test_an_active_cue_that_moves_fires_in_the_future_and_no_other_fires_at_all(
     before: Schedule, status: str, after: Schedule, wanted: str | None, fired: bool
 ) -> None:
     try:
-        made = turn(cue(before, status=status), cue(after, status=status), wanted, fired=fired, now=NOW)
+        made = schedule_change(cue(before, status=status), cue(after, status=status), wanted, fired=fired, now=NOW)
     except Refusal:
         return
 

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import (
-    BOUNCES_ALLOWED,
     FINAL,
+    LOST_CLAIMS_ALLOWED,
     AlertType,
+    ExecutionState,
     Fence,
-    Standing,
     Status,
+    apply_report,
+    attempt_failed,
+    claim_lost,
     deadline_passed,
-    failed_try,
-    handed_back,
-    lost_claim,
-    never_claimed,
-    reported,
+    released,
     succeeded,
+    unclaimed,
 )
 from cueapi.domain.outcome import Evidence, Report
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
@@ -35,7 +35,7 @@ def fence(attempts: int = 1, status: Status = Status.DELIVERING, outcome: int | 
     return Fence(UUID(int=7), UUID(int=8), attempts, status, outcome)
 
 
-def standing(
+def state(
     status: Status = Status.DELIVERING,
     *,
     attempts: int = 1,
@@ -44,69 +44,74 @@ def standing(
     held_by: str | None = None,
     mode: str = "none",
     retry: Retry = DEFAULT_RETRY,
-) -> Standing:
-    return Standing(fence(attempts, status, outcome), transport, mode, retry, held_by, NOW)
+) -> ExecutionState:
+    return ExecutionState(fence(attempts, status, outcome), transport, mode, retry, held_by, NOW)
 
 
 def test_a_failed_try_with_tries_left_is_followed_by_the_next_after_its_pause() -> None:
-    step = failed_try(fence(2), DEFAULT_RETRY, error="refused")
+    step = attempt_failed(fence(2), DEFAULT_RETRY, error="refused")
 
     assert (step.status, step.pause, step.ends) == (Status.RETRYING, 300.0, False)
-    assert (step.streak, step.alert, step.logged_as) == (None, None, "failed")
+    assert (step.consecutive_failures, step.alert, step.logged_as) == (None, None, "failed")
 
 
 @pytest.mark.parametrize(("attempts", "retry"), [(4, DEFAULT_RETRY), (1, NO_RETRY), (1, Retry(1)), (9, Retry(2))])
 def test_a_failed_try_with_none_left_ends_it_and_somebody_is_told(attempts: int, retry: Retry) -> None:
-    step = failed_try(fence(attempts), retry)
+    step = attempt_failed(fence(attempts), retry)
 
     assert (step.status, step.pause, step.ends) == (Status.FAILED, None, True)
-    assert (step.streak, step.alert) == (1, AlertType.EXECUTION_FAILED)
+    assert (step.consecutive_failures, step.alert) == (1, AlertType.EXECUTION_FAILED)
 
 
 @pytest.mark.parametrize(("at_least", "pause"), [(0.0, 60.0), (59.0, 60.0), (61.0, 61.0)])
 def test_the_next_try_comes_no_earlier_than_the_handler_says(at_least: float, pause: float) -> None:
-    assert failed_try(fence(), DEFAULT_RETRY, at_least=at_least).pause == pause
+    assert attempt_failed(fence(), DEFAULT_RETRY, at_least=at_least).pause == pause
 
 
 @pytest.mark.parametrize(("attempts", "status"), [(1, Status.PENDING), (2, Status.RETRYING), (4, Status.RETRYING)])
 def test_what_is_handed_back_is_the_same_try_at_once(attempts: int, status: Status) -> None:
-    step = handed_back(fence(attempts))
+    step = released(fence(attempts))
 
-    assert (step.status, step.pause, step.handed_back, step.logged_as) == (status, 0.0, True, None)
-    assert not step.bounced
+    assert (step.status, step.pause, step.released, step.logged_as) == (status, 0.0, True, None)
+    assert not step.claim_lost
 
 
 @given(st.integers(0, 20))
-def test_a_lost_claim_is_the_same_try_until_it_was_lost_too_often_in_a_row(bounces: int) -> None:
-    step = lost_claim(fence(), DEFAULT_RETRY, bounces=bounces)
+def test_a_lost_claim_is_the_same_try_until_it_was_lost_too_often_in_a_row(lost_claims: int) -> None:
+    step = claim_lost(fence(), DEFAULT_RETRY, lost_claims=lost_claims)
 
-    assert step.handed_back is step.bounced is (bounces + 1 < BOUNCES_ALLOWED)
-    assert (step.logged_as == "failed") is not step.handed_back
+    assert step.released is step.claim_lost is (lost_claims + 1 < LOST_CLAIMS_ALLOWED)
+    assert (step.logged_as == "failed") is not step.released
 
 
 def test_a_delivery_that_kills_daemons_ends() -> None:
-    step = lost_claim(fence(4), DEFAULT_RETRY, bounces=4)
+    step = claim_lost(fence(4), DEFAULT_RETRY, lost_claims=4)
 
     assert (step.status, step.alert) == (Status.FAILED, AlertType.EXECUTION_FAILED)
 
 
 def test_what_no_worker_came_for_is_missed_and_a_failure_in_the_row() -> None:
-    step = never_claimed(fence(0, Status.PENDING))
+    step = unclaimed(fence(0, Status.PENDING))
 
-    assert (step.status, step.streak, step.alert) == (Status.MISSED, 1, AlertType.MISSED_RUN)
+    assert (step.status, step.consecutive_failures, step.alert) == (Status.MISSED, 1, AlertType.MISSED_RUN)
 
 
 @pytest.mark.parametrize(
-    ("attempts", "status", "alert", "streak"),
+    ("attempts", "status", "alert", "consecutive_failures"),
     [(1, Status.RETRYING, None, None), (4, Status.OUTCOME_TIMEOUT, AlertType.OUTCOME_TIMEOUT, 1)],
     ids=["tries left", "none left"],
 )
 def test_a_deadline_that_passes_is_a_failed_try(
-    attempts: int, status: Status, alert: AlertType | None, streak: int | None
+    attempts: int, status: Status, alert: AlertType | None, consecutive_failures: int | None
 ) -> None:
     step = deadline_passed(fence(attempts, Status.SUCCESS), DEFAULT_RETRY)
 
-    assert (step.status, step.alert, step.streak, step.logged_as) == (status, alert, streak, "outcome_timeout")
+    assert (step.status, step.alert, step.consecutive_failures, step.logged_as) == (
+        status,
+        alert,
+        consecutive_failures,
+        "outcome_timeout",
+    )
 
 
 OPEN = [Status.PENDING, Status.DELIVERING, Status.RETRYING]
@@ -115,61 +120,61 @@ OPEN = [Status.PENDING, Status.DELIVERING, Status.RETRYING]
 @pytest.mark.parametrize("status", OPEN)
 @pytest.mark.parametrize("attempts", [0, 1, 4])
 def test_a_success_report_is_final_whenever_it_comes(status: Status, attempts: int) -> None:
-    step = reported(standing(status, attempts=attempts), GOOD, worker_id=None)
+    step = apply_report(state(status, attempts=attempts), GOOD, worker_id=None)
 
-    assert (step.status, step.ends, step.streak, step.alert) == (Status.SUCCESS, True, 0, None)
-    assert (step.belief and step.belief.state, step.logged_as) == ("reported_success", "success")
+    assert (step.status, step.ends, step.consecutive_failures, step.alert) == (Status.SUCCESS, True, 0, None)
+    assert (step.verification and step.verification.state, step.logged_as) == ("reported_success", "success")
 
 
 def test_a_failure_report_of_the_try_under_way_is_a_failed_try() -> None:
-    step = reported(standing(attempts=2), BAD, worker_id=None)
+    step = apply_report(state(attempts=2), BAD, worker_id=None)
 
     assert (step.status, step.pause, step.report) == (Status.RETRYING, 300.0, BAD)
-    assert (step.belief and step.belief.state, step.logged_as) == ("reported_failure", "reported_failure")
+    assert (step.verification and step.verification.state, step.logged_as) == ("reported_failure", "reported_failure")
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.RETRYING])
 def test_a_failure_report_between_two_tries_leaves_the_next_one_where_it_is(status: Status) -> None:
-    step = reported(standing(status), BAD, worker_id=None)
+    step = apply_report(state(status), BAD, worker_id=None)
 
     assert (step.status, step.pause, step.ends) == (status, None, False)
-    assert step.belief is not None
-    assert (step.belief.state, step.streak, step.alert) == ("reported_failure", None, None)
+    assert step.verification is not None
+    assert (step.verification.state, step.consecutive_failures, step.alert) == ("reported_failure", None, None)
 
 
 @pytest.mark.parametrize("status", OPEN)
 def test_a_failure_report_that_asks_for_no_retry_is_final(status: Status) -> None:
-    step = reported(standing(status), evolve(BAD, retry=False), worker_id=None)
+    step = apply_report(state(status), evolve(BAD, retry=False), worker_id=None)
 
-    assert (step.status, step.streak, step.alert) == (Status.FAILED, 1, AlertType.EXECUTION_FAILED)
+    assert (step.status, step.consecutive_failures, step.alert) == (Status.FAILED, 1, AlertType.EXECUTION_FAILED)
 
 
 def test_a_failure_report_on_the_last_try_is_final() -> None:
-    step = reported(standing(attempts=4), BAD, worker_id=None)
+    step = apply_report(state(attempts=4), BAD, worker_id=None)
 
-    assert (step.status, step.streak, step.alert) == (Status.FAILED, 1, AlertType.EXECUTION_FAILED)
+    assert (step.status, step.consecutive_failures, step.alert) == (Status.FAILED, 1, AlertType.EXECUTION_FAILED)
 
 
 @pytest.mark.parametrize("status", sorted(FINAL))
 @pytest.mark.parametrize("report", [GOOD, BAD], ids=["success", "failure"])
 def test_a_report_on_what_has_ended_is_stored_and_the_status_stays(status: Status, report: Report) -> None:
-    step = reported(standing(status), report, worker_id=None)
+    step = apply_report(state(status), report, worker_id=None)
 
     assert (step.status, step.report, step.pause) == (status, report, None)
-    assert step.streak == (0 if report.success else 1 if status is Status.SUCCESS else None)
+    assert step.consecutive_failures == (0 if report.success else 1 if status is Status.SUCCESS else None)
 
 
 def test_a_failure_posted_for_what_was_delivered_leaves_success_and_somebody_is_told() -> None:
-    step = reported(standing(Status.SUCCESS), BAD, worker_id=None)
+    step = apply_report(state(Status.SUCCESS), BAD, worker_id=None)
 
-    assert (step.status, step.alert, step.streak) == (Status.SUCCESS, AlertType.EXECUTION_FAILED, 1)
+    assert (step.status, step.alert, step.consecutive_failures) == (Status.SUCCESS, AlertType.EXECUTION_FAILED, 1)
 
 
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize(("outcome", "again"), [(-1, True), (1, True), (2, False)], ids=["none", "earlier", "this"])
 def test_one_report_counts_for_each_try(status: Status, outcome: int, *, again: bool) -> None:
     def tell() -> None:
-        reported(standing(status, attempts=2, outcome=outcome), GOOD, worker_id=None)
+        apply_report(state(status, attempts=2, outcome=outcome), GOOD, worker_id=None)
 
     if again:
         tell()
@@ -187,30 +192,32 @@ def test_one_report_counts_for_each_try(status: Status, outcome: int, *, again: 
 def test_a_worker_that_says_who_it_is_must_be_the_holder(
     held_by: str | None, worker_id: str | None, *, allowed: bool
 ) -> None:
-    found = standing(transport="worker", held_by=held_by)
+    found = state(transport="worker", held_by=held_by)
 
     if allowed:
-        assert reported(found, GOOD, worker_id=worker_id).status is Status.SUCCESS
+        assert apply_report(found, GOOD, worker_id=worker_id).status is Status.SUCCESS
     else:
         with pytest.raises(Refusal) as refused:
-            reported(found, GOOD, worker_id=worker_id)
+            apply_report(found, GOOD, worker_id=worker_id)
         assert refused.value.code == "not_execution_owner"
 
 
 def test_a_stranger_is_told_that_it_is_one_before_anything_else() -> None:
     with pytest.raises(Refusal) as refused:
-        reported(standing(held_by="a", outcome=1), GOOD, worker_id="b")
+        apply_report(state(held_by="a", outcome=1), GOOD, worker_id="b")
 
     assert refused.value.code == "not_execution_owner"
 
 
 @pytest.mark.parametrize(
-    ("evidence", "streak"), [(Evidence(external_id="x"), 0), (Evidence(), None)], ids=["there", "missing"]
+    ("evidence", "consecutive_failures"), [(Evidence(external_id="x"), 0), (Evidence(), None)], ids=["there", "missing"]
 )
-def test_success_without_its_evidence_leaves_the_row_of_failures(evidence: Evidence, streak: int | None) -> None:
+def test_success_without_its_evidence_leaves_the_row_of_failures(
+    evidence: Evidence, consecutive_failures: int | None
+) -> None:
     step = succeeded(fence(), evolve(GOOD, evidence=evidence), "require_external_id")
 
-    assert (step.status, step.streak) == (Status.SUCCESS, streak)
+    assert (step.status, step.consecutive_failures) == (Status.SUCCESS, consecutive_failures)
 
 
 @given(
@@ -224,11 +231,11 @@ def test_success_without_its_evidence_leaves_the_row_of_failures(evidence: Evide
 def test_no_report_leads_out_of_the_states_that_are_left_to_it(
     status: Status, attempts: int, outcome: int, success: bool, retry: bool, tries: int
 ) -> None:
-    found = standing(status, attempts=attempts, outcome=outcome, retry=Retry(tries))
+    found = state(status, attempts=attempts, outcome=outcome, retry=Retry(tries))
     report = Report(success=success, retry=retry)
 
     try:
-        step = reported(found, report, worker_id=None)
+        step = apply_report(found, report, worker_id=None)
     except Refusal:
         assert 0 <= attempts <= outcome
         return
@@ -236,4 +243,6 @@ def test_no_report_leads_out_of_the_states_that_are_left_to_it(
     legal = {status} if status in FINAL else {Status.SUCCESS} if success else {status, Status.RETRYING, Status.FAILED}
     assert step.status in legal
     assert step.fence is found.fence
-    assert (step.status is Status.FAILED and status not in FINAL) is (step.status is Status.FAILED and step.streak == 1)
+    assert (step.status is Status.FAILED and status not in FINAL) is (
+        step.status is Status.FAILED and step.consecutive_failures == 1
+    )

@@ -12,19 +12,19 @@ from cueapi.domain.outcome import (
     EVIDENCE_LENGTHS,
     METADATA_LIMIT,
     TEXT_KEPT,
-    Belief,
     Evidence,
     Mode,
     OutcomeState,
     Report,
+    Verification,
     artifacts_fit,
-    believe,
     clean_text,
     completed,
-    judged_by_person,
+    manual_verdict,
     metadata_fits,
     read_inline,
     shortened,
+    verify,
 )
 
 NEEDED = {
@@ -33,13 +33,13 @@ NEEDED = {
     Mode.ARTIFACTS: Evidence(artifacts=["a"]),
 }
 FULL = Evidence("x", "https://x.example/", "r", "t", "s", ["a"])
-VALID = Belief(OutcomeState.VERIFIED_SUCCESS, "valid")
+VALID = Verification(OutcomeState.VERIFIED_SUCCESS, "valid")
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("evidence", [Evidence(), FULL], ids=["no evidence", "all evidence"])
 def test_a_failure_is_a_reported_failure_in_every_mode(mode: Mode, evidence: Evidence) -> None:
-    assert believe(mode, Report(success=False, evidence=evidence)) == Belief(OutcomeState.REPORTED_FAILURE)
+    assert verify(mode, Report(success=False, evidence=evidence)) == Verification(OutcomeState.REPORTED_FAILURE)
 
 
 @pytest.mark.parametrize(
@@ -48,18 +48,18 @@ def test_a_failure_is_a_reported_failure_in_every_mode(mode: Mode, evidence: Evi
 )
 @pytest.mark.parametrize("evidence", [Evidence(), FULL], ids=["no evidence", "all evidence"])
 def test_where_no_evidence_is_asked_for_none_matters(mode: Mode, state: OutcomeState, evidence: Evidence) -> None:
-    assert believe(mode, Report(success=True, evidence=evidence)) == Belief(state)
+    assert verify(mode, Report(success=True, evidence=evidence)) == Verification(state)
 
 
 @pytest.mark.parametrize(("mode", "evidence"), NEEDED.items(), ids=NEEDED.keys())
 def test_success_is_verified_by_the_evidence_that_is_asked_for_and_by_no_other(mode: Mode, evidence: Evidence) -> None:
     others = [each for asked, each in NEEDED.items() if asked is not mode]
 
-    assert believe(mode, Report(success=True, evidence=evidence)) == VALID
+    assert verify(mode, Report(success=True, evidence=evidence)) == VALID
     for other in (Evidence(), Evidence("", "", "", "", "", []), *others):
-        belief = believe(mode, Report(success=True, evidence=other))
-        assert (belief.state, belief.validation) == (OutcomeState.VERIFICATION_FAILED, "missing")
-        assert belief.missing == mode.removeprefix("require_")
+        verification = verify(mode, Report(success=True, evidence=other))
+        assert (verification.state, verification.validation) == (OutcomeState.VERIFICATION_FAILED, "missing")
+        assert verification.missing == mode.removeprefix("require_")
 
 
 @pytest.mark.parametrize(("mode", "evidence"), NEEDED.items(), ids=NEEDED.keys())
@@ -89,11 +89,11 @@ REJECTABLE = ACCEPTABLE | {"verified_success", "reported_failure"}
 @pytest.mark.parametrize("valid", [True, False], ids=["accepted", "rejected"])
 def test_a_person_judges_what_can_still_be_judged(state: str | None, *, valid: bool) -> None:
     if state in (ACCEPTABLE if valid else REJECTABLE):
-        expected = VALID if valid else Belief(OutcomeState.VERIFICATION_FAILED, "rejected")
-        assert judged_by_person(state, valid=valid) == expected
+        expected = VALID if valid else Verification(OutcomeState.VERIFICATION_FAILED, "rejected")
+        assert manual_verdict(state, valid=valid) == expected
     else:
         with pytest.raises(Refusal) as refused:
-            judged_by_person(state, valid=valid)
+            manual_verdict(state, valid=valid)
         assert refused.value.code == "invalid_state"
 
 

@@ -16,7 +16,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from cueapi.domain.schedule import next_run, once_at, previous_runs, upcoming
-from cueapi.domain.zone import stretches, zone_named
+from cueapi.domain.zone import offset_periods, zone_named
 
 INSTANT = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
@@ -52,14 +52,14 @@ class Written:
     def fixed(self) -> bool:
         return "*" not in self.minute.text and "*" not in self.hour.text
 
-    def matches(self, reading: datetime) -> bool:
-        by_date = reading.day in self.date.values
-        by_weekday = reading.isoweekday() % 7 in self.weekday.values
+    def matches(self, wall_time: datetime) -> bool:
+        by_date = wall_time.day in self.date.values
+        by_weekday = wall_time.isoweekday() % 7 in self.weekday.values
         both = self.date.text[0] == "*" or self.weekday.text[0] == "*"
         return (
-            reading.minute in self.minute.values
-            and reading.hour in self.hour.values
-            and reading.month in self.month.values
+            wall_time.minute in self.minute.values
+            and wall_time.hour in self.hour.values
+            and wall_time.month in self.month.values
             and ((by_date and by_weekday) if both else (by_date or by_weekday))
         )
 
@@ -137,16 +137,16 @@ def cronie(cron: Written, ticks: list[tuple[datetime, datetime]]) -> list[dateti
     """What the daemon fires while the clock ticks; its virtual time is the reading that would be next."""
     fired = []
     virtual = ticks[0][1]
-    for moment, reading in ticks:
-        ahead = reading - virtual
+    for moment, wall_time in ticks:
+        ahead = wall_time - virtual
         if not cron.fixed or abs(ahead) >= 3 * HOUR:
-            due = [reading]
+            due = [wall_time]
         else:
             due = [virtual + number * MINUTE for number in range(ahead // MINUTE + 1)]
         if any(cron.matches(each) for each in due):
             fired.append(moment)
         if due:
-            virtual = reading + MINUTE
+            virtual = wall_time + MINUTE
     return fired
 
 
@@ -233,8 +233,8 @@ def test_in_every_zone_both_changes_of_a_year_are_as_in_cronie(timezone: str) ->
 @settings(deadline=None, max_examples=100)
 def test_the_stretches_of_a_year_are_all_its_changes(timezone: str, year: int) -> None:
     begin, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
-    found = list(stretches(timezone, begin, end))
-    hours = [stretch.begin + timedelta(seconds=3599) for stretch in found[1:]]
+    found = list(offset_periods(timezone, begin, end))
+    hours = [period.begin + timedelta(seconds=3599) for period in found[1:]]
 
     assert [hour.replace(minute=0, second=0) for hour in hours if hour < end] == [
         change for change in changes(timezone, year) if change < end
@@ -252,7 +252,7 @@ def test_once_is_when_the_clock_first_shows_the_time_or_jumps_over_it(
     timezone, begin, end = window
     ticks = list(clock(timezone, begin - DAY, end + DAY))
     asked = ticks[DAY // MINUTE][1] + minutes * MINUTE
-    first = next(moment for moment, reading in ticks if reading >= asked)
+    first = next(moment for moment, wall_time in ticks if wall_time >= asked)
 
     assert once_at(asked.isoformat(), timezone) == first
 

@@ -16,7 +16,7 @@ import trio.testing
 
 from cueapi.embedded_postgres.binaries import find_account, find_tree, run
 from cueapi.embedded_postgres.data_dir import DataDirError, DataDirInUse
-from cueapi.embedded_postgres.errors import CannotStart, NoAccount, NoBinaries, OtherMajorVersion
+from cueapi.embedded_postgres.errors import NoAccount, NoBinaries, OtherMajorVersion, ServerCannotStart
 from cueapi.embedded_postgres.postmaster import running
 from cueapi.embedded_postgres.server import join_embedded, open_embedded
 from tests.storage.own_postgres import open_tree
@@ -484,7 +484,7 @@ async def test_programs_that_do_not_run_here_are_no_programs(place: Path) -> Non
 async def test_the_last_words_of_a_server_that_does_not_start_are_passed_on(used: Path) -> None:
     (used / "postgres" / "data" / "global" / "pg_control").unlink()
     with trio.fail_after(PATIENCE):
-        with pytest.raises(CannotStart, match="pg_control"):
+        with pytest.raises(ServerCannotStart, match="pg_control"):
             async with open_embedded(used):
                 pass
 

@@ -50,8 +50,8 @@ def wrong_queue(seen: Seen) -> Iterator[str]:
             yield f"claimed in one place: {row}, {brief(execution)}"
         if row is not None and not under_way and row["ready_at"] != execution["ready_at"]:
             yield f"two moments: {row}, {brief(execution)}"
-    if strays := seen.outbox.keys() - seen.executions:
-        yield f"outbox without executions: {strays}"
+    if orphans := seen.outbox.keys() - seen.executions:
+        yield f"outbox without executions: {orphans}"
 
 
 def wrong_way(cue: Row, before: Seen, seen: Seen) -> Iterator[str]:

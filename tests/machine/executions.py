@@ -181,7 +181,7 @@ class ExecutionRules(CueRules):
         assert reasons.get((answer.status, answer.code)), (answer, self.since(row))
 
     @rule(which=WHICH, valid=st.sampled_from([True, False, None]))
-    def judge(self, which: int, valid: bool | None) -> None:
+    def evaluate_attempt(self, which: int, valid: bool | None) -> None:
         """None: a person will look at it later."""
         row = self.pick(which, _has_outcome)
         if row is None:

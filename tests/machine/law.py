@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from tests.machine.seen import FINAL, WAITING, Row, Step, moment
+from tests.machine.seen import FINAL, WAITING, Row, Transition, moment
 
 UNCLAIMED = 900
 """Seconds for which work waits for a worker."""
@@ -44,13 +44,13 @@ def counts_nothing(before: Row, after: Row) -> bool:
 def hands_the_try_back(before: Row, after: Row) -> bool:
     """The same try will begin again."""
     returned = after["attempts"] == before["attempts"] - 1
-    return bool(returned and after["bounces"] - before["bounces"] in {0, 1} and not _reported(before, after))
+    return bool(returned and after["lost_claims"] - before["lost_claims"] in {0, 1} and not _reported(before, after))
 
 
 def hands_back_or_fails(before: Row, after: Row) -> bool:
     """A try that failed counts; one that is handed back was not the first: that would be pending."""
     if after["attempts"] == before["attempts"]:
-        return not after["bounces"]
+        return not after["lost_claims"]
     return hands_the_try_back(before, after) and after["attempts"] > 0
 
 
@@ -148,7 +148,7 @@ JUDGED = {
 """What becomes of an outcome without a new report; besides, a person may always look at it."""
 
 
-def breaches(step: Step) -> Iterator[str]:
+def breaches(step: Transition) -> Iterator[str]:
     """What is wrong with *step*, taken by itself."""
     after, before = step.after, step.before
     if before is None:
@@ -200,7 +200,7 @@ def is_unreported(row: Row) -> bool:
     return row["outcome_attempt"] is None or row["outcome_attempt"] < row["attempts"]
 
 
-def effect_of(step: Step) -> int | None:
+def effect_of(step: Transition) -> int | None:
     """What a step does to its cue's row of failures: 1 adds one, 0 ends it."""
     if step.reported and step.after["outcome_success"]:
         return None if step.after["outcome_state"] == "verification_failed" else 0
@@ -210,7 +210,7 @@ def effect_of(step: Step) -> int | None:
     return 1 if late or timed_out or (step.ends and now != "success") else None
 
 
-def alert_of(step: Step) -> str | None:
+def alert_of(step: Transition) -> str | None:
     """Why somebody has to be told of a step."""
     if step.reported and step.after["outcome_state"] == "verification_failed":
         return "verification_failed"

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from tests.machine.daemons import PATIENCE, Answer, Question
 from tests.machine.law import is_unreported
-from tests.machine.seen import FINAL, Row, Seen, Step, brief, moment
+from tests.machine.seen import FINAL, Row, Seen, Transition, brief, moment
 from tests.machine.stage import Stage
 from tests.machine.told import Told, overdue
 from tests.process import LOOK
@@ -36,7 +36,7 @@ class Playing(RuleBasedStateMachine):
         self.key, self.user = self.run(stage.newcomer, next(_users))
         self.told = Told()
         self.seen: Seen | None = None
-        self.reports: dict[str, Step] = {}
+        self.reports: dict[str, Transition] = {}
         self.numbers = count(1)
         self.story: list[str] = []
 

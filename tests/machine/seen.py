@@ -15,7 +15,7 @@ FINAL = frozenset({"success", "failed", "missed", "outcome_timeout"})
 WAITING = frozenset({"pending", "retrying"})
 
 TOLD = (
-    "id", "cue_id", "transport", "triggered_by", "status", "attempts", "bounces", "claim", "claimed_by_worker",
+    "id", "cue_id", "transport", "triggered_by", "status", "attempts", "lost_claims", "claim", "claimed_by_worker",
     "http_status", "ready_at", "lease_until", "outcome_deadline_at", "outcome_attempt", "outcome_result",
     "outcome_state", "error_message",
 )  # fmt: skip
@@ -65,7 +65,7 @@ select json_build_object(
 
 
 @frozen
-class Step:
+class Transition:
     """One writing of an execution; *before* is None where it was made. *moved* tells the transaction."""
 
     before: Row | None
@@ -93,7 +93,7 @@ class Seen:
     """One look: rows by their id."""
 
     now: datetime
-    steps: list[Step]
+    steps: list[Transition]
     executions: dict[str, Row]
     cues: dict[str, Row]
     outbox: dict[str, Row]
@@ -138,7 +138,7 @@ async def look(database: Database, user: int) -> Seen:
     seen = {name: value or [] for name, value in json.loads(row["seen"]).items()}
     return Seen(
         now=moment(seen["now"]),
-        steps=[Step(one["before"], one["after"], one["moved"]) for one in seen["steps"]],
+        steps=[Transition(one["before"], one["after"], one["moved"]) for one in seen["steps"]],
         executions={one["id"]: one for one in seen["executions"]},
         cues={one["id"]: one for one in seen["cues"]},
         outbox={one["execution_id"]: one for one in seen["outbox"]},

@@ -9,11 +9,12 @@ from pathlib import Path
 import trio
 from attrs import define, field
 
-from cueapi.delivery.rescue import Patience, Rescue
+from cueapi.delivery.rescue import Rescue, RescueTimeouts
 from cueapi.metrics import Metrics
 from cueapi.storage.database import Database, StorageUnavailable
 from supervisor import Periodic
 from tests.conftest import Api
+from tests.delivery.siblings import quiet_hub
 from tests.machine.daemons import PATIENCE, Answer, Daemon, Question, open_daemons
 from tests.machine.seen import NOTING, Seen, look
 from tests.process import LOOK
@@ -156,16 +157,8 @@ async def open_stage(home: Path, url: str, database: Database) -> AsyncIterator[
         "LOG_LEVEL": "warning",
     }
     # A rescue looks every 5 s. This one, as if a third daemon had it, is in more of a hurry.
-    quiet = Periodic(3600)
-    rescue = Rescue(
-        database,
-        Periodic(0.1),
-        quiet,
-        quiet,
-        lambda _: None,
-        Patience(180, 900, daemon_grace=0, worker_grace=0),
-        Metrics(),
-    )
+    timeouts = RescueTimeouts(180, 900, daemon_grace=0, worker_grace=0)
+    rescue = Rescue(database, Periodic(0.1), quiet_hub(), timeouts, Metrics())
     async with open_receiver(ANSWERS) as receiver, open_daemons(home, 2, **settings) as daemons:
         async with trio.open_nursery() as nursery:
             await nursery.start(rescue.run)

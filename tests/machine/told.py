@@ -7,7 +7,7 @@ from attrs import define, field
 
 from tests.machine.cue_law import wrong_cue, wrong_queue, wrong_way
 from tests.machine.law import UNCLAIMED, alert_of, breaches, effect_of, is_unreported, standing
-from tests.machine.seen import Row, Seen, Step, brief, moment
+from tests.machine.seen import Row, Seen, Transition, brief, moment
 
 
 @define(eq=False)
@@ -50,7 +50,7 @@ class Told:
         if before is not None and cue["id"] in before.cues:
             yield from wrong_way(cue, before, seen)
 
-    def _wrong_end(self, step: Step, seen: Seen) -> Iterator[str]:
+    def _wrong_end(self, step: Transition, seen: Seen) -> Iterator[str]:
         """Tries left, or none; and somebody is told."""
         if step.before is None:
             return
@@ -105,9 +105,9 @@ class Told:
             else:
                 self._streaks[cue] = None if 0 in effects or former is None else former + len(effects)
         for cue in seen.cues.values():
-            streak = self._streaks.get(cue["id"], 0)
-            if streak not in {None, cue["consecutive_failures"]} and cue["deleted_at"] is None:
-                yield f"{streak} failures in a row: {cue}"
+            consecutive_failures = self._streaks.get(cue["id"], 0)
+            if consecutive_failures not in {None, cue["consecutive_failures"]} and cue["deleted_at"] is None:
+                yield f"{consecutive_failures} failures in a row: {cue}"
 
     def forget_streak(self, cue: str) -> None:
         """It may have been ended by a hand."""

@@ -6,12 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from cueapi.domain.attempt import Delivery
-from cueapi.domain.execution import Fence, Standing
+from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.ids import new_uuid7
-from cueapi.storage.database import Queries, Row
-from cueapi.storage.executions import to_standing
-from cueapi.storage.outbox import Room, claim_deliveries, to_delivery
-from cueapi.storage.worker_claims import Terms, Wish, claim_work
+from cueapi.storage.database import Executor, Row
+from cueapi.storage.executions import to_execution_state
+from cueapi.storage.outbox import Headroom, claim_deliveries, to_delivery
+from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms, claim_work
 
 _numbers = count()
 
@@ -37,7 +37,7 @@ ONCE: dict[str, Any] = {"schedule_type": "once", "cron": None}
 MONTHLY = {"self_hosted": 10**9, "free": 300}
 """Executions a month, by plan."""
 
-TERMS = Terms(lease=900.0, deadline=14_400.0)
+TERMS = LeaseTerms(lease=900.0, deadline=14_400.0)
 
 
 def ago(**duration: float) -> datetime:
@@ -51,7 +51,7 @@ def insert(table: str, columns: dict[str, Any]) -> str:
     return f"insert into {table} ({', '.join(columns)}) values ({places})"
 
 
-async def add_user(database: Queries, **columns: object) -> int:
+async def add_user(database: Executor, **columns: object) -> int:
     """A new user; its id."""
     given = {"email": f"user{next(_numbers)}@example.com", "plan": "self_hosted", "webhook_secret": "whsec_" + "a" * 64}
     given |= columns
@@ -59,7 +59,7 @@ async def add_user(database: Queries, **columns: object) -> int:
     return int(row["id"])
 
 
-async def add_cue(database: Queries, user: int, **columns: object) -> str:
+async def add_cue(database: Executor, user: int, **columns: object) -> str:
     """A new cue, a recurring webhook where *columns* say nothing else; its id."""
     number = next(_numbers)
     given = CUE | {"id": f"cue_{number:012}", "user_id": user, "name": f"cue {number}"} | columns
@@ -67,7 +67,7 @@ async def add_cue(database: Queries, user: int, **columns: object) -> str:
     return str(given["id"])
 
 
-async def add_execution(database: Queries, cue_id: str, **columns: object) -> UUID:
+async def add_execution(database: Executor, cue_id: str, **columns: object) -> UUID:
     """A new execution of a cue, in the outbox where it is an unfinished webhook; its id."""
     cue = await database.fetch_one("select * from cues where id = $1", cue_id)
     now = ago(seconds=1)
@@ -91,63 +91,63 @@ async def add_execution(database: Queries, cue_id: str, **columns: object) -> UU
     return UUID(str(given["id"]))
 
 
-def room(
+def headroom(
     places: int = 100,
     *,
     per_host: int = 100,
     per_user: int = 100,
     hosts: dict[str, int] | None = None,
     users: dict[int, int] | None = None,
-) -> Room:
+) -> Headroom:
     """Room in the pool, where so many deliveries are in flight to *hosts* and of *users*."""
-    return Room(places, hosts or {}, users or {}, per_host, per_user)
+    return Headroom(places, hosts or {}, users or {}, per_host, per_user)
 
 
-async def claim(database: Queries, *, daemon: int = 1, among: Room | None = None) -> list[Delivery]:
+async def claim(database: Executor, *, daemon: int = 1, among: Headroom | None = None) -> list[Delivery]:
     """Claim what the outbox has for *daemon*."""
-    claimed = await claim_deliveries(database, daemon=daemon, room=among or room(), within=30.0, look_at=400)
+    claimed = await claim_deliveries(database, daemon=daemon, headroom=among or headroom(), within=30.0, look_at=400)
     return [to_delivery(row, timeout=30.0) for row in claimed.rows]
 
 
-async def claim_as_worker(database: Queries, user: int, worker: str = "w", *, most: int = 10) -> list[Row]:
+async def claim_as_worker(database: Executor, user: int, worker: str = "w", *, most: int = 10) -> list[Row]:
     """Claim what *worker* can do."""
-    return await claim_work(database, Wish(user, worker, most), TERMS)
+    return await claim_work(database, ClaimRequest(user, worker, most), TERMS)
 
 
-async def look_up(database: Queries, execution: UUID) -> Row:
+async def look_up(database: Executor, execution: UUID) -> Row:
     """The execution as it is stored."""
     row = await database.fetch_one("select * from executions where id = $1", execution)
     assert row is not None
     return row
 
 
-async def look_up_cue(database: Queries, cue_id: str) -> Row:
+async def look_up_cue(database: Executor, cue_id: str) -> Row:
     """The cue as it is stored."""
     row = await database.fetch_one("select * from cues where id = $1", cue_id)
     assert row is not None
     return row
 
 
-async def queued(database: Queries) -> list[UUID]:
+async def queued(database: Executor) -> list[UUID]:
     """What lies in the outbox, in the order of its time."""
     return [row["execution_id"] for row in await database.fetch("select * from outbox order by ready_at, execution_id")]
 
 
-async def alert_types(database: Queries) -> list[str]:
+async def alert_types(database: Executor) -> list[str]:
     """The types of all alerts, sorted."""
     return [row["alert_type"] for row in await database.fetch("select alert_type from alerts order by 1")]
 
 
-async def standing_of(database: Queries, execution: UUID) -> Standing:
+async def standing_of(database: Executor, execution: UUID) -> ExecutionState:
     """The execution as a report finds it."""
     row = await database.fetch_one(
         "select e.*, c.max_attempts, c.backoff_minutes, c.verification"
         "  from executions e join cues c on c.id = e.cue_id where e.id = $1",
         execution,
     )
-    return to_standing(row)
+    return to_execution_state(row)
 
 
-async def fence_of(database: Queries, execution: UUID) -> Fence:
+async def fence_of(database: Executor, execution: UUID) -> Fence:
     """What a decision about the execution as it stands is made upon."""
     return (await standing_of(database, execution)).fence

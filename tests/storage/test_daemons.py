@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from cueapi.domain.execution import lost_claim
+from cueapi.domain.execution import claim_lost
 from cueapi.storage import daemons, workers
 from cueapi.storage.database import Database, Transaction, open_listener
-from cueapi.storage.transitions import decide
+from cueapi.storage.transitions import apply_transitions
 from tests.storage.rows import (
     add_cue,
     add_execution,
@@ -29,7 +29,7 @@ async def living(dsn: str, instance: str = HERE, number: int | None = None) -> A
     """A daemon's connection, with the lock of its number; the number is free when the block ends."""
     async with open_listener(dsn, "cueapi", heartbeat=5.0) as (_, tx):
         number = await daemons.register(tx, instance) if number is None else number
-        assert await daemons.take_lock(tx, number)
+        assert await daemons.acquire_lock(tx, number)
         yield number, tx
 
 
@@ -39,7 +39,7 @@ async def later(database: Database, seconds: float) -> None:
 
 
 async def lost(database: Database) -> list[object]:
-    return [one.standing.fence.execution_id for one in await daemons.lost(database, leases=True)]
+    return [one.state.fence.execution_id for one in await daemons.lost(database, leases=True)]
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ async def test_what_a_living_daemon_holds_is_not_lost(database: Database, databa
     with trio.fail_after(10):
         async with living(database_url) as (number, _):
             await claim(database, daemon=number)
-            await daemons.look(database)
+            await daemons.sweep_dead(database)
             await later(database, 6)
-            await daemons.look(database)
+            await daemons.sweep_dead(database)
             seen = await lost(database)
 
     assert seen == []
@@ -70,13 +70,13 @@ async def test_a_daemon_whose_lock_was_free_at_two_looks_five_seconds_apart_is_g
             await claim(database, daemon=number)
 
     seen = [await lost(database)]
-    await daemons.look(database)
+    await daemons.sweep_dead(database)
     seen.append(await lost(database))
     await later(database, 4)
-    await daemons.look(database)
+    await daemons.sweep_dead(database)
     seen.append(await lost(database))
     await later(database, 1.1)
-    await daemons.look(database)
+    await daemons.sweep_dead(database)
     seen.append(await lost(database))
 
     assert seen == [[], [], [], [execution]]
@@ -89,13 +89,13 @@ async def test_a_daemon_that_comes_back_between_two_looks_keeps_its_number_and_i
     with trio.fail_after(10):
         async with living(database_url) as (number, _):
             await claim(database, daemon=number)
-        await daemons.look(database)
+        await daemons.sweep_dead(database)
         await later(database, 4)
 
-        ours = await daemons.keep(database, number)
+        ours = await daemons.resume(database, number)
         async with living(database_url, number=number):
             await later(database, 60)
-            await daemons.look(database)
+            await daemons.sweep_dead(database)
             seen = await lost(database)
 
     assert (ours, seen) == (True, [])
@@ -108,10 +108,10 @@ async def test_a_daemon_that_comes_back_too_late_does_not_keep_its_number(
     with trio.fail_after(10):
         async with living(database_url) as (number, _):
             await claim(database, daemon=number)
-    await daemons.look(database)
+    await daemons.sweep_dead(database)
     await later(database, 5)
 
-    assert await daemons.keep(database, number) is False
+    assert await daemons.resume(database, number) is False
 
 
 async def test_the_former_self_of_a_daemon_is_gone_at_once_and_its_neighbour_is_not(
@@ -151,8 +151,8 @@ async def test_a_lock_of_another_database_says_nothing_here(
 
     with trio.fail_after(10):
         async with open_listener(postgres_url, "cueapi", heartbeat=5.0) as (_, elsewhere):
-            await daemons.take_lock(elsewhere, number)
-            await daemons.look(database)
+            await daemons.acquire_lock(elsewhere, number)
+            await daemons.sweep_dead(database)
             (row,) = await database.fetch("select free_since is null as lives from daemons")
 
     assert row["lives"] is False
@@ -179,23 +179,25 @@ async def test_what_a_gone_daemon_held_goes_back_as_the_same_try_and_its_late_re
     (delivery,) = await claim(database, daemon=99)
     (found,) = await daemons.lost(database, leases=True)
 
-    first = await decide(database, [lost_claim(found.standing.fence, found.standing.retry, bounces=found.bounces)])
+    first = await apply_transitions(
+        database, [claim_lost(found.state.fence, found.state.retry, lost_claims=found.lost_claims)]
+    )
     again = await claim(database, daemon=100)
 
     assert execution in first
     assert [one.attempt for one in again] == [1]
     assert again[0].claim != delivery.claim
-    assert (await look_up(database, execution))["bounces"] == 1
+    assert (await look_up(database, execution))["lost_claims"] == 1
 
 
 async def test_daemons_that_are_gone_are_forgotten_when_they_hold_nothing(database: Database, cue_id: str) -> None:
     empty, holding = await daemons.register(database, HERE), await daemons.register(database, THERE)
     await add_execution(database, cue_id)
     await claim(database, daemon=holding)
-    await daemons.look(database)
+    await daemons.sweep_dead(database)
     await later(database, 6)
 
-    await daemons.look(database)
+    await daemons.sweep_dead(database)
 
     assert empty != holding
     assert [row["number"] for row in await database.fetch("select number from daemons")] == [holding]
@@ -209,9 +211,9 @@ async def test_a_drain_finds_what_it_still_holds_and_takes_its_leave(database: D
     await claim(database, daemon=number + 1)
 
     held = await daemons.held_by(database, number)
-    await daemons.leave(database, number)
+    await daemons.deregister(database, number)
 
-    assert [one.standing.fence.execution_id for one in held] == [mine]
+    assert [one.state.fence.execution_id for one in held] == [mine]
     assert await database.fetch("select 1 from daemons") == []
     assert len(await queued(database)) == 2
 
@@ -281,4 +283,4 @@ async def test_what_no_worker_came_for_is_found_after_its_time_and_not_before(da
 
     found = await daemons.unclaimed(database, 900.0)
 
-    assert [one.standing.fence.execution_id for one in found] == [late]
+    assert [one.state.fence.execution_id for one in found] == [late]

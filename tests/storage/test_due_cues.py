@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 import trio
 
-from cueapi.domain.catchup import Catchup, Firing, Firings, Overlap, catch_up
+from cueapi.domain.catchup import Catchup, FiringPlan, Occurrence, Overlap, plan_firings
 from cueapi.storage import due_cues
 from cueapi.storage.database import Database, Row
-from cueapi.storage.due_cues import Turn, fire_due
+from cueapi.storage.due_cues import DueCue, fire_due
 from tests.storage.rows import MONTHLY, ONCE, add_cue, add_execution, add_user, ago, look_up, look_up_cue, queued
 
 MINUTE = timedelta(minutes=1)
 DUE = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 
 
-def turn(row: Row) -> Turn:
+def due_cue(row: Row) -> DueCue:
     """What the poller makes of a due cue."""
     cron = row["cron"] if row["schedule_type"] == "recurring" else None
-    firings = catch_up(
+    firings = plan_firings(
         Catchup(row["catchup"]),
         Overlap(row["overlap"]),
         cron=cron,
@@ -28,12 +28,12 @@ def turn(row: Row) -> Turn:
         oldest=row["next_run"],
         now=row["now"],
     )
-    return Turn(row["id"], row["next_run"], row["revision"], firings)
+    return DueCue(row["id"], row["next_run"], row["revision"], firings)
 
 
-def one(cue_id: str, at: datetime = DUE, *, revision: int = 0, missed: Firing | None = None) -> Turn:
+def one(cue_id: str, at: datetime = DUE, *, revision: int = 0, missed: Occurrence | None = None) -> DueCue:
     """The cue fires at its time, and again a minute later."""
-    return Turn(cue_id, at, revision, Firings((Firing(at),), missed, at + MINUTE))
+    return DueCue(cue_id, at, revision, FiringPlan((Occurrence(at),), missed, at + MINUTE))
 
 
 async def made(database: Database) -> list[tuple[str, datetime, int]]:
@@ -103,9 +103,9 @@ async def test_a_scheduled_time_is_fired_at_most_once_even_where_a_clock_was_set
 
 async def test_missed_times_are_recorded_and_go_nowhere(database: Database) -> None:
     cue_id = await add_cue(database, await add_user(database), next_run=DUE, catchup="none")
-    turns = [Turn(cue_id, DUE, 0, Firings((Firing(DUE + MINUTE),), Firing(DUE, 7), DUE + 2 * MINUTE))]
+    due_cues = [DueCue(cue_id, DUE, 0, FiringPlan((Occurrence(DUE + MINUTE),), Occurrence(DUE, 7), DUE + 2 * MINUTE))]
 
-    written = await fire_due(database, turns, MONTHLY)
+    written = await fire_due(database, due_cues, MONTHLY)
 
     (missed, _) = await database.fetch("select * from executions order by scheduled_for")
     assert (written["fired"], written["missed"]) == (1, 1)
@@ -183,7 +183,7 @@ async def test_pollers_at_once_fire_each_due_cue_once(database: Database) -> Non
 
         async def poll() -> None:
             while rows := await due_cues.due(database, 20):
-                await fire_due(database, [turn(row) for row in rows], MONTHLY)
+                await fire_due(database, [due_cue(row) for row in rows], MONTHLY)
 
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
@@ -219,7 +219,7 @@ async def test_a_one_time_cue_stays_active_with_no_next_run_until_its_execution_
     cue_id = await add_cue(database, await add_user(database), next_run=DUE, **ONCE)
     (row,) = await due_cues.due(database, 10)
 
-    await fire_due(database, [turn(row)], MONTHLY)
+    await fire_due(database, [due_cue(row)], MONTHLY)
 
     cue = await look_up_cue(database, cue_id)
     assert (cue["status"], cue["next_run"]) == ("active", None)
@@ -231,7 +231,7 @@ async def test_a_one_time_cue_whose_time_is_skipped_has_failed(database: Databas
     await add_execution(database, cue_id, status="delivering", attempts=1)
     (row,) = await due_cues.due(database, 10)
 
-    await fire_due(database, [turn(row)], MONTHLY)
+    await fire_due(database, [due_cue(row)], MONTHLY)
 
     cue = await look_up_cue(database, cue_id)
     assert (cue["status"], cue["next_run"], cue["fired_count"], cue["run_count"]) == ("failed", None, 1, 1)
@@ -266,7 +266,7 @@ async def test_a_cue_that_cannot_be_fired_is_set_aside_with_the_reason_unless_it
     await database.execute("update cues set cron = '1 * * * *', revision = 1 where id = $1", mended)
 
     for cue_id in (broken, mended):
-        await due_cues.set_aside(database, cue_id=cue_id, revision=0, reason="no such minute")
+        await due_cues.quarantine(database, cue_id=cue_id, revision=0, reason="no such minute")
 
     cue, other = await look_up_cue(database, broken), await look_up_cue(database, mended)
     assert (cue["status"], cue["next_run"], cue["warning"]) == ("failed", None, "no such minute")

@@ -32,7 +32,7 @@ async def test_finished_executions_and_alerts_go_after_the_retention_and_the_oth
     await note(database, user, old, days=91)
     await note(database, user, late, days=89)
 
-    gone = [await janitor.retire(database, 90) for _ in range(2)]
+    gone = [await janitor.apply_retention(database, 90) for _ in range(2)]
 
     tries = await database.fetch("select execution_id from attempts")
     alerts = await database.fetch("select execution_id from alerts")
@@ -53,7 +53,7 @@ async def test_what_belonged_to_a_deleted_cue_goes_before_the_cue_in_batches(
 
     steps = []
     for _ in range(3):
-        await janitor.bury(database)
+        await janitor.delete_removed_cues(database)
         steps.append((len(await ids(database)), len(await database.fetch("select 1 from cues"))))
 
     assert steps == [(2, 2), (1, 1), (1, 1)]
@@ -69,7 +69,7 @@ async def test_a_deleted_cue_stays_while_a_request_of_it_is_under_way(database: 
     await cues.delete(database, cue_ids=[cue_id], user=user)
     await database.execute("update cues set deleted_at = deleted_at - interval '2 minutes'")
 
-    await janitor.bury(database)
+    await janitor.delete_removed_cues(database)
 
     assert await ids(database) == {execution}
     assert len(await database.fetch("select 1 from cues")) == 1
@@ -111,7 +111,7 @@ async def test_whatever_expires_goes_and_its_younger_kin_stays(database: Databas
             moment = await database.fetch_one(f"select $1::timestamptz - interval '{age}' as at", now["now"])
             await database.execute(f"insert into {table} {columns}", user, key, moment["at"])
 
-    first, second = await janitor.expire(database), await janitor.expire(database)
+    first, second = await janitor.delete_expired(database), await janitor.delete_expired(database)
 
     left = {table: len(await database.fetch(f"select 1 from {table}")) for table in EXPIRING}
     assert (first, second) == (len(EXPIRING), 0)
@@ -125,7 +125,7 @@ async def test_a_key_that_lives_never_goes(database: Database) -> None:
         user,
     )
 
-    assert await janitor.expire(database) == 0
+    assert await janitor.delete_expired(database) == 0
 
 
 async def test_usage_and_live_cues_are_not_touched_by_deletes_and_retention(database: Database) -> None:
@@ -137,8 +137,8 @@ async def test_usage_and_live_cues_are_not_touched_by_deletes_and_retention(data
     await database.execute("update executions set status = 'success', finished_at = $1, created_at = $1", ago(days=99))
 
     await cues.delete(database, cue_ids=[cue_id], user=user)
-    await janitor.retire(database, 90)
-    await janitor.bury(database)
+    await janitor.apply_retention(database, 90)
+    await janitor.delete_removed_cues(database)
 
     assert await ids(database) == set()
     assert (await database.fetch_one("select executions from usage"))["executions"] == 1
@@ -151,7 +151,7 @@ async def test_an_execution_of_which_an_outcome_may_still_come_is_kept(database:
     awaited = await add_execution(database, cue_id, **old, outcome_deadline_at=ago(days=-1))
     await add_execution(database, cue_id, **old, outcome_deadline_at=ago(hours=1))
 
-    await janitor.retire(database, 1)
+    await janitor.apply_retention(database, 1)
 
     assert [row["id"] for row in await database.fetch("select id from executions")] == [awaited]
 
@@ -163,6 +163,6 @@ async def test_a_claim_that_a_hand_took_the_execution_of_goes(database: Database
     await database.execute("delete from executions where id = $1", gone)
     await database.execute("update outbox set lease_until = now() - interval '2 hours'")
 
-    await janitor.expire(database)
+    await janitor.delete_expired(database)
 
     assert [row["execution_id"] for row in await database.fetch("select execution_id from outbox")] == [kept]

@@ -4,12 +4,12 @@ from uuid import UUID
 
 import pytest
 
-from cueapi.domain.catchup import Firing, Firings
+from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage import cues
-from cueapi.storage.cues import ByHand
+from cueapi.storage.cues import ManualFire
 from cueapi.storage.database import Database, Row
-from cueapi.storage.due_cues import Turn, fire_due
+from cueapi.storage.due_cues import DueCue, fire_due
 from tests.storage.rows import (
     MONTHLY,
     ONCE,
@@ -41,7 +41,7 @@ async def end_grace(database: Database) -> None:
 
 
 async def fire_by_hand(database: Database, cue_id: str, user: int, monthly: int = 300) -> UUID:
-    made = await cues.fire(database, cue_id=cue_id, user=user, by_hand=ByHand(new_uuid7()), monthly=monthly)
+    made = await cues.fire(database, cue_id=cue_id, user=user, manual_fire=ManualFire(new_uuid7()), monthly=monthly)
     assert made is not None
     return UUID(str(made["id"]))
 
@@ -49,8 +49,8 @@ async def fire_by_hand(database: Database, cue_id: str, user: int, monthly: int 
 async def fire_on_time(database: Database, cue_id: str) -> Row:
     """The execution of a turn of a due cue."""
     row = await look_up_cue(database, cue_id)
-    firings = Firings((Firing(DUE),), None, None if row["schedule_type"] == "once" else ago(seconds=-60))
-    await fire_due(database, [Turn(cue_id, row["next_run"], row["revision"], firings)], MONTHLY)
+    firings = FiringPlan((Occurrence(DUE),), None, None if row["schedule_type"] == "once" else ago(seconds=-60))
+    await fire_due(database, [DueCue(cue_id, row["next_run"], row["revision"], firings)], MONTHLY)
     (made,) = await database.fetch("select * from executions where cue_id = $1", cue_id)
     return made
 
@@ -79,11 +79,11 @@ async def test_after_the_grace_an_execution_ends_at_once_and_is_no_failure_in_a_
     await fire_by_hand(database, cue_id, user)
     await end_grace(database)
 
-    by_hand = await look_up(database, await fire_by_hand(database, cue_id, user))
+    manual_fire = await look_up(database, await fire_by_hand(database, cue_id, user))
     await database.execute("delete from executions")
     on_time = await fire_on_time(database, cue_id)
 
-    for row in (by_hand, on_time):
+    for row in (manual_fire, on_time):
         assert (row["status"], row["error_message"]) == ("failed", "Monthly execution limit reached")
         assert row["finished_at"] is not None
     cue = await look_up_cue(database, cue_id)
@@ -91,7 +91,7 @@ async def test_after_the_grace_an_execution_ends_at_once_and_is_no_failure_in_a_
     assert (cue["fired_count"], cue["run_count"]) == (3, 2)
     assert len(await queued(database)) == 1
     assert await alert_types(database) == ["execution_failed"]
-    assert [row["kind"] for row in await database.fetch("select kind from notices")] == ["alert_webhook"]
+    assert [row["kind"] for row in await database.fetch("select kind from notifications")] == ["alert_webhook"]
 
 
 async def test_the_alert_comes_once_a_day(database: Database) -> None:

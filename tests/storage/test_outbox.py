@@ -11,7 +11,7 @@ import trio
 
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage import cues, daemons, outbox
-from cueapi.storage.cues import ByHand
+from cueapi.storage.cues import ManualFire
 from cueapi.storage.database import Database
 from cueapi.storage.outbox import claim_deliveries, to_delivery
 from tests.storage.rows import (
@@ -20,9 +20,9 @@ from tests.storage.rows import (
     add_user,
     ago,
     claim,
+    headroom,
     look_up,
     queued,
-    room,
 )
 
 
@@ -107,7 +107,7 @@ async def test_many_daemons_at_once_claim_each_delivery_once(database: Database)
         claimed: list[tuple[int, UUID]] = []
 
         async def race(daemon: int, claimed: list[tuple[int, UUID]] = claimed) -> None:
-            while found := await claim(database, daemon=daemon, among=room(7)):
+            while found := await claim(database, daemon=daemon, among=headroom(7)):
                 claimed.extend((daemon, delivery.execution_id) for delivery in found)
 
         with trio.fail_after(20):
@@ -125,7 +125,7 @@ async def test_many_daemons_at_once_claim_each_delivery_once(database: Database)
 async def test_the_oldest_are_claimed_first_as_many_as_there_are_places(database: Database) -> None:
     made = await fill(database, await add_cue(database, await add_user(database)), 9)
 
-    claimed = await claim(database, among=room(4))
+    claimed = await claim(database, among=headroom(4))
 
     assert {delivery.execution_id for delivery in claimed} == set(made[:4])
 
@@ -141,7 +141,7 @@ async def test_no_host_and_no_account_gets_more_than_its_places_and_the_others_a
     await fill(database, quiet_cue, 2, "d:80")
 
     hosts, users = {"a:80": 3}, {loud: 5}
-    claimed = await claim(database, among=room(50, per_host=6, per_user=12, hosts=hosts, users=users))
+    claimed = await claim(database, among=headroom(50, per_host=6, per_user=12, hosts=hosts, users=users))
 
     by_host = Counter(delivery.host for delivery in claimed)
     by_user = Counter(delivery.user_id for delivery in claimed)
@@ -168,7 +168,7 @@ async def test_where_a_host_or_an_account_is_full_nothing_of_it_is_looked_at(
     full = {name: value or {loud: 100} for name, value in busy.items()}
 
     # It would not see the row of the other one behind those that it may not take.
-    claimed = await outbox.claim_deliveries(database, daemon=1, room=room(**full), within=30.0, look_at=5)
+    claimed = await outbox.claim_deliveries(database, daemon=1, headroom=headroom(**full), within=30.0, look_at=5)
 
     assert [row["id"] for row in claimed.rows] == [wanted]
 
@@ -176,16 +176,16 @@ async def test_where_a_host_or_an_account_is_full_nothing_of_it_is_looked_at(
 async def test_a_claim_tells_how_many_rows_it_has_seen(database: Database) -> None:
     await fill(database, await add_cue(database, await add_user(database)), 12)
 
-    claimed = await outbox.claim_deliveries(database, daemon=1, room=room(per_host=3), within=30.0, look_at=10)
+    claimed = await outbox.claim_deliveries(database, daemon=1, headroom=headroom(per_host=3), within=30.0, look_at=10)
 
-    assert (len(claimed.rows), claimed.seen, claimed.passed_over) == (3, 10, False)
+    assert (len(claimed.rows), claimed.examined, claimed.skipped_locked) == (3, 10, False)
 
 
 async def test_a_claim_tells_that_it_has_passed_over_what_another_daemon_looks_at(database: Database) -> None:
     made = await fill(database, await add_cue(database, await add_user(database)), 12)
     # A first try counts for the month, and there the second daemon would wait.
     await database.execute("update executions set started_at = now()")
-    ask = partial(outbox.claim_deliveries, room=room(per_host=3), within=30.0, look_at=10)
+    ask = partial(outbox.claim_deliveries, headroom=headroom(per_host=3), within=30.0, look_at=10)
 
     async with database.transaction() as tx:
         first = await ask(tx, daemon=1)
@@ -194,16 +194,19 @@ async def test_a_claim_tells_that_it_has_passed_over_what_another_daemon_looks_a
 
     taken = [[row["id"] for row in claimed.rows] for claimed in (first, second, third)]
     assert taken == [made[:3], made[10:], made[3:6]]
-    assert [claimed.passed_over for claimed in (first, second, third)] == [False, True, False]
+    assert [claimed.skipped_locked for claimed in (first, second, third)] == [False, True, False]
 
 
 async def test_rows_without_their_execution_hold_nobody_up(database: Database) -> None:
     made = await fill(database, await add_cue(database, await add_user(database)), 5)
     await database.execute("delete from executions where id = any ($1)", made[:3])
 
-    tries = [await outbox.claim_deliveries(database, daemon=1, room=room(2), within=30.0, look_at=10) for _ in range(3)]
+    tries = [
+        await outbox.claim_deliveries(database, daemon=1, headroom=headroom(2), within=30.0, look_at=10)
+        for _ in range(3)
+    ]
 
-    assert [claimed.strays for claimed in tries] == [2, 1, 0]
+    assert [claimed.orphans for claimed in tries] == [2, 1, 0]
     assert [row["id"] for claimed in tries for row in claimed.rows] == made[3:]
     assert len(await queued(database)) == 2
 
@@ -232,7 +235,7 @@ async def test_a_damaged_row_is_claimed_and_told_as_an_error_of_its_values(datab
     await add_execution(database, await add_cue(database, await add_user(database)))
     await database.execute(f"update cues set {damage}")
 
-    (row,) = (await outbox.claim_deliveries(database, daemon=1, room=room(), within=30.0, look_at=10)).rows
+    (row,) = (await outbox.claim_deliveries(database, daemon=1, headroom=headroom(), within=30.0, look_at=10)).rows
 
     with pytest.raises((ValueError, TypeError)):
         outbox.to_delivery(row, timeout=30.0)
@@ -264,8 +267,8 @@ async def test_what_is_fired_by_hand_for_later_waits_in_the_queue_until_then(dat
     user = await add_user(database)
     cue_id = await add_cue(database, user)
     later, now = new_uuid7(), new_uuid7()
-    await cues.fire(database, cue_id=cue_id, user=user, by_hand=ByHand(later, at=ago(hours=-1)), monthly=10**9)
-    await cues.fire(database, cue_id=cue_id, user=user, by_hand=ByHand(now), monthly=10**9)
+    await cues.fire(database, cue_id=cue_id, user=user, manual_fire=ManualFire(later, at=ago(hours=-1)), monthly=10**9)
+    await cues.fire(database, cue_id=cue_id, user=user, manual_fire=ManualFire(now), monthly=10**9)
 
     claimed = await claim(database)
 
@@ -278,7 +281,7 @@ async def test_what_was_fired_behind_a_delete_s_back_is_not_delivered(database: 
     await add_execution(database, cue_id)
     await database.execute("update cues set deleted_at = now() where id = $1", cue_id)
 
-    (row,) = (await claim_deliveries(database, daemon=1, room=room(), within=30.0, look_at=10)).rows
+    (row,) = (await claim_deliveries(database, daemon=1, headroom=headroom(), within=30.0, look_at=10)).rows
 
     with pytest.raises(ValueError, match="no such cue any more"):
         to_delivery(row, timeout=30.0)
@@ -290,7 +293,7 @@ async def test_a_firing_that_a_delete_waits_for_is_called_off_with_the_others(da
         cue_id = await add_cue(database, user)
         async with trio.open_nursery() as nursery:
             async with database.transaction() as tx:
-                await cues.fire(tx, cue_id=cue_id, user=user, by_hand=ByHand(new_uuid7()), monthly=10**9)
+                await cues.fire(tx, cue_id=cue_id, user=user, manual_fire=ManualFire(new_uuid7()), monthly=10**9)
                 nursery.start_soon(partial(cues.delete, database, cue_ids=[cue_id], user=user))
                 await trio.sleep(0.02)
 
@@ -300,11 +303,13 @@ async def test_a_firing_that_a_delete_waits_for_is_called_off_with_the_others(da
 async def test_a_daemon_that_was_seen_without_its_lock_claims_nothing_until_it_has_it_back(database: Database) -> None:
     made = await fill(database, await add_cue(database, await add_user(database)), 1)
     (daemon,) = await database.fetch("insert into daemons (instance) values ('here') returning number")
-    ask = partial(outbox.claim_deliveries, database, daemon=daemon["number"], room=room(), within=30.0, look_at=10)
+    ask = partial(
+        outbox.claim_deliveries, database, daemon=daemon["number"], headroom=headroom(), within=30.0, look_at=10
+    )
 
-    await daemons.look(database)
+    await daemons.sweep_dead(database)
     without = await ask()
-    await daemons.keep(database, daemon["number"])
+    await daemons.resume(database, daemon["number"])
     back = await ask()
 
     assert (without.rows, [row["id"] for row in back.rows]) == ([], made)

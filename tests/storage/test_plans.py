@@ -12,21 +12,21 @@ import trio
 from attrs import evolve, field, frozen
 
 from cueapi.daemon.resources import SESSION
-from cueapi.domain.attempt import Answered, Result, Unreachable, judge
-from cueapi.domain.catchup import Firing, Firings
-from cueapi.domain.execution import Step
+from cueapi.domain.attempt import Answered, Result, Unreachable, evaluate_attempt
+from cueapi.domain.catchup import FiringPlan, Occurrence
+from cueapi.domain.execution import Transition
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 from cueapi.storage import alerts, cues, daemons, due_cues, executions, health, janitor, outbox, worker_claims
-from cueapi.storage.cues import ByHand
-from cueapi.storage.database import Queries, Row
-from cueapi.storage.due_cues import Turn
+from cueapi.storage.cues import ManualFire
+from cueapi.storage.database import Executor, Row
+from cueapi.storage.due_cues import DueCue
 from cueapi.storage.executions import Filter
-from cueapi.storage.transitions import decide
-from cueapi.storage.worker_claims import Wish
+from cueapi.storage.transitions import apply_transitions
+from cueapi.storage.worker_claims import ClaimRequest
 from cueapi.trio_asyncpg.connection import Connection, close, connect
 from tests.conftest import in_database, say
 from tests.delivery.deliveries import delivery_of
-from tests.storage.rows import MONTHLY, TERMS, room
+from tests.storage.rows import MONTHLY, TERMS, headroom
 
 NAME = "cueapi_plans"
 BIG = {"executions", "cues", "outbox", "attempts", "alerts"}
@@ -95,7 +95,7 @@ FILL = (
 )
 
 # Filled without indexes, which is several times as fast.
-SET_ASIDE = (
+QUARANTINE = (
     "create table set_aside as select indexname, indexdef from pg_indexes i"
     " where schemaname = 'public' and tablename in ('executions', 'cues', 'outbox', 'attempts', 'alerts')"
     "   and not exists (select from pg_constraint c where c.conname = i.indexname)",
@@ -115,7 +115,7 @@ def filled(postgres_url: str, template: str) -> Iterator[str]:
     """A database with 1,000,000 executions, 200,000 cues and 75,000 rows in the outbox."""
     say(postgres_url, f"drop database if exists {NAME}", f"create database {NAME} template {template}")
     dsn = in_database(postgres_url, NAME)
-    say(dsn, "set maintenance_work_mem = '256MB'", *SET_ASIDE, *FILL, *PUT_BACK)
+    say(dsn, "set maintenance_work_mem = '256MB'", *QUARANTINE, *FILL, *PUT_BACK)
     yield dsn
     say(postgres_url, f"drop database {NAME} with (force)")
 
@@ -230,7 +230,7 @@ async def explaining(filled: str) -> AsyncIterator[Explaining]:
     await close(connection)
 
 
-async def explain(explaining: Explaining, ask: Callable[[Queries], Awaitable[object]]) -> Plan:
+async def explain(explaining: Explaining, ask: Callable[[Executor], Awaitable[object]]) -> Plan:
     """The worse plan of the one statement that *ask* says."""
     with trio.fail_after(30), suppress(Explained):
         await ask(explaining)
@@ -242,33 +242,33 @@ def execution(number: int) -> UUID:
     return UUID(int=0x7 << 76 | 0x8 << 60 | number)
 
 
-def steps(result: Result, retry: Retry = DEFAULT_RETRY) -> list[Step]:
+def steps(result: Result, retry: Retry = DEFAULT_RETRY) -> list[Transition]:
     """A hundred tries under way, and what they came to."""
     under_way = [
         evolve(delivery_of(retry=retry), execution_id=execution(number), claim=execution(number))
         for number in range(985_010, 986_010, 10)
     ]
-    return [judge(one, result, duration=0.1, now=NOW) for one in under_way]
+    return [evaluate_attempt(one, result, duration=0.1, now=NOW) for one in under_way]
 
 
-def turns(number: int) -> list[Turn]:
+def turns(number: int) -> list[DueCue]:
     """Due cues, as the poll reads them."""
     at = NOW
-    return [Turn(f"cue_{each:012}", at, 0, Firings((Firing(at),), None, at)) for each in range(1, number + 1)]
+    return [DueCue(f"cue_{each:012}", at, 0, FiringPlan((Occurrence(at),), None, at)) for each in range(1, number + 1)]
 
 
-EMPTY = room(256, per_host=64, per_user=128)
-Ask = Callable[[Queries], Awaitable[object]]
+EMPTY = headroom(256, per_host=64, per_user=128)
+Ask = Callable[[Executor], Awaitable[object]]
 STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the claim": (
-        lambda db: outbox.claim_deliveries(db, daemon=1, room=EMPTY, within=30.0, look_at=1024),
+        lambda db: outbox.claim_deliveries(db, daemon=1, headroom=EMPTY, within=30.0, look_at=1024),
         6_000,
     ),
     "the claim past full lanes": (
         lambda db: outbox.claim_deliveries(
             db,
             daemon=1,
-            room=room(20, per_host=64, per_user=128, hosts={"host1:443": 64}, users={1: 128}),
+            headroom=headroom(20, per_host=64, per_user=128, hosts={"host1:443": 64}, users={1: 128}),
             within=30.0,
             look_at=80,
         ),
@@ -278,15 +278,15 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "how far ahead the next is": (due_cues.ahead, 100),
     "reminders": (lambda db: due_cues.reminders(db, 60.0), 200),
     "firing 100 cues": (lambda db: due_cues.fire_due(db, turns(100), MONTHLY), 1_500),
-    "DECIDE: 100 delivered": (lambda db: decide(db, steps(Answered(200))), 1_500),
-    "DECIDE: 100 to be retried": (lambda db: decide(db, steps(Unreachable(""))), 1_500),
-    "DECIDE: 100 failed": (lambda db: decide(db, steps(Unreachable(""), NO_RETRY)), 2_500),
-    "DECIDE: one": (lambda db: decide(db, steps(Answered(200))[:1]), 20),
+    "DECIDE: 100 delivered": (lambda db: apply_transitions(db, steps(Answered(200))), 1_500),
+    "DECIDE: 100 to be retried": (lambda db: apply_transitions(db, steps(Unreachable(""))), 1_500),
+    "DECIDE: 100 failed": (lambda db: apply_transitions(db, steps(Unreachable(""), NO_RETRY)), 2_500),
+    "DECIDE: one": (lambda db: apply_transitions(db, steps(Answered(200))[:1]), 20),
     "claimable": (lambda db: worker_claims.claimable(db, user=BUSY_USER, task=None, most=50), 200),
     "claimable of a task": (lambda db: worker_claims.claimable(db, user=BUSY_USER, task="task9", most=50), 200),
-    "a worker's next": (lambda db: worker_claims.claim_work(db, Wish(BUSY_USER, "w", 20), TERMS), 300),
+    "a worker's next": (lambda db: worker_claims.claim_work(db, ClaimRequest(BUSY_USER, "w", 20), TERMS), 300),
     "a worker's next by its handlers": (
-        lambda db: worker_claims.claim_work(db, Wish(BUSY_USER, "w", 20, ["task9", "task10"]), TERMS),
+        lambda db: worker_claims.claim_work(db, ClaimRequest(BUSY_USER, "w", 20, ["task9", "task10"]), TERMS),
         3_000,
     ),
     "a worker's claim of one": (
@@ -306,7 +306,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the janitor: alerts": (lambda db: db.execute(janitor.RETIRED_ALERTS, 1000, 90), 3_000),
     "deleting a cue": (lambda db: cues.delete(db, cue_ids=["cue_000000000002"], user=1), 20),
     "firing by hand": (
-        lambda db: cues.fire(db, cue_id="cue_000000000002", user=1, by_hand=ByHand(uuid4()), monthly=10**9),
+        lambda db: cues.fire(db, cue_id="cue_000000000002", user=1, manual_fire=ManualFire(uuid4()), monthly=10**9),
         10,
     ),
     "one execution": (lambda db: executions.show(db, execution=execution(7), user=1), 10),

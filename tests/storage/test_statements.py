@@ -39,7 +39,7 @@ STATEMENTS = dict(constants())
 
 def test_the_statements_are_found() -> None:
     assert len(STATEMENTS) >= 75
-    assert {"transitions.DECIDE.0", "outbox.CLAIM_DELIVERIES.0", "janitor.EXPIRED.7"} <= STATEMENTS.keys()
+    assert {"transitions.APPLY_TRANSITIONS.0", "outbox.CLAIM_DELIVERIES.0", "janitor.EXPIRED.7"} <= STATEMENTS.keys()
 
 
 async def test_every_statement_can_be_prepared(database: Database) -> None:

@@ -8,25 +8,25 @@ import pytest
 import trio
 from attrs import evolve
 
-from cueapi.domain.attempt import Answered, Unreachable, judge
+from cueapi.domain.attempt import Answered, Unreachable, evaluate_attempt
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import (
+    AttemptRecord,
     Status,
-    Wire,
+    apply_report,
+    attempt_failed,
+    claim_lost,
     deadline_passed,
-    failed_try,
-    handed_back,
-    lost_claim,
-    never_claimed,
-    reported,
+    released,
     succeeded,
+    unclaimed,
 )
 from cueapi.domain.outcome import Evidence, Report
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY
 from cueapi.storage import cues, daemons
-from cueapi.storage.cues import Change, Placed
+from cueapi.storage.cues import CueRecord, CueUpdate
 from cueapi.storage.database import Database, Unstorable
-from cueapi.storage.transitions import decide
+from cueapi.storage.transitions import apply_transitions
 from tests.storage.rows import (
     ONCE,
     add_cue,
@@ -50,8 +50,8 @@ FINAL_BAD = evolve(BAD, retry=False)
 
 async def report(database: Database, execution: UUID, said: Report, worker: str | None = None) -> bool:
     """Report as the API does; whether it was written."""
-    step = reported(await standing_of(database, execution), said, worker_id=worker)
-    return execution in await decide(database, [step])
+    step = apply_report(await standing_of(database, execution), said, worker_id=worker)
+    return execution in await apply_transitions(database, [step])
 
 
 async def fail(database: Database, cue_id: str, *, times: int) -> None:
@@ -59,7 +59,9 @@ async def fail(database: Database, cue_id: str, *, times: int) -> None:
     for _ in range(times):
         await add_execution(database, cue_id)
     refused = Unreachable("refused")
-    await decide(database, [judge(one, refused, duration=0.1, now=ago()) for one in await claim(database)])
+    await apply_transitions(
+        database, [evaluate_attempt(one, refused, duration=0.1, now=ago()) for one in await claim(database)]
+    )
 
 
 async def test_a_delivered_try_ends_the_execution_and_leaves_the_queue(database: Database) -> None:
@@ -67,7 +69,9 @@ async def test_a_delivered_try_ends_the_execution_and_leaves_the_queue(database:
     execution = await add_execution(database, cue_id)
     (delivery,) = await claim(database)
 
-    written = await decide(database, [judge(delivery, Answered(200, b"ok"), duration=0.25, now=ago())])
+    written = await apply_transitions(
+        database, [evaluate_attempt(delivery, Answered(200, b"ok"), duration=0.25, now=ago())]
+    )
 
     row = await look_up(database, execution)
     (tried,) = await database.fetch("select * from attempts where execution_id = $1", execution)
@@ -85,7 +89,7 @@ async def test_a_failed_try_waits_for_its_pause_in_row_and_queue_alike(database:
     execution = await add_execution(database, cue_id)
     (delivery,) = await claim(database)
 
-    written = await decide(database, [judge(delivery, Answered(500), duration=0.1, now=ago())])
+    written = await apply_transitions(database, [evaluate_attempt(delivery, Answered(500), duration=0.1, now=ago())])
 
     row = await look_up(database, execution)
     (entry,) = await database.fetch(
@@ -118,8 +122,8 @@ async def test_a_step_upon_something_else_than_what_stands_is_dropped_whole(
     before = [await look_up(database, execution), await look_up_cue(database, cue_id), await queued(database)]
 
     fence = evolve(await fence_of(database, execution), **changes)
-    steps = [failed_try(fence, NO_RETRY, error="late", report=BAD), succeeded(fence, GOOD, "none")]
-    written = [await decide(database, [step]) for step in steps]
+    steps = [attempt_failed(fence, NO_RETRY, error="late", report=BAD), succeeded(fence, GOOD, "none")]
+    written = [await apply_transitions(database, [step]) for step in steps]
 
     assert written == [{}, {}]
     assert [await look_up(database, execution), await look_up_cue(database, cue_id), await queued(database)] == before
@@ -131,13 +135,13 @@ async def test_a_step_upon_something_else_than_what_stands_is_dropped_whole(
 async def test_a_batch_writes_the_steps_that_stand_and_drops_the_others(database: Database) -> None:
     cue_id = await add_cue(database, await add_user(database))
     good, bad = await add_execution(database, cue_id), await add_execution(database, cue_id)
-    steps = [judge(one, Answered(204), duration=0.1, now=ago()) for one in await claim(database)]
+    steps = [evaluate_attempt(one, Answered(204), duration=0.1, now=ago()) for one in await claim(database)]
     lost = [
         evolve(step, fence=evolve(step.fence, claim=uuid4())) if step.fence.execution_id == bad else step
         for step in steps
     ]
 
-    written = await decide(database, lost)
+    written = await apply_transitions(database, lost)
 
     assert list(written) == [good]
     assert (await look_up(database, bad))["status"] == "delivering"
@@ -174,7 +178,7 @@ async def test_a_report_and_the_deadline_do_not_both_count(database: Database) -
     (found,) = await daemons.overdue(database)
 
     first = await report(database, execution, GOOD)
-    second = await decide(database, [deadline_passed(found.standing.fence, found.standing.retry)])
+    second = await apply_transitions(database, [deadline_passed(found.state.fence, found.state.retry)])
 
     row = await look_up(database, execution)
     assert (first, second) == (True, {})
@@ -187,7 +191,7 @@ async def test_a_success_report_ends_the_try_under_way_and_fences_its_result_out
     (delivery,) = await claim(database)
 
     told = await report(database, execution, GOOD)
-    late = await decide(database, [judge(delivery, Answered(500), duration=1.0, now=ago())])
+    late = await apply_transitions(database, [evaluate_attempt(delivery, Answered(500), duration=1.0, now=ago())])
 
     row = await look_up(database, execution)
     assert (told, late) == (True, {})
@@ -240,7 +244,7 @@ async def test_an_alert_on_the_same_subject_comes_again_after_five_minutes_and_n
 
     async def miss() -> None:
         execution = await add_execution(database, cue_id)
-        await decide(database, [never_claimed(await fence_of(database, execution))])
+        await apply_transitions(database, [unclaimed(await fence_of(database, execution))])
 
     await miss()
     await miss()
@@ -258,12 +262,12 @@ async def test_many_at_once_raise_an_alert_on_one_subject_once(database: Databas
     for _ in range(5):
         cue_id = await add_cue(database, user, transport="worker", alerts=json.dumps({"consecutive_failures": 100}))
         executions = [await add_execution(database, cue_id) for _ in range(6)]
-        steps = [never_claimed(await fence_of(database, execution)) for execution in executions]
+        steps = [unclaimed(await fence_of(database, execution)) for execution in executions]
 
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
                 for step in steps:
-                    nursery.start_soon(decide, database, [step])
+                    nursery.start_soon(apply_transitions, database, [step])
 
         raised = await database.fetch("select 1 from alerts where cue_id = $1", cue_id)
         assert len(raised) == 1
@@ -305,7 +309,9 @@ async def test_the_row_of_failures_moves_in_the_order_of_the_batch(database: Dat
     results = [failed, failed, reported_well, failed, Answered(200)]
 
     deliveries = await claim(database)
-    await decide(database, [judge(*pair, duration=0.1, now=ago()) for pair in zip(deliveries, results, strict=True)])
+    await apply_transitions(
+        database, [evaluate_attempt(*pair, duration=0.1, now=ago()) for pair in zip(deliveries, results, strict=True)]
+    )
 
     # A success report ends it; what was delivered without a word leaves it.
     assert (await look_up_cue(database, cue_id))["consecutive_failures"] == 1
@@ -318,7 +324,9 @@ async def test_a_failure_that_completes_a_row_is_told_although_the_batch_also_en
     results = [Unreachable("refused"), Answered(200, b'{"success": true}')]
 
     deliveries = await claim(database)
-    await decide(database, [judge(*pair, duration=0.1, now=ago()) for pair in zip(deliveries, results, strict=True)])
+    await apply_transitions(
+        database, [evaluate_attempt(*pair, duration=0.1, now=ago()) for pair in zip(deliveries, results, strict=True)]
+    )
 
     assert (await look_up_cue(database, cue_id))["consecutive_failures"] == 0
     assert "consecutive_failures" in await alert_types(database)
@@ -373,7 +381,7 @@ async def test_a_one_time_cue_ends_with_its_execution(database: Database, result
     (delivery,) = await claim(database)
 
     before = await look_up_cue(database, cue_id)
-    await decide(database, [judge(delivery, result, duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(delivery, result, duration=0.1, now=ago())])
 
     assert before["status"] == "active"
     assert (await look_up_cue(database, cue_id))["status"] == status
@@ -385,7 +393,7 @@ async def test_a_one_time_cue_does_not_end_with_what_was_fired_by_hand(database:
     await add_execution(database, cue_id, triggered_by=triggered_by)
     (delivery,) = await claim(database)
 
-    await decide(database, [judge(delivery, Answered(500), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(delivery, Answered(500), duration=0.1, now=ago())])
 
     assert (await look_up_cue(database, cue_id))["status"] == "active"
 
@@ -398,10 +406,10 @@ async def test_a_change_made_upon_a_one_time_cue_before_it_ended_does_not_revive
     await add_execution(database, cue_id, triggered_by="scheduled")
     (delivery,) = await claim(database)
     read = await cues.show(database, cue_id=cue_id, user=user)
-    same = Placed(cues.to_cue(read), "{}", "127.0.0.1:9", None)
-    unmoved = Change(read["revision"], None, read["status"], moves=False, next_run=None)
+    same = CueRecord(cues.to_cue(read), "{}", "127.0.0.1:9", None)
+    unmoved = CueUpdate(read["revision"], None, read["status"], moves=False, next_run=None)
 
-    await decide(database, [judge(delivery, Answered(200), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(delivery, Answered(200), duration=0.1, now=ago())])
     changed = await cues.change(database, same, unmoved, cue_id=cue_id, user=user)
 
     assert changed is None
@@ -414,7 +422,7 @@ async def test_a_one_time_cue_with_a_new_time_ahead_stays_active(database: Datab
     await add_execution(database, cue_id, triggered_by="scheduled")
     (delivery,) = await claim(database)
 
-    await decide(database, [judge(delivery, Answered(500), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(delivery, Answered(500), duration=0.1, now=ago())])
 
     cue = await look_up_cue(database, cue_id)
     assert (cue["status"], cue["next_run"]) == ("active", ahead)
@@ -435,7 +443,7 @@ async def test_the_last_failed_try_pauses_a_cue_that_asks_for_it(
     await add_execution(database, cue_id, triggered_by="scheduled")
     (delivery,) = await claim(database)
 
-    await decide(database, [judge(delivery, Answered(500), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(delivery, Answered(500), duration=0.1, now=ago())])
 
     cue = await look_up_cue(database, cue_id)
     assert (cue["status"], cue["next_run"]) == (after, None)
@@ -448,7 +456,7 @@ async def test_a_failed_try_with_tries_left_pauses_nothing(database: Database) -
     await add_execution(database, cue_id)
     (delivery,) = await claim(database)
 
-    await decide(database, [judge(delivery, Answered(500), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(delivery, Answered(500), duration=0.1, now=ago())])
 
     cue = await look_up_cue(database, cue_id)
     assert (cue["status"], cue["next_run"], cue["consecutive_failures"]) == ("active", ahead, 0)
@@ -458,7 +466,7 @@ async def test_a_failure_reported_after_delivery_leaves_success_and_counts_as_a_
     cue_id = await add_cue(database, await add_user(database))
     execution = await add_execution(database, cue_id)
     (delivery,) = await claim(database)
-    await decide(database, [judge(delivery, Answered(202), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(delivery, Answered(202), duration=0.1, now=ago())])
 
     await report(database, execution, BAD)
 
@@ -499,11 +507,13 @@ async def test_an_execution_counts_in_the_month_when_its_first_try_begins_exactl
 
     before = await database.fetch("select 1 from usage")
     (delivery,) = await claim(database)
-    await decide(database, [handed_back(delivery.fence)])
+    await apply_transitions(database, [released(delivery.fence)])
     (delivery,) = await claim(database)
-    await decide(database, [judge(delivery, Answered(500), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(delivery, Answered(500), duration=0.1, now=ago())])
     (delivery,) = await claim(database)
-    await decide(database, [judge(delivery, Answered(200, b'{"success": true}'), duration=0.1, now=ago())])
+    await apply_transitions(
+        database, [evaluate_attempt(delivery, Answered(200, b'{"success": true}'), duration=0.1, now=ago())]
+    )
 
     (used,) = await database.fetch("select executions, reported, succeeded, failed from usage")
     assert before == []
@@ -515,11 +525,11 @@ async def test_what_is_handed_back_is_the_same_try_again_and_is_not_logged(datab
     execution = await add_execution(database, cue_id)
     (first,) = await claim(database)
 
-    await decide(database, [handed_back(first.fence)])
+    await apply_transitions(database, [released(first.fence)])
     row = await look_up(database, execution)
     (second,) = await claim(database)
 
-    assert (row["status"], row["attempts"], row["bounces"], row["claim"]) == ("pending", 0, 0, None)
+    assert (row["status"], row["attempts"], row["lost_claims"], row["claim"]) == ("pending", 0, 0, None)
     assert (first.attempt, second.attempt) == (1, 1)
     assert first.claim != second.claim
     assert await database.fetch("select 1 from attempts") == []
@@ -528,12 +538,12 @@ async def test_what_is_handed_back_is_the_same_try_again_and_is_not_logged(datab
 async def test_what_a_drain_hands_back_neither_adds_to_the_lost_claims_nor_forgets_them(database: Database) -> None:
     execution = await add_execution(database, await add_cue(database, await add_user(database)))
     (lost,) = await claim(database)
-    await decide(database, [lost_claim(lost.fence, lost.retry, bounces=lost.bounces)])
+    await apply_transitions(database, [claim_lost(lost.fence, lost.retry, lost_claims=lost.lost_claims)])
 
     (drained,) = await claim(database)
-    await decide(database, [handed_back(drained.fence)])
+    await apply_transitions(database, [released(drained.fence)])
 
-    assert (await look_up(database, execution))["bounces"] == 1
+    assert (await look_up(database, execution))["lost_claims"] == 1
 
 
 async def test_the_fifth_claim_lost_in_a_row_is_a_failed_try(database: Database) -> None:
@@ -543,9 +553,11 @@ async def test_the_fifth_claim_lost_in_a_row_is_a_failed_try(database: Database)
     seen = []
     for _ in range(5):
         (delivery,) = await claim(database)
-        await decide(database, [lost_claim(delivery.fence, delivery.retry, bounces=delivery.bounces)])
+        await apply_transitions(
+            database, [claim_lost(delivery.fence, delivery.retry, lost_claims=delivery.lost_claims)]
+        )
         row = await look_up(database, execution)
-        seen.append((row["status"], row["attempts"], row["bounces"]))
+        seen.append((row["status"], row["attempts"], row["lost_claims"]))
 
     assert seen == [("pending", 0, number) for number in (1, 2, 3, 4)] + [("retrying", 1, 0)]
 
@@ -558,11 +570,11 @@ async def test_a_deadline_that_passes_with_tries_left_brings_a_webhook_back_into
     )
     execution = await add_execution(database, cue_id)
     (delivery,) = await claim(database)
-    await decide(database, [judge(delivery, Answered(202), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(delivery, Answered(202), duration=0.1, now=ago())])
     await database.execute("update executions set outcome_deadline_at = now() - interval '1 second'")
     (found,) = await daemons.overdue(database)
 
-    await decide(database, [deadline_passed(found.standing.fence, found.standing.retry)])
+    await apply_transitions(database, [deadline_passed(found.state.fence, found.state.retry)])
     row = await look_up(database, execution)
     again = await claim(database)
 
@@ -577,7 +589,7 @@ async def test_a_deadline_that_passes_with_no_try_left_ends_the_execution_with_a
     execution = await add_execution(database, cue_id, triggered_by="scheduled", **late)
     (found,) = await daemons.overdue(database)
 
-    await decide(database, [deadline_passed(found.standing.fence, found.standing.retry)])
+    await apply_transitions(database, [deadline_passed(found.state.fence, found.state.retry)])
 
     cue = await look_up_cue(database, cue_id)
     assert (await look_up(database, execution))["status"] == "outcome_timeout"
@@ -595,7 +607,7 @@ async def test_after_its_cue_was_deleted_a_failed_try_is_not_repeated_and_nobody
 
     await cues.delete(database, cue_ids=[cue_id], user=user)
     waiting = await queued(database)
-    await decide(database, [judge(under_way, Answered(500), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(under_way, Answered(500), duration=0.1, now=ago())])
 
     # What waited is called off at once, the request under way when its result is there.
     assert waiting == [under_way.execution_id]
@@ -610,7 +622,7 @@ async def test_the_end_of_a_deleted_cue_s_execution_raises_no_alert(database: Da
     (under_way,) = await claim(database)
 
     await cues.delete(database, cue_ids=[cue_id], user=user)
-    await decide(database, [judge(under_way, Answered(500), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(under_way, Answered(500), duration=0.1, now=ago())])
 
     assert await alert_types(database) == []
     assert await queued(database) == []
@@ -637,7 +649,7 @@ async def test_a_worker_s_failed_try_frees_the_execution_for_any_worker(database
 
 UNSTORABLE = {
     "a null character": {"error": "a\x00b"},
-    "a status out of range": {"wire": Wire(99_999, None, None, 1)},
+    "a status out of range": {"record": AttemptRecord(99_999, None, None, 1)},
 }
 
 
@@ -650,7 +662,7 @@ async def test_a_step_that_cannot_be_stored_is_refused_and_changes_nothing(
     (delivery,) = await claim(database)
 
     with pytest.raises(Unstorable):
-        await decide(database, [failed_try(delivery.fence, DEFAULT_RETRY, **said)])
+        await apply_transitions(database, [attempt_failed(delivery.fence, DEFAULT_RETRY, **said)])
 
     assert (await look_up(database, execution))["status"] == Status.DELIVERING
 
@@ -661,13 +673,13 @@ async def test_two_batches_over_the_same_cues_in_opposite_order_both_succeed(dat
     for _ in range(10):
         for cue_id in (*ids, *ids):
             await add_execution(database, cue_id)
-        steps = [judge(one, Answered(500), duration=0.1, now=ago()) for one in await claim(database)]
+        steps = [evaluate_attempt(one, Answered(500), duration=0.1, now=ago()) for one in await claim(database)]
         first, second = steps[: len(ids)], steps[len(ids) :]
 
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(decide, database, first)
-                nursery.start_soon(decide, database, second[::-1])
+                nursery.start_soon(apply_transitions, database, first)
+                nursery.start_soon(apply_transitions, database, second[::-1])
 
     counts = await database.fetch("select run_count, consecutive_failures from cues")
     assert [tuple(row) for row in counts] == [(20, 20)] * 8
@@ -678,11 +690,11 @@ async def test_the_execution_of_an_earlier_time_makes_nothing_of_a_one_time_cue(
     cue_id = await add_cue(database, await add_user(database), schedule_at=later, max_attempts=1, **ONCE)
     await add_execution(database, cue_id, triggered_by="scheduled", scheduled_for=earlier)
     (delivery,) = await claim(database)
-    await decide(database, [judge(delivery, Answered(500), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(delivery, Answered(500), duration=0.1, now=ago())])
     between = (await look_up_cue(database, cue_id))["status"]
 
     await add_execution(database, cue_id, triggered_by="scheduled", scheduled_for=later)
     (delivery,) = await claim(database)
-    await decide(database, [judge(delivery, Answered(200), duration=0.1, now=ago())])
+    await apply_transitions(database, [evaluate_attempt(delivery, Answered(200), duration=0.1, now=ago())])
 
     assert (between, (await look_up_cue(database, cue_id))["status"]) == ("active", "completed")

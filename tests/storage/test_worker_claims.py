@@ -8,7 +8,7 @@ import trio
 
 from cueapi.storage import cues, worker_claims, workers
 from cueapi.storage.database import Database
-from cueapi.storage.worker_claims import Wish
+from cueapi.storage.worker_claims import ClaimRequest
 from tests.storage.rows import (
     TERMS,
     add_cue,
@@ -94,7 +94,7 @@ async def test_a_worker_gets_what_it_can_do_the_oldest_first(
         cue_id = await add_cue(database, user, name=name, task=kind, transport="worker")
         await add_execution(database, cue_id, ready_at=ago(seconds=10 - age))
 
-    rows = await worker_claims.claim_work(database, Wish(user, "w", 10, given, task), TERMS)
+    rows = await worker_claims.claim_work(database, ClaimRequest(user, "w", 10, given, task), TERMS)
 
     assert [row["task"] or "none" for row in rows] == expected
 

@@ -17,7 +17,7 @@ class StorageAway(Exception):
 
 
 @define(eq=False)
-class Line:
+class ConnectionHandler:
     """A source, two drainers of which the second takes *pace* seconds an item, and a server."""
 
     pace: float = 1.0
@@ -98,7 +98,7 @@ def falling(lives: list[float], error: Exception, on_life: int = 1) -> Run:
 
 
 async def test_a_drain_cancels_sources_and_loses_nothing_that_they_sent(autojump_clock: MockClock) -> None:
-    line = Line()
+    line = ConnectionHandler()
     with trio.fail_after(60):
         drained = await run_and_stop(line.tree(), after=10.5)
 
@@ -108,7 +108,7 @@ async def test_a_drain_cancels_sources_and_loses_nothing_that_they_sent(autojump
 
 
 async def test_the_last_serve_until_every_drainer_has_finished(autojump_clock: MockClock) -> None:
-    line = Line()
+    line = ConnectionHandler()
     with trio.fail_after(60):
         drained = await run_and_stop(line.tree(), after=10.5)
 
@@ -119,7 +119,7 @@ async def test_the_last_serve_until_every_drainer_has_finished(autojump_clock: M
 async def test_what_is_not_done_within_the_grace_is_cut_and_named(
     autojump_clock: MockClock, logged: list[EventDict]
 ) -> None:
-    line = Line(pace=100.0)
+    line = ConnectionHandler(pace=100.0)
     with trio.fail_after(60):
         drained = await run_and_stop(line.tree(grace=5.0), after=10.0)
 
@@ -176,7 +176,7 @@ async def test_the_last_line_of_a_clean_drain_says_so(autojump_clock: MockClock,
 
 
 async def test_everyone_is_shown_as_stopped_after_a_drain(autojump_clock: MockClock) -> None:
-    tree = Line().tree()
+    tree = ConnectionHandler().tree()
     with trio.fail_after(60):
         await run_and_stop(tree, after=5.0)
 
@@ -186,7 +186,7 @@ async def test_everyone_is_shown_as_stopped_after_a_drain(autojump_clock: MockCl
 async def test_drainers_are_shown_as_draining_and_the_last_as_running(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    tree = Line(pace=10.0).tree()
+    tree = ConnectionHandler(pace=10.0).tree()
     await nursery.start(tree.run)
     await trio.sleep(5)
     tree.stop("SIGTERM")
@@ -309,7 +309,7 @@ async def test_a_late_send_during_a_drain_meets_no_broken_pipe(autojump_clock: M
 async def test_a_second_signal_during_the_drain_ends_at_once_and_names_who_was_left(
     autojump_clock: MockClock, logged: list[EventDict]
 ) -> None:
-    tree = Line(pace=100.0).tree(grace=1000.0)
+    tree = ConnectionHandler(pace=100.0).tree(grace=1000.0)
     with trio.fail_after(20), trio.move_on_after(12) as everything:
         await run_and_stop(tree, after=10.0)
 
@@ -331,7 +331,7 @@ async def test_only_the_first_reason_counts(autojump_clock: MockClock) -> None:
 
 
 async def test_exhausted_restarts_drain_as_a_signal_does(autojump_clock: MockClock) -> None:
-    line = Line()
+    line = ConnectionHandler()
     tree = line.tree()
     falls = falling([], ValueError("bad row"), on_life=99)
     tree = Tree([*tree.siblings, Sibling("janitor", falls, OnStop.CANCEL, Policy(limit=2))], tree.channels)

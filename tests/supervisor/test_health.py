@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import trio
 from trio.testing import MockClock
 
-from supervisor import Board, Entry, OnStop, Sibling, State, Tree, beat
+from supervisor import Entry, HealthBoard, OnStop, Sibling, State, Tree, beat
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -15,7 +15,7 @@ def noon_and_trio_time() -> datetime:
 
 
 async def test_a_sibling_is_starting_until_it_has_come_up(autojump_clock: MockClock) -> None:
-    board = Board(now=noon_and_trio_time)
+    board = HealthBoard(now=noon_and_trio_time)
     board.enter("poller")
     await trio.sleep(2)
     before = board.snapshot()["poller"]
@@ -28,7 +28,7 @@ async def test_a_sibling_is_starting_until_it_has_come_up(autojump_clock: MockCl
 async def test_since_is_when_the_state_began_not_when_it_was_last_confirmed(
     autojump_clock: MockClock,
 ) -> None:
-    board = Board(now=noon_and_trio_time)
+    board = HealthBoard(now=noon_and_trio_time)
     board.enter("poller")
     board.change("poller", State.WAITING, OSError("away"))
     await trio.sleep(2)
@@ -41,7 +41,7 @@ async def test_since_is_when_the_state_began_not_when_it_was_last_confirmed(
 async def test_a_sibling_that_is_silent_for_longer_than_it_promised_is_stalled(
     autojump_clock: MockClock,
 ) -> None:
-    board = Board()
+    board = HealthBoard()
     board.enter("poller", silent_after=30.0)
     board.change("poller", State.RUNNING)
     await trio.sleep(30)
@@ -55,7 +55,7 @@ async def test_a_sibling_that_is_silent_for_longer_than_it_promised_is_stalled(
 
 
 async def test_a_sibling_that_promised_nothing_is_never_stalled(autojump_clock: MockClock) -> None:
-    board = Board()
+    board = HealthBoard()
     board.enter("pool")
     board.change("pool", State.RUNNING)
     await trio.sleep(80_000)
@@ -64,11 +64,11 @@ async def test_a_sibling_that_promised_nothing_is_never_stalled(autojump_clock: 
 
 
 async def test_an_empty_board_is_not_up() -> None:
-    assert not Board().all_up()
+    assert not HealthBoard().all_up()
 
 
 async def test_one_sibling_that_is_not_running_is_enough_for_not_up() -> None:
-    board = Board()
+    board = HealthBoard()
     board.enter("pool")
     board.enter("poller")
     board.change("pool", State.RUNNING)

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from cueapi.trio_asyncpg.connection import Connection, close, connect
-from cueapi.trio_asyncpg.listener import Notification, listen
+from cueapi.trio_asyncpg.listener import Notify, listen
 from cueapi.trio_asyncpg.pool import Pool, PoolClosed, PoolTimeout, open_pool
 from tests.storage.own_postgres import OwnPostgres
 from tests.trio_asyncpg.relay import relay_to
@@ -334,8 +334,8 @@ async def test_notifications_are_heard_in_order(postgres_url: str, admin: Connec
         async with listen(postgres_url, "One", "two") as listener:
             await admin.execute("notify \"One\", 'a'; notify three, 'b'; notify two")
 
-            assert await listener.next() == Notification("One", "a")
-            assert await listener.next() == Notification("two", "")
+            assert await listener.next() == Notify("One", "a")
+            assert await listener.next() == Notify("two", "")
 
 
 async def test_a_listener_may_hold_a_lock_and_miss_nothing_while_it_queries(
@@ -345,12 +345,12 @@ async def test_a_listener_may_hold_a_lock_and_miss_nothing_while_it_queries(
         async with listen(postgres_url, "one") as listener:
             await admin.execute("notify one, 'a'")
             assert await listener.connection.fetchval("select pg_try_advisory_lock(817)")
-            assert await listener.next() == Notification("one", "a")
+            assert await listener.next() == Notify("one", "a")
             with trio.move_on_after(0.02):
                 await listener.next()
             await admin.execute("notify one, 'b'")
 
-            assert await listener.next() == Notification("one", "b")
+            assert await listener.next() == Notify("one", "b")
             assert not await admin.fetchval("select pg_try_advisory_lock(817)")
         assert await admin.fetchval("select pg_try_advisory_lock(817)")
 

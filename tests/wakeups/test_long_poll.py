@@ -13,7 +13,7 @@ from attrs import define, field
 from cueapi.settings import Settings
 from cueapi.storage.database import Database
 from cueapi.wakeups import long_poll
-from cueapi.wakeups.long_poll import ANYTHING, Found, WaitingRoom
+from cueapi.wakeups.long_poll import ANYTHING, Found, LongPoll
 from tests.conftest import Api, RunningDaemon, cue, running
 from tests.delivery.siblings import alive, until
 
@@ -49,12 +49,12 @@ class Caller:
     got: list[Any] | None = None
     scope: trio.CancelScope = field(factory=trio.CancelScope)
 
-    async def wait(self, room: WaitingRoom, work: Work, kind: object = ANYTHING, patience: float = 30.0) -> None:
+    async def wait(self, room: LongPoll, work: Work, kind: object = ANYTHING, patience: float = 30.0) -> None:
         with self.scope:
             self.got = await room.find(1, kind, work.look(kind), patience=patience)
 
 
-async def callers(nursery: trio.Nursery, room: WaitingRoom, work: Work, *kinds: object) -> list[Caller]:
+async def callers(nursery: trio.Nursery, room: LongPoll, work: Work, *kinds: object) -> list[Caller]:
     """Calls of these kinds that wait, in this order."""
     made = []
     for kind in kinds:
@@ -75,7 +75,7 @@ async def settled(work: Work) -> None:
 
 
 async def test_who_asks_while_there_is_work_does_not_wait() -> None:
-    room, work, caller = WaitingRoom(), Work(), Caller()
+    room, work, caller = LongPoll(), Work(), Caller()
     work.add(ANYTHING, 7)
 
     await caller.wait(room, work)
@@ -84,12 +84,12 @@ async def test_who_asks_while_there_is_work_does_not_wait() -> None:
 
 
 async def test_as_many_are_woken_as_there_is_work_the_oldest_first(autojump_clock: trio.testing.MockClock) -> None:
-    room, work = WaitingRoom(), Work()
+    room, work = LongPoll(), Work()
     async with trio.open_nursery() as nursery:
         waiting_calls = await callers(nursery, room, work, *[ANYTHING] * 10)
         looked = work.looks
         work.add(ANYTHING, 1, 2, 3)
-        room.poke(1)
+        room.wake(1)
         await settled(work)
 
         assert [caller.got for caller in waiting_calls] == [[1], [2], [3]] + [None] * 7
@@ -98,11 +98,11 @@ async def test_as_many_are_woken_as_there_is_work_the_oldest_first(autojump_cloc
 
 
 async def test_work_of_one_kind_passes_over_those_who_cannot_do_it(autojump_clock: trio.testing.MockClock) -> None:
-    room, work = WaitingRoom(), Work()
+    room, work = LongPoll(), Work()
     async with trio.open_nursery() as nursery:
         paint, print_, other = await callers(nursery, room, work, "paint", "print", "print")
         work.add("print", 5)
-        room.poke(1)
+        room.wake(1)
         await settled(work)
 
         assert (paint.got, print_.got, other.got) == (None, [5], None)
@@ -110,15 +110,15 @@ async def test_work_of_one_kind_passes_over_those_who_cannot_do_it(autojump_cloc
 
 
 async def test_work_that_comes_while_the_token_is_under_way_is_found(autojump_clock: trio.testing.MockClock) -> None:
-    room, work = WaitingRoom(), Work()
+    room, work = LongPoll(), Work()
     async with trio.open_nursery() as nursery:
         first, second = await callers(nursery, room, work, "paint", "print")
-        room.poke(1)
+        room.wake(1)
         await trio.lowlevel.checkpoint()
         work.add("paint", 1)
-        room.poke(1)
+        room.wake(1)
         work.add("print", 2)
-        room.poke(1)
+        room.wake(1)
         await settled(work)
 
         assert (first.got, second.got) == ([1], [2])
@@ -127,11 +127,11 @@ async def test_work_that_comes_while_the_token_is_under_way_is_found(autojump_cl
 async def test_a_caller_that_goes_with_the_token_in_its_hand_hands_it_on(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    room, work = WaitingRoom(), Work()
+    room, work = LongPoll(), Work()
     async with trio.open_nursery() as nursery:
         gone, stays = await callers(nursery, room, work, ANYTHING, ANYTHING)
         work.add(ANYTHING, 1)
-        room.poke(1)
+        room.wake(1)
         gone.scope.cancel()
         await settled(work)
 
@@ -139,7 +139,7 @@ async def test_a_caller_that_goes_with_the_token_in_its_hand_hands_it_on(
 
 
 async def test_patience_ends_with_nothing_and_never_cuts_a_look(autojump_clock: trio.testing.MockClock) -> None:
-    room = WaitingRoom()
+    room = LongPoll()
 
     async def slow_look() -> Found:
         await trio.sleep(5)
@@ -155,7 +155,7 @@ async def test_patience_ends_with_nothing_and_never_cuts_a_look(autojump_clock: 
 
 
 async def test_one_caller_too_many_is_answered_at_once(autojump_clock: trio.testing.MockClock) -> None:
-    room, work = WaitingRoom(), Work()
+    room, work = LongPoll(), Work()
     async with trio.open_nursery() as nursery:
         await callers(nursery, room, work, *[ANYTHING] * long_poll.MOST_OF_USER)
         begun, caller = trio.current_time(), Caller()
@@ -166,7 +166,7 @@ async def test_one_caller_too_many_is_answered_at_once(autojump_clock: trio.test
 
 
 async def test_when_the_room_closes_everybody_is_answered_with_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    room, work = WaitingRoom(), Work()
+    room, work = LongPoll(), Work()
     async with trio.open_nursery() as nursery:
         async with alive(room.run):
             waiting_calls = await callers(nursery, room, work, *[ANYTHING] * 3)

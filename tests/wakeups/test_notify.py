@@ -12,41 +12,45 @@ from structlog.testing import capture_logs
 
 from cueapi.settings import Settings
 from cueapi.storage import daemons
-from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database, StorageRefused, StorageUnavailable, open_listener
-from cueapi.wakeups.identity import Identity
-from cueapi.wakeups.notify import Ears, Wakeups
+from cueapi.wakeups.hub import WakeupHub
+from cueapi.wakeups.identity import DaemonId
+from cueapi.wakeups.notify import WakeupRelay
 from supervisor import Periodic
 from tests.conftest import Api, cue, running
-from tests.delivery.siblings import Counting, Run, alive, gone, until
+from tests.delivery.siblings import Counting, Run, alive, gone, quiet_hub, until
 from tests.receiver import open_receiver
 from tests.storage.rows import ago
 
 
 @define(eq=False)
 class Daemon:
-    """A daemon that only hears and tells, and remembers what it heard."""
+    """A daemon that only listens and announces, and notes what it is told."""
 
     dsn: str
     database: Database
-    identity: Identity = field(factory=lambda: Identity("here"))
-    work: list[int] = field(factory=list)
-    accounts: list[int] = field(factory=list)
-    trusted: list[bool] = field(factory=list)
-    poller: Periodic = field(factory=lambda: Periodic(3600))
-    outbox: Periodic = field(factory=lambda: Periodic(3600))
-    notices: Periodic = field(factory=lambda: Periodic(3600))
-    wakeups: Wakeups = field(init=False)
+    identity: DaemonId = field(factory=lambda: DaemonId("here"))
+    hub: WakeupHub = field(factory=quiet_hub)
+    relay: WakeupRelay = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        ears = Ears(self.poller, self.outbox, self.notices, self.work.append, self.accounts.append, self.trusted.append)
-        self.wakeups = Wakeups(self.dsn, self.database, self.identity, Clock(), ears)
+        self.relay = WakeupRelay(self.dsn, self.database, self.identity, self.hub)
 
-    async def forget_wakes(self) -> None:
-        """Let the turns that its start has woken pass."""
-        for turns in (self.poller, self.outbox):
-            turns.wake()
-            await turns.wait()
+    @property
+    def work(self) -> list[int]:
+        """Whose waiting calls were woken."""
+        return self.hub.long_poll.woken
+
+    @property
+    def accounts(self) -> list[int]:
+        """Which accounts were to be forgotten."""
+        return self.hub.accounts.invalidated
+
+    async def pass_first_ticks(self) -> None:
+        """Let the ticks pass that its start has woken."""
+        for ticks in (self.hub.polls, self.hub.dispatches):
+            ticks.wake()
+            await ticks.wait()
 
 
 @pytest.fixture
@@ -84,11 +88,11 @@ async def test_all_that_is_said_within_twenty_milliseconds_is_one_notify(pair: t
     ours, theirs = pair
 
     with trio.fail_after(10):
-        async with alive(ours.wakeups.run, theirs.wakeups.run):
+        async with alive(ours.relay.run, theirs.relay.run):
             for number in range(50):
-                ours.wakeups.work_ready(number)
-                ours.wakeups.delivery_ready()
-                ours.wakeups.work_ready(7)
+                ours.hub.work_ready(number)
+                ours.hub.delivery_ready()
+                ours.hub.work_ready(7)
             await until(lambda: len(theirs.work) >= 50)
 
     assert sorted(theirs.work) == list(range(50))
@@ -99,9 +103,9 @@ async def test_more_than_a_notify_carries_is_cut_into_several(pair: tuple[Daemon
     ours, theirs = pair
 
     with trio.fail_after(10):
-        async with alive(ours.wakeups.run, theirs.wakeups.run):
+        async with alive(ours.relay.run, theirs.relay.run):
             for number in range(1_000):
-                ours.wakeups.account_changed(10**18 + number)
+                ours.hub.account_changed(10**18 + number)
             await until(lambda: len(theirs.accounts) >= 1_000)
 
     assert len(set(theirs.accounts)) == 1_000
@@ -112,10 +116,10 @@ async def test_there_are_never_two_notifies_within_twenty_milliseconds(pair: tup
     ours, theirs = pair
 
     with trio.fail_after(10):
-        async with alive(ours.wakeups.run, theirs.wakeups.run):
+        async with alive(ours.relay.run, theirs.relay.run):
             begun = trio.current_time()
             for _ in range(60):
-                ours.wakeups.delivery_ready()
+                ours.hub.delivery_ready()
                 await trio.sleep(0.005)
             lasted = trio.current_time() - begun
 
@@ -128,18 +132,18 @@ async def test_the_other_hears_each_topic_and_the_speaker_heeds_itself_at_once_a
     ours, theirs = pair
 
     with trio.fail_after(10):
-        async with alive(ours.wakeups.run, theirs.wakeups.run):
-            await ours.forget_wakes()
-            await theirs.forget_wakes()
-            ours.wakeups.work_ready(5)
-            ours.wakeups.account_changed(511)
-            ours.wakeups.delivery_ready()
-            ours.wakeups.cue_written(ago(seconds=-0.3))
-            ours.wakeups.cue_written(ago(seconds=-60))
-            ours.wakeups.cue_written(None)
+        async with alive(ours.relay.run, theirs.relay.run):
+            await ours.pass_first_ticks()
+            await theirs.pass_first_ticks()
+            ours.hub.work_ready(5)
+            ours.hub.account_changed(511)
+            ours.hub.delivery_ready()
+            ours.hub.cue_written(ago(seconds=-0.3))
+            ours.hub.cue_written(ago(seconds=-60))
+            ours.hub.cue_written(None)
             heard = (list(ours.work), list(ours.accounts))
-            await wait_woken(theirs.outbox)
-            on_time = await wait_woken(theirs.poller)
+            await wait_woken(theirs.hub.dispatches)
+            on_time = await wait_woken(theirs.hub.polls)
             await until(lambda: theirs.accounts)
             await trio.sleep(0.1)
 
@@ -155,7 +159,7 @@ async def test_what_nobody_understands_is_passed_over(
     ours, _ = pair
 
     with trio.fail_after(10), capture_logs() as lines:
-        async with alive(ours.wakeups.run):
+        async with alive(ours.relay.run):
             await database.execute("select pg_notify('cueapi', $1)", f"0 {strange} work:9")
             await until(lambda: ours.work)
 
@@ -171,15 +175,15 @@ async def test_of_two_times_that_could_not_be_told_the_earlier_one_is_told_later
 
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            await nursery.start(run_until_cut_off, ours.wakeups.run)
+            await nursery.start(run_until_cut_off, ours.relay.run)
             async with gone(postgres_url, database_url):
-                ours.wakeups.cue_written(soon)
-        ours.wakeups.cue_written(later)
-        async with alive(theirs.wakeups.run):
-            await theirs.forget_wakes()
-            async with alive(ours.wakeups.run):
-                await until(lambda: theirs.poller._next_wake < inf)
-            due = theirs.poller._next_wake - trio.current_time()
+                ours.hub.cue_written(soon)
+        ours.hub.cue_written(later)
+        async with alive(theirs.relay.run):
+            await theirs.pass_first_ticks()
+            async with alive(ours.relay.run):
+                await until(lambda: theirs.hub.polls._next_wake < inf)
+            due = theirs.hub.polls._next_wake - trio.current_time()
 
     assert 800 < due < 1000
 
@@ -193,18 +197,18 @@ async def test_a_daemon_that_was_cut_off_keeps_its_number_and_trusts_nothing_mea
         numbers, claimed_as = [], []
         for _ in range(3):
             with pytest.RaisesGroup(StorageUnavailable, allow_unwrapped=True, flatten_subgroups=True):
-                async with alive(ours.wakeups.run):
+                async with alive(ours.relay.run):
                     numbers.append(ours.identity.number)
                     await cut_off(database)
                     await trio.sleep(5)
-            claimed_as.append(ours.identity.claims_as)
-        async with alive(ours.wakeups.run):
+            claimed_as.append(ours.identity.claim_number)
+        async with alive(ours.relay.run):
             numbers.append(ours.identity.number)
 
     assert len(set(numbers)) == 1
     assert None not in numbers
     assert claimed_as == [None] * 3
-    assert ours.trusted == [True, False] * 4
+    assert ours.hub.accounts.valid == [True, False] * 4
 
 
 async def test_a_daemon_that_was_given_up_meanwhile_comes_back_under_a_new_number(
@@ -213,11 +217,11 @@ async def test_a_daemon_that_was_given_up_meanwhile_comes_back_under_a_new_numbe
     ours, _ = pair
 
     with trio.fail_after(20):
-        async with alive(ours.wakeups.run):
+        async with alive(ours.relay.run):
             former = ours.identity.number
-        await daemons.look(database)
+        await daemons.sweep_dead(database)
         await database.execute("update daemons set free_since = free_since - interval '6 seconds'")
-        async with alive(ours.wakeups.run):
+        async with alive(ours.relay.run):
             number = ours.identity.number
 
     assert number != former
@@ -231,10 +235,10 @@ async def test_what_was_said_while_postgresql_was_away_is_told_when_it_is_back(
     with trio.fail_after(30):
         async with gone(postgres_url, database_url):
             with pytest.raises(StorageUnavailable):
-                await ours.wakeups.run(task_status=trio.TASK_STATUS_IGNORED)
-            ours.wakeups.account_changed(1)
-            ours.wakeups.work_ready(3)
-        async with alive(theirs.wakeups.run, ours.wakeups.run):
+                await ours.relay.run(task_status=trio.TASK_STATUS_IGNORED)
+            ours.hub.account_changed(1)
+            ours.hub.work_ready(3)
+        async with alive(theirs.relay.run, ours.relay.run):
             await until(lambda: theirs.accounts and theirs.work)
 
     assert (theirs.accounts, theirs.work) == ([1], [3])
@@ -247,11 +251,11 @@ async def test_what_could_not_be_told_is_told_by_the_next_life(
 
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            await nursery.start(run_until_cut_off, ours.wakeups.run)
+            await nursery.start(run_until_cut_off, ours.relay.run)
             async with gone(postgres_url, database_url):
-                ours.wakeups.account_changed(1)
-        ours.wakeups.work_ready(3)
-        async with alive(theirs.wakeups.run, ours.wakeups.run):
+                ours.hub.account_changed(1)
+        ours.hub.work_ready(3)
+        async with alive(theirs.relay.run, ours.relay.run):
             await until(lambda: theirs.accounts and theirs.work)
 
     assert (theirs.accounts, theirs.work) == ([1], [3])
@@ -264,10 +268,10 @@ async def test_the_listener_holds_the_lock_of_its_number(
 
     with trio.fail_after(10):
         async with open_listener(database_url, "other", heartbeat=5.0) as (_, stranger):
-            async with alive(ours.wakeups.run):
+            async with alive(ours.relay.run):
                 number = ours.identity.number or 0
-                during = await daemons.take_lock(stranger, number)
-            after = await daemons.take_lock(stranger, number)
+                during = await daemons.acquire_lock(stranger, number)
+            after = await daemons.acquire_lock(stranger, number)
 
     assert (during, after) == (False, True)
 

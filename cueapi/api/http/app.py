@@ -12,8 +12,8 @@ from quart import Blueprint, Request, Response, g, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from cueapi.api.http import errors
-from cueapi.api.http.auth import Keyring
-from cueapi.api.http.quart_app import LeanQuart
+from cueapi.api.http.auth import Authenticator
+from cueapi.api.http.quart_app import SlimQuart
 from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
 from cueapi.domain.errors import Refusal
 from cueapi.domain.plan import USAGE_WARNING_SHARE
@@ -73,7 +73,7 @@ class Resource(Protocol):
 class Gate:
     """What every request passes: who asks, and whether too often."""
 
-    keyring: Keyring
+    authenticator: Authenticator
     windows: Windows
     proxies: Networks
     anonymous_limit: int
@@ -102,7 +102,7 @@ class Gate:
             await self._count(f"address:{g.address}", self.anonymous_limit)
             return
         try:
-            g.account = await self.keyring.account(request.headers.get("Authorization"))
+            g.account = await self.authenticator.account(request.headers.get("Authorization"))
         except Refusal:
             await self._count(f"address:{self._address()}", self.anonymous_limit)
             raise
@@ -111,9 +111,9 @@ class Gate:
         await self._count(f"user:{g.account.id}", g.account.limits.requests_per_minute, never_refuse=free)
 
     async def _count(self, key: str, limit: int, *, never_refuse: bool = False) -> None:
-        standing = g.standing = await self.windows.count(key, limit, never_refuse=never_refuse)
-        if standing.refused:
-            raise too_many(limit, WINDOW, standing)
+        rate_limit = g.rate_limit = await self.windows.count(key, limit, never_refuse=never_refuse)
+        if rate_limit.refused:
+            raise too_many(limit, WINDOW, rate_limit)
 
     def _address(self) -> str:
         peer = request.remote_addr
@@ -125,10 +125,10 @@ class Gate:
         """After a request: the headers that every answer has, and one line in the log."""
         kept, headers = g._get_current_object(), response.headers
         headers.add("X-Request-Id", kept.request_id)
-        if (standing := kept.get("standing")) is not None:
-            headers.add("X-RateLimit-Limit", str(standing.limit))
-            headers.add("X-RateLimit-Remaining", str(standing.remaining))
-            headers.add("X-RateLimit-Reset", str(int(time.time() + standing.retry_after)))
+        if (rate_limit := kept.get("rate_limit")) is not None:
+            headers.add("X-RateLimit-Limit", str(rate_limit.limit))
+            headers.add("X-RateLimit-Remaining", str(rate_limit.remaining))
+            headers.add("X-RateLimit-Reset", str(int(time.time() + rate_limit.retry_after)))
         account = kept.get("account")
         if account is not None and account.executions > USAGE_WARNING_SHARE * account.limits.monthly_executions:
             headers["X-CueAPI-Usage-Warning"] = "approaching_limit"
@@ -169,9 +169,9 @@ class Gate:
         )
 
 
-def make_app(gate: Gate, resources: Sequence[Resource]) -> LeanQuart:
+def make_app(gate: Gate, resources: Sequence[Resource]) -> SlimQuart:
     """The app with its resources; nothing in it redirects."""
-    app = LeanQuart("cueapi.api", static_folder=None)
+    app = SlimQuart("cueapi.api", static_folder=None)
     app.gate, app.always = gate, SECURITY
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True

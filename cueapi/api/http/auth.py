@@ -12,7 +12,7 @@ from cueapi.security.sessions import Session, SessionBroken, SessionExpired, Ses
 from cueapi.storage import accounts
 from cueapi.storage.accounts import Account, Rotated
 from cueapi.storage.clock import Clock
-from cueapi.storage.database import Database, Queries
+from cueapi.storage.database import Database, Executor
 
 LIFETIME = 60.0
 """Seconds after which an entry is asked for again, whatever was heard."""
@@ -23,7 +23,7 @@ MALFORMED = "Send the header Authorization: Bearer YOUR_API_KEY."
 
 
 @define(eq=False)
-class Keyring:
+class Authenticator:
     """
     Keys and sessions → accounts.
 
@@ -52,9 +52,9 @@ class Keyring:
             self._remember(digest, account, min(serves, LIFETIME))
         return account
 
-    async def check(self, tx: Queries, authorization: str | None) -> None:
+    async def check(self, db: Executor, authorization: str | None) -> None:
         """Refuse a header that opens no account any more, by what *tx* sees and not by what is remembered."""
-        await self._look_up(tx, bearer(authorization))
+        await self._look_up(db, bearer(authorization))
 
     def session(self, authorization: str | None) -> Session:
         """The session in an Authorization header; refuses an API key, and a session that serves no more."""
@@ -65,36 +65,36 @@ class Keyring:
         except SessionBroken:
             raise NotSignedIn("invalid_session", "This session is not valid.") from None
 
-    async def _look_up(self, tx: Queries, token: str) -> tuple[Account, float]:
+    async def _look_up(self, db: Executor, token: str) -> tuple[Account, float]:
         """The account of a key or a session, and for how many seconds it serves."""
         if token.startswith("cue_sk_"):
-            return await self._by_key(tx, accounts.digest(token)), LIFETIME
-        return await self._by_session(tx, token)
+            return await self._by_key(db, accounts.digest(token)), LIFETIME
+        return await self._by_session(db, token)
 
-    async def _by_key(self, tx: Queries, key_hash: bytes) -> Account:
+    async def _by_key(self, db: Executor, key_hash: bytes) -> Account:
         try:
-            account = await accounts.by_key(tx, key_hash, plans=self.plans)
+            account = await accounts.by_key(db, key_hash, plans=self.plans)
         except Rotated:
             raise NotSignedIn("key_rotated", "This API key was replaced by a newer one.") from None
         if account is None:
             raise NotSignedIn("invalid_api_key", "This API key is not valid.")
         return account
 
-    async def _by_session(self, tx: Queries, token: str) -> tuple[Account, float]:
+    async def _by_session(self, db: Executor, token: str) -> tuple[Account, float]:
         """The account of a session, and for how many seconds it serves."""
         session = self.session(f"Bearer {token}")
-        account = await accounts.by_session(tx, session.user, signed_in=session.signed_in, plans=self.plans)
+        account = await accounts.by_session(db, session.user, signed_in=session.signed_in, plans=self.plans)
         if account is None:
             raise NotSignedIn("invalid_session", "This session has ended; sign in again.")
         return account, (session.expires - self.clock.now()).total_seconds()
 
-    def trust(self, heard: bool) -> None:
+    def mark_cache_valid(self, heard: bool) -> None:
         """Whether changes are heard of; where not, nothing is remembered."""
         self.trusted = heard
         self._changes += 1
         self._known.clear()
 
-    def forget(self, user: int) -> None:
+    def invalidate(self, user: int) -> None:
         """That account has changed: its key is dead, or its limits are others."""
         self._changes += 1
         for digest in [digest for digest, (_, account) in self._known.items() if account.id == user]:

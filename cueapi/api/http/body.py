@@ -138,6 +138,6 @@ def _sentence(kind: str, message: str) -> str:
     return message[0].lower() + message[1:]
 
 
-def given(body: BaseModel) -> dict[str, Any]:
+def given_fields(body: BaseModel) -> dict[str, Any]:
     """What was given of *body*, nested; what was left out, or null, is not in it."""
     return body.model_dump(exclude_unset=True, exclude_none=True)

@@ -85,10 +85,10 @@ def install(app: Quart) -> None:
 async def _refused(refusal: Refusal) -> Response:
     status = NOT_SIGNED_IN if isinstance(refusal, NotSignedIn) else STATUS[refusal.code]
     response = problem(refusal.code, refusal.message, status, **refusal.extra)
-    return told_when(refusal, response)
+    return with_retry_after(refusal, response)
 
 
-def told_when(refusal: Refusal, response: Response) -> Response:
+def with_retry_after(refusal: Refusal, response: Response) -> Response:
     """*response* to a refusal, with the seconds after which to ask again where it knows them (RFC 9110, 10.2.3)."""
     if "retry_after" in refusal.extra:
         response.headers["Retry-After"] = str(refusal.extra["retry_after"])

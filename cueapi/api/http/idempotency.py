@@ -14,7 +14,7 @@ from quart import Response, g, request
 from cueapi.api.http.body import read_object
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.storage import idempotency
-from cueapi.storage.database import STATEMENT_PATIENCE, Database, Queries, Row
+from cueapi.storage.database import STATEMENT_PATIENCE, Database, Executor, Row
 from cueapi.storage.idempotency import Key
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -28,7 +28,7 @@ class Done:
     poke: Callable[[], None]
 
 
-Effect: TypeAlias = Callable[[Queries], Awaitable[Done]]
+Effect: TypeAlias = Callable[[Executor], Awaitable[Done]]
 
 
 async def once(database: Database, prepare: Callable[[], Awaitable[Effect]]) -> Response:
@@ -47,22 +47,22 @@ async def once(database: Database, prepare: Callable[[], Awaitable[Effect]]) -> 
     body_hash = await _body_hash()
     kept = await idempotency.find(database, key)
     if kept is not None:
-        return _again(kept, body_hash)
+        return _replay_response(kept, body_hash)
     return await _together(database, key, body_hash, await prepare())
 
 
 async def _together(database: Database, key: Key, body_hash: bytes, effect: Effect) -> Response:
-    async with database.transaction() as tx:
+    async with database.transaction() as db:
         with trio.fail_after(STATEMENT_PATIENCE):
-            if not await idempotency.take(tx, key):
+            if not await idempotency.take(db, key):
                 raise Refusal("idempotency_key_in_use", "The first request with this Idempotency-Key is still running.")
             # In a statement of its own: it sees what was committed before the lock was free.
-            kept = await idempotency.find(tx, key)
+            kept = await idempotency.find(db, key)
             if kept is not None:
-                return _again(kept, body_hash)
-            done = await effect(tx)
+                return _replay_response(kept, body_hash)
+            done = await effect(db)
             answer = await done.response.get_data(as_text=True)
-            await idempotency.keep(tx, key, body_hash=body_hash, status=done.response.status_code, answer=answer)
+            await idempotency.keep(db, key, body_hash=body_hash, status=done.response.status_code, answer=answer)
     done.poke()
     return done.response
 
@@ -82,7 +82,7 @@ async def _body_hash() -> bytes:
     return hashlib.sha256(said.encode()).digest()
 
 
-def _again(kept: Row, body_hash: bytes) -> Response:
+def _replay_response(kept: Row, body_hash: bytes) -> Response:
     if kept["body_hash"] != body_hash:
         raise Refusal("idempotency_key_reused", "This Idempotency-Key was used with another body; take a new one.")
     headers = {"Idempotent-Replayed": "true"}

@@ -21,7 +21,7 @@ Foreign: TypeAlias = Any
 """What Quart hands through and we do not look at."""
 
 
-class Gate(Protocol):
+class RequestHooks(Protocol):
     """What every request passes, on its way in and out."""
 
     async def enter(self, request: Request) -> Response | None:
@@ -51,14 +51,14 @@ they have said all, and find the connection broken if it is closed under them.
 """
 
 
-class Connection(TrioASGIHTTPConnection):
+class OneRequest(TrioASGIHTTPConnection):
     """
     One request. Sends an answer's body and its end as one message, and the headers that are always the same.
 
     A client that still sends while it is answered is heard out: else its connection would be closed under it.
     """
 
-    app: "LeanQuart"
+    app: "SlimQuart"
     answered = False
 
     def __init__(self, app: Foreign, scope: Foreign) -> None:
@@ -107,12 +107,12 @@ class Connection(TrioASGIHTTPConnection):
         await send({"type": "http.response.body", "body": body.data, "more_body": False})
 
 
-class LeanQuart(QuartTrio):
+class SlimQuart(QuartTrio):
     """An app that asks its *gate* before and after each request."""
 
-    asgi_http_class = Connection
+    asgi_http_class = OneRequest
     session_interface = NoSessions()
-    gate: Gate
+    gate: RequestHooks
     always: Sequence[tuple[bytes, bytes]] = ()
 
     async def preprocess_request(self, context: RequestContext | None = None) -> Response | None:

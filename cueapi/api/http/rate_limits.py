@@ -30,7 +30,7 @@ log = structlog.get_logger("cueapi.api")
 
 
 @frozen
-class Standing:
+class RateLimitResult:
     """Where a caller stands: of *limit* requests *remaining* are left, more in *reset* seconds."""
 
     limit: int
@@ -64,7 +64,9 @@ class Windows:
     _heard: float = field(init=False, default=-inf)
     _asked_again: float = field(init=False, default=-inf)
 
-    async def count(self, key: str, limit: int, *, window: float = WINDOW, never_refuse: bool = False) -> Standing:
+    async def count(
+        self, key: str, limit: int, *, window: float = WINDOW, never_refuse: bool = False
+    ) -> RateLimitResult:
         """Count a request of *key*, unless it is one too many within *window* seconds."""
         redis = self.redis
         if redis is None or not self._is_worth_asking():
@@ -75,15 +77,15 @@ class Windows:
             self._lost(away)
             return self._count_here(key, limit, window, never_refuse=never_refuse)
         self._answered()
-        return Standing(limit, max(limit - counted.used, 0), counted.reset, counted.refused)
+        return RateLimitResult(limit, max(limit - counted.used, 0), counted.reset, counted.refused)
 
     async def check(self, name: str, key: str, limit: int, window: float) -> None:
         """Count a request under a limit of its own, called *name*; refuses what is one too many."""
         # By digest: a key may be long, or an e-mail address, and Redis is no place for those.
         digest = sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
-        standing = await self.count(f"{name}:{digest}", limit, window=window)
-        if standing.refused:
-            raise too_many(limit, window, standing)
+        result = await self.count(f"{name}:{digest}", limit, window=window)
+        if result.refused:
+            raise too_many(limit, window, result)
 
     async def is_shared(self) -> bool | None:
         """Whether Redis answers; None where there is none. Asked where nothing was heard of it for a while."""
@@ -123,7 +125,7 @@ class Windows:
             self._away = True
             log.warning("rate_limits_local", reason=str(reason))
 
-    def _count_here(self, key: str, limit: int, window: float, *, never_refuse: bool) -> Standing:
+    def _count_here(self, key: str, limit: int, window: float, *, never_refuse: bool) -> RateLimitResult:
         now = self.clock()
         hits = self._hits.setdefault(key, deque())
         while hits and hits[0] <= now - window:
@@ -138,15 +140,15 @@ class Windows:
         if len(self._hits) > KEYS_REMEMBERED:
             self._hits.popitem(last=False)
         reset = hits[0] + window - now if hits else window
-        return Standing(limit, max(limit - len(hits), 0), reset, refused)
+        return RateLimitResult(limit, max(limit - len(hits), 0), reset, refused)
 
 
-def too_many(limit: int, window: float, standing: Standing) -> Refusal:
+def too_many(limit: int, window: float, result: RateLimitResult) -> Refusal:
     """The refusal of one request too many."""
     return Refusal(
         "rate_limit_exceeded",
-        f"More than {limit} requests in {window:g} seconds. Try again in {standing.retry_after} s.",
-        retry_after=standing.retry_after,
+        f"More than {limit} requests in {window:g} seconds. Try again in {result.retry_after} s.",
+        retry_after=result.retry_after,
     )
 
 

@@ -84,7 +84,7 @@ class Server:
 async def _talk(app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
     """Serve one connection to its end, whatever that is."""
     try:
-        await Line(app, config, context, ConnectionState(LifespanState()), stream).run()
+        await ConnectionHandler(app, config, context, ConnectionState(LifespanState()), stream).run()
     except* Exception as group:
         # Whatever a stranger's bytes make of the protocol is theirs alone: it must not reach the other connections.
         log.warning("connection_failed", error=", ".join(type(error).__name__ for error in group.exceptions))
@@ -134,7 +134,7 @@ def _is_target(target: bytes) -> bool:
         return False
 
 
-class Line(TCPServer):
+class ConnectionHandler(TCPServer):
     """
     One connection, spared what Hypercorn does for each answer.
 
@@ -147,7 +147,7 @@ class Line(TCPServer):
     ) -> None:
         # Both take what they are given for what Hypercorn makes itself; without TLS it knows a plain stream, too.
         super().__init__(app, config, context, state, cast(trio.SSLStream[trio.SocketStream], stream))
-        self.idle = Idle(context, self._initiate_server_close)
+        self.idle = IdleTimer(context, self._initiate_server_close)
         self.idle_task = cast(TrioSingleTask, self.idle)
         self._head = b""
 
@@ -212,7 +212,7 @@ class Line(TCPServer):
 
 
 @define(eq=False)
-class Idle:
+class IdleTimer:
     """Closes a connection that has been idle for too long, or is when the server ends."""
 
     context: WorkerContext

@@ -509,7 +509,7 @@ class ExecutionsUsed(Used):
 class OutcomesCounted(BaseModel):
     """Reports of the month."""
 
-    reported: Count
+    apply_report: Count
     succeeded: Count
     failed: Count
 

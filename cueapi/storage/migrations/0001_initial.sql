@@ -153,7 +153,7 @@ create table executions (
                              ('pending', 'delivering', 'retrying', 'success', 'failed', 'missed', 'outcome_timeout')),
     ready_at             timestamptz not null,      -- pending and retrying: from when it may be claimed
     attempts             smallint not null default 0,      -- tries begun
-    bounces              smallint not null default 0,      -- claims lost in a row
+    lost_claims              smallint not null default 0,      -- claims lost in a row
     claim                uuid,                      -- the fence of the try under way
     claimed_by_worker    text,
     claimed_at           timestamptz,
@@ -202,7 +202,11 @@ create index executions_unclaimed on executions (ready_at)
     where transport = 'worker' and status in ('pending', 'retrying');
 create index executions_held on executions (lease_until) where transport = 'worker' and status = 'delivering';
 create index executions_open on executions (outcome_deadline_at)
-    where outcome_deadline_at is not null and (outcome_attempt is null or outcome_attempt < attempts);
+    where outcome_deadline_at is not null and (outcome_attempt is null or outcome_attempt < attempts)
+      and status in ('success', 'delivering');   -- only what an outcome may still come of
+-- What one worker holds: a heartbeat may say what it runs.
+create index executions_held_by on executions (user_id, claimed_by_worker)
+    where transport = 'worker' and status = 'delivering';
 create index executions_unfinished on executions (cue_id) where finished_at is null;
 create index executions_finished on executions (finished_at) where finished_at is not null;
 
@@ -278,24 +282,27 @@ create table alert_gates (
 create index alert_gates_age on alert_gates (raised_at);
 
 -- Alert webhooks, failure webhooks and mails that are still to go out.
-create table notices (
+create table notifications (
     id            bigint generated always as identity primary key,
-    kind          text not null check (kind in ('alert_webhook', 'failure_webhook', 'email')),
-    user_id       bigint not null,
-    cue_id        text,
-    execution_id  uuid,
-    alert_id      uuid,
+    kind          text not null check (kind in ('alert_webhook', 'failure_webhook', 'failure_mail', 'sign_in_mail')),
+    user_id       bigint,                           -- null: a sign-in mail to an address that has no account yet
+    url           text,                             -- where a webhook goes
     content       json not null,
     ready_at      timestamptz not null default now(),
-    tries         smallint not null default 0,
+    attempts      smallint not null default 0,
     claim         uuid,
     claimed_by    integer,
     lease_until   timestamptz,
     created_at    timestamptz not null default now()
 );
-create index notices_ready on notices (ready_at) where claim is null;
-create index notices_claimed on notices (lease_until) where claim is not null;
-create index notices_mails on notices (user_id, created_at) where kind = 'email';
+create index notifications_ready on notifications (ready_at) where claim is null;
+create index notifications_claimed on notifications (lease_until) where claim is not null;
+
+-- When the failure mails of the last hour were written, for each user.
+create table mail_gates (
+    user_id  bigint primary key references users on delete cascade,
+    moments  timestamptz[] not null
+);
 
 -- Counters that deletes and retention do not touch.
 create table usage (
@@ -307,3 +314,88 @@ create table usage (
     failed     bigint not null default 0,
     primary key (user_id, month)
 ) with (fillfactor = 50);
+
+create function iso(moment timestamptz) returns text language sql stable as $$
+    select to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
+-- One alert per user, type and subject in *silence*: who moves the gate's row raises it. Null where it was raised
+-- already. Where the user has an alert URL it is posted there.
+create function raise_alert(whose bigint, what text, its_subject text, of_cue text, of_execution uuid, told text,
+                            detail json, silence interval default '5 minutes') returns uuid language plpgsql as $$
+declare
+    alert alerts%rowtype;
+begin
+    insert into alert_gates as g (user_id, alert_type, subject, raised_at) values (whose, what, its_subject, now())
+        on conflict (user_id, alert_type, subject) do update
+       set raised_at = excluded.raised_at
+     where g.raised_at <= now() - silence;
+    if not found then
+        return null;
+    end if;
+    insert into alerts (id, user_id, cue_id, execution_id, alert_type, severity, message, metadata)
+    values (gen_random_uuid(), whose, of_cue, of_execution, what,
+            case when what in ('consecutive_failures', 'verification_failed') then 'warning' else 'critical' end,
+            told, detail)
+    returning * into alert;
+    insert into notifications (kind, user_id, url, content)
+    select 'alert_webhook', u.id, u.alert_webhook_url,
+           json_build_object('alert_id', alert.id, 'alert_type', what, 'severity', alert.severity, 'message', told,
+                             'execution_id', of_execution, 'cue_id', of_cue, 'created_at', iso(alert.created_at),
+                             'metadata', detail)
+      from users u
+     where u.id = whose
+       and u.alert_webhook_url is not null;
+    return alert.id;
+end $$;
+
+-- What `on_failure` asks for: a webhook to *hook*, a mail. At most ten mails to a user in an hour; the tenth says so.
+create function tell_of_failure(whose bigint, hook text, mail boolean, failure jsonb) returns void
+language plpgsql as $$
+declare
+    mails integer;
+begin
+    if hook is not null then
+        insert into notifications (kind, user_id, url, content) values ('failure_webhook', whose, hook, failure::json);
+    end if;
+    if mail then
+        insert into mail_gates as g (user_id, moments) values (whose, array[now()])
+            on conflict (user_id) do update
+           set moments = array(select m from unnest(g.moments) m where m > now() - interval '1 hour') || now()
+         where (select count(*) from unnest(g.moments) m where m > now() - interval '1 hour') < 10
+        returning cardinality(moments) into mails;
+        if found then
+            insert into notifications (kind, user_id, content)
+            values ('failure_mail', whose, (failure || jsonb_build_object('last', mails = 10))::json);
+        end if;
+    end if;
+end $$;
+
+-- Whether *whose* has come to the end of it: the limit is reached, and the 24 hours of grace, which begin with the first
+-- call that finds it reached, are over. An alert a day says so.
+create function month_is_spent(whose bigint, plan_limit bigint) returns boolean language plpgsql as $$
+declare
+    this_month constant date := date_trunc('month', now() at time zone 'utc')::date;
+    most bigint;
+    until timestamptz;
+begin
+    select coalesce(u.monthly_execution_limit, plan_limit) into most
+      from users u
+      left join usage m on m.user_id = u.id and m.month = this_month
+     where u.id = whose
+       and coalesce(m.executions, 0) >= coalesce(u.monthly_execution_limit, plan_limit);
+    if not found then
+        return false;
+    end if;
+    update users set grace_month = this_month, grace_until = now() + interval '24 hours'
+     where id = whose
+       and grace_month is distinct from this_month;
+    select grace_until into until from users where id = whose;
+    if until > now() then
+        return false;
+    end if;
+    perform raise_alert(whose, 'execution_failed', 'monthly_limit', null, null,
+                        format('The month''s limit of %s executions is reached: new ones fail until it is over.', most),
+                        json_build_object('monthly_execution_limit', most), interval '24 hours');
+    return true;
+end $$;

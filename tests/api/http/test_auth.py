@@ -4,7 +4,7 @@ import pytest
 import trio
 from attrs import define, field
 
-from cueapi.api.http.auth import Keyring
+from cueapi.api.http.auth import Authenticator
 from cueapi.domain.errors import NotSignedIn
 from cueapi.domain.plan import PLANS
 from cueapi.security.sessions import Sessions
@@ -22,15 +22,15 @@ class Overtaken:
     """A database whose answer arrives after the key was replaced, and after that was heard of."""
 
     database: Database
-    keyring: Keyring | None = None
+    authenticator: Authenticator | None = None
     asked: int = field(default=0)
 
     async def fetch_one(self, statement: str, *values: object) -> Row | None:
         row = await self.database.fetch_one(statement, *values)
         self.asked += 1
-        if self.asked == 1 and self.keyring is not None and row is not None:
+        if self.asked == 1 and self.authenticator is not None and row is not None:
             await self.database.execute("update api_keys set rotated_at = now()")
-            self.keyring.forget(row["id"])
+            self.authenticator.invalidate(row["id"])
         return row
 
 
@@ -38,12 +38,12 @@ async def test_a_key_that_is_replaced_while_it_is_looked_up_is_not_remembered(da
     new = NewAccount("you@example.com", "free", "whsec_" + "a" * 64, accounts.digest(KEY), KEY[:14], b"")
     await accounts.add(database, new)
     overtaken = Overtaken(database)
-    keyring = overtaken.keyring = Keyring(overtaken, PLANS, Sessions.of(SECRET), Clock())
-    keyring.trust(heard=True)
+    authenticator = overtaken.authenticator = Authenticator(overtaken, PLANS, Sessions.of(SECRET), Clock())
+    authenticator.mark_cache_valid(heard=True)
 
     with trio.fail_after(10):
-        await keyring.account(f"Bearer {KEY}")
+        await authenticator.account(f"Bearer {KEY}")
         with pytest.raises(NotSignedIn) as refused:
-            await keyring.account(f"Bearer {KEY}")
+            await authenticator.account(f"Bearer {KEY}")
 
     assert refused.value.code == "key_rotated"

@@ -308,7 +308,7 @@ async def test_a_client_that_says_all_before_it_reads_learns_that_it_was_too_muc
     daemon: RunningDaemon, size: int, *, chunked: bool
 ) -> None:
     def ask() -> list[int]:
-        connection = HTTPConnection("127.0.0.1", daemon.ground.listener.getsockname()[1], timeout=10)
+        connection = HTTPConnection("127.0.0.1", daemon.resources.listener.getsockname()[1], timeout=10)
         with closing(connection):
             statuses = []
             for body in (b"x" * size, b"x" * size, b"{}"):
@@ -668,7 +668,7 @@ async def test_a_body_that_comes_after_its_answer_was_known_leaves_the_connectio
     body = b'{"name": "late"}'
     late = h11.Request(method=method, target=path, headers=[("Host", "cueapi"), ("Content-Length", str(len(body)))])
     plain = h11.Request(method="GET", target="/v1/auth/me", headers=[("Host", "cueapi")])
-    port, statuses = daemon.ground.listener.getsockname()[1], []
+    port, statuses = daemon.resources.listener.getsockname()[1], []
 
     with trio.fail_after(20):
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
@@ -697,7 +697,7 @@ async def answered(stream: trio.SocketStream, http: h11.Connection) -> int:
 
 
 async def test_a_client_that_never_ends_its_body_is_answered_and_hung_up_on(daemon: RunningDaemon) -> None:
-    port = daemon.ground.listener.getsockname()[1]
+    port = daemon.resources.listener.getsockname()[1]
 
     with trio.fail_after(20):
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:

@@ -17,7 +17,7 @@ from quart_trio import QuartTrio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from cueapi.api.http.server import KEPT_ALIVE, SLICE, Idle, Line
+from cueapi.api.http.server import KEPT_ALIVE, SLICE, ConnectionHandler, IdleTimer
 from cueapi.settings import Settings
 from tests.conftest import RunningDaemon, running
 from tests.delivery.siblings import until
@@ -26,7 +26,7 @@ ASK = b"GET /status HTTP/1.1\r\nHost: cueapi\r\n\r\n"
 
 
 async def test_head_and_body_of_an_answer_leave_together(daemon: RunningDaemon) -> None:
-    port = daemon.ground.listener.getsockname()[1]
+    port = daemon.resources.listener.getsockname()[1]
 
     with trio.fail_after(10):
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
@@ -39,7 +39,7 @@ async def test_head_and_body_of_an_answer_leave_together(daemon: RunningDaemon) 
 
 
 async def test_requests_that_come_at_once_are_answered_in_their_order(daemon: RunningDaemon) -> None:
-    port = daemon.ground.listener.getsockname()[1]
+    port = daemon.resources.listener.getsockname()[1]
     asked = b"".join(ASK.replace(b"Host", b"X-Request-Id: r%d\r\nHost" % number) for number in range(20))
 
     with trio.fail_after(10):
@@ -54,7 +54,7 @@ async def test_requests_that_come_at_once_are_answered_in_their_order(daemon: Ru
 
 
 async def test_a_connection_that_its_client_closes_leaves_no_task_behind(daemon: RunningDaemon) -> None:
-    port = daemon.ground.listener.getsockname()[1]
+    port = daemon.resources.listener.getsockname()[1]
     tasks = partial(lambda: trio.lowlevel.current_statistics().tasks_living)
     before = tasks()
 
@@ -75,7 +75,7 @@ async def test_a_connection_is_closed_when_it_was_idle_for_long_and_never_while_
         closed.append(trio.current_time())
 
     begun = trio.current_time()
-    idle = Idle(WorkerContext(None), close)
+    idle = IdleTimer(WorkerContext(None), close)
     async with TaskGroup() as group:
         await idle.restart(group, None)
         await trio.sleep(KEPT_ALIVE - 1)
@@ -95,7 +95,7 @@ async def test_when_the_server_ends_idle_connections_close_at_once_and_busy_ones
         closed.append(name)
 
     context = WorkerContext(None)
-    resting, working = Idle(context, partial(close, "resting")), Idle(context, partial(close, "working"))
+    resting, working = IdleTimer(context, partial(close, "resting")), IdleTimer(context, partial(close, "working"))
     async with TaskGroup() as group:
         await resting.restart(group, None)
         await working.restart(group, None)
@@ -136,7 +136,7 @@ BYTES = {
 
 @pytest.mark.parametrize("sent", BYTES.values(), ids=BYTES.keys())
 async def test_whatever_bytes_come_the_others_are_served_on(daemon: RunningDaemon, sent: bytes) -> None:
-    port = daemon.ground.listener.getsockname()[1]
+    port = daemon.resources.listener.getsockname()[1]
 
     with trio.fail_after(30):
         for _ in range(8):
@@ -158,7 +158,7 @@ REFUSED = ["two lengths", "a query and no path", "half an address", "half an add
 
 @pytest.mark.parametrize("sent", [BYTES[name] for name in REFUSED], ids=REFUSED)
 async def test_what_is_no_http_is_refused_in_the_form_of_every_refusal(daemon: RunningDaemon, sent: bytes) -> None:
-    port = daemon.ground.listener.getsockname()[1]
+    port = daemon.resources.listener.getsockname()[1]
 
     with trio.fail_after(10):
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
@@ -179,7 +179,7 @@ async def test_what_is_no_http_is_refused_in_the_form_of_every_refusal(daemon: R
 
 
 async def test_a_wish_for_a_websocket_is_passed_over(daemon: RunningDaemon) -> None:
-    port = daemon.ground.listener.getsockname()[1]
+    port = daemon.resources.listener.getsockname()[1]
 
     with trio.fail_after(10):
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
@@ -192,7 +192,7 @@ async def test_a_wish_for_a_websocket_is_passed_over(daemon: RunningDaemon) -> N
 async def test_a_client_that_never_reads_its_answers_does_not_hold_up_the_end(settings: Settings) -> None:
     with trio.fail_after(30):
         async with running(settings) as daemon:
-            stream = await trio.open_tcp_stream("127.0.0.1", daemon.ground.listener.getsockname()[1])
+            stream = await trio.open_tcp_stream("127.0.0.1", daemon.resources.listener.getsockname()[1])
             with trio.move_on_after(5):
                 await stream.send_all(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 300)
             await trio.sleep(0.5)
@@ -202,7 +202,7 @@ async def test_a_client_that_never_reads_its_answers_does_not_hold_up_the_end(se
 
 async def test_a_client_that_takes_nothing_for_long_is_hung_up_on(autojump_clock: MockClock) -> None:
     ours, theirs = [trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in socket.socketpair()]
-    line = Line(
+    line = ConnectionHandler(
         ASGIWrapper(QuartTrio("never asked")), Config(), WorkerContext(None), ConnectionState(LifespanState()), ours
     )
 
@@ -215,7 +215,7 @@ async def test_a_client_that_takes_nothing_for_long_is_hung_up_on(autojump_clock
 
 
 async def test_a_probe_that_resets_its_connection_leaves_no_line_in_the_log(daemon: RunningDaemon) -> None:
-    port = daemon.ground.listener.getsockname()[1]
+    port = daemon.resources.listener.getsockname()[1]
     at_once = struct.pack("ii", 1, 0)
 
     with trio.fail_after(10), capture_logs() as lines:

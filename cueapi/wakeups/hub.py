@@ -1,0 +1,140 @@
+"""The wake-up hub: it is told what has happened, and wakes whoever has to do with it, in this daemon and in others."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Protocol
+
+import trio
+from attrs import define, field
+
+from cueapi.storage.clock import Clock
+from cueapi.wakeups.long_poll import LongPoll
+from supervisor import Periodic
+
+MARGIN = 0.002
+"""Seconds after a cue's time at which the poller looks for it: PostgreSQL must not say "not yet"."""
+
+
+class AccountCache(Protocol):
+    """What remembers accounts, and must not go by what has changed."""
+
+    def invalidate(self, user: int) -> None:
+        """Forget that account."""
+        ...
+
+    def mark_cache_valid(self, valid: bool) -> None:
+        """Changes are heard of from now on; or, where not *valid*, they are not: forget everything."""
+        ...
+
+
+@define(eq=False)
+class Announcements:
+    """Topics for the other daemons, gathered until they are sent. Of one topic's moments the earliest counts."""
+
+    _topics: dict[str, float | None] = field(init=False, factory=dict)
+    _any: trio.Event = field(init=False, factory=trio.Event)
+
+    def add(self, topic: str, moment: float | None = None) -> None:
+        """Have *topic* sent with the next notification."""
+        known = self._topics.get(topic)
+        self._topics[topic] = moment if known is None or moment is None else min(known, moment)
+        self._any.set()
+
+    async def wait(self) -> None:
+        """Return when there is something to send."""
+        await self._any.wait()
+
+    def take(self) -> dict[str, float | None]:
+        """Everything that has gathered; the caller sends it, or adds it again."""
+        taken, self._topics = self._topics, {}
+        self._any = trio.Event()
+        return taken
+
+
+@define(eq=False)
+class WakeupHub:
+    """
+    Five verbs: `cue_written`, `delivery_ready`, `work_ready`, `notice_ready`, `account_changed`.
+
+    Each is a hint: losing one costs time, never work. In this daemon it takes effect at once; the other daemons hear
+    of it within some 20 ms, unless it is not to be announced. They poll at least every *poll_interval* seconds.
+    """
+
+    clock: Clock
+    poll_interval: float
+    accounts: AccountCache
+    long_poll: LongPoll = field(factory=LongPoll)
+    announcements: Announcements = field(factory=Announcements)
+    polls: Periodic = field(init=False)
+    dispatches: Periodic = field(init=False)
+    notifications: Periodic = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.polls = Periodic(self.poll_interval)
+        self.dispatches = Periodic(self.poll_interval)
+        self.notifications = Periodic(self.poll_interval)
+
+    def cue_written(self, next_run: datetime | None) -> None:
+        """A cue is due at *next_run*: the pollers will be there in time."""
+        if next_run is None:
+            return
+        moment = next_run.timestamp()
+        self._wake_poller(moment)
+        # The other daemons poll before a later moment, and look ahead themselves.
+        if moment <= self.clock.now().timestamp() + self.poll_interval:
+            self.announcements.add("cue", moment)
+
+    def delivery_ready(self, *, announce: bool = True) -> None:
+        """A delivery waits in the outbox: the nearest dispatcher takes it."""
+        self.dispatches.wake()
+        if announce:
+            self.announcements.add("delivery")
+
+    def work_ready(self, user: int, *, announce: bool = True) -> None:
+        """A worker of *user* can claim something."""
+        self.long_poll.wake(user)
+        if announce:
+            self.announcements.add(f"work:{user}")
+
+    def notice_ready(self) -> None:
+        """A notification waits: this daemon's notifier sends it."""
+        self.notifications.wake()
+
+    def account_changed(self, user: int) -> None:
+        """A key was replaced or revoked, or a limit changed: no daemon may go by what it remembers."""
+        self.accounts.invalidate(user)
+        self.announcements.add(f"account:{user}")
+
+    def connected(self) -> None:
+        """The other daemons can be heard; what they have announced before may be lost."""
+        self.accounts.mark_cache_valid(True)
+        self.polls.wake()
+        self.dispatches.wake()
+        self.notifications.wake()
+
+    def disconnected(self) -> None:
+        """The other daemons cannot be heard any more."""
+        self.accounts.mark_cache_valid(False)
+
+    def receive(self, topic: str) -> None:
+        """Act on a topic that another daemon has announced. Raises ValueError for one that is not known."""
+        self._action(topic)()
+
+    def _action(self, topic: str) -> Callable[[], None]:
+        kind, _, detail = topic.partition(":")
+        match kind:
+            case "cue":
+                return partial(self._wake_poller, float(detail))
+            case "delivery":
+                return self.dispatches.wake
+            case "work":
+                return partial(self.long_poll.wake, int(detail))
+            case "account":
+                return partial(self.accounts.invalidate, int(detail))
+            case _:
+                raise ValueError(kind)
+
+    def _wake_poller(self, moment: float) -> None:
+        delay = moment - self.clock.now().timestamp() + MARGIN
+        self.polls.wake_at(trio.current_time() + delay)
