@@ -6,6 +6,8 @@ ranges (`9-17`), `*`, and either of the last two with a step (`*/15`, `9-17/2`);
 also by their three-letter names. Two extensions: `L` in the day of month is its last day, `MON#2` in the day
 of week is the second Monday of the month. Whatever else cron dialects know is refused by name: a cue that
 fires at other times than its owner believes is worse than one that is not taken.
+
+So the grammar is ours: croniter takes much of those dialects. It expands into values what the grammar has taken.
 """
 
 import re
@@ -17,6 +19,7 @@ from functools import lru_cache
 from itertools import product
 
 from attrs import field, frozen
+from croniter import croniter
 
 from cueapi.domain.errors import Refusal
 
@@ -126,21 +129,19 @@ def _days(cron: Cron, first_weekday: int, length: int) -> tuple[int, ...]:
 
 
 def _parse(cron: str) -> Cron:
-    minutes, hours, dates, months, weekdays = _split(cron)
-    each_date = [date for date in dates.split(",") if date.upper() != "L"]
-    nths = [_nth_weekday(weekday) for weekday in weekdays.split(",")]
-    each_weekday = [weekday for weekday, nth in zip(weekdays.split(","), nths, strict=True) if nth is None]
-    times = product(sorted(HOUR.values(hours.split(","))), sorted(MINUTE.values(minutes.split(","))))
+    texts = _split(cron)
+    minutes, hours, dates, months, weekdays = map(_expand_field, FIELDS, texts)
+    times = product(sorted(hours.values), sorted(minutes.values))
     return Cron(
         moments=tuple(MOMENTS[hour * 60 + minute] for hour, minute in times),
-        dates=DATE.values(each_date),
-        last_date=len(each_date) < len(dates.split(",")),
-        months=MONTH.values(months.split(",")),
-        weekdays=frozenset(weekday % 7 for weekday in WEEKDAY.values(each_weekday)),
-        nth_weekdays=frozenset(nth for nth in nths if nth is not None),
+        dates=dates.values,
+        last_date=dates.last,
+        months=months.values,
+        weekdays=weekdays.values,
+        nth_weekdays=weekdays.nths,
         # crontab(5): `*/2` begins with `*` too.
-        both=dates.startswith("*") or weekdays.startswith("*"),
-        fixed="*" not in minutes + hours,
+        both=texts[2].startswith("*") or texts[4].startswith("*"),
+        fixed="*" not in texts[0] + texts[1],
     )
 
 
@@ -168,24 +169,29 @@ def _macro(name: str) -> str:
     return MACROS[name]
 
 
-def _nth_weekday(element: str) -> tuple[int, int] | None:
-    """`MON#2` as (1, 2); None for every other element."""
-    parts = re.fullmatch(r"(\w+)#([1-5])", element, re.ASCII)
-    return (WEEKDAY.number(parts[1]) % 7, int(parts[2])) if parts else None
-
-
-@frozen
+@frozen(eq=False)
 class _Field:
-    """One of the five fields: its name for people, and what may stand in it."""
+    """One of the five fields: its place, its name for people, and what may stand in it."""
 
+    index: int
     name: str
     low: int
     high: int
     size: int
     names: tuple[str, ...] = ()
 
-    def values(self, elements: list[str]) -> frozenset[int]:
-        return frozenset(value for element in elements for value in self._expand(element))
+    def check(self, element: str) -> str:
+        """*element*, refused where it is outside of the grammar; rewritten where croniter would misread it."""
+        if self is DATE and element.upper() == "L":
+            return element
+        if self is WEEKDAY and (nth := re.fullmatch(r"(\w+)#[1-5]", element, re.ASCII)):
+            self.number(nth[1])
+            return element
+        parts = re.fullmatch(r"(?:\*|(\w+)-(\w+))(?:/(\d+))?", element, re.ASCII)
+        if parts is None:
+            self.number(element)
+            return element
+        return self._check_range(element, *parts.groups())
 
     def number(self, text: str) -> int:
         if text.upper() in self.names:
@@ -196,14 +202,13 @@ class _Field:
             raise self._wrong(text, f"only {self.low} to {self.high} are possible")
         return int(text)
 
-    def _expand(self, element: str) -> range:
-        parts = re.fullmatch(r"(?:\*|(\w+)-(\w+))(?:/(\d+))?", element, re.ASCII)
-        if parts is None:
-            value = self.number(element)
-            return range(value, value + 1)
-        first, last, step = parts.groups()
-        low, high = self._range(first, last) if first else (self.low, self.high)
-        return range(low, high + 1, self._step(element, step))
+    def _check_range(self, element: str, first: str | None, last: str | None, step: str | None) -> str:
+        low, high = self._range(first, last) if first and last else (self.low, self.high)
+        # */60 is the whole hour; beyond that the step cannot mean what it says.
+        if step and not 1 <= int(step) <= self.size:
+            raise self._wrong(element, f"a step here is 1 to {self.size}")
+        # To croniter `9-9` is every hour.
+        return first if first and low == high else element
 
     def _range(self, first: str, last: str) -> tuple[int, int]:
         low, high = self.number(first), self.number(last)
@@ -217,14 +222,6 @@ class _Field:
     def _sunday(self, high: int) -> str:
         return " (Sunday at the end of a range is 7)" if self is WEEKDAY and high == 0 else ""
 
-    def _step(self, element: str, step: str | None) -> int:
-        if step is None:
-            return 1
-        # */60 is the whole hour; beyond that the step cannot mean what it says.
-        if not 1 <= int(step) <= self.size:
-            raise self._wrong(element, f"a step here is 1 to {self.size}")
-        return int(step)
-
     def _foreign(self, element: str) -> Refusal:
         for pattern, hint in FOREIGN:
             if re.fullmatch(pattern, element.upper()):
@@ -235,11 +232,52 @@ class _Field:
         return _refused(f"the {self.name} {element!r} of the cron is wrong: {why}")
 
 
-MINUTE = _Field("minute", 0, 59, size=60)
-HOUR = _Field("hour", 0, 23, size=24)
-DATE = _Field("day of month", 1, 31, size=31)
-MONTH = _Field("month", 1, 12, size=12, names=MONTHS)
-WEEKDAY = _Field("day of week", 0, 7, size=7, names=WEEKDAYS)
+MINUTE = _Field(0, "minute", 0, 59, size=60)
+HOUR = _Field(1, "hour", 0, 23, size=24)
+DATE = _Field(2, "day of month", 1, 31, size=31)
+MONTH = _Field(3, "month", 1, 12, size=12, names=MONTHS)
+WEEKDAY = _Field(4, "day of week", 0, 7, size=7, names=WEEKDAYS)
+FIELDS = (MINUTE, HOUR, DATE, MONTH, WEEKDAY)
+
+
+@frozen
+class _Expanded:
+    """What a field or an element of it stands for; Sunday is 0."""
+
+    values: frozenset[int] = frozenset()
+    last: bool = False
+    """`L`."""
+    nths: frozenset[tuple[int, int]] = frozenset()
+    """`MON#2` as (1, 2)."""
+
+
+def _expand_field(field: _Field, text: str) -> _Expanded:
+    each = [_expand(field, field.check(element)) for element in text.split(",")]
+    return _Expanded(
+        frozenset().union(*(element.values for element in each)),
+        any(element.last for element in each),
+        frozenset().union(*(element.nths for element in each)),
+    )
+
+
+# Most crons are made of the same few elements, and croniter takes longer for one than the rest does for a cron.
+@lru_cache(maxsize=1024)
+def _expand(field: _Field, element: str) -> _Expanded:
+    """
+    Have croniter expand *element*, which the grammar has taken.
+
+    One by one: of a list croniter takes `2-31,L` for every day of the month and refuses `FRI,MON#1`.
+    """
+    fields = ["*"] * len(FIELDS)
+    fields[field.index] = element
+    expanded, nths = croniter.expand(" ".join(fields))
+    values = expanded[field.index]
+    if nths:
+        return _Expanded(nths=frozenset((weekday, nth) for weekday in nths for nth in nths[weekday]))
+    if values == ["l"]:
+        return _Expanded(last=True)
+    # All values are `*` to croniter, however they are written.
+    return _Expanded(frozenset(range(field.low, field.low + field.size) if values == ["*"] else values))
 
 
 def _refused(why: str) -> Refusal:

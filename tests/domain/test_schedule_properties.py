@@ -260,9 +260,9 @@ def test_once_is_when_the_clock_first_shows_the_time_or_jumps_over_it(
 @given(
     minute=fields(0, 59),
     hour=fields(0, 23),
-    date=st.sampled_from(["*", "1", "13,31", "29-31", "L"]),
+    date=st.sampled_from(["*", "1", "13,31", "29-31", "L", "5,l"]),
     month=st.sampled_from(["*", "2", "JAN-MAR", "*/5"]),
-    weekday=st.sampled_from(["*", "MON", "1-5", "5,0", "7", "MON#2", "fri#5"]),
+    weekday=st.sampled_from(["*", "MON", "1-5", "5,0", "7", "FRI-SUN", "0-7/3", "MON#2", "fri#5", "7#1,2#3"]),
     after=st.datetimes(datetime(1971, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC)),
 )
 @settings(deadline=None, max_examples=200)
