@@ -19,7 +19,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from cueapi.domain.schedule import previous_runs, upcoming
-from cueapi.domain.zone import stretches, zone_named
+from cueapi.domain.zone import offset_periods, zone_named
 
 INSTANT = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
@@ -66,7 +66,7 @@ FOLLOWING = (
 def moments(draw: st.DrawFn, zones: list[str]) -> tuple[str, datetime]:
     """A zone, and a minute shortly before or after a jump of its clock where there is one."""
     timezone, year = draw(st.sampled_from(zones)), draw(YEARS)
-    periods = stretches(timezone, datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
+    periods = offset_periods(timezone, datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
     change = draw(st.sampled_from([period.begin for period in periods]))
     return timezone, change + draw(st.integers(-3000, 3000)) * MINUTE
 
