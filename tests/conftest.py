@@ -25,6 +25,7 @@ from tests.receiver import Receiver, open_receiver
 from tests.storage.own_postgres import OwnPostgres, own_postgres
 
 SECRET = "a session secret for the tests, long enough"
+SLOW = {"benchmarks", "chaos", "clients", "machine"}
 _numbers = count()
 
 
@@ -32,6 +33,13 @@ _numbers = count()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the user say how long the chaos lasts."""
     parser.addoption("--chaos", type=int, default=3, metavar="N", help="rounds of SIGKILL (default: 3)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the directories whose tests start daemons, kill them or measure them."""
+    for item in items:
+        if item.path.parent.name in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,18 @@
-"""The containers: what is published, what is kept, what is asked whether it lives."""
+"""The containers: what is published, what is kept, what is asked whether it lives, what is installed."""
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
+LOCK = ROOT / ".docker" / "requirements.lock"
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +53,28 @@ def test_the_image_is_no_root_and_hands_signals_to_the_daemon() -> None:
 
     assert "USER cueapi" in lines
     assert 'CMD ["cueapid"]' in lines
+
+
+def test_every_dependency_is_locked_at_a_version_that_pyproject_allows() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    asked = [Requirement(text) for text in project["dependencies"]]
+    lines = re.findall(r"^([\w.-]+)==(\S+)", LOCK.read_text("utf-8"), re.MULTILINE)
+    locked = {canonicalize_name(name): Version(version) for name, version in lines}
+
+    assert {canonicalize_name(one.name) for one in asked} <= set(locked)
+    assert [str(one) for one in asked if locked[canonicalize_name(one.name)] not in one.specifier] == []
+
+
+def test_the_lock_names_no_place_to_download_from() -> None:
+    assert re.findall(r"^-.*|\w+://\S*", LOCK.read_text("utf-8"), re.MULTILINE) == []
+
+
+def test_the_image_installs_what_is_locked_before_the_product() -> None:
+    steps = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith(("COPY", "RUN pip"))]
+
+    assert steps[:2] == [
+        "COPY .docker/requirements.lock ./",
+        "RUN pip install --no-cache-dir --require-hashes -r requirements.lock",
+    ]
+    assert steps[-1].startswith("RUN pip install --no-cache-dir --no-deps .")
+    assert "!.docker" in (ROOT / ".dockerignore").read_text().splitlines()

@@ -1,6 +1,7 @@
 """The settings: names, defaults, bounds, and the one line that names what is wrong."""
 
 import os
+import re
 from pathlib import Path
 
 import platformdirs
@@ -44,6 +45,7 @@ DEFAULTS = {
     "LOG_LEVEL": "info",
 }
 
+EXAMPLE = (Path(__file__).parent.parent / ".env.example").read_text("utf-8")
 PASSWORD = "correct-horse-battery"
 
 
@@ -58,6 +60,24 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "default"), DEFAULTS.items(), ids=DEFAULTS)
 def test_what_is_not_set_has_the_documented_default(name: str, default: object) -> None:
     assert getattr(load(), name.lower()) == default
+
+
+def test_the_example_names_every_setting_once_and_no_other() -> None:
+    named = re.findall(r"^#([A-Z_]+)=", EXAMPLE, re.MULTILINE)
+
+    assert sorted(named) == sorted(name.upper() for name in Settings.model_fields)
+
+
+def test_the_example_sets_nothing_and_shows_every_default(tmp_path: Path) -> None:
+    defaults = load()
+
+    (tmp_path / ".env").write_text(EXAMPLE, "utf-8")
+    untouched = load()
+    (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z_]+=)", "", EXAMPLE, flags=re.MULTILINE), "utf-8")
+    uncommented = load()
+
+    assert untouched == defaults
+    assert uncommented == defaults
 
 
 def test_every_setting_is_documented() -> None:

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from cueapi.domain.schedule import next_run, once_at, previous_runs, upcoming
 from cueapi.domain.zone import offset_periods, zone_named
 
+pytestmark = pytest.mark.slow
+
 INSTANT = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
