@@ -509,7 +509,7 @@ class ExecutionsUsed(Used):
 class OutcomesCounted(BaseModel):
     """Reports of the month."""
 
-    apply_report: Count
+    reported: Count
     succeeded: Count
     failed: Count
 
