@@ -54,7 +54,7 @@ def _smtp_url(text: str) -> str:
     found = re.fullmatch(r"smtps?://([^/?#]*@)?[^/?#@:]+(:[0-9]{1,5})?/?(\?(?P<options>[^#]*))?", text)
     if found is None or not _has_port_if_any(text):
         raise ValueError("must look like smtp://user:pass@host:587?starttls=true")
-    # An option that is not known would leave the password in clear without a word.
+    # Reject unknown options: a misspelt `starttls` would silently send the password unencrypted.
     if (found["options"] or "starttls=false") not in {"starttls=true", "starttls=false"}:
         raise ValueError("may end in ?starttls=true or ?starttls=false, and in nothing else")
     if text.startswith("smtps:") and found["options"] == "starttls=true":
@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     poller_interval_seconds: Annotated[float, Field(ge=0.1, le=3_600)] = 30.0
     # Due cues that are fired by one statement.
     poller_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 500
-    # Deliveries at once: places cost memory, not threads.
+    # Deliveries at once: each costs memory, not a thread.
     dispatch_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 256
     # Of these, to one host and port.
     host_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64

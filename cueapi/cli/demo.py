@@ -1,5 +1,5 @@
 """
-The whole story in a few seconds: a daemon, a handler, a worker, three cues; told line by line, then as a table.
+The whole story in a few seconds: a daemon, a handler, a worker, three cues; shown line by line, then as a table.
 
 Everything lies in a temporary folder and on loopback, and is gone at the end.
 """
@@ -32,7 +32,7 @@ PATIENCE = 60.0
 """Seconds after which a story that does not come to its end is given up."""
 
 FINAL = {"success", "failed", "missed", "outcome_timeout"}
-HEAD = ("cue", "status", "tries", "outcome", "result")
+HEAD = ("cue", "status", "attempts", "outcome", "result")
 
 Say = Callable[[str], None]
 
@@ -119,7 +119,7 @@ async def _schedule(client: "Client", feed: Feed, port: int) -> None:
 
 
 async def _watch(client: "Client", feed: Feed) -> list[dict[str, Any]]:
-    """Tell of each change of an execution; all of them, as soon as they are final."""
+    """Show each change of an execution; return all of them as soon as they are final."""
     seen: dict[str, str] = {}
     while True:
         rows = (await client.ask("GET", "/v1/executions"))["executions"]
@@ -163,7 +163,7 @@ class Client:
 
 @define
 class Handler:
-    """Somebody's webhook handler: it checks signatures, and fails a first try of /flaky."""
+    """A webhook handler: it checks signatures, and fails the first attempt of flaky-report."""
 
     feed: Feed
     secret: str = field(default="", repr=False)
@@ -188,9 +188,9 @@ class Handler:
             return {"success": False, "error": "the signature is wrong", "retry": False}
         said = json.loads(body)
         if said["name"] == "flaky-report" and said["attempt"] == 1:
-            self.feed("handler: signature good; try 1 of flaky-report: I fail")
+            self.feed("handler: signature good; attempt 1 of flaky-report fails")
             return {"success": False, "error": "out of paper"}
-        self.feed(f"handler: signature good; try {said['attempt']} of {said['name']}: done")
+        self.feed(f"handler: signature good; attempt {said['attempt']} of {said['name']}: done")
         return {"success": True, "result": "done"}
 
 

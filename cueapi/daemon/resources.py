@@ -1,4 +1,4 @@
-"""What the siblings stand on, and what joins them. What is opened first falls last."""
+"""What the siblings depend on: opened before them, closed after them in reverse order."""
 
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +10,7 @@ from attrs import field, frozen
 from cueapi.api.http.server import bind
 from cueapi.daemon.secret import CannotStart, check_secret, secret_of
 from cueapi.delivery.webhook import Webhook
+from cueapi.embedded_postgres.errors import Owner
 from cueapi.embedded_postgres.server import EmbeddedServer, join_embedded, open_embedded
 from cueapi.net import redis
 from cueapi.net.dns import THREADS, Resolver
@@ -28,7 +29,7 @@ from cueapi.wakeups.identity import DaemonId
 
 @frozen
 class Resources:
-    """What the siblings stand on, and what falls after them."""
+    """Everything that is open for as long as the daemon runs."""
 
     settings: Settings
     vault: Vault
@@ -50,7 +51,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Everything that the siblings stand on: what is opened first falls last."""
+    """Open everything that the siblings depend on. It closes in reverse order."""
     secret = secret_of(settings)
     vault, sessions = Vault.of(secret), Sessions.of(secret)
     with closing(bind(settings.host, settings.port)) as listener:
@@ -67,6 +68,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     )
 
 
+OWNER = Owner("cueapi", create_command="cueapid migrate")
+"""Whose the embedded PostgreSQL is."""
+
 PATIENCE = 30.0
 """Seconds for which a start waits for PostgreSQL."""
 
@@ -75,8 +79,8 @@ ACQUIRE_PATIENCE = 10.0
 """Seconds for which a statement waits for a connection."""
 
 
-# On the disks of today a leap costs little more than the next row: lists are counted by an index. Said to each new
-# session, not at its start: poolers refuse start-up parameters that they do not know.
+# On solid-state disks a random page costs little more than the next one. Set in each new session, not as a start-up
+# parameter: poolers refuse parameters that they do not know.
 SESSION = "set jit = off; set random_page_cost = 1.1"
 
 
@@ -87,7 +91,7 @@ async def open_server(settings: Settings) -> AsyncIterator[tuple[str, EmbeddedSe
     if dsn is not None:
         yield dsn, None
         return
-    async with open_embedded(settings.data_dir) as embedded:
+    async with open_embedded(settings.data_dir, owner=OWNER) as embedded:
         yield embedded.dsn, embedded
 
 
@@ -113,7 +117,7 @@ def open_redis(settings: Settings, vault: Vault) -> Iterator[Redis | None]:
         yield None
         return
     try:
-        # The secret tells us from others that share this Redis, and not from the other daemons.
+        # Daemons with one secret share their keys, and no one else who uses this Redis.
         with redis.open_redis(settings.redis_url.get_secret_value(), prefix=vault.fingerprint) as shared:
             yield shared
     except RedisMisnamed as error:
@@ -134,7 +138,7 @@ async def open_for_command(settings: Settings, *, new: bool = False) -> AsyncIte
         return
     if not new:
         need_embedded(settings)
-    async with join_embedded(settings.data_dir) as joined:
+    async with join_embedded(settings.data_dir, owner=OWNER) as joined:
         async with open_database(joined, size=2) as database:
             yield database
 
@@ -156,7 +160,7 @@ async def _reach(database: Database) -> None:
             try:
                 await ping(database)
             except StorageRefused as refused:
-                raise CannotStart(f"PostgreSQL does not let us in: {_line(refused)}") from refused
+                raise CannotStart(f"PostgreSQL refused the connection: {_line(refused)}") from refused
             except StorageUnavailable as away:
                 reason = _line(away)
                 await trio.sleep(1)

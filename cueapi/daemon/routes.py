@@ -92,7 +92,7 @@ def gauges(resources: Resources, wiring: Wiring) -> list[Gauge]:
         Gauge("cueapi_channel_capacity", "Most items of each channel.", ("channel",),
                 lambda: [((channel.name,), channel.capacity) for channel in channels]),
         Gauge("cueapi_retry_wheel_size", "Reminders in the retry wheel.", (), lambda: [((), len(wiring.wheel))]),
-        Gauge("cueapi_pool_places", "Places of the dispatch pool.", ("state",),
+        Gauge("cueapi_pool_places", "Slots of the dispatch pool.", ("state",),
                 lambda: [(("taken",), wiring.capacity.taken), (("all",), wiring.capacity.size)]),
         Gauge("cueapi_sibling_state", "1 for the state that each sibling is in.", ("sibling", "state"),
                 lambda: [((name, str(entry.state)), 1) for name, entry in board.snapshot().items()]),

@@ -37,7 +37,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
     """
     Serve until a signal, then drain. *on_ready* is called with the address when every sibling is up.
 
-    Raises what a start can fail with, and RestartsExhausted where a sibling falls too often.
+    Raises what a start can fail with, and RestartsExhausted where a sibling fails too often.
     """
     # Until the tree listens to both, SIGTERM ends the start as Ctrl-C does: in order.
     # (Trio's own handler of Ctrl-C takes no other signal.)

@@ -1,4 +1,4 @@
-"""What an account is known by: its e-mail address."""
+"""An account's e-mail address: which texts are one."""
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -6,7 +6,7 @@ from cueapi.domain.errors import Invalid, Problem
 
 
 def checked_email(text: str) -> str:
-    """An address as mail takes it (RFC 5321, 5322); whether it exists is not asked."""
+    """The normalised address (RFC 5321, 5322); whether it exists is not checked. Refuses any other text."""
     try:
         return validate_email(text, check_deliverability=False, test_environment=True, strict=True).normalized
     except EmailNotValidError as error:

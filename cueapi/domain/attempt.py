@@ -1,4 +1,4 @@
-"""One try on the wire: what it was for, what the wire said, and what follows from that."""
+"""One attempt: what is delivered, what came back, and the transition that follows from it."""
 
 import json
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ ANSWER_LIMIT = 64 * 1024
 """Bytes of an answer that are read."""
 
 RETRY_AFTER_LIMIT = 86_400.0
-"""Seconds that a handler may put off the next try."""
+"""Seconds that a handler may put off the next attempt."""
 
 
 @frozen
@@ -75,7 +75,7 @@ def webhook_body(
     """
     The request's body as `json.dumps(…, sort_keys=True)` writes it; *payload* is such a text already.
 
-    Keys stand in their sorted order, so that the payload need not be parsed again for each try.
+    Keys stand in their sorted order, so that the payload need not be parsed again for each attempt.
     """
     return (
         f'{{"attempt": {attempt}, "cue_id": {json.dumps(cue_id)}, "execution_id": "{execution_id}", '
@@ -84,7 +84,7 @@ def webhook_body(
 
 
 def evaluate_attempt(delivery: Delivery, result: Result, *, duration: float, now: datetime) -> Transition:
-    """Decide what a try that took *duration* seconds comes to. The only place where that is decided."""
+    """The transition that follows from an attempt of *duration* seconds. The only place where that is decided."""
     match result:
         case Unreachable(reason):
             record = AttemptRecord(None, None, clean_text(reason)[:TEXT_KEPT], round(duration * 1000))
@@ -103,13 +103,13 @@ def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) ->
     record = AttemptRecord(answer.status, _text(answer), None, duration_ms)
     inline = None if answer.cut else read_inline(answer.body)
     if inline is None:
-        said = f"The answer was longer than {ANSWER_LIMIT // 1024} KiB; no outcome was read." if answer.cut else None
+        message = f"The answer was longer than {ANSWER_LIMIT // 1024} KiB; no outcome was read." if answer.cut else None
         return Transition(
             delivery.fence,
             Status.SUCCESS,
             delivered=True,
             deadline=delivery.outcome_deadline,
-            record=evolve(record, error_message=said),
+            record=evolve(record, error_message=message),
             logged_as="delivered",
         )
     report = inline.report

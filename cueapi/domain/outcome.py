@@ -1,4 +1,4 @@
-"""What the handler says of its work: reports, evidence, and how far they are believed."""
+"""Reports of handlers, their evidence, and how they are verified."""
 
 import json
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Mode(StrEnum):
 
 
 class OutcomeState(StrEnum):
-    """How far an outcome is believed."""
+    """Whether an outcome is reported, verified, or waits for verification."""
 
     REPORTED_SUCCESS = "reported_success"
     REPORTED_FAILURE = "reported_failure"
@@ -67,7 +67,7 @@ class Evidence:
 
 @frozen
 class Report:
-    """A handler's word on one try."""
+    """A handler's report on one attempt."""
 
     success: bool
     result: str | None = None
@@ -129,7 +129,7 @@ REJECTABLE = (*VERIFIABLE, OutcomeState.VERIFIED_SUCCESS, OutcomeState.REPORTED_
 
 
 def manual_verdict(state: str | None, *, valid: bool) -> Verification:
-    """What a person's word makes of an outcome in *state*; refuses what cannot be judged."""
+    """The verification that follows from a person's verdict. Refuses a state that cannot be verified or rejected."""
     if state in (VERIFIABLE if valid else REJECTABLE):
         if valid:
             return Verification(OutcomeState.VERIFIED_SUCCESS, "valid")

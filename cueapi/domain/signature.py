@@ -1,4 +1,4 @@
-"""What a webhook says and how it is signed: body, headers, two signatures over the very bytes sent."""
+"""What a webhook says and how it is signed: body, headers, two signatures over the bytes as they are sent."""
 
 import base64
 import hmac
@@ -79,7 +79,7 @@ def is_signed(signature: str, secret: str, timestamp: str, body: bytes) -> bool:
 
 
 def key_of(secret: str) -> bytes:
-    """The decoded part behind `whsec_`. Raises ValueError where a hand has damaged it."""
+    """The decoded part behind `whsec_`. Raises ValueError where it is not base64."""
     return base64.b64decode(secret.removeprefix("whsec_"))
 
 

@@ -115,7 +115,7 @@ def check_addresses(
     """The addresses of *target* that may be connected to; a Refusal if any is blocked."""
     reasons = [check_address(address, target, rules) for address in addresses]
     opened = [address for address, reason in zip(addresses, reasons, strict=True) if reason is None]
-    # Whoever opens 127.0.0.0/8 means localhost, and need not know that it is ::1 too.
+    # 127.0.0.0/8 in CALLBACK_ALLOW means localhost, which may resolve to ::1 as well.
     if opened and _is_local_name(target.host):
         return opened
     for reason in filter(None, reasons):
