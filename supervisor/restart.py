@@ -59,7 +59,7 @@ class FailureLog:
 
 @frozen
 class Wait:
-    """Try again after *pause* seconds; *begun* when this is the first try of an episode."""
+    """Run again after *pause* seconds; *begun* when this is the first wait of an episode."""
 
     pause: float
     begun: bool
