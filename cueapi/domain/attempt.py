@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 from cueapi.domain.clock import iso
 from cueapi.domain.execution import AttemptRecord, Fence, Status, Transition, attempt_failed, succeeded
-from cueapi.domain.outcome import TEXT_KEPT, clean_text, read_inline
+from cueapi.domain.outcome import TEXT_KEPT, ReportUnreadable, clean_text, read_inline
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 
 ANSWER_LIMIT = 64 * 1024
@@ -101,7 +101,11 @@ def evaluate_attempt(delivery: Delivery, result: Result, *, duration: float, now
 def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) -> Transition:
     """2xx: an inline report where there is one; else delivered, and the handler reports later."""
     record = AttemptRecord(answer.status, _text(answer), None, duration_ms)
-    inline = None if answer.cut else read_inline(answer.body)
+    try:
+        inline = None if answer.cut else read_inline(answer.body)
+    except ReportUnreadable as unreadable:
+        reason = f"The answer reports on the work and cannot be read as JSON: {unreadable}"
+        return attempt_failed(delivery.fence, delivery.retry, record=evolve(record, error_message=reason))
     if inline is None:
         message = f"The answer was longer than {ANSWER_LIMIT // 1024} KiB; no outcome was read." if answer.cut else None
         return Transition(
@@ -125,12 +129,14 @@ def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) ->
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float:
-    """Seconds of a Retry-After header (RFC 9110, 10.2.3), at most a day; 0 where it is unreadable."""
+    """Seconds of a Retry-After header (RFC 9110, 10.2.3), at most a day; of several the most; 0 where unreadable."""
     if header is None:
         return 0.0
     text = header.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), RETRY_AFTER_LIMIT)
+    # Sent twice, by a proxy say, two lines are one list.
+    parts = [part.strip() for part in text.split(",")]
+    if all(part.isascii() and part.isdigit() for part in parts):
+        return min(max(map(float, parts)), RETRY_AFTER_LIMIT)
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
