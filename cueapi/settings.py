@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from email.utils import parseaddr
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -11,7 +12,8 @@ from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cueapi.domain.plan import PLANS, Limits
 from cueapi.domain.target import Rules
@@ -115,12 +117,59 @@ _AnyCase = BeforeValidator(_lower)
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
 
 
+SECRETS = ("database_url", "redis_url", "session_secret", "smtp_url")
+"""Settings that may also be given as the path of a file that holds them, in NAME_FILE."""
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Reads the secrets whose NAME_FILE is set, as container platforms mount them. Raises BadSetting."""
+
+    def __init__(self, settings_cls: type[BaseSettings], given: Mapping[str, object]) -> None:
+        super().__init__(settings_cls)
+        self.given = given
+
+    def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
+        """The content of the file that NAME_FILE names; None where it is not set."""
+        name = f"{field_name}_file".upper()
+        path = self.given.get(name.lower())
+        if not path:
+            return None, field_name, False
+        if self.given.get(field_name):
+            raise BadSetting(f"{name}: set it or {field_name.upper()}, not both")
+        try:
+            return Path(str(path)).read_text("utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadSetting(f"{name}: {path} cannot be read ({type(error).__name__})") from None
+
+    def __call__(self) -> dict[str, object]:
+        """What the files hold, by the name of the setting."""
+        fields = self.settings_cls.model_fields
+        read = {name: self.get_field_value(fields[name], name)[0] for name in SECRETS}
+        return {name: value for name, value in read.items() if value}
+
+
 class Settings(BaseSettings):
     """One value a variable; the names are the variables' in lower case."""
 
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore", env_ignore_empty=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before `.env`, and both before the files that they name."""
+        given: dict[str, object] = {}
+        for source in (dotenv_settings, env_settings):
+            if isinstance(source, EnvSettingsSource):
+                given |= {name.lower(): value for name, value in source.env_vars.items()}
+        return init_settings, env_settings, dotenv_settings, SecretFiles(settings_cls, given)
 
     # PostgreSQL; none: the embedded one.
     database_url: Annotated[SecretStr | None, _Optional] = None

@@ -4,8 +4,9 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 
+import structlog
 import trio
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from cueapi.api.http.server import bind
 from cueapi.daemon.secret import CannotStart, check_secret, secret_of
@@ -74,14 +75,31 @@ OWNER = Owner("cueapi", create_command="cueapid migrate")
 PATIENCE = 30.0
 """Seconds for which a start waits for PostgreSQL."""
 
+FIRST_WORD = 1.0
+"""Seconds of waiting after which a start says so."""
 
 ACQUIRE_PATIENCE = 10.0
 """Seconds for which a statement waits for a connection."""
 
 
-# On solid-state disks a random page costs little more than the next one. Set in each new session, not as a start-up
-# parameter: poolers refuse parameters that they do not know.
-SESSION = "set jit = off; set random_page_cost = 1.1"
+# Set in each new session, not as start-up parameters: poolers refuse parameters that they do not know. On solid-state
+# disks a random page costs little more than the next one. The rest pins what statements rely on, whatever the role or
+# the database has been given: our own deadlines, and what one statement sees of the others.
+SESSION = """
+set jit = off;
+set random_page_cost = 1.1;
+set lock_timeout = 0;
+set statement_timeout = 0;
+set idle_in_transaction_session_timeout = 0;
+set default_transaction_isolation = 'read committed';
+set default_transaction_deferrable = off;
+set standard_conforming_strings = on;
+set bytea_output = 'hex';
+set datestyle = 'ISO';
+set timezone = 'UTC'
+"""
+
+log = structlog.get_logger("cueapi.daemon")
 
 
 @asynccontextmanager
@@ -154,19 +172,45 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _reach(database: Database) -> None:
-    reason = ""
+    """Return when the database answers. A start that waits for longer than a second says what for."""
+    waiting = _Waiting(database)
     with trio.move_on_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waiting.report, name="start: report what is waited for")
+            await waiting.until_answered()
+            nursery.cancel_scope.cancel(reason="PostgreSQL has answered")
+        if waiting.refusal is not None:
+            raise CannotStart(f"PostgreSQL refused the connection: {_line(waiting.refusal)}") from waiting.refusal
+        return
+    raise CannotStart(f"PostgreSQL cannot be reached within {PATIENCE:g} s: {waiting.reason}. Is DATABASE_URL right?")
+
+
+@define(eq=False)
+class _Waiting:
+    """A start that waits for its database, and why."""
+
+    database: Database
+    reason: str = "it does not answer"
+    refusal: StorageRefused | None = None
+
+    async def until_answered(self) -> None:
+        """Ask every second until the database answers or refuses."""
         while True:
             try:
-                await ping(database)
+                await ping(self.database)
             except StorageRefused as refused:
-                raise CannotStart(f"PostgreSQL refused the connection: {_line(refused)}") from refused
+                self.refusal = refused
+                return
             except StorageUnavailable as away:
-                reason = _line(away)
+                self.reason = _line(away)
                 await trio.sleep(1)
             else:
                 return
-    raise CannotStart(f"PostgreSQL cannot be reached within {PATIENCE:g} s: {reason}. Is DATABASE_URL right?")
+
+    async def report(self) -> None:
+        """One line, after a second."""
+        await trio.sleep(FIRST_WORD)
+        log.warning("database_awaited", reason=self.reason, seconds=PATIENCE)
 
 
 def _line(error: Exception) -> str:
