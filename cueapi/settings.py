@@ -190,8 +190,8 @@ class Settings(BaseSettings):
     session_secret: Annotated[SecretStr | None, _Optional] = None
     # Whether POST /v1/auth/register is open.
     allow_register: bool = True
-    # Origins of browsers that may call, separated by commas.
-    cors_origins: Annotated[str, AfterValidator(_origins)] = "*"
+    # Origins of browsers that may call, separated by commas; none: no web page may.
+    cors_origins: Annotated[str, AfterValidator(_origins)] = ""
     # CIDRs whose X-Forwarded-For counts.
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     # Names and CIDRs that callbacks may reach although they are private.

@@ -20,7 +20,7 @@ DEFAULTS = {
     "ENV": "development",
     "SESSION_SECRET": None,
     "ALLOW_REGISTER": True,
-    "CORS_ORIGINS": "*",
+    "CORS_ORIGINS": "",
     "TRUSTED_PROXIES": "",
     "CALLBACK_ALLOW": "",
     "POLLER_INTERVAL_SECONDS": 30,

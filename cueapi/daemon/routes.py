@@ -30,7 +30,7 @@ def request_gate(resources: Resources, wiring: Wiring) -> Gate:
         wiring.windows,
         settings.proxies,
         settings.plans[settings.default_plan].requests_per_minute,
-        tuple(origin.strip() for origin in settings.cors_origins.split(",")),
+        tuple(filter(None, (origin.strip() for origin in settings.cors_origins.split(",")))),
         wiring.metrics,
     )
 

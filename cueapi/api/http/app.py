@@ -132,7 +132,7 @@ class Gate:
         account = kept.get("account")
         if account is not None and account.executions > USAGE_WARNING_SHARE * account.limits.monthly_executions:
             headers["X-CueAPI-Usage-Warning"] = "approaching_limit"
-        if (origin := request.headers.get("Origin")) is not None:
+        if self.origins and (origin := request.headers.get("Origin")) is not None:
             self._allow_origin(origin, response)
         self._note(request, response, time.perf_counter() - kept.begun)
         return response

@@ -437,17 +437,30 @@ async def test_every_log_line_of_a_request_carries_its_id_and_no_other_s(api: Ap
     assert api.key not in str(lines)
 
 
-async def test_any_origin_may_call_and_read_the_headers_that_matter(api: Api) -> None:
+async def test_no_web_page_may_call_unless_its_origin_is_set(api: Api) -> None:
     with trio.fail_after(20):
         answered = await api.ask("GET", "/v1/usage", Origin="https://a.example")
-        refused = await api.ask("GET", "/v1/cues/x", Origin="https://a.example")
         preflight = await Api(api.client).ask(
-            "OPTIONS",
-            "/v1/cues/x",
-            Origin="https://a.example",
-            Access_Control_Request_Method="PATCH",
-            Access_Control_Request_Headers="authorization,content-type,x-confirm-destructive",
+            "OPTIONS", "/v1/usage", Origin="https://a.example", Access_Control_Request_Method="GET"
         )
+
+    assert answered.status_code == 200
+    for one in (answered, preflight):
+        assert [name for name in one.headers if name.startswith("access-control-")] == []
+
+
+async def test_any_origin_may_call_and_read_the_headers_that_matter(settings: Settings) -> None:
+    asked = {
+        "Origin": "https://a.example",
+        "Access_Control_Request_Method": "PATCH",
+        "Access_Control_Request_Headers": "authorization,content-type,x-confirm-destructive",
+    }
+    with trio.fail_after(20):
+        async with running(settings.model_copy(update={"cors_origins": "*"})) as daemon:
+            api = await daemon.api.register()
+            answered = await api.ask("GET", "/v1/usage", Origin="https://a.example")
+            refused = await api.ask("GET", "/v1/cues/x", Origin="https://a.example")
+            preflight = await Api(daemon.client).ask("OPTIONS", "/v1/cues/x", **asked)
 
     exposed = {name.strip().lower() for name in answered.headers["Access-Control-Expose-Headers"].split(",")}
     allowed = {name.strip().lower() for name in preflight.headers["Access-Control-Allow-Headers"].split(",")}
