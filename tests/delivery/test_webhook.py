@@ -81,7 +81,7 @@ def delivery_to(url: str, *, timeout: float = 5.0, method: str = "POST") -> Deli
     )
 
 
-async def test_a_handler_verifies_what_it_gets_and_its_answer_comes_back(webhook: Webhook) -> None:
+async def test_a_handler_can_verify_the_request_and_its_answer_comes_back(webhook: Webhook) -> None:
     answer = b'{"success": true}'
     with trio.fail_after(10):
         async with open_receiver([(200, answer, {"Retry-After": "7"})]) as receiver:
@@ -174,7 +174,7 @@ async def test_the_deadline_covers_the_whole_answer(webhook: Webhook, step: str)
     assert result == Unreachable("no answer within 0.5 s")
 
 
-async def test_a_refused_connection_says_by_whom(webhook: Webhook) -> None:
+async def test_a_refused_connection_says_which_host_refused(webhook: Webhook) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -200,7 +200,7 @@ async def test_the_deadline_covers_the_look_up() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://2130706433/", "http://localhost/", "ftp://a"])
-async def test_a_url_that_is_not_allowed_any_more_is_not_called(url: str) -> None:
+async def test_a_url_that_is_no_longer_allowed_is_not_called(url: str) -> None:
     with Webhook(Rules(), Resolver(look_up)) as webhook:
         result = await webhook.attempt(delivery_to(url))
 
@@ -238,7 +238,7 @@ async def test_a_kept_connection_is_not_used_when_the_name_moved_to_another_addr
             )
 
 
-async def test_an_address_that_refuses_is_passed_over(webhook: Webhook) -> None:
+async def test_when_an_address_refuses_the_next_one_is_used(webhook: Webhook) -> None:
     LOOPBACK["two.test"] = ["127.0.0.2", "127.0.0.1"]
     with trio.fail_after(10):
         async with open_receiver() as receiver:
@@ -265,7 +265,7 @@ async def test_a_connection_is_not_used_when_it_is_too_old() -> None:
     assert IdleConnections().reused_for == 60
 
 
-async def test_no_more_connections_are_kept_than_there_is_room_for() -> None:
+async def test_idle_connections_are_kept_up_to_the_limit() -> None:
     with trio.fail_after(10), Webhook(OPEN, Resolver(look_up), idle=IdleConnections(limit=1)) as webhook:
         async with open_receiver() as receiver:
             for host in ("handler.test", "other.test", "other.test", "handler.test"):
@@ -274,7 +274,7 @@ async def test_no_more_connections_are_kept_than_there_is_room_for() -> None:
     assert [received.connection for received in receiver.requests] == [0, 1, 2, 0]
 
 
-async def test_a_kept_connection_that_was_closed_does_not_fail_the_try(webhook: Webhook) -> None:
+async def test_a_kept_connection_that_was_closed_does_not_fail_the_attempt(webhook: Webhook) -> None:
     with trio.fail_after(10):
         async with open_receiver([200, "close", 200, "reset", 200]) as receiver:
             for _ in range(3):
@@ -339,7 +339,7 @@ async def test_cookies_and_proxies_of_the_environment_are_ignored(
     assert receiver.requests[1].header("Cookie") is None
 
 
-async def test_the_moment_of_sending_is_told_once_a_try() -> None:
+async def test_the_moment_of_sending_is_told_once_an_attempt() -> None:
     sent: list[Delivery] = []
     with trio.fail_after(10), Webhook(OPEN, Resolver(look_up), sent=sent.append) as webhook:
         async with open_receiver([200, "close", 200]) as receiver:
@@ -352,7 +352,7 @@ async def test_the_moment_of_sending_is_told_once_a_try() -> None:
     assert len(receiver.requests) == 3
 
 
-async def test_the_connection_of_a_try_that_was_cut_off_is_not_used_again(webhook: Webhook) -> None:
+async def test_the_connection_of_an_attempt_that_was_cancelled_is_not_used_again(webhook: Webhook) -> None:
     with trio.fail_after(10):
         async with open_receiver(["hang", 200]) as receiver:
             async with trio.open_nursery() as nursery:
