@@ -2,6 +2,7 @@
 
 import ssl
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
@@ -9,10 +10,10 @@ from typing import Self
 
 import httpx
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from cueapi.domain import signature
-from cueapi.domain.attempt import Answered, Delivery, Result, Unreachable
+from cueapi.domain.attempt import ANSWER_LIMIT, Answered, Delivery, Result, Unreachable
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.net.http_client import IdleConnections, PinnedTransport, tls_context
@@ -89,10 +90,22 @@ def _answered(response: httpx.Response) -> Answered:
     assert isinstance(response.stream, httpx.ByteStream)
     # The stream as it came: httpx would unpack what is packed.
     body = b"".join(response.stream)
-    retry_after = next((value for name, value in response.headers.raw if name == b"retry-after"), None)
-    return Answered(
-        response.status_code,
-        body,
-        response.extensions["cut"],
-        None if retry_after is None else retry_after.decode("latin-1"),
-    )
+    retry_after, coding = response.headers.get("retry-after"), response.headers.get("content-encoding", "identity")
+    answered = Answered(response.status_code, body, response.extensions["cut"], retry_after)
+    return answered if coding.strip().lower() in {"", "identity"} else _decoded(answered, coding.strip().lower())
+
+
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""What zlib calls a coding (RFC 9110, 8.4.1)."""
+
+
+def _decoded(answered: Answered, coding: str) -> Answered:
+    """An answer that came packed, though none was asked for: unpacked as far as an answer is read."""
+    if coding not in _WINDOWS:
+        return evolve(answered, packed=coding)
+    unpacker = zlib.decompressobj(_WINDOWS[coding])
+    try:
+        body = unpacker.decompress(answered.body, ANSWER_LIMIT + 1)
+    except zlib.error:
+        return evolve(answered, packed=coding)
+    return evolve(answered, body=body[:ANSWER_LIMIT], cut=answered.cut or len(body) > ANSWER_LIMIT)

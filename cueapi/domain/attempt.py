@@ -57,6 +57,18 @@ class Answered:
     body: bytes = b""
     cut: bool = False
     retry_after: str | None = None
+    packed: str | None = None
+    """The content coding that the body could not be decoded from."""
+
+    @property
+    def why_unread(self) -> str | None:
+        """Why no report can be read from the body; None where one can."""
+        if self.cut:
+            return f"The answer was longer than {ANSWER_LIMIT // 1024} KiB; no outcome was read."
+        if self.packed is not None:
+            coding = self.packed[:64]
+            return f"The answer could not be decoded from {coding}, which was not asked for; no outcome was read."
+        return None
 
 
 @frozen
@@ -102,18 +114,17 @@ def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) ->
     """2xx: an inline report where there is one; else delivered, and the handler reports later."""
     record = AttemptRecord(answer.status, _text(answer), None, duration_ms)
     try:
-        inline = None if answer.cut else read_inline(answer.body)
+        inline = None if answer.why_unread else read_inline(answer.body)
     except ReportUnreadable as unreadable:
         reason = f"The answer reports on the work and cannot be read as JSON: {unreadable}"
         return attempt_failed(delivery.fence, delivery.retry, record=evolve(record, error_message=reason))
     if inline is None:
-        message = f"The answer was longer than {ANSWER_LIMIT // 1024} KiB; no outcome was read." if answer.cut else None
         return Transition(
             delivery.fence,
             Status.SUCCESS,
             delivered=True,
             deadline=delivery.outcome_deadline,
-            record=evolve(record, error_message=message),
+            record=evolve(record, error_message=answer.why_unread),
             logged_as="delivered",
         )
     report = inline.report

@@ -20,6 +20,9 @@ HEAD_LIMIT = 64 * 1024
 WIRE_LIMIT = ANSWER_LIMIT + 4 * HEAD_LIMIT
 """Bytes read for one answer whatever they are: interim answers and padded chunks are not endless."""
 
+SENT_AT_ONCE = 16 * 1024
+"""Bytes that the buffers of a socket take in any case: what is longer is sent while the answer is awaited."""
+
 CONNECT_TIMEOUT = 3.0
 """Seconds for an address that does not answer, where there is another one."""
 
@@ -71,6 +74,7 @@ class HttpConnection:
     _received: int = 0
     _head_came: bool = False
     _ended: bool = False
+    _sent: bool = True
 
     async def exchange(self, request: httpx.Request, path: str, on_send: Callable[[], None]) -> httpx.Response:
         """Send *request*, which has been read, and read its answer; *on_send* is called before the first byte."""
@@ -80,13 +84,31 @@ class HttpConnection:
         except h11.LocalProtocolError as error:
             raise httpx.LocalProtocolError(f"the request cannot be written: {error}") from error
         on_send()
+        if len(wire) > SENT_AT_ONCE:
+            return await self._answer_while_sending(wire)
+        await self._send(wire)
+        return await self._answer()
+
+    async def _send(self, wire: bytes) -> None:
         # It may have answered before it closed.
         with suppress(trio.BrokenResourceError):
             await self.stream.send_all(wire)
-        try:
-            return await self._answer()
-        except h11.RemoteProtocolError as error:
-            raise httpx.RemoteProtocolError(self._what_was_wrong()) from error
+        self._sent = True
+
+    async def _answer_while_sending(self, wire: bytes) -> httpx.Response:
+        """Servers may answer as soon as they have read the head, and never read the rest."""
+        self._sent = False
+        outcome: httpx.Response | httpx.TransportError
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send, wire, name="http: send a large body")
+            try:
+                outcome = await self._answer()
+            except httpx.TransportError as error:
+                outcome = error
+            nursery.cancel_scope.cancel(reason="answered")
+        if isinstance(outcome, httpx.TransportError):
+            raise outcome
+        return outcome
 
     def is_fresh(self, reused_for: float) -> bool:
         """May another request go out here? Bytes that arrive unasked end the use of a connection."""
@@ -95,7 +117,12 @@ class HttpConnection:
     def reset(self) -> bool:
         """Get ready for another request; False where the protocol does not allow one."""
         http = self._http
-        if http.our_state is not h11.DONE or http.their_state is not h11.DONE or http.trailing_data[0]:
+        if (
+            not self._sent
+            or http.our_state is not h11.DONE
+            or http.their_state is not h11.DONE
+            or http.trailing_data[0]
+        ):
             return False
         http.start_next_cycle()
         return True
@@ -114,6 +141,12 @@ class HttpConnection:
         return b"".join(self._http.send(part) or b"" for part in parts)
 
     async def _answer(self) -> httpx.Response:
+        try:
+            return await self._read_answer()
+        except h11.RemoteProtocolError as error:
+            raise httpx.RemoteProtocolError(self._what_was_wrong()) from error
+
+    async def _read_answer(self) -> httpx.Response:
         head = await self._next_event()
         while isinstance(head, h11.InformationalResponse):
             head = await self._next_event()

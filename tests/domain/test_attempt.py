@@ -86,6 +86,16 @@ def test_410_is_a_failed_try_and_the_last_one_however_many_were_left() -> None:
     assert step.record.response_body == "gone fishing"
 
 
+def test_an_answer_that_could_not_be_decoded_is_delivered_and_says_so() -> None:
+    step = follows(Answered(200, b"\x0b", packed="br"))
+
+    assert (step.status, step.delivered, step.report) == (Status.SUCCESS, True, None)
+    assert step.record is not None
+    assert step.record.error_message == (
+        "The answer could not be decoded from br, which was not asked for; no outcome was read."
+    )
+
+
 def test_a_report_that_cannot_be_read_is_a_failed_attempt_that_says_so() -> None:
     step = follows(Answered(200, b'{"success": false, "error": "out of pap'))
 

@@ -12,7 +12,7 @@ from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.net.http_client import PinnedTransport
 from tests.process import free_port
-from tests.receiver import Received, Transition, open_receiver
+from tests.receiver import Received, Step, open_receiver
 
 OPEN = Rules(allow=Rules.parse_allow("127.0.0.0/8"))
 
@@ -143,7 +143,7 @@ async def test_a_client_unpacks_what_is_packed_and_the_transport_does_not(
     ids=["close", "reset", "garbage", "half"],
 )
 async def test_what_a_server_does_wrong_is_an_exception_of_httpx_and_a_sentence(
-    client: httpx.AsyncClient, step: Transition, kind: type[httpx.TransportError], reason: str
+    client: httpx.AsyncClient, step: Step, kind: type[httpx.TransportError], reason: str
 ) -> None:
     with trio.fail_after(10):
         async with open_receiver([step]) as receiver:
