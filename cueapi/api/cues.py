@@ -34,7 +34,7 @@ from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.ids import is_cue_id, new_cue_id, new_uuid7
 from cueapi.domain.retry import DEFAULT_BACKOFF, Retry
 from cueapi.domain.schedule import upcoming
-from cueapi.domain.signature import RESERVED, check_headers
+from cueapi.domain.signature import check_headers, is_reserved
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver, check_reachable
 from cueapi.storage import cues, histories
@@ -393,9 +393,7 @@ def _ignored(body: CueBody, planned: Cue) -> list[str]:
     found = {
         "Unknown fields were ignored": body.unknown(),
         f"Of no use in a schedule of type {planned.schedule.type}": [prefix + idle] if getattr(part, idle) else [],
-        "Headers that only we set are not sent": [
-            name for name in planned.callback.headers if name.lower() in RESERVED
-        ],
+        "Headers that only we set are not sent": [name for name in planned.callback.headers if is_reserved(name)],
     }
     return [f"{what}: {', '.join(names)[:500]}." for what, names in found.items() if names]
 

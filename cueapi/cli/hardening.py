@@ -30,15 +30,11 @@ def warnings(settings: Settings) -> list[str]:
 
 
 def _wide_networks(settings: Settings) -> list[str]:
-    opened = Rules.parse_allow(settings.callback_allow).networks
+    opened = [network for network, _ in Rules.parse_allow(settings.callback_allow).networks if _wide(network)]
+    trusted = [network for network in settings.proxies if _wide(network)]
     return [
-        f"CALLBACK_ALLOW: {network} is wide open; name the hosts that callbacks need"
-        for network in opened
-        if _wide(network)
-    ] + [
-        f"TRUSTED_PROXIES: {network} lets every client there choose the address that it counts by"
-        for network in settings.proxies
-        if _wide(network)
+        *(f"CALLBACK_ALLOW: {network} is wide open; name the hosts that callbacks need" for network in opened),
+        *(f"TRUSTED_PROXIES: {network} lets its clients choose the address they count by" for network in trusted),
     ]
 
 

@@ -7,7 +7,8 @@ from typing import cast
 import trio
 from attrs import define, field, frozen
 
-from cueapi.domain.target import Rules, Target, check_addresses, check_url, is_address
+from cueapi.domain.target import Rules, Target, check_addresses, check_url
+from cueapi.domain.url import is_address
 
 THREADS = 64
 """The least; a larger dispatch pool has one thread for each of its slots, since one account may hold half of them."""
