@@ -10,8 +10,16 @@ from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Fence, Status, Transition, attempt_failed, claim_lost
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage import daemons
-from cueapi.storage.database import Database, Row, Unstorable
-from cueapi.storage.outbox import ClaimedDeliveries, Headroom, claim_deliveries, quarantine, ready, to_delivery
+from cueapi.storage.database import Database, Unstorable
+from cueapi.storage.outbox import (
+    ClaimedDeliveries,
+    ClaimedRow,
+    Headroom,
+    claim_deliveries,
+    quarantine,
+    ready,
+    to_delivery,
+)
 from cueapi.storage.transitions import has_alerts
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.identity import DaemonId
@@ -110,7 +118,7 @@ class Dispatcher:
                 return evolve(claimed, examined=look_at)
         return ClaimedDeliveries([], 0, skipped_locked=False)
 
-    async def _readable(self, rows: list[Row]) -> list[Delivery]:
+    async def _readable(self, rows: list[ClaimedRow]) -> list[Delivery]:
         """The claimed rows as deliveries; one that a hand has damaged fails alone."""
         good: list[Delivery] = []
         broken: list[Transition] = []
@@ -118,9 +126,9 @@ class Dispatcher:
             try:
                 good.append(to_delivery(row, timeout=self.timeout))
             except (ValueError, TypeError) as error:
-                fence = Fence(row["id"], row["claim"], row["attempts"], Status.DELIVERING)
+                fence = Fence(row.id, row.claim, row.attempts, Status.DELIVERING)
                 broken.append(attempt_failed(fence, NO_RETRY, error=f"The cue cannot be read: {error}"))
-                log.warning("execution_set_aside", execution_id=str(row["id"]), reason=str(error))
+                log.warning("execution_set_aside", execution_id=str(row.id), reason=str(error))
         if broken and has_alerts(await settle(self.database, broken)):
             self.hub.notice_ready()
         return good

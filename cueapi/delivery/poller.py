@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from operator import attrgetter
 
 import structlog
 import trio
@@ -13,8 +14,8 @@ from cueapi.domain.errors import Refusal
 from cueapi.metrics import Metrics
 from cueapi.storage import due_cues
 from cueapi.storage.clock import Clock
-from cueapi.storage.database import Database, Row, Unstorable
-from cueapi.storage.due_cues import DueCue
+from cueapi.storage.database import Database, Unstorable
+from cueapi.storage.due_cues import DueCue, DueCueRow
 from cueapi.wakeups.hub import WakeupHub
 from supervisor import Channel, beat
 
@@ -27,7 +28,7 @@ MARGIN = 0.002
 BUSY_PAUSE = 0.05
 """Seconds after which a due cue is looked at again that another daemon was moving."""
 
-KEY = ("cron", "timezone", "catchup", "overlap", "next_run", "window_multiplier")
+SCHEDULE = attrgetter("cron", "timezone", "catchup", "overlap", "next_run", "window_multiplier")
 """What a cue's firings are computed from."""
 
 log = structlog.get_logger("cueapi.delivery.poller")
@@ -85,20 +86,20 @@ class Poller:
             if len(rows) < self.batch or not held:
                 return moved
 
-    async def _plan(self, rows: list[Row]) -> list[DueCue]:
+    async def _plan(self, rows: list[DueCueRow]) -> list[DueCue]:
         """What each due cue comes to. The same schedule, due at the same time, is computed once."""
         known: dict[tuple[object, ...], tuple[FiringPlan, bool]] = {}
         planned = []
         for row in rows:
-            key = tuple(row[name] for name in KEY)
+            key = SCHEDULE(row)
             try:
                 if key not in known:
                     await trio.lowlevel.checkpoint()
                     known[key] = _firing_plan(row), _is_late(row)
             except (Refusal, ValueError, OverflowError) as error:
-                await self._quarantine(row["id"], row["revision"], error)
+                await self._quarantine(row.id, row.revision, error)
                 continue
-            planned.append(DueCue(row["id"], row["next_run"], row["revision"], *known[key]))
+            planned.append(DueCue(row.id, row.next_run, row.revision, *known[key]))
         return planned
 
     async def _quarantine(self, cue: str, revision: int, error: Exception) -> None:
@@ -115,28 +116,23 @@ class Poller:
             (due_cue,) = planned
             await self._quarantine(due_cue.cue_id, due_cue.revision, error)
             return 0
-        if row is None:
-            return 0
-        self.metrics.fired(row["fired"], row["missed"])
-        if row["alerts"]:
+        self.metrics.fired(row.fired, row.missed)
+        if row.alerts:
             self.hub.notice_ready()
-        for user in row["workers"] or ():
+        for user in row.workers or ():
             self.hub.work_ready(user)
         self.hub.delivery_ready(announce=False)
-        if row["fired"] or row["missed"]:
-            log.info("cues_fired", cues=row["held"], executions=row["fired"], missed=row["missed"])
-        held: int = row["held"]
-        return held
+        if row.fired or row.missed:
+            log.info("cues_fired", cues=row.held, executions=row.fired, missed=row.missed)
+        return row.held
 
     async def _look_ahead(self) -> None:
         """Be there in time for the next cue, and arm what comes due before the poll after the next."""
         row = await due_cues.ahead(self.database)
-        if row is None:
-            return
-        if self.clock.measure(row["now"]):
+        if self.clock.measure(row.now):
             log.warning("clock_astray", offset_seconds=round(self.clock.offset.total_seconds(), 1))
-        if row["next_due"] is not None and row["next_due"] < self.hub.polls.interval:
-            pause = row["next_due"] + MARGIN if row["next_due"] > 0 else BUSY_PAUSE
+        if row.next_due is not None and row.next_due < self.hub.polls.interval:
+            pause = row.next_due + MARGIN if row.next_due > 0 else BUSY_PAUSE
             self.hub.polls.wake_at(trio.current_time() + pause)
         for delay, user in await due_cues.reminders(self.database, 2 * self.hub.polls.interval):
             if delay <= 0 and user is not None:
@@ -160,21 +156,19 @@ def parts(planned: list[DueCue]) -> Iterator[list[DueCue]]:
         yield part
 
 
-def _is_late(row: Row) -> bool:
-    return is_late(
-        row["window_multiplier"], cron=row["cron"], timezone=row["timezone"], due=row["next_run"], now=row["now"]
-    )
+def _is_late(row: DueCueRow) -> bool:
+    return is_late(row.window_multiplier, cron=row.cron, timezone=row.timezone, due=row.next_run, now=row.now)
 
 
-def _firing_plan(row: Row) -> FiringPlan:
-    cron = row["cron"] if row["schedule_type"] == "recurring" else None
-    if cron is None and row["schedule_type"] == "recurring":
+def _firing_plan(row: DueCueRow) -> FiringPlan:
+    cron = row.cron if row.schedule_type == "recurring" else None
+    if cron is None and row.schedule_type == "recurring":
         raise ValueError("it recurs, and has no cron")
     return plan_firings(
-        Catchup(row["catchup"]),
-        Overlap(row["overlap"]),
+        Catchup(row.catchup),
+        Overlap(row.overlap),
         cron=cron,
-        timezone=row["timezone"],
-        oldest=row["next_run"],
-        now=row["now"],
+        timezone=row.timezone,
+        oldest=row.next_run,
+        now=row.now,
     )

@@ -11,8 +11,8 @@ from cueapi.delivery.retries import Reminder
 from cueapi.delivery.settling import fail_unstorable
 from cueapi.domain.execution import Transition
 from cueapi.metrics import Metrics
-from cueapi.storage.database import Database, Row, StorageUnavailable, Unstorable
-from cueapi.storage.transitions import apply_transitions, has_alerts
+from cueapi.storage.database import Database, StorageUnavailable, Unstorable
+from cueapi.storage.transitions import TransitionResult, apply_transitions, has_alerts
 from cueapi.wakeups.hub import WakeupHub
 from supervisor import Channel, beat
 
@@ -85,14 +85,14 @@ class Recorder:
             for step in steps:
                 self._tell(step, written.get(step.fence.execution_id))
 
-    async def _write(self, steps: list[Transition]) -> dict[UUID, Row] | None:
+    async def _write(self, steps: list[Transition]) -> dict[UUID, TransitionResult] | None:
         """What was written; None where the statement falls over one of several: it is looked for by halves."""
         try:
             return await apply_transitions(self.database, steps)
         except Unstorable as error:
             return await fail_unstorable(self.database, steps[0].fence, error) if len(steps) == 1 else None
 
-    def _tell(self, step: Transition, row: Row | None) -> None:
+    def _tell(self, step: Transition, row: TransitionResult | None) -> None:
         """Log and count what was written, and arm the retry."""
         fence = step.fence
         if fence.claim is not None:

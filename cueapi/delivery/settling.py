@@ -7,16 +7,16 @@ import structlog
 
 from cueapi.domain.execution import Fence, Transition, attempt_failed
 from cueapi.domain.retry import NO_RETRY
-from cueapi.storage.database import Database, Row, Unstorable
+from cueapi.storage.database import Database, Unstorable
 from cueapi.storage.outbox import quarantine
-from cueapi.storage.transitions import apply_transitions
+from cueapi.storage.transitions import TransitionResult, apply_transitions
 
 NOT_STORED = "The result could not be stored."
 
 log = structlog.get_logger("cueapi.delivery.settling")
 
 
-async def settle(database: Database, steps: Sequence[Transition]) -> dict[UUID, Row]:
+async def settle(database: Database, steps: Sequence[Transition]) -> dict[UUID, TransitionResult]:
     """Write *steps* down as `decide` does; one that makes the statement fall ends its execution, and no other's."""
     try:
         return await apply_transitions(database, steps)
@@ -26,7 +26,7 @@ async def settle(database: Database, steps: Sequence[Transition]) -> dict[UUID, 
         return await fail_unstorable(database, steps[0].fence, error)
 
 
-async def fail_unstorable(database: Database, fence: Fence, error: Unstorable) -> dict[UUID, Row]:
+async def fail_unstorable(database: Database, fence: Fence, error: Unstorable) -> dict[UUID, TransitionResult]:
     """End an execution whose result, or whose row, cannot be worked with."""
     log.warning("result_unstorable", execution_id=str(fence.execution_id), reason=str(error))
     try:

@@ -9,8 +9,50 @@ from attrs import frozen
 
 from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.paging import Page, numbered, paged
+
+
+class CueColumns:
+    """The columns of a cue as it is shown; *callback_headers*, *payload* and three more are JSON."""
+
+    __slots__ = ()
+
+    id: str
+    name: str
+    description: str | None
+    status: str
+    transport: str
+    schedule_type: str
+    cron: str | None
+    schedule_at: datetime | None
+    timezone: str
+    catchup: str
+    overlap: str
+    callback_url: str | None
+    callback_method: str
+    callback_headers: str
+    payload: str
+    max_attempts: int
+    backoff_minutes: list[int]
+    on_failure: str
+    verification: str
+    delivery: str | None
+    alerts: str | None
+    next_run: datetime | None
+    last_run: datetime | None
+    run_count: int
+    fired_count: int
+    created_at: datetime
+    updated_at: datetime
+    warning: str | None
+
+
+class CueRow(CueColumns, Row):
+    """A cue, and the revision that a change of it is fenced by."""
+
+    revision: int
+
 
 COLUMNS: LiteralString = """
 c.id, c.name, c.description, c.status, c.transport, c.schedule_type, c.cron, c.schedule_at, c.timezone, c.catchup,
@@ -65,41 +107,43 @@ returning """
 )
 
 
-async def add(db: Executor, placed: CueRecord, *, cue_id: str, user: int, limit: int, next_run: datetime) -> Row | None:
+async def add(
+    db: Executor, placed: CueRecord, *, cue_id: str, user: int, limit: int, next_run: datetime
+) -> CueRow | None:
     """The new cue; None where the plan has no room. Raises Duplicate where its name is taken."""
-    return await db.fetch_one(ADD, user, limit, cue_id, placed.cue.transport, next_run, *_values(placed))
+    return await db.fetch_one(ADD, user, limit, cue_id, placed.cue.transport, next_run, *_values(placed), row=CueRow)
 
 
 SHOW: LiteralString = "select " + COLUMNS + " from cues c where c.id = $1 and c.user_id = $2 and c.deleted_at is null"
 
 
-async def show(db: Executor, *, cue_id: str, user: int) -> Row | None:
+async def show(db: Executor, *, cue_id: str, user: int) -> CueRow | None:
     """One cue; None where it is not this user's."""
-    return await db.fetch_one(SHOW, cue_id, user)
+    return await db.fetch_one(SHOW, cue_id, user, row=CueRow)
 
 
-def to_cue(row: Row) -> Cue:
-    """A row with the columns of COLUMNS as what its user said."""
+def to_cue(row: CueRow) -> Cue:
+    """What the user of a cue has said of it."""
     return Cue(
-        name=row["name"],
-        description=row["description"],
-        transport=row["transport"],
+        name=row.name,
+        description=row.description,
+        transport=row.transport,
         schedule=Schedule(
-            row["schedule_type"],
-            row["timezone"],
-            row["cron"],
-            row["schedule_at"],
-            row["catchup"],
-            row["overlap"],
+            row.schedule_type,
+            row.timezone,
+            row.cron,
+            row.schedule_at,
+            row.catchup,
+            row.overlap,
         ),
-        callback=Callback(row["callback_url"], row["callback_method"], json.loads(row["callback_headers"])),
-        payload=json.loads(row["payload"]),
-        retry=Retry(row["max_attempts"], tuple(row["backoff_minutes"])),
-        on_failure=json.loads(row["on_failure"]),
-        verification=row["verification"],
-        delivery=_parsed(row["delivery"]),
-        alerts=_parsed(row["alerts"]),
-        status=row["status"],
+        callback=Callback(row.callback_url, row.callback_method, json.loads(row.callback_headers)),
+        payload=json.loads(row.payload),
+        retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
+        on_failure=json.loads(row.on_failure),
+        verification=row.verification,
+        delivery=_parsed(row.delivery),
+        alerts=_parsed(row.alerts),
+        status=row.status,
     )
 
 
@@ -107,7 +151,9 @@ def _parsed(text: str | None) -> Any:  # noqa: ANN401 (JSON)
     return None if text is None else json.loads(text)
 
 
-async def page(db: Executor, *, user: int, status: str | None, name: str | None, limit: int, offset: int) -> Page:
+async def page(
+    db: Executor, *, user: int, status: str | None, name: str | None, limit: int, offset: int
+) -> Page[CueRow]:
     """One page of cues, newest first, ties by id."""
     terms: list[tuple[LiteralString, object]] = [("c.user_id = ?", user)]
     if status is not None:
@@ -116,7 +162,7 @@ async def page(db: Executor, *, user: int, status: str | None, name: str | None,
         terms.append(("c.name = ?", name))
     where: LiteralString = numbered([term for term, _ in terms]) + " and c.deleted_at is null"
     return await paged(
-        db, columns=COLUMNS, source="cues c", where=where, values=[value for _, value in terms],
+        db, row=CueRow, columns=COLUMNS, source="cues c", where=where, values=[value for _, value in terms],
         alias="c", limit=limit, offset=offset,
     )  # fmt: skip
 
@@ -168,11 +214,11 @@ class CueUpdate:
     next_run: datetime | None
 
 
-async def change(db: Executor, placed: CueRecord, made: CueUpdate, *, cue_id: str, user: int) -> Row | None:
+async def change(db: Executor, placed: CueRecord, made: CueUpdate, *, cue_id: str, user: int) -> CueRow | None:
     """The changed cue; None where it has moved meanwhile or there is no room to revive it."""
     return await db.fetch_one(
         CHANGE, cue_id, user, made.revision, made.room, made.status, made.moves, made.next_run,
-        made.room is not None, *_values(placed),
+        made.room is not None, *_values(placed), row=CueRow,
     )  # fmt: skip
 
 
@@ -183,8 +229,13 @@ HAS_FIRED = (
 
 async def has_fired(db: Executor, *, cue_id: str, at: datetime) -> bool:
     """True where that scheduled time of the cue has an execution."""
-    row = await db.fetch_one(HAS_FIRED, cue_id, at)
-    return row is not None and row["exists"]
+    return await fetch_value(db, HAS_FIRED, cue_id, at, kind=bool) is True
+
+
+class DeletedCue(Row):
+    """A cue that was there, and is deleted."""
+
+    id: str
 
 
 # Marked, invisible, its name free: at once, whatever the size of the history. Waiting deliveries are called off;
@@ -203,16 +254,27 @@ select id from gone
 """
 
 
-# Once more: a firing that the first statement has waited for was made behind its back.
+# Run again: a concurrent firing that the first statement waited for is not in its snapshot.
 CALL_OFF = "delete from outbox where cue_id = any ($1::text[]) and claimed_by is null"
 
 
 async def delete(db: Executor, *, cue_ids: list[str], user: int) -> list[str]:
     """Delete these cues; the ids of those that were there."""
-    gone = [row["id"] for row in await db.fetch(DELETE, cue_ids, user)]
+    gone = [row.id for row in await db.fetch(DELETE, cue_ids, user, row=DeletedCue)]
     if gone:
         await db.execute(CALL_OFF, gone)
     return gone
+
+
+class FiredExecution(Row):
+    """An execution that a user asked for, and in how many seconds it may begin."""
+
+    id: UUID
+    cue_id: str
+    transport: str
+    scheduled_for: datetime
+    status: str
+    due_in: float
 
 
 # Works in any status. $4 payload or null: the cue's own; $6 when to fire, or null: now; $9 executions a month: where
@@ -260,13 +322,22 @@ class ManualFire:
     replayed_from: UUID | None = None
 
 
-async def fire(db: Executor, *, cue_id: str, user: int, manual_fire: ManualFire, monthly: int) -> Row | None:
+async def fire(db: Executor, *, cue_id: str, user: int, manual_fire: ManualFire, monthly: int) -> FiredExecution | None:
     """The new execution; None where the cue is not this user's. *monthly* is how many a month has."""
     origin = "manual_fire" if manual_fire.replayed_from is None else "replay"
     return await db.fetch_one(
         FIRE, cue_id, user, manual_fire.execution_id, manual_fire.payload, manual_fire.task, manual_fire.at, origin,
-        manual_fire.replayed_from, monthly,
+        manual_fire.replayed_from, monthly, row=FiredExecution,
     )  # fmt: skip
+
+
+class ReplayableExecution(Row):
+    """What a replay takes from the execution that it repeats; *payload* is JSON."""
+
+    cue_id: str
+    status: str
+    payload: str
+    task: str | None
 
 
 REPLAYABLE = """
@@ -278,6 +349,6 @@ select e.cue_id, e.status, e.payload, e.task
 """
 
 
-async def replayable(db: Executor, *, execution: UUID, user: int) -> Row | None:
-    """What a replay takes from the execution that it repeats."""
-    return await db.fetch_one(REPLAYABLE, execution, user)
+async def replayable(db: Executor, *, execution: UUID, user: int) -> ReplayableExecution | None:
+    """The execution that a replay repeats; None where it is not this user's, or its cue is deleted."""
+    return await db.fetch_one(REPLAYABLE, execution, user, row=ReplayableExecution)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import LiteralString, TypeVar
 from uuid import UUID
 
@@ -17,6 +18,39 @@ T = TypeVar("T")
 
 LONGEST = 604_800.0
 """Seconds that a cue's own deadlines may have."""
+
+
+class ClaimedRow(Row):
+    """
+    A claimed execution with what its request needs; *payload*, the headers and the deadlines are JSON.
+
+    Beside it stand the counters of the claim. Where nothing was claimed there is one row of these alone.
+    """
+
+    id: UUID
+    cue_id: str
+    user_id: int
+    claim: UUID
+    attempts: int
+    payload: str
+    lost_claims: int
+    scheduled_for: datetime | None
+    name: str | None
+    callback_url: str | None
+    callback_method: str
+    callback_headers: str
+    callback_host: str | None
+    max_attempts: int
+    backoff_minutes: list[int]
+    verification: str
+    timeout_seconds: str | None
+    outcome_deadline_seconds: str | None
+    webhook_secret: str | None
+    previous_secret: str | None
+    examined: int
+    picked: int
+    skipped_locked: bool
+
 
 # Of the statement below: what waits, and has a place.
 _CLAIMABLE: LiteralString = """
@@ -91,14 +125,14 @@ ready as materialized (
      where o.execution_id = p.execution_id
        and not exists (select from executions e where e.id = p.execution_id)
 ), counts as (
-    select seen,
+    select examined,
            (select count(*) from picked) as picked,
-           seen < $10
-               and seen < (select count(*)
+           examined < $10
+               and examined < (select count(*)
                              from (select from outbox where """
     + _CLAIMABLE
-    + """ limit $10) w) as passed_over
-      from (select count(*) as seen from ready) s
+    + """ limit $10) w) as skipped_locked
+      from (select count(*) as examined from ready) s
 )
 select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.lost_claims,
        case when b.scheduled_for between '0001-01-02' and '9999-12-30' then b.scheduled_for end as scheduled_for,
@@ -109,7 +143,7 @@ select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.lost_claims,
        c.delivery ->> 'outcome_deadline_seconds' as outcome_deadline_seconds,
        u.webhook_secret,
        case when u.previous_secret_until > now() then u.previous_webhook_secret end as previous_secret,
-       n.seen, n.picked, n.passed_over
+       n.examined, n.picked, n.skipped_locked
   from counts n
   left join begun b on true
   left join cues c on c.id = b.cue_id
@@ -134,11 +168,11 @@ class ClaimedDeliveries:
     """
     What was claimed: the *rows* carry all that the request needs.
 
-    Of what waits, *seen* were looked at (no more than was asked for); others *passed over*, since somebody looked at
-    them just then. The *strays* had no execution, and are gone.
+    Of what waits, *examined* were looked at (no more than was asked for). *skipped_locked* says that others were
+    skipped since another daemon had them locked. The *orphans* had no execution, and are deleted.
     """
 
-    rows: list[Row]
+    rows: list[ClaimedRow]
     examined: int
     skipped_locked: bool
     orphans: int = 0
@@ -165,10 +199,17 @@ async def claim_deliveries(
         within,
         look_at,
         only,
+        row=ClaimedRow,
     )
-    claimed = [row for row in rows if row["id"] is not None]
+    claimed = [row for row in rows if row.id is not None]
     counts = rows[0]
-    return ClaimedDeliveries(claimed, counts["seen"], counts["passed_over"], orphans=counts["picked"] - len(claimed))
+    return ClaimedDeliveries(claimed, counts.examined, counts.skipped_locked, orphans=counts.picked - len(claimed))
+
+
+class WaitingDelivery(Row):
+    """An execution whose delivery is due."""
+
+    execution_id: UUID
 
 
 READY = "select execution_id from outbox where claimed_by is null and ready_at <= now() order by ready_at limit $1"
@@ -176,7 +217,7 @@ READY = "select execution_id from outbox where claimed_by is null and ready_at <
 
 async def ready(db: Executor, look_at: int) -> list[UUID]:
     """What is due, the longest waiting first."""
-    return [row["execution_id"] for row in await db.fetch(READY, look_at)]
+    return [row.execution_id for row in await db.fetch(READY, look_at, row=WaitingDelivery)]
 
 
 # Nothing of the row is looked at but its id.
@@ -199,34 +240,36 @@ async def quarantine(db: Executor, execution: UUID, reason: str) -> None:
     await db.execute(QUARANTINE, execution, reason)
 
 
-def to_delivery(row: Row, *, timeout: float) -> Delivery:
+def to_delivery(row: ClaimedRow, *, timeout: float) -> Delivery:
     """A claimed row as a delivery. Raises ValueError or TypeError where a hand has damaged the row."""
+    name = _present(row.name, "There is no such cue any more.")
+    scheduled_for = _present(row.scheduled_for, "The time that it was scheduled for is none.")
     return Delivery(
-        execution_id=row["id"],
-        cue_id=row["cue_id"],
-        cue_name=_present(row["name"], "There is no such cue any more."),
-        user_id=row["user_id"],
-        claim=row["claim"],
-        attempt=row["attempts"],
-        scheduled_for=_present(row["scheduled_for"], "The time that it was scheduled for is none."),
-        method=row["callback_method"],
-        url=_present(row["callback_url"], "The cue has no callback URL."),
-        headers=_headers(row["callback_headers"]),
+        execution_id=row.id,
+        cue_id=row.cue_id,
+        cue_name=name,
+        user_id=row.user_id,
+        claim=row.claim,
+        attempt=row.attempts,
+        scheduled_for=scheduled_for,
+        method=row.callback_method,
+        url=_present(row.callback_url, "The cue has no callback URL."),
+        headers=_headers(row.callback_headers),
         body=webhook_body(
-            execution_id=row["id"],
-            cue_id=row["cue_id"],
-            name=row["name"],
-            scheduled_for=row["scheduled_for"],
-            attempt=row["attempts"],
-            payload=row["payload"],
+            execution_id=row.id,
+            cue_id=row.cue_id,
+            name=name,
+            scheduled_for=scheduled_for,
+            attempt=row.attempts,
+            payload=row.payload,
         ),
-        secrets=_secrets(_present(row["webhook_secret"], "There is no such account."), row["previous_secret"]),
-        timeout=_seconds(row["timeout_seconds"]) or timeout,
-        host=_present(row["callback_host"], "The cue has no callback host."),
-        retry=Retry(row["max_attempts"], _pauses(row["backoff_minutes"])),
-        verification=Mode(row["verification"]),
-        outcome_deadline=_seconds(row["outcome_deadline_seconds"]),
-        lost_claims=row["lost_claims"],
+        secrets=_secrets(_present(row.webhook_secret, "There is no such account."), row.previous_secret),
+        timeout=_seconds(row.timeout_seconds) or timeout,
+        host=_present(row.callback_host, "The cue has no callback host."),
+        retry=Retry(row.max_attempts, _pauses(row.backoff_minutes)),
+        verification=Mode(row.verification),
+        outcome_deadline=_seconds(row.outcome_deadline_seconds),
+        lost_claims=row.lost_claims,
     )
 
 

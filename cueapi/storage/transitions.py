@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,17 @@ from attrs import asdict
 
 from cueapi.domain.execution import Transition
 from cueapi.storage.database import Executor, Row
+
+
+class TransitionResult(Row):
+    """An execution that was moved; with how many alerts and notifications the whole batch has raised."""
+
+    id: UUID
+    status: str
+    ready_at: datetime
+    alerts: int
+    notices: int
+
 
 # $1: the steps, as JSON records. Returns the execution ids whose fence still stood.
 #
@@ -215,16 +227,16 @@ select id, status, ready_at,
 """
 
 
-async def apply_transitions(db: Executor, steps: Iterable[Transition]) -> dict[UUID, Row]:
+async def apply_transitions(db: Executor, steps: Iterable[Transition]) -> dict[UUID, TransitionResult]:
     """Write *steps* down, at most one for an execution; the rows of those whose fence still stood, by id."""
     records = [_record(ord_, step) for ord_, step in enumerate(steps)]
-    rows = await db.fetch(APPLY_TRANSITIONS, json.dumps(records, separators=(",", ":")))
-    return {row["id"]: row for row in rows}
+    rows = await db.fetch(APPLY_TRANSITIONS, json.dumps(records, separators=(",", ":")), row=TransitionResult)
+    return {row.id: row for row in rows}
 
 
-def has_alerts(written: Mapping[UUID, Row]) -> bool:
+def has_alerts(written: Mapping[UUID, TransitionResult]) -> bool:
     """True where what was written has raised alerts or notices."""
-    return any(row["alerts"] or row["notices"] for row in written.values())
+    return any(row.alerts or row.notices for row in written.values())
 
 
 def _record(ord_: int, step: Transition) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage.database import Executor, Row
-from cueapi.storage.executions import to_execution_state
+from cueapi.storage.executions import StateRow, to_execution_state
 from cueapi.storage.outbox import Headroom, claim_deliveries, to_delivery
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms, claim_work
 
@@ -144,6 +144,7 @@ async def standing_of(database: Executor, execution: UUID) -> ExecutionState:
         "select e.*, c.max_attempts, c.backoff_minutes, c.verification"
         "  from executions e join cues c on c.id = e.cue_id where e.id = $1",
         execution,
+        row=StateRow,
     )
     return to_execution_state(row)
 

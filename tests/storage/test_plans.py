@@ -18,7 +18,7 @@ from cueapi.domain.execution import Transition
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 from cueapi.storage import alerts, cues, daemons, due_cues, executions, health, janitor, outbox, worker_claims
 from cueapi.storage.cues import ManualFire
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, R
 from cueapi.storage.due_cues import DueCue
 from cueapi.storage.executions import Filter
 from cueapi.storage.transitions import apply_transitions
@@ -149,7 +149,7 @@ class Explaining:
     connection: Connection
     plans: list[Plan] = field(factory=list)
 
-    async def fetch(self, statement: str, *values: object) -> list[Row]:
+    async def fetch(self, statement: str, *values: object, row: type[R] | None = None) -> list[R]:
         """Never returns."""
         prepared = await self.connection.prepare(statement)
         types = [one.name for one in prepared.get_parameters()]
@@ -176,7 +176,7 @@ class Explaining:
             await transaction.rollback()
         return told
 
-    async def fetch_one(self, statement: str, *values: object) -> Row | None:
+    async def fetch_one(self, statement: str, *values: object, row: type[R] | None = None) -> R | None:
         """Likewise."""
         await self.fetch(statement, *values)
         return None
