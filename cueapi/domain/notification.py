@@ -1,4 +1,4 @@
-"""What a notice says: the body of an alert or failure webhook, the words of a mail."""
+"""What a notification says: the body of an alert or failure webhook, the words of a mail."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -31,14 +31,17 @@ def failure_subject(content: Content) -> str:
 
 def failure_text(content: Content, base_url: str) -> str:
     """What a failure mail says."""
+    execution = content["execution_id"]
+    failed = "cannot be fired" if execution is None else f"failed for good, after {content['attempts']} attempts"
     lines = [
-        f"The cue {content['cue_name']} failed for good, after {content['attempts']} tries.",
+        f"The cue {content['cue_name']} {failed}.",
         "",
         f"Reason:     {content['last_error'] or 'none was given'}",
         f"Failed at:  {content['failed_at']}",
         f"Cue:        {content['cue_id']}",
-        f"Execution:  {base_url}/v1/executions/{content['execution_id']}",
     ]
+    if execution is not None:
+        lines.append(f"Execution:  {base_url}/v1/executions/{execution}")
     if content.get("last"):
         lines += [
             "",

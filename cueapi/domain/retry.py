@@ -1,26 +1,19 @@
-"""How often a try is repeated, and after which pause."""
+"""How often an attempt is repeated, and after which pause."""
 
-from collections.abc import Iterable
-
-from attrs import field, frozen
+from attrs import frozen
 
 DEFAULT_BACKOFF = (1, 5, 15)
 
 
-def _minutes(given: Iterable[int | None]) -> tuple[int, ...]:
-    """What a hand has left of them."""
-    return tuple(one for one in given if isinstance(one, int))
-
-
 @frozen
 class Retry:
-    """*max_attempts* is the number of tries in all; pauses are minutes, the last one repeats."""
+    """*max_attempts* is the number of attempts in all; pauses are minutes, the last one repeats."""
 
     max_attempts: int = len(DEFAULT_BACKOFF) + 1
-    backoff_minutes: tuple[int, ...] = field(default=DEFAULT_BACKOFF, converter=_minutes)
+    backoff_minutes: tuple[int, ...] = DEFAULT_BACKOFF
 
     def pause_after(self, attempt: int) -> float | None:
-        """Seconds from the failed try number *attempt* to the next one; None when no try is left."""
+        """Seconds from the failed attempt number *attempt* to the next one; None when no attempt is left."""
         if attempt >= self.max_attempts or not self.backoff_minutes:
             return None
         position = min(max(attempt, 1), len(self.backoff_minutes)) - 1
@@ -30,4 +23,4 @@ class Retry:
 DEFAULT_RETRY = Retry()
 
 NO_RETRY = Retry(0)
-"""Whatever try it was, it was the last."""
+"""Whatever attempt it was, it was the last."""

@@ -120,7 +120,7 @@ select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.r
   left join usage m on m.user_id = u.id and m.month = date_trunc('month', now() at time zone 'utc')::date
  where u.id = $1
    and u.revoked_at is null
-   and u.sessions_valid_from <= $2
+   and (u.sessions_valid_from is null or u.sessions_valid_from <= $2)
 """
 
 

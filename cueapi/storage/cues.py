@@ -14,7 +14,7 @@ from cueapi.storage.paging import Page, numbered, paged
 
 
 class CueColumns:
-    """The columns of a cue as it is shown; *callback_headers*, *payload* and three more are JSON."""
+    """The columns of a cue as it is shown; *callback_headers* and *payload* are JSON."""
 
     __slots__ = ()
 
@@ -35,10 +35,14 @@ class CueColumns:
     payload: str
     max_attempts: int
     backoff_minutes: list[int]
-    on_failure: str
+    on_failure_email: bool
+    on_failure_webhook: str | None
+    on_failure_pause: bool
     verification: str
-    delivery: str | None
-    alerts: str | None
+    timeout_seconds: int | None
+    outcome_deadline_seconds: int | None
+    alert_consecutive_failures: int | None
+    alert_missed_window_multiplier: int | None
     next_run: datetime | None
     last_run: datetime | None
     run_count: int
@@ -46,6 +50,32 @@ class CueColumns:
     created_at: datetime
     updated_at: datetime
     warning: str | None
+
+    @property
+    def on_failure(self) -> dict[str, Any]:
+        """What follows the last failed attempt."""
+        return {
+            "email": self.on_failure_email,
+            "webhook": self.on_failure_webhook,
+            "pause": self.on_failure_pause,
+        }
+
+    @property
+    def delivery(self) -> dict[str, int] | None:
+        """The deadlines of the cue's own; None where it has none."""
+        return _given(timeout_seconds=self.timeout_seconds, outcome_deadline_seconds=self.outcome_deadline_seconds)
+
+    @property
+    def alerts(self) -> dict[str, int] | None:
+        """When its user wants alerts; None where the user said nothing of it."""
+        return _given(
+            consecutive_failures=self.alert_consecutive_failures,
+            missed_window_multiplier=self.alert_missed_window_multiplier,
+        )
+
+
+def _given(**numbers: int | None) -> dict[str, int] | None:
+    return {name: number for name, number in numbers.items() if number is not None} or None
 
 
 class CueRow(CueColumns, Row):
@@ -57,8 +87,9 @@ class CueRow(CueColumns, Row):
 COLUMNS: LiteralString = """
 c.id, c.name, c.description, c.status, c.transport, c.schedule_type, c.cron, c.schedule_at, c.timezone, c.catchup,
 c.overlap, c.callback_url, c.callback_method, c.callback_headers, c.payload, c.max_attempts, c.backoff_minutes,
-c.on_failure, c.verification, c.delivery, c.alerts, c.next_run, c.last_run, c.run_count, c.fired_count,
-c.revision, c.created_at, c.updated_at,
+c.on_failure_email, c.on_failure_webhook, c.on_failure_pause, c.verification, c.timeout_seconds,
+c.outcome_deadline_seconds, c.alert_consecutive_failures, c.alert_missed_window_multiplier, c.next_run, c.last_run,
+c.run_count, c.fired_count, c.revision, c.created_at, c.updated_at,
 case when c.transport = 'worker'
           and not exists (select from workers w
                            where w.user_id = c.user_id and w.last_heartbeat > now() - interval '180 seconds')
@@ -83,8 +114,10 @@ def _values(placed: CueRecord) -> list[object]:
         cue.name, cue.description, schedule.type, schedule.cron, schedule.at, schedule.timezone,
         str(schedule.catchup), str(schedule.overlap), cue.callback.url, cue.callback.method,
         json.dumps(cue.callback.headers), placed.host, placed.payload, payload_task(cue.payload),
-        cue.retry.max_attempts, list(cue.retry.backoff_minutes), json.dumps(cue.on_failure), str(cue.verification),
-        cue.delivery and json.dumps(cue.delivery), cue.alerts and json.dumps(cue.alerts), placed.warning,
+        cue.retry.max_attempts, list(cue.retry.backoff_minutes),
+        *map(cue.on_failure.get, ("email", "webhook", "pause")), str(cue.verification),
+        *map((cue.delivery or {}).get, ("timeout_seconds", "outcome_deadline_seconds")),
+        *map((cue.alerts or {}).get, ("consecutive_failures", "missed_window_multiplier")), placed.warning,
     ]  # fmt: skip
 
 
@@ -97,10 +130,12 @@ with room as (
 )
 insert into cues as c (id, user_id, status, transport, next_run,
        name, description, schedule_type, cron, schedule_at, timezone, catchup, overlap, callback_url, callback_method,
-       callback_headers, callback_host, payload, task, max_attempts, backoff_minutes, on_failure, verification,
-       delivery, alerts, warning)
+       callback_headers, callback_host, payload, task, max_attempts, backoff_minutes, on_failure_email,
+       on_failure_webhook, on_failure_pause, verification, timeout_seconds, outcome_deadline_seconds,
+       alert_consecutive_failures, alert_missed_window_multiplier, warning)
 select $3, room.id, 'active', $4, $5,
-       $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20::smallint, $21, $22, $23, $24, $25, $26
+       $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20::smallint, $21, $22::bool, $23, $24::bool,
+       $25, $26::int, $27::int, $28::smallint, $29::smallint, $30
   from room
 returning """
     + COLUMNS
@@ -139,16 +174,12 @@ def to_cue(row: CueRow) -> Cue:
         callback=Callback(row.callback_url, row.callback_method, json.loads(row.callback_headers)),
         payload=json.loads(row.payload),
         retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
-        on_failure=json.loads(row.on_failure),
+        on_failure=row.on_failure,
         verification=row.verification,
-        delivery=_parsed(row.delivery),
-        alerts=_parsed(row.alerts),
+        delivery=row.delivery,
+        alerts=row.alerts,
         status=row.status,
     )
-
-
-def _parsed(text: str | None) -> Any:  # noqa: ANN401 (JSON)
-    return None if text is None else json.loads(text)
 
 
 async def page(
@@ -186,7 +217,9 @@ with room as (
            name = $9, description = $10, schedule_type = $11, cron = $12, schedule_at = $13, timezone = $14,
            catchup = $15, overlap = $16, callback_url = $17, callback_method = $18, callback_headers = $19,
            callback_host = coalesce($20, c.callback_host), payload = $21, task = $22, max_attempts = $23::smallint,
-           backoff_minutes = $24, on_failure = $25, verification = $26, delivery = $27, alerts = $28, warning = $29
+           backoff_minutes = $24, on_failure_email = $25, on_failure_webhook = $26, on_failure_pause = $27,
+           verification = $28, timeout_seconds = $29, outcome_deadline_seconds = $30, alert_consecutive_failures = $31,
+           alert_missed_window_multiplier = $32, warning = $33
       from room
      where c.id = $1
        and c.user_id = room.id
@@ -302,7 +335,7 @@ with spent as materialized (
  returning id, cue_id, user_id, transport, scheduled_for, ready_at, status
 ), queued as (
     insert into outbox (execution_id, cue_id, user_id, host, ready_at)
-    select m.id, m.cue_id, m.user_id, coalesce(f.callback_host, ''), m.ready_at
+    select m.id, m.cue_id, m.user_id, f.callback_host, m.ready_at
       from made m
       join fired f on f.id = m.cue_id
      where m.transport = 'webhook' and m.status = 'pending'

@@ -12,10 +12,10 @@ from cueapi.storage.executions import StateRow, to_execution_state
 
 # 1129661761 is the class of all our advisory locks ("CUEA"); beside it stands the daemon's number, or 0 for migrations.
 
-# $1 instance. Our former self is gone when its lock is free at this one look, since we hold its port.
+# $1 instance. We hold the port, so the previous process of this instance is dead if its lock is free now.
 REGISTER = """
 with former as (
-    update daemons d set free_since = '-infinity'
+    update daemons d set free_since = now() - interval '1 day'
      where d.instance = $1
        and not exists (select 1 from pg_locks l
                         where l.locktype = 'advisory' and l.classid::bigint = 1129661761 and l.objid::bigint = d.number

@@ -53,7 +53,7 @@ class Duplicate(Exception):
 
 
 class Unstorable(Exception):
-    """A value that PostgreSQL cannot hold."""
+    """A value that PostgreSQL cannot hold, or that a CHECK of the schema refuses."""
 
 
 class Executor(Protocol):
@@ -100,7 +100,7 @@ _AWAY = (
 
 
 _FOREIGN = (
-    asyncpg.UniqueViolationError,
+    asyncpg.IntegrityConstraintViolationError,
     asyncpg.DataError,
     asyncpg.ProgramLimitExceededError,  # a row that is too large for an index
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -115,8 +115,9 @@ def _ours(error: Exception) -> Exception:
     match error:
         case asyncpg.UniqueViolationError():
             return Duplicate(error.constraint_name or "")
-        case asyncpg.DataError() | asyncpg.ProgramLimitExceededError():
-            return Unstorable(str(error))
+        case asyncpg.DataError() | asyncpg.IntegrityConstraintViolationError() | asyncpg.ProgramLimitExceededError():
+            # Not its details: they quote the whole row.
+            return Unstorable(getattr(error, "message", None) or str(error))
         case (
             asyncpg.InvalidAuthorizationSpecificationError()
             | asyncpg.InvalidCatalogNameError()

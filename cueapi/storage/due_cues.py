@@ -17,7 +17,6 @@ class DueCueRow(Row):
     id: str
     next_run: datetime
     revision: int
-    schedule_type: str
     cron: str | None
     timezone: str
     catchup: str
@@ -26,11 +25,10 @@ class DueCueRow(Row):
     window_multiplier: int | None
 
 
-# PostgreSQL's now() decides what is due. `greatest`: what is before the year 1 no datetime holds.
+# PostgreSQL's now() decides what is due.
 DUE = """
-select id, greatest(next_run, '0001-01-01 00:00:00+00') as next_run, revision,
-       schedule_type, cron, timezone, catchup, overlap, clock_timestamp() as now,
-       substring(alerts ->> 'missed_window_multiplier' from '^[1-9][0-9]{0,3}$')::int as window_multiplier
+select id, next_run, revision, cron, timezone, catchup, overlap, clock_timestamp() as now,
+       alert_missed_window_multiplier as window_multiplier
   from cues
  where next_run <= now()
    and status = 'active'
@@ -137,7 +135,7 @@ with turns as (
      where c.id = h.id
 ), queued as (
     insert into outbox (execution_id, cue_id, user_id, host, ready_at)
-    select m.id, m.cue_id, m.user_id, coalesce(h.callback_host, ''), m.ready_at
+    select m.id, m.cue_id, m.user_id, h.callback_host, m.ready_at
       from made m
       join held h on h.id = m.cue_id
      where m.transport = 'webhook' and m.status = 'pending'
@@ -196,20 +194,6 @@ async def fire_due(db: Executor, due_cues: Iterable[DueCue], monthly: Mapping[st
     return result
 
 
-# A schedule that cannot be computed any more, or a row damaged by hand: it is set aside alone.
-QUARANTINE = """
-update cues
-   set status = 'failed', next_run = null, revision = revision + 1, warning = $3, updated_at = clock_timestamp()
- where id = $1
-   and revision = $2
-"""
-
-
-async def quarantine(db: Executor, *, cue_id: str, revision: int, reason: str) -> None:
-    """End a cue that cannot be fired, with the reason as its warning."""
-    await db.execute(QUARANTINE, cue_id, revision, reason)
-
-
 class NextDue(Row):
     """In how many seconds the next cue is due (null: none is), and PostgreSQL's clock."""
 
@@ -218,7 +202,7 @@ class NextDue(Row):
 
 
 AHEAD = """
-select extract(epoch from (select min(next_run) from cues where next_run < 'infinity' and status = 'active')
+select extract(epoch from (select min(next_run) from cues where status = 'active')
                           - clock_timestamp())::float8 as next_due,
        clock_timestamp() as now
 """

@@ -23,8 +23,9 @@ class ShownCue(CueColumns):
 CUE: tuple[LiteralString, ...] = (
     "id", "name", "description", "status", "transport", "schedule_type", "cron", "schedule_at", "timezone", "catchup",
     "overlap", "callback_url", "callback_method", "callback_headers", "payload", "max_attempts", "backoff_minutes",
-    "on_failure", "verification", "delivery", "alerts", "next_run", "last_run", "run_count", "fired_count",
-    "created_at", "updated_at", "warning",
+    "on_failure_email", "on_failure_webhook", "on_failure_pause", "verification", "timeout_seconds",
+    "outcome_deadline_seconds", "alert_consecutive_failures", "alert_missed_window_multiplier", "next_run", "last_run",
+    "run_count", "fired_count", "created_at", "updated_at", "warning",
 )  # fmt: skip
 """The columns of a cue as they are shown. In a row with those of an execution they are named `shown_…`."""
 

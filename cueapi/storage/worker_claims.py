@@ -43,12 +43,10 @@ with wanted as (
        for no key update of e skip locked
 ), begun as (
     update executions e
-       set status = 'delivering', attempts = least(e.attempts + 1, 32767), claim = gen_random_uuid(),
+       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
            claimed_by_worker = $2,
            claimed_at = now(), lease_until = now() + $6::float8 * interval '1 second',
-           outcome_deadline_at = now() + interval '1 second' * least(604800,
-                                 coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
-                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $7)),
+           outcome_deadline_at = now() + interval '1 second' * coalesce(c.outcome_deadline_seconds, $7::float8),
            started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
       from picked p, cues c
      where e.id = p.id
@@ -95,12 +93,10 @@ async def claim_work(db: Executor, wish: ClaimRequest, terms: LeaseTerms) -> lis
 CLAIM_ONE = """
 with begun as (
     update executions e
-       set status = 'delivering', attempts = least(e.attempts + 1, 32767), claim = gen_random_uuid(),
+       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
            claimed_by_worker = $3,
            claimed_at = now(), lease_until = now() + $4::float8 * interval '1 second',
-           outcome_deadline_at = now() + interval '1 second' * least(604800,
-                                 coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
-                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $5)),
+           outcome_deadline_at = now() + interval '1 second' * coalesce(c.outcome_deadline_seconds, $5::float8),
            started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
       from cues c
      where e.id = $2

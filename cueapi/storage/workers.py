@@ -27,7 +27,7 @@ with silent as (
     select user_id, worker_id, handlers, last_heartbeat
       from workers
      where last_heartbeat < now() - interval '5 minutes'
-       and coalesce(offline_alerted_at, '-infinity') < now() - interval '1 hour'
+       and (offline_alerted_at is null or offline_alerted_at < now() - interval '1 hour')
 ), kinds as (
     -- Many have one name each and the same handlers.
     select distinct user_id, handlers from silent
@@ -57,7 +57,7 @@ with silent as (
       join wanted using (user_id, handlers)
      where w.user_id = s.user_id
        and w.worker_id = s.worker_id
-       and coalesce(w.offline_alerted_at, '-infinity') < now() - interval '1 hour'
+       and (w.offline_alerted_at is null or w.offline_alerted_at < now() - interval '1 hour')
  returning w.user_id, w.worker_id, w.last_heartbeat
 )
 select count(raise_alert(user_id, 'worker_offline', worker_id, null, null,
