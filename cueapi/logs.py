@@ -10,8 +10,8 @@ How the daemon speaks: one event a fact.
 | result_dropped | execution_id, attempt | its claim had passed to another, or the execution had ended |
 | results_waited | results, reason, seconds | PostgreSQL is away, and results wait for it |
 | claims_recovered, leases_ended, deadlines_passed, executions_unclaimed | executions | the rescue took them back |
-| claim_fell | reason | a row made the claim of many fall: each is looked at alone |
-| cue_set_aside, execution_set_aside, result_unstorable | cue_id, execution_id, reason | a row that is damaged |
+| claim_failed | reason | a row made the claim of many fail: each is claimed alone |
+| cue_quarantined, execution_quarantined, result_unstorable | cue_id, execution_id, reason | a row was set aside |
 | notice_sent, notice_put_off, notice_dropped | notice, kind, attempt, reason | an alert, failure webhook or mail |
 | notice_unsettled | notice, kind, reason | PostgreSQL was away when it had been tried: it is told again |
 | mail_unset | advice | once at the start, where no SMTP is set |

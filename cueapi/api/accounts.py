@@ -73,16 +73,16 @@ class Accounts:
         limits = g.account.limits
         return answer(
             {
-                "email": row["email"],
-                "plan": row["plan"],
-                "active_cues": row["live_cues"],
+                "email": row.email,
+                "plan": row.plan,
+                "active_cues": row.live_cues,
                 "active_cue_limit": limits.active_cues,
-                "executions_this_month": row["executions"],
+                "executions_this_month": row.executions,
                 "monthly_execution_limit": limits.monthly_executions,
                 "rate_limit_per_minute": limits.requests_per_minute,
                 "has_webhook_secret": True,
-                "api_key_prefix": row["prefix"],
-                "alert_webhook_url": row["alert_webhook_url"],
+                "api_key_prefix": row.prefix,
+                "alert_webhook_url": row.alert_webhook_url,
             }
         )
 
@@ -109,10 +109,10 @@ class Accounts:
     async def key(self) -> Response:
         """The key once more, where it can be decrypted."""
         row = await accounts.key(self.database, g.account.id)
-        key = None if row is None or row["encrypted"] is None else self.vault.decrypt(row["encrypted"])
+        key = None if row is None or row.encrypted is None else self.vault.decrypt(row.encrypted)
         if key is None:
             message = "This key was made under another SESSION_SECRET and cannot be shown; regenerate it."
-            raise Refusal("key_not_recoverable", message, prefix=row and row["prefix"])
+            raise Refusal("key_not_recoverable", message, prefix=None if row is None else row.prefix)
         return answer({"api_key": key})
 
     @operation(responses.NewKey, parameters=(CONFIRMED,), refuses=("confirmation_required",))

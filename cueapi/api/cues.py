@@ -40,7 +40,7 @@ from cueapi.net.dns import Resolver, check_reachable
 from cueapi.storage import cues, histories
 from cueapi.storage.clock import Clock
 from cueapi.storage.cues import CueRecord, CueUpdate, ManualFire
-from cueapi.storage.database import Database, Duplicate, Executor, Row
+from cueapi.storage.database import Database, Duplicate, Executor
 from cueapi.storage.histories import History
 from cueapi.storage.paging import PAGE_CAP
 from cueapi.wakeups.hub import WakeupHub
@@ -118,7 +118,7 @@ class Cues:
             raise _no_room(limit)
         shown = rendering.cue(row)
         shown["warning"] = " ".join([*ignored, *filter(None, [shown["warning"]])]) or None
-        return Done(answer(shown, 201), partial(self.hub.cue_written, row["next_run"]))
+        return Done(answer(shown, 201), partial(self.hub.cue_written, row.next_run))
 
     @operation(
         responses.CueList,
@@ -195,14 +195,14 @@ class Cues:
         count = params.number("count", 5, 1, 50)
         after = params.when("after") or self.clock.now()
         row = await self._row(cue_id)
-        if row["schedule_type"] == "recurring":
+        if row.cron is not None:
             # In a thread: fifty times of a rare cron lie centuries apart, and are found in a second. In one, for all:
             # threads take turns with the loop.
             moments = await trio.to_thread.run_sync(
-                upcoming, row["cron"], row["timezone"], after, count, limiter=self.one_at_a_time
+                upcoming, row.cron, row.timezone, after, count, limiter=self.one_at_a_time
             )
         else:
-            moments = [row["schedule_at"]] if row["schedule_at"] > after else []
+            moments = [row.schedule_at] if row.schedule_at and row.schedule_at > after else []
         return answer({"upcoming": [iso(moment) for moment in moments]})
 
     @operation(
@@ -218,11 +218,11 @@ class Cues:
             row = await self._row(cue_id)
             changed = await self._try_change(row, patch)
             if changed is not None:
-                self.hub.cue_written(changed["next_run"])
+                self.hub.cue_written(changed.next_run)
                 return answer(rendering.cue(changed))
         raise Refusal("invalid_state", "The cue is being changed by others; try again.")
 
-    async def _try_change(self, row: Row, patch: dict[str, Any]) -> Row | None:
+    async def _try_change(self, row: cues.CueRow, patch: dict[str, Any]) -> cues.CueRow | None:
         """The changed row; None where it has moved since *row* was read."""
         before = cues.to_cue(row)
         after = domain.changed(before, patch)
@@ -234,23 +234,23 @@ class Cues:
         turn = domain.schedule_change(before, after, patch.get("status"), fired=fired, now=self.clock.now())
         revives = before.status not in {"active", "paused"} and turn.status in {"active", "paused"}
         limit = g.account.limits.active_cues
-        made = CueUpdate(row["revision"], limit if revives else None, turn.status, turn.moves, turn.next_run)
+        made = CueUpdate(row.revision, limit if revives else None, turn.status, turn.moves, turn.next_run)
         same_places = before.callback.url == after.callback.url and before.on_failure == after.on_failure
-        warning = row["warning"] if same_places else None
+        warning = row.warning if same_places else None
         placed = _as_placed(after, warning) if stops else await self._place(after, warning=warning)
         try:
-            changed = await cues.change(self.database, placed, made, cue_id=row["id"], user=g.account.id)
+            changed = await cues.change(self.database, placed, made, cue_id=row.id, user=g.account.id)
         except Duplicate:
             raise _taken(after.name) from None
-        if changed is None and revives and (await self._row(row["id"]))["revision"] == row["revision"]:
+        if changed is None and revives and (await self._row(row.id)).revision == row.revision:
             raise _no_room(limit)
         return changed
 
-    async def _has_fired(self, row: Row) -> bool:
+    async def _has_fired(self, row: cues.CueRow) -> bool:
         """True where a one-time cue's time has its execution."""
-        if row["schedule_type"] != "once" or row["next_run"] is not None:
+        if row.schedule_at is None or row.next_run is not None:
             return False
-        return await cues.has_fired(self.database, cue_id=row["id"], at=row["schedule_at"])
+        return await cues.has_fired(self.database, cue_id=row.id, at=row.schedule_at)
 
     @operation(None, status=204, refuses=("cue_not_found",))
     async def delete(self, cue_id: str) -> Response:
@@ -294,10 +294,10 @@ class Cues:
         if not made:
             raise not_found()
         shown = {
-            "id": str(made["id"]),
+            "id": str(made.id),
             "cue_id": cue_id,
-            "scheduled_for": made["scheduled_for"],
-            "status": made["status"],
+            "scheduled_for": made.scheduled_for,
+            "status": made.status,
             "triggered_by": "manual_fire",
         }
         return Done(answer(shown), partial(self.announce, made))
@@ -308,19 +308,19 @@ class Cues:
             return ManualFire(new_uuid7(), at=at)
         payload = body.payload_override
         if body.merge_strategy != "replace":
-            payload = rendering.parsed((await self._row(cue_id))["payload"]) | payload
+            payload = rendering.parsed((await self._row(cue_id)).payload) | payload
         return ManualFire(new_uuid7(), domain.payload_text(payload), domain.payload_task(payload), at)
 
-    def announce(self, made: Row) -> None:
+    def announce(self, made: cues.FiredExecution) -> None:
         """Wake whoever takes the new execution: now, or at its time."""
-        if made["due_in"] > 0:
-            self.hub.cue_written(made["scheduled_for"])
-        elif made["transport"] == "webhook":
+        if made.due_in > 0:
+            self.hub.cue_written(made.scheduled_for)
+        elif made.transport == "webhook":
             self.hub.delivery_ready()
         else:
             self.hub.work_ready(g.account.id)
 
-    async def _row(self, cue_id: str) -> Row:
+    async def _row(self, cue_id: str) -> cues.CueRow:
         row = await cues.show(self.database, cue_id=cue_id, user=g.account.id) if is_cue_id(cue_id) else None
         if row is None:
             raise not_found()

@@ -22,7 +22,7 @@ from cueapi.domain.account import checked_email
 from cueapi.domain.errors import Invalid, Refusal
 from cueapi.security.vault import Vault
 from cueapi.storage import accounts, sign_in
-from cueapi.storage.database import Database, Executor, Row
+from cueapi.storage.database import Database, Executor
 from cueapi.storage.notifications import add_sign_in_mail
 
 HOUR, MINUTE = 3_600.0, 60.0
@@ -103,18 +103,18 @@ class Devices:
         code = (await read(CodeBody)).device_code
         await self.windows.check("device-poll", code, POLLS_A_CODE, MINUTE)
         row = await sign_in.show(self.database, code)
-        if row is None or row["expired"]:
+        if row is None or row.expired:
             return answer({"status": "expired"})
-        if row["status"] != "approved":
-            return answer({"status": row["status"]})
+        if row.status != "approved":
+            return answer({"status": row.status})
         token = secrets.token_urlsafe(32)
         claimed = await sign_in.claim(self.database, code, token_hash=sign_in.digest(token))
         if claimed is None:
             return answer({"status": "claimed"})
-        return answer({"status": "approved", "email": claimed["email"], "session_token": token, **self._key(claimed)})
+        return answer({"status": "approved", "email": claimed.email, "session_token": token, **self._key(claimed)})
 
-    def _key(self, claimed: Row) -> dict[str, Any]:
-        key = None if claimed["encrypted"] is None else self.vault.decrypt(claimed["encrypted"])
+    def _key(self, claimed: sign_in.ClaimedSignIn) -> dict[str, Any]:
+        key = None if claimed.encrypted is None else self.vault.decrypt(claimed.encrypted)
         return {"existing_user": True} if key is None else {"api_key": key}
 
     @operation(HTML, parameters=(text("code", "The device code."),), also=((400, HTML),))
@@ -152,7 +152,7 @@ class Devices:
         if (reason := _why_not(row)) is not None:
             return self.pages.page("told", 400, title=DEAD_LINK, text=REASONS[reason], problem=True)
         assert row is not None
-        return self.pages.page("approve", code=code, email=row["email"], token=token)
+        return self.pages.page("approve", code=code, email=row.email, token=token)
 
     @operation(responses.Approved, body=ConfirmBody, refuses=("invalid_token",), also=((200, HTML), (400, HTML)))
     async def approve(self) -> Response:
@@ -179,7 +179,7 @@ class Devices:
         await self.windows.check("link-mail", email.lower(), LINKS_A_MAIL, HOUR)
         token = secrets.token_urlsafe(32)
         user = await accounts.by_email(self.database, email)
-        welcome = not user["revoked"] if user is not None else self.open
+        welcome = not user.revoked if user is not None else self.open
         link = f"{self.base_url}/v1/auth/verify?token={token}&device_code={quote(code, safe='')}"
         async with self.database.transaction() as db:
             if not await sign_in.send(db, code, email=email, token_hash=sign_in.digest(token)):
@@ -187,7 +187,7 @@ class Devices:
             if welcome and self.post.mails:
                 ciphertext = self.vault.encrypt(link).decode()
                 content = {"to": email, "device_code": code, "sealed": ciphertext}
-                await add_sign_in_mail(db, user=None if user is None else user["id"], content=content)
+                await add_sign_in_mail(db, user=None if user is None else user.id, content=content)
         if welcome and self.post.mails:
             self.post.ready()
         elif welcome:
@@ -198,9 +198,9 @@ class Devices:
         row = None if _is_strange(code) else await sign_in.show(self.database, code)
         if row is None:
             return Refusal("device_code_not_found", "There is no such device code.")
-        if row["expired"]:
+        if row.expired:
             return Refusal("device_code_expired", "This device code has expired; begin again.")
-        return None if row["status"] in {"pending", "email_sent"} else _invalid_status()
+        return None if row.status in {"pending", "email_sent"} else _invalid_status()
 
     async def _approve(self, code: str, token: str) -> str:
         """Approve, and make the account where there is none; its address. Refuses a link that does not work."""
@@ -215,7 +215,7 @@ class Devices:
             await sign_in.assign(db, code, user=user, new=new)
         return email
 
-    async def _linked(self, code: str, token: str) -> Row | None:
+    async def _linked(self, code: str, token: str) -> sign_in.DeviceCodeRow | None:
         if _is_strange(code):
             return None
         return await sign_in.linked(self.database, code, token_hash=sign_in.digest(token))
@@ -229,7 +229,7 @@ class Devices:
             if made is not None:
                 return made, True
             found = await accounts.by_email(db, email)  # Somebody was faster.
-        return (None if found is None or found["revoked"] else found["id"]), False
+        return (None if found is None or found.revoked else found.id), False
 
 
 @frozen
@@ -252,13 +252,13 @@ async def _confirmation() -> _Confirmation:
     return _Confirmation(body.device_code, body.token, wants_json)
 
 
-def _why_not(row: Row | None) -> str | None:
+def _why_not(row: sign_in.DeviceCodeRow | None) -> str | None:
     """Why a link does not work; None where it does."""
     if row is None:
         return "unknown"
-    if row["status"] != "email_sent":
+    if row.status != "email_sent":
         return "used"
-    return "expired" if row["expired"] else None
+    return "expired" if row.expired else None
 
 
 def _checked_code(code: str) -> str:

@@ -62,9 +62,9 @@ class Echo:
         return answer(
             {
                 "status": "delivered",
-                "payload": parsed(row["payload"]),
-                "headers": parsed(row["headers"]),
-                "received_at": row["received_at"],
+                "payload": parsed(row.payload),
+                "headers": parsed(row.headers),
+                "received_at": row.received_at,
             }
         )
 

@@ -48,10 +48,10 @@ from cueapi.domain.outcome import (
 from cueapi.metrics import Metrics
 from cueapi.storage import cues, executions, worker_claims
 from cueapi.storage.cues import ManualFire
-from cueapi.storage.database import Database, Executor, Row
-from cueapi.storage.executions import Addition, Filter
+from cueapi.storage.database import Database, Executor
+from cueapi.storage.executions import Addition, ExecutionRow, Filter
 from cueapi.storage.paging import Page
-from cueapi.storage.transitions import apply_transitions, has_alerts
+from cueapi.storage.transitions import TransitionResult, apply_transitions, has_alerts
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import ANYTHING, Found
@@ -122,18 +122,20 @@ class Executions:
             {
                 "executions": [rendering.execution(row) for row in page.rows],
                 **rendering.listed(page, limit=limit, offset=offset),
-                "next_cursor": last and cursor.write(last["created_at"], last["id"]),
+                "next_cursor": last and cursor.write(last.created_at, last.id),
             }
         )
 
-    async def _page(self, wanted: Filter, *, before: tuple[datetime, UUID] | None, limit: int, offset: int) -> Page:
+    async def _page(
+        self, wanted: Filter, *, before: tuple[datetime, UUID] | None, limit: int, offset: int
+    ) -> Page[ExecutionRow]:
         return await executions.page(self.database, evolve(wanted, before=before), limit=limit, offset=offset)
 
     @operation(responses.LoggedExecution, refuses=("execution_not_found",))
     async def show(self, execution_id: str) -> Response:
         """One execution, with its log of tries."""
         row = await self._row(execution_id)
-        log = await executions.attempts(self.database, row["id"])
+        log = await executions.attempts(self.database, row.id)
         return answer({**rendering.execution(row), "attempt_log": [rendering.attempt(one) for one in log]})
 
     @operation(
@@ -167,7 +169,7 @@ class Executions:
         rows = await worker_claims.claim_work(self.database, wish, self.terms)
         if not rows:
             raise Refusal("claim_failed", "There is nothing to claim.")
-        return self._claimed(rows[0]["id"])
+        return self._claimed(rows[0].id)
 
     @operation(responses.Claimed, body=ClaimBody, refuses=("claim_failed", "execution_not_found"))
     async def claim_one(self, execution_id: str) -> Response:
@@ -180,7 +182,7 @@ class Executions:
         ):
             return self._claimed(identity)
         row = await self._row(execution_id)
-        raise Refusal("claim_failed", f"This execution cannot be claimed: it is {row['status']}.")
+        raise Refusal("claim_failed", f"This execution cannot be claimed: it is {row.status}.")
 
     def _claimed(self, identity: UUID) -> Response:
         return answer({"claimed": True, "execution_id": str(identity), "lease_seconds": int(self.terms.lease)})
@@ -199,9 +201,9 @@ class Executions:
         if until is not None:
             return answer({"execution_id": identity, "lease_extended_until": until, "acknowledged": True})
         row = await self._row(execution_id)
-        if row["status"] == Status.DELIVERING and row["transport"] == "worker":
-            raise Refusal("not_execution_owner", f"This execution is claimed by {row['claimed_by_worker']}.")
-        raise Refusal("execution_not_claiming", f"Nobody holds a claim of this execution: it is {row['status']}.")
+        if row.status == Status.DELIVERING and row.transport == "worker":
+            raise Refusal("not_execution_owner", f"This execution is claimed by {row.claimed_by_worker}.")
+        raise Refusal("execution_not_claiming", f"Nobody holds a claim of this execution: it is {row.status}.")
 
     @operation(
         responses.OutcomeRecorded,
@@ -224,7 +226,7 @@ class Executions:
                 return self._reported(state, step, written)
         raise Refusal("outcome_already_recorded", "The execution is being decided by others; look again.")
 
-    def _reported(self, state: ExecutionState, step: Transition, written: Row) -> Response:
+    def _reported(self, state: ExecutionState, step: Transition, written: TransitionResult) -> Response:
         if not step.ends and step.pause == 0.0:
             self.hub.work_ready(g.account.id) if state.transport == "worker" else self.hub.delivery_ready()
         assert step.verification is not None
@@ -246,12 +248,12 @@ class Executions:
         body = await read(VerifyBody)
         valid = body.valid is not False
         row = await self._row(execution_id)
-        verification = manual_verdict(row["outcome_state"], valid=valid)
+        verification = manual_verdict(row.outcome_state, valid=valid)
         reason = None if valid or not body.reason else body.reason[:REASON_KEPT]
         await self._write_verdict(row, verification, reason)
         return answer(
             {
-                "execution_id": str(row["id"]),
+                "execution_id": str(row.id),
                 "outcome_state": verification.state,
                 "valid": valid,
                 "reason": body.reason and body.reason[:REASON_KEPT],
@@ -264,11 +266,11 @@ class Executions:
         row = await self._row(execution_id)
         _has_outcome(row)
         await self._write_verdict(row, Verification(OutcomeState.VERIFICATION_PENDING), None)
-        return answer({"execution_id": str(row["id"]), "outcome_state": OutcomeState.VERIFICATION_PENDING})
+        return answer({"execution_id": str(row.id), "outcome_state": OutcomeState.VERIFICATION_PENDING})
 
-    async def _write_verdict(self, row: Row, verification: Verification, reason: str | None) -> None:
+    async def _write_verdict(self, row: ExecutionRow, verification: Verification, reason: str | None) -> None:
         written = await executions.verify(
-            self.database, execution=row["id"], user=g.account.id, seen=row["outcome_state"], verification=verification,
+            self.database, execution=row.id, user=g.account.id, seen=row.outcome_state, verification=verification,
             reason=reason,
         )  # fmt: skip
         if not written:
@@ -285,17 +287,15 @@ class Executions:
         evidence = _evidence(body)
         for _ in range(TRIES):
             row = await self._row(execution_id)
-            _has_outcome(row)
+            seen = _has_outcome(row)
             state = await self._state(execution_id)
-            verification = completed(state.mode, row["outcome_state"], row["validation_state"], evidence)
+            verification = completed(state.mode, seen, row.validation_state, evidence)
             outcome_state = await executions.add_evidence(
-                self.database, execution=row["id"], user=g.account.id, seen=row["outcome_state"],
+                self.database, execution=row.id, user=g.account.id, seen=row.outcome_state,
                 addition=Addition(evidence, body.metadata, verification),
             )  # fmt: skip
             if outcome_state is not None:
-                return answer(
-                    {"execution_id": str(row["id"]), "outcome_state": outcome_state, "evidence_updated": True}
-                )
+                return answer({"execution_id": str(row.id), "outcome_state": outcome_state, "evidence_updated": True})
         raise Refusal("invalid_state", "The outcome is being changed by others; try again.")
 
     @operation(
@@ -314,25 +314,25 @@ class Executions:
         old = await cues.replayable(db, execution=identity, user=g.account.id)
         if old is None:
             raise not_found()
-        if old["status"] not in FINAL:
+        if old.status not in FINAL:
             raise Refusal("execution_in_flight", f"Only what has ended can be replayed; this one is {old['status']}.")
-        manual_fire = ManualFire(new_uuid7(), old["payload"], old["task"], None, identity)
+        manual_fire = ManualFire(new_uuid7(), old.payload, old.task, None, identity)
         monthly = g.account.limits.monthly_executions
-        made = await cues.fire(db, cue_id=old["cue_id"], user=g.account.id, manual_fire=manual_fire, monthly=monthly)
+        made = await cues.fire(db, cue_id=old.cue_id, user=g.account.id, manual_fire=manual_fire, monthly=monthly)
         if made is None:
             raise not_found()
         shown = {
-            "id": str(made["id"]),
-            "cue_id": made["cue_id"],
-            "scheduled_for": made["scheduled_for"],
-            "status": made["status"],
+            "id": str(made.id),
+            "cue_id": made.cue_id,
+            "scheduled_for": made.scheduled_for,
+            "status": made.status,
             "triggered_by": "replay",
             "replayed_from": str(identity),
         }
-        poke = partial(self.hub.work_ready, g.account.id) if made["transport"] == "worker" else self.hub.delivery_ready
+        poke = partial(self.hub.work_ready, g.account.id) if made.transport == "worker" else self.hub.delivery_ready
         return Done(answer(shown), poke)
 
-    async def _row(self, execution_id: str) -> Row:
+    async def _row(self, execution_id: str) -> ExecutionRow:
         row = await executions.show(self.database, execution=_identity(execution_id), user=g.account.id)
         if row is None:
             raise not_found()
@@ -378,9 +378,11 @@ def not_found() -> Refusal:
     return Refusal("execution_not_found", "There is no such execution.")
 
 
-def _has_outcome(row: Row) -> None:
-    if row["outcome_recorded_at"] is None:
+def _has_outcome(row: ExecutionRow) -> str:
+    """The state of its outcome; refused where it has none."""
+    if row.outcome_state is None:
         raise Refusal("no_outcome", "This execution has no outcome yet.")
+    return row.outcome_state
 
 
 def _evidence(body: EvidenceBody) -> Evidence:
@@ -404,11 +406,10 @@ def _report(body: OutcomeBody) -> Report:
     )
 
 
-def _reason(state: ExecutionState, step: Transition, written: Row) -> str | None:
+def _reason(state: ExecutionState, step: Transition, written: TransitionResult) -> str | None:
     """A sentence for the reporter: when the next try comes, or what was missing."""
     if step.verification is not None and step.verification.missing is not None:
         return f"{step.verification.missing} is required and was not given."
     if step.ends:
         return None
-    following = written["ready_at"] or state.ready_at
-    return f"try {step.fence.attempts + 1} of {state.retry.max_attempts} follows at {iso(following)}"
+    return f"try {step.fence.attempts + 1} of {state.retry.max_attempts} follows at {iso(written.ready_at)}"

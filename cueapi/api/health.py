@@ -16,7 +16,8 @@ from cueapi.api.models.rendering import answer
 from cueapi.metrics import Metrics
 from cueapi.storage import health
 from cueapi.storage.clock import Clock
-from cueapi.storage.database import Database, Row, StorageUnavailable
+from cueapi.storage.database import Database, StorageUnavailable
+from cueapi.storage.health import QueueCounts
 from supervisor.health import Entry, HealthBoard, State
 
 COUNTS_SERVE = 5.0
@@ -51,7 +52,7 @@ class Health:
     polls: Callable[[], Polls]
     interval: float
     windows: Windows
-    _counts: Row | None = field(init=False, default=None)
+    _counts: QueueCounts | None = field(init=False, default=None)
     _counted: float = field(init=False, default=-COUNTS_SERVE)
 
     def routes(self) -> Blueprint:
@@ -89,7 +90,7 @@ class Health:
                     "cues_last_cycle": polls.cues,
                     "cycle_duration_ms": round(polls.duration * 1000, 1),
                 },
-                "workers": {"active_count": counts["active_workers"] if counts else None},
+                "workers": {"active_count": counts.active_workers if counts else None},
                 "queue": _queue(counts),
                 "siblings": {
                     name: {"state": entry.state, "restarts": entry.restarts, "since": entry.since}
@@ -124,7 +125,7 @@ class Health:
             return True
         return False
 
-    async def _count(self) -> Row | None:
+    async def _count(self) -> QueueCounts | None:
         """The counts, at most every few seconds; None while PostgreSQL is away."""
         if trio.current_time() - self._counted < COUNTS_SERVE:
             return self._counts
@@ -142,6 +143,6 @@ def _all_up(board: Mapping[str, Entry]) -> bool:
     return all(entry.state in UP for entry in board.values())
 
 
-def _queue(counts: Row | None) -> dict[str, Any]:
+def _queue(counts: QueueCounts | None) -> dict[str, Any]:
     names = ("pending_outbox", "stale_executions", "pending_retries", "pending_worker_claims")
-    return {name: counts[name] if counts else None for name in names}
+    return {name: getattr(counts, name) if counts else None for name in names}

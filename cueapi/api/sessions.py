@@ -35,8 +35,8 @@ class SessionRoutes:
         row = await sign_in.exchange(self.database, sign_in.digest(token))
         if row is None:
             raise NotSignedIn("invalid_token", "This token was used already, has expired, or is none.")
-        session = self.authenticator.sessions.write(row["id"], signed_in=row["now"], now=row["now"])
-        return answer({"session_token": session, "email": row["email"]})
+        session = self.authenticator.sessions.write(row.id, signed_in=row.now, now=row.now)
+        return answer({"session_token": session, "email": row.email})
 
     @operation(responses.Session)
     async def refresh(self) -> Response:

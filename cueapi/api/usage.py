@@ -9,7 +9,7 @@ from cueapi.api.http.operations import operation
 from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
 from cueapi.storage import usage
-from cueapi.storage.database import Database, Row
+from cueapi.storage.database import Database
 
 
 @frozen
@@ -30,20 +30,20 @@ class Usage:
         row = await usage.this_month(self.database, g.account.id)
         assert row is not None
         limits = g.account.limits
-        period = {"start": row["starts"], "end": row["ends"]}
-        days = (row["ends"] - row["now"]).total_seconds() / 86_400
+        period = {"start": row.starts, "end": row.ends}
+        days = (row.ends - row.now).total_seconds() / 86_400
         return answer(
             {
-                "plan": row["plan"],
+                "plan": row.plan,
                 "billing_period": {**period, "days_remaining": int(days)},
                 "period": period,
                 "cues": {
-                    "used": row["live_cues"],
-                    "active": row["active"],
-                    **_against(row["live_cues"], limits.active_cues),
+                    "used": row.live_cues,
+                    "active": row.active,
+                    **_against(row.live_cues, limits.active_cues),
                 },
                 "executions": _executions(row, limits.monthly_executions),
-                "outcomes": {name: row[name] for name in ("reported", "succeeded", "failed")},
+                "outcomes": {"reported": row.reported, "succeeded": row.succeeded, "failed": row.failed},
                 "rate_limit": {
                     "requests_per_minute": limits.requests_per_minute,
                     # The same under the name that the published command line reads.
@@ -60,9 +60,9 @@ def _against(used: int, limit: int) -> dict[str, Any]:
     return {"limit": limit, "remaining": max(limit - used, 0), "percent_used": share}
 
 
-def _executions(row: Row, limit: int) -> dict[str, Any]:
-    used = row["executions"]
-    gone = (row["now"] - row["starts"]) / (row["ends"] - row["starts"])
+def _executions(row: usage.UsageRow, limit: int) -> dict[str, Any]:
+    used = row.executions
+    gone = (row.now - row.starts) / (row.ends - row.starts)
     projected = round(used / gone) if gone > 0 else used
     against = _against(used, limit)
     return {

@@ -18,7 +18,7 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import Fence, Status, attempt_failed, released
 from cueapi.domain.ids import parse_uuid
 from cueapi.storage import daemons, worker_claims, workers
-from cueapi.storage.database import STATEMENT_PATIENCE, Database, Row
+from cueapi.storage.database import STATEMENT_PATIENCE, Database
 from cueapi.storage.transitions import apply_transitions, has_alerts
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.wakeups.hub import WakeupHub
@@ -58,7 +58,7 @@ class Workers:
         lease = int(self.terms.lease)
         return answer({**answered, "executions": [{**rendering.work(row), "lease_seconds": lease} for row in rows]})
 
-    async def _work(self, wish: ClaimRequest, patience: float) -> list[Row]:
+    async def _work(self, wish: ClaimRequest, patience: float) -> list[worker_claims.Work]:
         if not wish.most:
             return []
         kind = ("claim", tuple(sorted(wish.handlers))) if wish.handlers else ANYTHING
@@ -72,7 +72,7 @@ class Workers:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
             with trio.CancelScope(deadline=trio.current_time() + STATEMENT_PATIENCE, shield=True):
-                fences = [Fence(row["id"], row["claim"], row["attempts"], Status.DELIVERING) for row in rows]
+                fences = [Fence(row.id, row.claim, row.attempts, Status.DELIVERING) for row in rows]
                 await apply_transitions(self.database, [released(fence) for fence in fences])
             self.hub.work_ready(wish.user)
             raise

@@ -19,7 +19,7 @@ from cueapi.embedded_postgres.server import join_embedded
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
 from cueapi.storage import accounts, notify
-from cueapi.storage.database import Database, Row
+from cueapi.storage.database import Database
 from cueapi.storage.schema import migrate
 
 COMMAND = "command"
@@ -83,8 +83,8 @@ async def list_users(settings: Settings) -> None:
     async with _migrated(settings) as database:
         rows = await accounts.everyone(database)
     for row in rows:
-        state = "revoked" if row["revoked_at"] else "active"
-        click.echo(f"{row['email']}\t{row['plan']}\t{row['live_cues']} cues\t{row['prefix'] or '-'}\t{state}")
+        state = "revoked" if row.revoked_at else "active"
+        click.echo(f"{row.email}\t{row.plan}\t{row.live_cues} cues\t{row.prefix or '-'}\t{state}")
 
 
 async def new_key(settings: Settings, email: str) -> None:
@@ -94,14 +94,14 @@ async def new_key(settings: Settings, email: str) -> None:
         vault = Vault.of(secret_of(settings))
         await check_secret(database, vault)
         row = await _account(database, email)
-        user: int = row["id"]
+        user: int = row.id
         async with database.transaction() as db:
             await accounts.lock(db, user)
             await accounts.readmit(db, user)
             await accounts.rotate_key(
                 db, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=vault.encrypt(key)
             )
-    if row["revoked"]:
+    if row.revoked:
         click.echo(f"{email} was revoked and is admitted again; its cues rest until they are resumed.", err=True)
     click.echo(key)
 
@@ -140,11 +140,11 @@ async def accept_secret(settings: Settings) -> None:
 
 
 async def _user(database: Database, email: str) -> int:
-    user: int = (await _account(database, email))["id"]
+    user: int = (await _account(database, email)).id
     return user
 
 
-async def _account(database: Database, email: str) -> Row:
+async def _account(database: Database, email: str) -> accounts.AddressRow:
     row = await accounts.by_email(database, email)
     if row is None:
         raise CommandFailed(f"There is no account with the address {email}.")

@@ -15,7 +15,7 @@ from cueapi.daemon.resources import Resources, open_resources
 from cueapi.daemon.routes import gauges
 from cueapi.daemon.siblings import siblings
 from cueapi.daemon.wiring import Wiring
-from cueapi.delivery.settling import settle
+from cueapi.delivery.quarantine import Quarantine
 from cueapi.domain.execution import released
 from cueapi.embedded_postgres.errors import ServerCannotStart
 from cueapi.settings import Settings
@@ -119,11 +119,11 @@ def build_tree(resources: Resources) -> Tree:
 
 async def release_claims(resources: Resources) -> None:
     """Release what this daemon still holds, as the same attempt, and tell the other daemons."""
-    number = resources.identity.number
+    number, quarantine = resources.identity.number, Quarantine(resources.database)
     with trio.move_on_after(RELEASE_TIMEOUT):
         try:
             while number is not None and (held := await daemons.held_by(resources.database, number)):
-                if not await settle(resources.database, [released(lost.state.fence) for lost in held]):
+                if not await quarantine.apply_transitions([released(lost.state.fence) for lost in held]):
                     break
             if number is not None:
                 await daemons.deregister(resources.database, number)

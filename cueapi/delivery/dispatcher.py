@@ -1,24 +1,36 @@
 """The dispatcher: claims what is due and what the pool has room for. The backlog stays in PostgreSQL."""
 
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
 import structlog
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 
 from cueapi.delivery.capacity import Capacity
-from cueapi.delivery.settling import settle
+from cueapi.delivery.quarantine import Quarantine, run_isolating
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Fence, Status, Transition, attempt_failed, claim_lost
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage import daemons
-from cueapi.storage.database import Database, Row, Unstorable
-from cueapi.storage.outbox import ClaimedDeliveries, Headroom, claim_deliveries, quarantine, ready, to_delivery
+from cueapi.storage.database import Database, Unstorable
+from cueapi.storage.outbox import (
+    ClaimedDeliveries,
+    ClaimedRow,
+    CueGone,
+    Headroom,
+    claim_deliveries,
+    ready,
+    to_delivery,
+)
 from cueapi.storage.transitions import has_alerts
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.identity import DaemonId
 from supervisor import Channel, beat
 
 LOCKED_PAUSE = 0.1
-"""Seconds after which is looked again at what another dispatcher looked at: it may have left it."""
+"""Seconds after which deliveries are looked at again that another dispatcher had locked: it may have left them."""
 
 log = structlog.get_logger("cueapi.delivery.dispatcher")
 
@@ -78,7 +90,7 @@ class Dispatcher:
             return
         while lost := await daemons.held_by(self.database, number, but=self.capacity.unrecorded()):
             steps = [claim_lost(one.state.fence, one.state.retry, lost_claims=one.lost_claims) for one in lost]
-            written = await settle(self.database, steps)
+            written = await self.quarantine.apply_transitions(steps)
             log.warning("claims_recovered", executions=len(written))
             if has_alerts(written):
                 self.hub.notice_ready()
@@ -91,36 +103,43 @@ class Dispatcher:
                 self.database, daemon=number, headroom=headroom, within=self.timeout, look_at=look_at
             )
         except Unstorable as error:
-            log.warning("claim_fell", reason=str(error))
-            return await self._claim_one(number, headroom, look_at)
-
-    async def _claim_one(self, number: int, headroom: Headroom, look_at: int) -> ClaimedDeliveries:
-        """Some row makes the statement fall: look at each alone until one is claimed, and set aside those that fall."""
+            log.warning("claim_failed", reason=str(error))
+        rows: list[ClaimedRow] = []
         for execution in await ready(self.database, look_at):
-            try:
-                claimed = await claim_deliveries(
-                    self.database, daemon=number, headroom=headroom, within=self.timeout, look_at=1, only=execution
-                )
-            except Unstorable as error:
-                await quarantine(self.database, execution, f"It cannot be read: {error}")
-                log.warning("execution_set_aside", execution_id=str(execution), reason=str(error))
-                continue
-            if claimed.rows:
-                # As if all had been looked at: there may be more behind it.
-                return evolve(claimed, examined=look_at)
-        return ClaimedDeliveries([], 0, skipped_locked=False)
+            if headroom.places > 0:
+                claim = partial(self._claim_alone, number, headroom)
+                (claimed,) = await run_isolating([execution], claim, self._quarantine)
+                rows += claimed
+                headroom = headroom.without(claimed)
+        # As if all had been looked at: there may be more behind them.
+        return ClaimedDeliveries(rows, look_at, skipped_locked=False)
 
-    async def _readable(self, rows: list[Row]) -> list[Delivery]:
-        """The claimed rows as deliveries; one that a hand has damaged fails alone."""
+    async def _claim_alone(self, number: int, headroom: Headroom, executions: Sequence[UUID]) -> list[ClaimedRow]:
+        (execution,) = executions
+        claimed = await claim_deliveries(
+            self.database, daemon=number, headroom=headroom, within=self.timeout, look_at=1, only=execution
+        )
+        return claimed.rows
+
+    async def _quarantine(self, execution: UUID, error: Unstorable) -> list[ClaimedRow]:
+        await self.quarantine.execution(execution, f"It cannot be delivered: {error}")
+        return []
+
+    async def _readable(self, rows: list[ClaimedRow]) -> list[Delivery]:
+        """The claimed rows as deliveries; one whose cue was deleted meanwhile fails."""
         good: list[Delivery] = []
-        broken: list[Transition] = []
+        orphans: list[Transition] = []
         for row in rows:
             try:
                 good.append(to_delivery(row, timeout=self.timeout))
-            except (ValueError, TypeError) as error:
-                fence = Fence(row["id"], row["claim"], row["attempts"], Status.DELIVERING)
-                broken.append(attempt_failed(fence, NO_RETRY, error=f"The cue cannot be read: {error}"))
-                log.warning("execution_set_aside", execution_id=str(row["id"]), reason=str(error))
-        if broken and has_alerts(await settle(self.database, broken)):
-            self.hub.notice_ready()
+            except CueGone:
+                fence = Fence(row.id, row.claim, row.attempts, Status.DELIVERING)
+                orphans.append(attempt_failed(fence, NO_RETRY, error="There is no such cue any more."))
+        if orphans:
+            await self.quarantine.apply_transitions(orphans)
         return good
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Where executions go that cannot be claimed."""
+        return Quarantine(self.database, self.hub.notice_ready)

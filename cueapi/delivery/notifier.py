@@ -152,7 +152,8 @@ class Notifier:
         content = notice.content
         if notice.kind == "failure_mail":
             text = domain.failure_text(content, self.notification_senders.base_url)
-            return Mail(str(notice.email), domain.failure_subject(content), text, f"failure-{content['execution_id']}")
+            key = f"failure-{content['execution_id'] or notice.id}"
+            return Mail(str(notice.email), domain.failure_subject(content), text, key)
         ciphertext = str(content["sealed"]).encode()
         link = self.notification_senders.decrypt(ciphertext)
         if link is None:

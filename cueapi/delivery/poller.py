@@ -1,20 +1,22 @@
 """The poller: fires what is due, at the latest every interval, on time otherwise."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 
 import structlog
 import trio
 from attrs import define, frozen
 
+from cueapi.delivery.quarantine import Quarantine, run_isolating
 from cueapi.delivery.retries import Reminder
 from cueapi.domain.catchup import Catchup, FiringPlan, Overlap, is_late, plan_firings
 from cueapi.domain.errors import Refusal
 from cueapi.metrics import Metrics
 from cueapi.storage import due_cues
 from cueapi.storage.clock import Clock
-from cueapi.storage.database import Database, Row, Unstorable
-from cueapi.storage.due_cues import DueCue
+from cueapi.storage.database import Database, Unstorable
+from cueapi.storage.due_cues import DueCue, DueCueRow
 from cueapi.wakeups.hub import WakeupHub
 from supervisor import Channel, beat
 
@@ -27,7 +29,7 @@ MARGIN = 0.002
 BUSY_PAUSE = 0.05
 """Seconds after which a due cue is looked at again that another daemon was moving."""
 
-KEY = ("cron", "timezone", "catchup", "overlap", "next_run", "window_multiplier")
+SCHEDULE = attrgetter("cron", "timezone", "catchup", "overlap", "next_run", "window_multiplier")
 """What a cue's firings are computed from."""
 
 log = structlog.get_logger("cueapi.delivery.poller")
@@ -64,7 +66,7 @@ class Poller:
             begun = trio.current_time()
             cues = await self._fire_all()
             if not cues:
-                # What woke us may be the time of a fire by hand, which lies in the outbox already.
+                # We may have been woken for an execution fired by hand, which is in the outbox already.
                 self.hub.delivery_ready(announce=False)
             await self._look_ahead()
             self.last.at, self.last.cues = self.clock.now(), cues
@@ -79,64 +81,57 @@ class Poller:
             planned = await self._plan(rows)
             held = 0
             for part in parts(planned):
-                held += await self._fire(part)
+                held += sum(await run_isolating(part, self._fire, self._quarantine))
             moved += held
-            # Nothing held: what is due is being moved by somebody else.
+            # Nothing held: another daemon is moving what is due.
             if len(rows) < self.batch or not held:
                 return moved
 
-    async def _plan(self, rows: list[Row]) -> list[DueCue]:
+    async def _plan(self, rows: list[DueCueRow]) -> list[DueCue]:
         """What each due cue comes to. The same schedule, due at the same time, is computed once."""
         known: dict[tuple[object, ...], tuple[FiringPlan, bool]] = {}
         planned = []
         for row in rows:
-            key = tuple(row[name] for name in KEY)
+            key = SCHEDULE(row)
             try:
                 if key not in known:
                     await trio.lowlevel.checkpoint()
                     known[key] = _firing_plan(row), _is_late(row)
             except (Refusal, ValueError, OverflowError) as error:
-                await self._quarantine(row["id"], row["revision"], error)
+                await self.quarantine.cue(row.id, row.revision, f"It cannot be fired: {error}")
                 continue
-            planned.append(DueCue(row["id"], row["next_run"], row["revision"], *known[key]))
+            planned.append(DueCue(row.id, row.next_run, row.revision, *known[key]))
         return planned
 
-    async def _quarantine(self, cue: str, revision: int, error: Exception) -> None:
-        log.warning("cue_set_aside", cue_id=cue, reason=str(error))
-        await due_cues.quarantine(self.database, cue_id=cue, revision=revision, reason=f"It cannot be fired: {error}")
-
-    async def _fire(self, planned: list[DueCue]) -> int:
-        """Fire these; how many cues were moved. One that makes the statement fall is set aside alone."""
-        try:
-            row = await due_cues.fire_due(self.database, planned, self.monthly)
-        except Unstorable as error:
-            if len(planned) > 1:
-                return sum([await self._fire([due_cue]) for due_cue in planned])
-            (due_cue,) = planned
-            await self._quarantine(due_cue.cue_id, due_cue.revision, error)
-            return 0
-        if row is None:
-            return 0
-        self.metrics.fired(row["fired"], row["missed"])
-        if row["alerts"]:
+    async def _fire(self, planned: Sequence[DueCue]) -> int:
+        """Fire these; how many cues were moved."""
+        result = await due_cues.fire_due(self.database, planned, self.monthly)
+        self.metrics.fired(result.fired, result.missed)
+        if result.alerts:
             self.hub.notice_ready()
-        for user in row["workers"] or ():
+        for user in result.workers or ():
             self.hub.work_ready(user)
         self.hub.delivery_ready(announce=False)
-        if row["fired"] or row["missed"]:
-            log.info("cues_fired", cues=row["held"], executions=row["fired"], missed=row["missed"])
-        held: int = row["held"]
-        return held
+        if result.fired or result.missed:
+            log.info("cues_fired", cues=result.held, executions=result.fired, missed=result.missed)
+        return result.held
+
+    async def _quarantine(self, due_cue: DueCue, error: Unstorable) -> int:
+        await self.quarantine.cue(due_cue.cue_id, due_cue.revision, f"It cannot be fired: {error}")
+        return 0
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Where cues go that cannot be fired."""
+        return Quarantine(self.database, self.hub.notice_ready)
 
     async def _look_ahead(self) -> None:
         """Be there in time for the next cue, and arm what comes due before the poll after the next."""
         row = await due_cues.ahead(self.database)
-        if row is None:
-            return
-        if self.clock.measure(row["now"]):
+        if self.clock.measure(row.now):
             log.warning("clock_astray", offset_seconds=round(self.clock.offset.total_seconds(), 1))
-        if row["next_due"] is not None and row["next_due"] < self.hub.polls.interval:
-            pause = row["next_due"] + MARGIN if row["next_due"] > 0 else BUSY_PAUSE
+        if row.next_due is not None and row.next_due < self.hub.polls.interval:
+            pause = row.next_due + MARGIN if row.next_due > 0 else BUSY_PAUSE
             self.hub.polls.wake_at(trio.current_time() + pause)
         for delay, user in await due_cues.reminders(self.database, 2 * self.hub.polls.interval):
             if delay <= 0 and user is not None:
@@ -160,21 +155,16 @@ def parts(planned: list[DueCue]) -> Iterator[list[DueCue]]:
         yield part
 
 
-def _is_late(row: Row) -> bool:
-    return is_late(
-        row["window_multiplier"], cron=row["cron"], timezone=row["timezone"], due=row["next_run"], now=row["now"]
-    )
+def _is_late(row: DueCueRow) -> bool:
+    return is_late(row.window_multiplier, cron=row.cron, timezone=row.timezone, due=row.next_run, now=row.now)
 
 
-def _firing_plan(row: Row) -> FiringPlan:
-    cron = row["cron"] if row["schedule_type"] == "recurring" else None
-    if cron is None and row["schedule_type"] == "recurring":
-        raise ValueError("it recurs, and has no cron")
+def _firing_plan(row: DueCueRow) -> FiringPlan:
     return plan_firings(
-        Catchup(row["catchup"]),
-        Overlap(row["overlap"]),
-        cron=cron,
-        timezone=row["timezone"],
-        oldest=row["next_run"],
-        now=row["now"],
+        Catchup(row.catchup),
+        Overlap(row.overlap),
+        cron=row.cron,
+        timezone=row.timezone,
+        oldest=row.next_run,
+        now=row.now,
     )

@@ -1,5 +1,6 @@
 """The recorder: one task that writes results down, a batch a statement. Keeps each until it was written."""
 
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import structlog
@@ -7,12 +8,12 @@ import trio
 from attrs import define, field
 
 from cueapi.delivery.capacity import Capacity
+from cueapi.delivery.quarantine import Quarantine, run_isolating
 from cueapi.delivery.retries import Reminder
-from cueapi.delivery.settling import fail_unstorable
 from cueapi.domain.execution import Transition
 from cueapi.metrics import Metrics
-from cueapi.storage.database import Database, Row, StorageUnavailable, Unstorable
-from cueapi.storage.transitions import apply_transitions, has_alerts
+from cueapi.storage.database import Database, StorageUnavailable, Unstorable
+from cueapi.storage.transitions import TransitionResult, apply_transitions, has_alerts
 from cueapi.wakeups.hub import WakeupHub
 from supervisor import Channel, beat
 
@@ -64,35 +65,33 @@ class Recorder:
                 return
 
     async def _record(self) -> None:
-        """Write what is kept down. While PostgreSQL is away it waits here, and the pool behind it."""
-        pause, most = FIRST_PAUSE, BATCH
+        """Write what is kept. While PostgreSQL is away it waits here, and the pool behind it."""
+        pause = FIRST_PAUSE
+        quarantine = Quarantine(self.database, self.hub.notice_ready)
+
+        async def fail(step: Transition, error: Unstorable) -> None:
+            self._written([step], await quarantine.fail_unstorable(step, error))
+
         while self._kept:
-            steps = self._kept[:most]
             try:
-                written = await self._write(steps)
+                await run_isolating(self._kept[:BATCH], self._write, fail)
             except StorageUnavailable as away:
                 log.warning("results_waited", results=len(self._kept), reason=str(away), seconds=pause)
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-                continue
-            if written is None:
-                most = len(steps) // 2
-                continue
-            del self._kept[: len(steps)]
-            most = BATCH
-            if has_alerts(written):
-                self.hub.notice_ready()
-            for step in steps:
-                self._tell(step, written.get(step.fence.execution_id))
 
-    async def _write(self, steps: list[Transition]) -> dict[UUID, Row] | None:
-        """What was written; None where the statement falls over one of several: it is looked for by halves."""
-        try:
-            return await apply_transitions(self.database, steps)
-        except Unstorable as error:
-            return await fail_unstorable(self.database, steps[0].fence, error) if len(steps) == 1 else None
+    async def _write(self, steps: Sequence[Transition]) -> None:
+        self._written(steps, await apply_transitions(self.database, steps))
 
-    def _tell(self, step: Transition, row: Row | None) -> None:
+    def _written(self, steps: Sequence[Transition], written: Mapping[UUID, TransitionResult]) -> None:
+        """*steps*, the first of those that are kept, are done with."""
+        del self._kept[: len(steps)]
+        if has_alerts(written):
+            self.hub.notice_ready()
+        for step in steps:
+            self._tell(step, written.get(step.fence.execution_id))
+
+    def _tell(self, step: Transition, row: TransitionResult | None) -> None:
         """Log and count what was written, and arm the retry."""
         fence = step.fence
         if fence.claim is not None:

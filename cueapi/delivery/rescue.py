@@ -7,7 +7,7 @@ import structlog
 import trio
 from attrs import frozen
 
-from cueapi.delivery.settling import settle
+from cueapi.delivery.quarantine import Quarantine
 from cueapi.domain.execution import Transition, attempt_failed, claim_lost, deadline_passed, unclaimed
 from cueapi.metrics import Metrics
 from cueapi.storage import daemons, workers
@@ -76,7 +76,7 @@ class Rescue:
         """Decide what is found, a batch at a time, until nothing more is found that can be moved."""
         while lost := await find(self.database):
             steps = [follow(one) for one in lost]
-            written = await settle(self.database, steps)
+            written = await Quarantine(self.database, self.hub.notice_ready).apply_transitions(steps)
             for step in steps:
                 if step.fence.execution_id in written:
                     self.metrics.settled(step)

@@ -31,14 +31,17 @@ def failure_subject(content: Content) -> str:
 
 def failure_text(content: Content, base_url: str) -> str:
     """What a failure mail says."""
+    execution = content["execution_id"]
+    failed = "cannot be fired" if execution is None else f"failed for good, after {content['attempts']} attempts"
     lines = [
-        f"The cue {content['cue_name']} failed for good, after {content['attempts']} attempts.",
+        f"The cue {content['cue_name']} {failed}.",
         "",
         f"Reason:     {content['last_error'] or 'none was given'}",
         f"Failed at:  {content['failed_at']}",
         f"Cue:        {content['cue_id']}",
-        f"Execution:  {base_url}/v1/executions/{content['execution_id']}",
     ]
+    if execution is not None:
+        lines.append(f"Execution:  {base_url}/v1/executions/{execution}")
     if content.get("last"):
         lines += [
             "",

@@ -1,15 +1,8 @@
 """How often an attempt is repeated, and after which pause."""
 
-from collections.abc import Iterable
-
-from attrs import field, frozen
+from attrs import frozen
 
 DEFAULT_BACKOFF = (1, 5, 15)
-
-
-def _minutes(given: Iterable[int | None]) -> tuple[int, ...]:
-    """What a hand has left of them."""
-    return tuple(one for one in given if isinstance(one, int))
 
 
 @frozen
@@ -17,7 +10,7 @@ class Retry:
     """*max_attempts* is the number of attempts in all; pauses are minutes, the last one repeats."""
 
     max_attempts: int = len(DEFAULT_BACKOFF) + 1
-    backoff_minutes: tuple[int, ...] = field(default=DEFAULT_BACKOFF, converter=_minutes)
+    backoff_minutes: tuple[int, ...] = DEFAULT_BACKOFF
 
     def pause_after(self, attempt: int) -> float | None:
         """Seconds from the failed attempt to the next one; None when no attempt is left."""

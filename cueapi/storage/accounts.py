@@ -7,7 +7,7 @@ from datetime import datetime
 from attrs import field, frozen
 
 from cueapi.domain.plan import PLANS, Limits
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.notify import notify
 
 
@@ -30,7 +30,7 @@ def digest(key: str) -> bytes:
 
 @frozen
 class NewAccount:
-    """What is written down of a new user."""
+    """What is stored of a new user."""
 
     email: str
     plan: str
@@ -55,10 +55,27 @@ returning user_id
 
 async def add(db: Executor, new: NewAccount) -> int | None:
     """The new user's id; None where the address has an account."""
-    row = await db.fetch_one(
-        ADD, new.email, new.plan, new.webhook_secret, new.key_hash, new.key_prefix, new.key_encrypted
+    return await fetch_value(
+        db, ADD, new.email, new.plan, new.webhook_secret, new.key_hash, new.key_prefix, new.key_encrypted, kind=int
     )
-    return None if row is None else row["user_id"]
+
+
+class AccountRow(Row):
+    """A user, the numbers of the user's own (null: the plan's), and how many executions began this month."""
+
+    id: int
+    email: str
+    plan: str
+    active_cue_limit: int | None
+    monthly_execution_limit: int | None
+    rate_limit_per_minute: int | None
+    executions: int
+
+
+class KeyHolderRow(AccountRow):
+    """The user of a key, and whether the key was replaced within the day."""
+
+    rotated: bool
 
 
 BY_KEY = """
@@ -79,20 +96,20 @@ class Rotated(Exception):
 
 async def by_key(db: Executor, key_hash: bytes, *, plans: Mapping[str, Limits]) -> Account | None:
     """The account that a key opens; raises Rotated for one that was replaced within the day."""
-    row = await db.fetch_one(BY_KEY, key_hash)
+    row = await db.fetch_one(BY_KEY, key_hash, row=KeyHolderRow)
     if row is None:
         return None
-    if row["rotated"]:
+    if row.rotated:
         raise Rotated
     return to_account(row, plans)
 
 
-def to_account(row: Row, plans: Mapping[str, Limits]) -> Account:
-    """A row with the columns of BY_KEY; the user's own numbers come before the plan's."""
-    limits = plans.get(row["plan"], PLANS["self_hosted"]).overridden(
-        row["active_cue_limit"], row["monthly_execution_limit"], row["rate_limit_per_minute"]
+def to_account(row: AccountRow, plans: Mapping[str, Limits]) -> Account:
+    """The account of a row; the user's own numbers come before the plan's."""
+    limits = plans.get(row.plan, PLANS["self_hosted"]).overridden(
+        row.active_cue_limit, row.monthly_execution_limit, row.rate_limit_per_minute
     )
-    return Account(row["id"], row["email"], row["plan"], limits, row["executions"])
+    return Account(row.id, row.email, row.plan, limits, row.executions)
 
 
 # $2 the moment of the sign-in: what lies before `sessions_valid_from` ended with the key of its time.
@@ -103,14 +120,25 @@ select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.r
   left join usage m on m.user_id = u.id and m.month = date_trunc('month', now() at time zone 'utc')::date
  where u.id = $1
    and u.revoked_at is null
-   and u.sessions_valid_from <= $2
+   and (u.sessions_valid_from is null or u.sessions_valid_from <= $2)
 """
 
 
 async def by_session(db: Executor, user: int, *, signed_in: datetime, plans: Mapping[str, Limits]) -> Account | None:
     """The account of a session; None where the session ended with a key, or the account is revoked."""
-    row = await db.fetch_one(BY_SESSION, user, signed_in)
+    row = await db.fetch_one(BY_SESSION, user, signed_in, row=AccountRow)
     return None if row is None else to_account(row, plans)
+
+
+class ProfileRow(Row):
+    """A user as `me` shows it."""
+
+    email: str
+    plan: str
+    live_cues: int
+    alert_webhook_url: str | None
+    prefix: str | None
+    executions: int
 
 
 PROFILE = """
@@ -124,9 +152,9 @@ select u.email, u.plan, u.live_cues, u.alert_webhook_url, k.prefix,
 """
 
 
-async def profile(db: Executor, user: int) -> Row | None:
+async def profile(db: Executor, user: int) -> ProfileRow | None:
     """What `me` shows."""
-    return await db.fetch_one(PROFILE, user)
+    return await db.fetch_one(PROFILE, user, row=ProfileRow)
 
 
 CHANGE = """
@@ -146,10 +174,9 @@ async def change(
     """
     Set what is given (an empty URL clears it); raises Duplicate where the address is taken.
 
-    Whoever has a URL has a secret: *alert_secret*, where there was none.
+    A user with a URL has a secret: *alert_secret*, where there was none.
     """
-    row = await db.fetch_one(CHANGE, user, email, alert_url, alert_secret)
-    return None if row is None else row["updated_at"]
+    return await fetch_value(db, CHANGE, user, email, alert_url, alert_secret, kind=datetime)
 
 
 WEBHOOK_SECRET = "select webhook_secret from users where id = $1"
@@ -157,8 +184,7 @@ WEBHOOK_SECRET = "select webhook_secret from users where id = $1"
 
 async def webhook_secret(db: Executor, user: int) -> str | None:
     """The secret that the user's webhooks are signed with."""
-    row = await db.fetch_one(WEBHOOK_SECRET, user)
-    return None if row is None else row["webhook_secret"]
+    return await fetch_value(db, WEBHOOK_SECRET, user, kind=str)
 
 
 # With an overlap the former secret signs beside the new one for so long; without, it is dead at once.
@@ -175,8 +201,7 @@ returning webhook_secret
 
 async def rotate_webhook_secret(db: Executor, *, user: int, secret: str, overlap_hours: int) -> str | None:
     """Replace the webhook secret."""
-    row = await db.fetch_one(ROTATE_WEBHOOK_SECRET, user, secret, overlap_hours)
-    return None if row is None else row["webhook_secret"]
+    return await fetch_value(db, ROTATE_WEBHOOK_SECRET, user, secret, overlap_hours, kind=str)
 
 
 # The first caller's secret stays, however many call at once.
@@ -190,8 +215,7 @@ returning alert_webhook_secret
 
 async def alert_secret(db: Executor, *, user: int, otherwise: str) -> str | None:
     """The alert webhook secret, made on the first call."""
-    row = await db.fetch_one(ALERT_SECRET, user, otherwise)
-    return None if row is None else row["alert_webhook_secret"]
+    return await fetch_value(db, ALERT_SECRET, user, otherwise, kind=str)
 
 
 ROTATE_ALERT_SECRET = """
@@ -204,15 +228,14 @@ returning alert_webhook_secret
 
 async def rotate_alert_secret(db: Executor, *, user: int, secret: str) -> str | None:
     """Replace the alert webhook secret; the former one is dead at once."""
-    row = await db.fetch_one(ROTATE_ALERT_SECRET, user, secret)
-    return None if row is None else row["alert_webhook_secret"]
+    return await fetch_value(db, ROTATE_ALERT_SECRET, user, secret, kind=str)
 
 
 LOCK_USER = "select id from users where id = $1 for no key update"
 
 
 async def lock(db: Executor, user: int) -> None:
-    """Until the transaction ends nobody else replaces the user's key, revokes the user, or gives him a cue."""
+    """Until the transaction ends, no other one replaces the user's key, revokes the user, or adds a cue."""
     await db.execute(LOCK_USER, user)
 
 
@@ -251,12 +274,31 @@ async def readmit(db: Executor, user: int) -> None:
     await db.execute(READMIT, user)
 
 
+class KeyRow(Row):
+    """A live key: its prefix, and its encrypted copy."""
+
+    prefix: str
+    encrypted: bytes | None
+
+
 KEY = "select prefix, encrypted from api_keys where user_id = $1 and rotated_at is null"
 
 
-async def key(db: Executor, user: int) -> Row | None:
-    """The live key's prefix, and its encrypted copy."""
-    return await db.fetch_one(KEY, user)
+async def key(db: Executor, user: int) -> KeyRow | None:
+    """The user's live key."""
+    return await db.fetch_one(KEY, user, row=KeyRow)
+
+
+class UserRow(Row):
+    """A user as the operator's list shows it."""
+
+    id: int
+    email: str
+    plan: str
+    live_cues: int
+    revoked_at: datetime | None
+    created_at: datetime
+    prefix: str | None
 
 
 ALL = """
@@ -267,17 +309,24 @@ select u.id, u.email, u.plan, u.live_cues, u.revoked_at, u.created_at, k.prefix
 """
 
 
-async def everyone(db: Executor) -> list[Row]:
+async def everyone(db: Executor) -> list[UserRow]:
     """All users, as the operator's list shows them."""
-    return await db.fetch(ALL)
+    return await db.fetch(ALL, row=UserRow)
+
+
+class AddressRow(Row):
+    """The user of an address, and whether the account is revoked."""
+
+    id: int
+    revoked: bool
 
 
 BY_EMAIL = "select id, revoked_at is not null as revoked from users where lower(email) = lower($1)"
 
 
-async def by_email(db: Executor, email: str) -> Row | None:
-    """The user of an address: id, and whether the account is revoked."""
-    return await db.fetch_one(BY_EMAIL, email)
+async def by_email(db: Executor, email: str) -> AddressRow | None:
+    """The user of an address; None where it has no account."""
+    return await db.fetch_one(BY_EMAIL, email, row=AddressRow)
 
 
 SET_LIMITS = """
@@ -327,9 +376,9 @@ returning value
 
 async def fingerprint(db: Executor, ours: str) -> str:
     """The fingerprint of the secret that this database is used with: ours, where we are the first."""
-    row = await db.fetch_one(FINGERPRINT, ours)
-    assert row is not None
-    return str(row["value"])
+    kept = await fetch_value(db, FINGERPRINT, ours, kind=str)
+    assert kept is not None
+    return kept
 
 
 KNOWN_FINGERPRINT = "select value from meta where key = 'session_secret'"
@@ -337,8 +386,7 @@ KNOWN_FINGERPRINT = "select value from meta where key = 'session_secret'"
 
 async def known_fingerprint(db: Executor) -> str | None:
     """The fingerprint of the secret that this database is used with; None where no daemon has used it yet."""
-    row = await db.fetch_one(KNOWN_FINGERPRINT)
-    return None if row is None else str(row["value"])
+    return await fetch_value(db, KNOWN_FINGERPRINT, kind=str)
 
 
 ACCEPT_FINGERPRINT = """

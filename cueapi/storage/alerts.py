@@ -1,4 +1,4 @@
-"""Alerts as they are listed. They are raised where executions are decided (decisions.py)."""
+"""Alerts as they are listed. They are raised where executions are decided (transitions.py)."""
 
 from datetime import datetime
 from typing import LiteralString
@@ -6,6 +6,21 @@ from uuid import UUID
 
 from cueapi.storage.database import Executor, Row
 from cueapi.storage.paging import Page, numbered, paged
+
+
+class AlertRow(Row):
+    """An alert as it is listed; *metadata* is JSON."""
+
+    id: UUID
+    cue_id: str | None
+    execution_id: UUID | None
+    alert_type: str
+    severity: str
+    message: str
+    metadata: str
+    acknowledged: bool
+    created_at: datetime
+
 
 COLUMNS: LiteralString = """
 a.id, a.cue_id, a.execution_id, a.alert_type, a.severity, a.message, a.metadata, a.acknowledged, a.created_at
@@ -22,7 +37,7 @@ async def page(  # noqa: PLR0913 (one argument a filter)
     before: tuple[datetime, UUID] | None,
     limit: int,
     offset: int,
-) -> Page:
+) -> Page[AlertRow]:
     """One page of alerts, newest first."""
     terms: list[tuple[LiteralString, object]] = [("a.user_id = ?", user)]
     if alert_type is not None:
@@ -32,7 +47,7 @@ async def page(  # noqa: PLR0913 (one argument a filter)
     if acknowledged is not None:
         terms.append(("a.acknowledged = ?", acknowledged))
     return await paged(
-        db, columns=COLUMNS, source="alerts a", where=numbered([term for term, _ in terms]),
+        db, row=AlertRow, columns=COLUMNS, source="alerts a", where=numbered([term for term, _ in terms]),
         values=[value for _, value in terms], alias="a", before=before, limit=limit, offset=offset,
     )  # fmt: skip
 
@@ -40,6 +55,6 @@ async def page(  # noqa: PLR0913 (one argument a filter)
 ACKNOWLEDGE = "update alerts a set acknowledged = true where a.id = $1 and a.user_id = $2 returning " + COLUMNS
 
 
-async def acknowledge(db: Executor, *, alert: UUID, user: int) -> Row | None:
+async def acknowledge(db: Executor, *, alert: UUID, user: int) -> AlertRow | None:
     """Mark an alert as seen; None where it is not this user's."""
-    return await db.fetch_one(ACKNOWLEDGE, alert, user)
+    return await db.fetch_one(ACKNOWLEDGE, alert, user, row=AlertRow)

@@ -7,15 +7,15 @@ from uuid import UUID
 from attrs import frozen
 
 from cueapi.domain.execution import ExecutionState
-from cueapi.storage.database import Executor, Row
-from cueapi.storage.executions import to_execution_state
+from cueapi.storage.database import Executor, fetch_value
+from cueapi.storage.executions import StateRow, to_execution_state
 
 # 1129661761 is the class of all our advisory locks ("CUEA"); beside it stands the daemon's number, or 0 for migrations.
 
-# $1 instance. Our former self is gone when its lock is free at this one look, since we hold its port.
+# $1 instance. We hold the port, so the previous process of this instance is dead if its lock is free now.
 REGISTER = """
 with former as (
-    update daemons d set free_since = '-infinity'
+    update daemons d set free_since = now() - interval '1 day'
      where d.instance = $1
        and not exists (select 1 from pg_locks l
                         where l.locktype = 'advisory' and l.classid::bigint = 1129661761 and l.objid::bigint = d.number
@@ -28,9 +28,8 @@ insert into daemons (instance) values ($1) returning number
 
 async def register(db: Executor, instance: str) -> int:
     """The number of this daemon, for as long as it holds the lock of that number."""
-    row = await db.fetch_one(REGISTER, instance)
-    assert row is not None
-    number: int = row["number"]
+    number = await fetch_value(db, REGISTER, instance, kind=int)
+    assert number is not None
     return number
 
 
@@ -44,8 +43,7 @@ update daemons set free_since = null where number = $1 and coalesce(free_since, 
 
 async def acquire_lock(db: Executor, number: int) -> bool:
     """Hold the lock of *number* for as long as this connection lives."""
-    row = await db.fetch_one(ACQUIRE_LOCK, number)
-    return row is not None and row["taken"]
+    return await fetch_value(db, ACQUIRE_LOCK, number, kind=bool) is True
 
 
 async def resume(db: Executor, number: int) -> bool:
@@ -99,8 +97,14 @@ exists (select 1 from daemons d
 """
 
 
-def _lost(row: Row) -> LostClaim:
-    return LostClaim(to_execution_state(row), row["lost_claims"], row["user_id"])
+class LostClaimRow(StateRow):
+    """An execution whose claim may be lost, and its user."""
+
+    user_id: int
+
+
+def _lost(row: LostClaimRow) -> LostClaim:
+    return LostClaim(to_execution_state(row), row.lost_claims, row.user_id)
 
 
 # A claim is lost when its daemon is gone or, where $1, its lease has run out.
@@ -121,7 +125,7 @@ LOST = (
 
 async def lost(db: Executor, *, leases: bool) -> list[LostClaim]:
     """Deliveries that were claimed and whose holder is gone, a batch; with *leases* also those held for too long."""
-    return [_lost(row) for row in await db.fetch(LOST, leases)]
+    return [_lost(row) for row in await db.fetch(LOST, leases, row=LostClaimRow)]
 
 
 HELD_BY = (
@@ -139,7 +143,7 @@ HELD_BY = (
 
 async def held_by(db: Executor, number: int, *, but: Iterable[UUID] = ()) -> list[LostClaim]:
     """What the daemon of *number* holds, a batch: all claims *but* those."""
-    return [_lost(row) for row in await db.fetch(HELD_BY, number, list(but))]
+    return [_lost(row) for row in await db.fetch(HELD_BY, number, list(but), row=LostClaimRow)]
 
 
 DEREGISTER = "delete from daemons where number = $1"
@@ -170,7 +174,7 @@ ENDED_LEASES = (
 
 async def ended_leases(db: Executor, silence: float) -> list[LostClaim]:
     """Executions that a worker has held for too long."""
-    return [_lost(row) for row in await db.fetch(ENDED_LEASES, silence)]
+    return [_lost(row) for row in await db.fetch(ENDED_LEASES, silence, row=LostClaimRow)]
 
 
 # $1 user, $2 worker, $3 what it says it runs. What it was given a minute ago it has had time to begin.
@@ -192,7 +196,7 @@ DROPPED = (
 
 async def dropped(db: Executor, *, user: int, worker: str, running: list[UUID]) -> list[LostClaim]:
     """What a worker holds and does not run any more, by its own word."""
-    return [_lost(row) for row in await db.fetch(DROPPED, user, worker, running)]
+    return [_lost(row) for row in await db.fetch(DROPPED, user, worker, running, row=LostClaimRow)]
 
 
 # $1 seconds for which an execution may wait for a worker: from its time on, or from when it was made, which is later
@@ -214,7 +218,7 @@ UNCLAIMED = (
 
 async def unclaimed(db: Executor, patience: float) -> list[LostClaim]:
     """Worker executions that nobody has come for."""
-    return [_lost(row) for row in await db.fetch(UNCLAIMED, patience)]
+    return [_lost(row) for row in await db.fetch(UNCLAIMED, patience, row=LostClaimRow)]
 
 
 # The first condition on the status says nothing that the second does not; it is the index's.
@@ -234,4 +238,4 @@ OVERDUE = (
 
 async def overdue(db: Executor) -> list[LostClaim]:
     """Deliveries, and claims of workers, of which no outcome was reported before the deadline."""
-    return [_lost(row) for row in await db.fetch(OVERDUE)]
+    return [_lost(row) for row in await db.fetch(OVERDUE, row=LostClaimRow)]

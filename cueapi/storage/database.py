@@ -2,26 +2,38 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import LiteralString, Protocol, TypeVar
+from inspect import get_annotations
+from operator import itemgetter
+from typing import LiteralString, Protocol
 
 import asyncpg
 import trio
 from attrs import frozen
+from typing_extensions import TypeVar
 
 from cueapi.trio_asyncpg.connection import Connection
 from cueapi.trio_asyncpg.listener import Listener, Notify, listen
 from cueapi.trio_asyncpg.pool import Pool, PoolClosed, PoolTimeout
 
-T = TypeVar("T")
-
 STATEMENT_PATIENCE = 30.0
 """Seconds after which a statement that is not done is cancelled, here and at the server."""
 
-Row = asyncpg.Record
-"""One row: values by column name."""
-
 DEADLOCK_PATIENCE = 3
-"""How often a single statement that met a deadlock is said again: nothing of it was done."""
+"""How often a single statement is sent that ends in a deadlock: nothing of it was done."""
+
+
+class Row(asyncpg.Record):
+    """One row of a result. A subclass declares its columns by annotations, its own or those of a plain base class."""
+
+    def __init_subclass__(cls) -> None:
+        for ancestor in reversed(cls.__mro__):
+            if ancestor is cls or not issubclass(ancestor, asyncpg.Record):
+                for name in get_annotations(ancestor):
+                    setattr(cls, name, property(itemgetter(name)))
+
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Row, default=Row)
 
 
 class StorageUnavailable(Exception):
@@ -41,23 +53,31 @@ class Duplicate(Exception):
 
 
 class Unstorable(Exception):
-    """A value that PostgreSQL cannot hold."""
+    """A value that PostgreSQL cannot hold, or that a CHECK of the schema refuses."""
 
 
 class Executor(Protocol):
     """What a storage function needs: the database for one statement, a transaction for several."""
 
-    async def fetch(self, statement: LiteralString, *values: object) -> list[Row]:
-        """All rows."""
+    async def fetch(self, statement: LiteralString, *values: object, row: type[R] | None = None) -> list[R]:
+        """All rows, each one a *row*."""
         ...
 
-    async def fetch_one(self, statement: LiteralString, *values: object) -> Row | None:
+    async def fetch_one(self, statement: LiteralString, *values: object, row: type[R] | None = None) -> R | None:
         """The first row, or None."""
         ...
 
     async def execute(self, statement: LiteralString, *values: object) -> int:
         """How many rows the statement touched."""
         ...
+
+
+async def fetch_value(db: Executor, statement: LiteralString, *values: object, kind: type[T]) -> T | None:
+    """The first value of the first row; None where there is no row, or it is null."""
+    row = await db.fetch_one(statement, *values)
+    value = None if row is None else row[0]
+    assert value is None or isinstance(value, kind)
+    return value
 
 
 _AWAY = (
@@ -80,7 +100,7 @@ _AWAY = (
 
 
 _FOREIGN = (
-    asyncpg.UniqueViolationError,
+    asyncpg.IntegrityConstraintViolationError,
     asyncpg.DataError,
     asyncpg.ProgramLimitExceededError,  # a row that is too large for an index
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -95,8 +115,9 @@ def _ours(error: Exception) -> Exception:
     match error:
         case asyncpg.UniqueViolationError():
             return Duplicate(error.constraint_name or "")
-        case asyncpg.DataError() | asyncpg.ProgramLimitExceededError():
-            return Unstorable(str(error))
+        case asyncpg.DataError() | asyncpg.IntegrityConstraintViolationError() | asyncpg.ProgramLimitExceededError():
+            # Not its details: they quote the whole row.
+            return Unstorable(getattr(error, "message", None) or str(error))
         case (
             asyncpg.InvalidAuthorizationSpecificationError()
             | asyncpg.InvalidCatalogNameError()
@@ -121,15 +142,17 @@ class Transaction:
 
     connection: Connection
 
-    async def fetch(self, statement: LiteralString, *values: object) -> list[Row]:
-        """All rows."""
+    async def fetch(self, statement: LiteralString, *values: object, row: type[R] | None = None) -> list[R]:
+        """All rows, each one a *row*."""
         with _mapped():
-            return await self.connection.fetch(statement, *values)
+            fetch: Callable[..., Awaitable[list[R]]] = self.connection.fetch
+            return await fetch(statement, *values, record_class=row or Row)
 
-    async def fetch_one(self, statement: LiteralString, *values: object) -> Row | None:
+    async def fetch_one(self, statement: LiteralString, *values: object, row: type[R] | None = None) -> R | None:
         """The first row, or None."""
         with _mapped():
-            return await self.connection.fetchrow(statement, *values)
+            fetch: Callable[..., Awaitable[R | None]] = self.connection.fetchrow
+            return await fetch(statement, *values, record_class=row or Row)
 
     async def execute(self, statement: LiteralString, *values: object) -> int:
         """How many rows the statement touched."""
@@ -138,9 +161,9 @@ class Transaction:
 
     async def is_pooled(self) -> bool:
         """True where somebody between us and the server speaks for it: its process is not the one that greeted us."""
-        row = await self.fetch_one("select pg_backend_pid() as pid")
+        pid = await fetch_value(self, "select pg_backend_pid() as pid", kind=int)
         greeted: int = self.connection.get_server_pid()
-        return row is not None and row["pid"] != greeted
+        return pid != greeted
 
     async def run_script(self, script: str) -> None:
         """Run the statements of a migration."""
@@ -154,24 +177,25 @@ class Database:
 
     pool: Pool
 
-    async def fetch(self, statement: LiteralString, *values: object) -> list[Row]:
-        """All rows."""
-        return await self._say(Connection.fetch, statement, values)
+    async def fetch(self, statement: LiteralString, *values: object, row: type[R] | None = None) -> list[R]:
+        """All rows, each one a *row*."""
+        rows: list[R] = await self._send(Connection.fetch, statement, *values, record_class=row or Row)
+        return rows
 
-    async def fetch_one(self, statement: LiteralString, *values: object) -> Row | None:
+    async def fetch_one(self, statement: LiteralString, *values: object, row: type[R] | None = None) -> R | None:
         """The first row, or None."""
-        rows = await self.fetch(statement, *values)
+        rows = await self.fetch(statement, *values, row=row)
         return rows[0] if rows else None
 
     async def execute(self, statement: LiteralString, *values: object) -> int:
         """How many rows the statement touched."""
-        return _count(await self._say(Connection.execute, statement, values))
+        return _count(await self._send(Connection.execute, statement, *values))
 
-    async def _say(self, verb: Callable[..., Awaitable[T]], statement: LiteralString, values: tuple[object, ...]) -> T:
-        """Say one statement, and once more where it met a deadlock: nothing of it was done."""
+    async def _send(self, verb: Callable[..., Awaitable[T]], *values: object, **options: object) -> T:
+        """Send one statement, and again where it ended in a deadlock: nothing of it was done."""
         for _ in range(DEADLOCK_PATIENCE):
             try:
-                return await self._say_once(verb, statement, values)
+                return await self._send_once(verb, *values, **options)
             except asyncpg.DeadlockDetectedError:
                 continue
             except _FOREIGN as error:
@@ -179,13 +203,11 @@ class Database:
         raise StorageUnavailable("deadlock")
 
     # The hot path of everything: no context managers made of generators here, which cost as much as the statement.
-    async def _say_once(
-        self, verb: Callable[..., Awaitable[T]], statement: LiteralString, values: tuple[object, ...]
-    ) -> T:
+    async def _send_once(self, verb: Callable[..., Awaitable[T]], *values: object, **options: object) -> T:
         with trio.CancelScope(deadline=trio.current_time() + STATEMENT_PATIENCE) as scope:
             connection = await self.pool.take()
             try:
-                return await verb(connection, statement, *values)
+                return await verb(connection, *values, **options)
             finally:
                 await self.pool.give_back(connection)
         assert scope.cancelled_caught

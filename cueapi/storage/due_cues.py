@@ -10,11 +10,25 @@ from cueapi.domain.catchup import FiringPlan
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage.database import Executor, Row
 
-# PostgreSQL's now() decides what is due. `greatest`: what is before the year 1 no datetime holds.
+
+class DueCueRow(Row):
+    """A cue whose time has come: what its firings are computed from, and what the poll is fenced by."""
+
+    id: str
+    next_run: datetime
+    revision: int
+    cron: str | None
+    timezone: str
+    catchup: str
+    overlap: str
+    now: datetime
+    window_multiplier: int | None
+
+
+# PostgreSQL's now() decides what is due.
 DUE = """
-select id, greatest(next_run, '0001-01-01 00:00:00+00') as next_run, revision,
-       schedule_type, cron, timezone, catchup, overlap, clock_timestamp() as now,
-       substring(alerts ->> 'missed_window_multiplier' from '^[1-9][0-9]{0,3}$')::int as window_multiplier
+select id, next_run, revision, cron, timezone, catchup, overlap, clock_timestamp() as now,
+       alert_missed_window_multiplier as window_multiplier
   from cues
  where next_run <= now()
    and status = 'active'
@@ -24,9 +38,9 @@ select id, greatest(next_run, '0001-01-01 00:00:00+00') as next_run, revision,
 """
 
 
-async def due(db: Executor, limit: int) -> list[Row]:
+async def due(db: Executor, limit: int) -> list[DueCueRow]:
     """The cues whose time has come, the latest ones last."""
-    return await db.fetch(DUE, limit)
+    return await db.fetch(DUE, limit, row=DueCueRow)
 
 
 @frozen
@@ -38,6 +52,16 @@ class DueCue:
     revision: int
     firings: FiringPlan
     late: bool = False
+
+
+class PollResult(Row):
+    """What a poll has moved: cues, executions made by kind, alerts, and the users whose workers have work."""
+
+    held: int
+    alerts: int
+    fired: int
+    missed: int
+    workers: list[int] | None
 
 
 # $1 turns, $2 firings, both as JSON records, $3 executions a month by plan. Guarantees: a cue is moved only from what
@@ -111,7 +135,7 @@ with turns as (
      where c.id = h.id
 ), queued as (
     insert into outbox (execution_id, cue_id, user_id, host, ready_at)
-    select m.id, m.cue_id, m.user_id, coalesce(h.callback_host, ''), m.ready_at
+    select m.id, m.cue_id, m.user_id, h.callback_host, m.ready_at
       from made m
       join held h on h.id = m.cue_id
      where m.transport = 'webhook' and m.status = 'pending'
@@ -134,9 +158,9 @@ select (select count(*) from held) as held,
 """
 
 
-async def fire_due(db: Executor, due_cues: Iterable[DueCue], monthly: Mapping[str, int]) -> Row | None:
+async def fire_due(db: Executor, due_cues: Iterable[DueCue], monthly: Mapping[str, int]) -> PollResult:
     """
-    Fire what still stands as it was read: how many cues moved, executions fired and missed, whose workers.
+    Fire what still stands as it was read.
 
     *monthly* is how many executions each plan has in a month.
     """
@@ -163,33 +187,39 @@ async def fire_due(db: Executor, due_cues: Iterable[DueCue], monthly: Mapping[st
                         "missed": missed,
                     }
                 )
-    return await db.fetch_one(FIRE_DUE, json.dumps(moves), json.dumps(firings), json.dumps(dict(monthly)))
+    result = await db.fetch_one(
+        FIRE_DUE, json.dumps(moves), json.dumps(firings), json.dumps(dict(monthly)), row=PollResult
+    )
+    assert result is not None
+    return result
 
 
-# A schedule that cannot be computed any more, or a row damaged by hand: it is set aside alone.
-QUARANTINE = """
-update cues
-   set status = 'failed', next_run = null, revision = revision + 1, warning = $3, updated_at = clock_timestamp()
- where id = $1
-   and revision = $2
-"""
+class NextDue(Row):
+    """In how many seconds the next cue is due (null: none is), and PostgreSQL's clock."""
 
-
-async def quarantine(db: Executor, *, cue_id: str, revision: int, reason: str) -> None:
-    """End a cue that cannot be fired, with the reason as its warning."""
-    await db.execute(QUARANTINE, cue_id, revision, reason)
+    next_due: float | None
+    now: datetime
 
 
 AHEAD = """
-select extract(epoch from (select min(next_run) from cues where next_run < 'infinity' and status = 'active')
+select extract(epoch from (select min(next_run) from cues where status = 'active')
                           - clock_timestamp())::float8 as next_due,
        clock_timestamp() as now
 """
 
 
-async def ahead(db: Executor) -> Row | None:
-    """Seconds until the next cue is due (null: none is), and PostgreSQL's clock."""
-    return await db.fetch_one(AHEAD)
+async def ahead(db: Executor) -> NextDue:
+    """When the next cue is due."""
+    found = await db.fetch_one(AHEAD, row=NextDue)
+    assert found is not None
+    return found
+
+
+class ReminderRow(Row):
+    """In how many seconds something comes due; with a user where workers can claim it then."""
+
+    due_in: float
+    user_id: int | None
 
 
 # Executions of workers also just after their time: it may be what the poll was woken for.
@@ -221,4 +251,4 @@ async def reminders(db: Executor, within: float) -> list[tuple[float, int | None
 
     Deliveries, and with the user what workers can claim then.
     """
-    return [(row["due_in"], row["user_id"]) for row in await db.fetch(REMINDERS, within)]
+    return [(row.due_in, row.user_id) for row in await db.fetch(REMINDERS, within, row=ReminderRow)]

@@ -1,8 +1,9 @@
 """Echoes: what was sent to a token, for a while."""
 
+from datetime import datetime
 from uuid import UUID
 
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
 
 # The last one wins.
 STORE = """
@@ -19,12 +20,20 @@ async def store(db: Executor, token: str, *, payload: str, headers: str) -> None
     await db.execute(STORE, token, payload, headers)
 
 
+class EchoRow(Row):
+    """What was sent to a token last; *payload* and *headers* are JSON."""
+
+    payload: str
+    headers: str
+    received_at: datetime
+
+
 SHOW = "select payload, headers, received_at from echoes where token = $1 and expires_at > now()"
 
 
-async def show(db: Executor, token: str) -> Row | None:
+async def show(db: Executor, token: str) -> EchoRow | None:
     """What was sent last; None where nothing was, or it is too long ago."""
-    return await db.fetch_one(SHOW, token)
+    return await db.fetch_one(SHOW, token, row=EchoRow)
 
 
 # $2 the end of the URL that the delivery must be under way to.
@@ -42,5 +51,4 @@ select u.webhook_secret
 
 async def secret_of_delivery(db: Executor, execution: UUID, *, path: str) -> str | None:
     """What a delivery that is under way to *path* right now is signed with; None where there is no such delivery."""
-    row = await db.fetch_one(SECRET, execution, path)
-    return None if row is None else row["webhook_secret"]
+    return await fetch_value(db, SECRET, execution, path, kind=str)

@@ -11,13 +11,55 @@ from attrs import frozen
 from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.outcome import Evidence, Verification
 from cueapi.domain.retry import Retry
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.paging import Page, numbered, paged
+
+
+class ExecutionRow(Row):
+    """An execution as it is shown; *outcome_metadata* and *artifacts* are JSON."""
+
+    id: UUID
+    cue_id: str
+    cue_name: str
+    next_run: datetime | None
+    scheduled_for: datetime
+    status: str
+    transport: str
+    triggered_by: str
+    attempts: int
+    http_status: int | None
+    response_body: str | None
+    error_message: str | None
+    started_at: datetime | None
+    delivered_at: datetime | None
+    last_attempt_at: datetime | None
+    next_retry: datetime | None
+    claimed_by_worker: str | None
+    claimed_at: datetime | None
+    outcome_attempt: int | None
+    outcome_success: bool | None
+    outcome_result: str | None
+    outcome_error: str | None
+    outcome_metadata: str | None
+    outcome_recorded_at: datetime | None
+    outcome_state: str | None
+    external_id: str | None
+    result_url: str | None
+    result_ref: str | None
+    result_type: str | None
+    summary: str | None
+    artifacts: str | None
+    validation_state: str | None
+    outcome_deadline_at: datetime | None
+    missed_runs: int
+    created_at: datetime
+    updated_at: datetime
+
 
 COLUMNS: LiteralString = """
 e.id, e.cue_id, c.name as cue_name, c.next_run, e.scheduled_for,
 case when e.status = 'retrying' and e.ready_at <= now() then 'retry_ready' else e.status end as status,
-e.triggered_by, e.attempts, e.http_status, e.response_body, e.error_message, e.started_at, e.delivered_at,
+e.transport, e.triggered_by, e.attempts, e.http_status, e.response_body, e.error_message, e.started_at, e.delivered_at,
 e.last_attempt_at, case when e.status = 'retrying' then e.ready_at end as next_retry,
 e.claimed_by_worker, e.claimed_at, e.outcome_attempt, e.outcome_success, e.outcome_result, e.outcome_error,
 e.outcome_metadata, e.outcome_recorded_at, e.outcome_state, e.external_id, e.result_url, e.result_ref,
@@ -76,11 +118,12 @@ def _conditions(wanted: Filter) -> tuple[LiteralString, list[object]]:
     return text, [value for _, value in terms]
 
 
-async def page(db: Executor, wanted: Filter, *, limit: int, offset: int) -> Page:
+async def page(db: Executor, wanted: Filter, *, limit: int, offset: int) -> Page[ExecutionRow]:
     """One page of executions, newest first, ties by id; with one row more where there is one."""
     where, values = _conditions(wanted)
     return await paged(
         db,
+        row=ExecutionRow,
         columns=COLUMNS,
         source=SOURCE,
         counted=COUNTED,
@@ -93,12 +136,23 @@ async def page(db: Executor, wanted: Filter, *, limit: int, offset: int) -> Page
     )
 
 
-SHOW = "select " + COLUMNS + ", e.transport from " + SOURCE + " where e.id = $1 and e.user_id = $2"
+SHOW = "select " + COLUMNS + " from " + SOURCE + " where e.id = $1 and e.user_id = $2"
 
 
-async def show(db: Executor, *, execution: UUID, user: int) -> Row | None:
+async def show(db: Executor, *, execution: UUID, user: int) -> ExecutionRow | None:
     """One execution; None where it is not this user's."""
-    return await db.fetch_one(SHOW, execution, user)
+    return await db.fetch_one(SHOW, execution, user, row=ExecutionRow)
+
+
+class AttemptRow(Row):
+    """One attempt of an execution's log."""
+
+    attempt: int
+    started_at: datetime | None
+    duration_ms: int | None
+    http_status: int | None
+    error: str | None
+    outcome: str | None
 
 
 ATTEMPTS = """
@@ -109,9 +163,26 @@ select attempt, started_at, duration_ms, http_status, error, outcome
 """
 
 
-async def attempts(db: Executor, execution: UUID) -> list[Row]:
-    """The log of tries, in their order."""
-    return await db.fetch(ATTEMPTS, execution)
+async def attempts(db: Executor, execution: UUID) -> list[AttemptRow]:
+    """The log of attempts, in their order."""
+    return await db.fetch(ATTEMPTS, execution, row=AttemptRow)
+
+
+class StateRow(Row):
+    """An execution's state, and what its cue says of retries and verification."""
+
+    id: UUID
+    claim: UUID | None
+    attempts: int
+    status: str
+    outcome_attempt: int | None
+    transport: str
+    claimed_by_worker: str | None
+    ready_at: datetime
+    lost_claims: int
+    max_attempts: int
+    backoff_minutes: list[int]
+    verification: str
 
 
 STATE = """
@@ -126,24 +197,24 @@ select e.id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.cl
 
 async def state(db: Executor, *, execution: UUID, user: int) -> ExecutionState | None:
     """The execution as a report finds it."""
-    row = await db.fetch_one(STATE, execution, user)
+    row = await db.fetch_one(STATE, execution, user, row=StateRow)
     return None if row is None else to_execution_state(row)
 
 
-def to_execution_state(row: Row) -> ExecutionState:
-    """A row with the columns of STANDING."""
-    outcome = -1 if row["outcome_attempt"] is None else row["outcome_attempt"]
+def to_execution_state(row: StateRow) -> ExecutionState:
+    """A row as a decision about the execution needs it."""
+    outcome = -1 if row.outcome_attempt is None else row.outcome_attempt
     return ExecutionState(
-        fence=Fence(row["id"], row["claim"], row["attempts"], row["status"], outcome),
-        transport=row["transport"],
-        mode=row["verification"],
-        retry=Retry(row["max_attempts"], tuple(row["backoff_minutes"])),
-        held_by=row["claimed_by_worker"],
-        ready_at=row["ready_at"],
+        fence=Fence(row.id, row.claim, row.attempts, row.status, outcome),
+        transport=row.transport,
+        mode=row.verification,
+        retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
+        held_by=row.claimed_by_worker,
+        ready_at=row.ready_at,
     )
 
 
-# $3 the state it was read in: a person's word counts for what they saw.
+# $3 the state that the person saw: the verdict counts for no other.
 VERIFY = """
 with believed as (
     update executions e
@@ -171,9 +242,9 @@ select id from believed
 async def verify(
     db: Executor, *, execution: UUID, user: int, seen: str | None, verification: Verification, reason: str | None
 ) -> bool:
-    """Write a person's word down; False where the outcome has moved meanwhile."""
-    row = await db.fetch_one(VERIFY, execution, user, seen, verification.state, verification.validation, reason)
-    return row is not None
+    """Store a person's verdict; False where the outcome has changed meanwhile."""
+    verdict = verification.state, verification.validation
+    return await db.execute(VERIFY, execution, user, seen, *verdict, reason) > 0
 
 
 # What is null stays. $12/$13 the new state where the evidence completes the outcome; $14 the state it was read in.
@@ -198,7 +269,7 @@ with added as (
        and a.alert_type = 'verification_failed'
        and $10 is not null
 )
-select id, outcome_state from added
+select outcome_state from added
 """
 
 
@@ -214,7 +285,8 @@ class Addition:
 async def add_evidence(db: Executor, *, execution: UUID, user: int, seen: str | None, addition: Addition) -> str | None:
     """The outcome's state after the addition; None where the outcome has moved meanwhile."""
     evidence, verification = addition.evidence, addition.verification
-    row = await db.fetch_one(
+    return await fetch_value(
+        db,
         ADD_EVIDENCE,
         execution,
         user,
@@ -228,5 +300,5 @@ async def add_evidence(db: Executor, *, execution: UUID, user: int, seen: str | 
         verification and verification.state,
         verification and verification.validation,
         seen,
+        kind=str,
     )
-    return None if row is None else row["outcome_state"]

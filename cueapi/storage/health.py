@@ -4,6 +4,17 @@ from cueapi.storage.database import Executor, Row
 
 PING = "select 1"
 
+
+class QueueCounts(Row):
+    """How much waits, by kind, and how many workers are alive."""
+
+    pending_outbox: int
+    stale_executions: int
+    pending_retries: int
+    pending_worker_claims: int
+    active_workers: int
+
+
 COUNTS = """
 select (select count(*) from (select 1 from outbox where claimed_by is null limit 10000) o) as pending_outbox,
        (select count(*) from (select 1 from outbox where claimed_by is not null and lease_until < now() limit 10000) o)
@@ -22,6 +33,6 @@ async def ping(db: Executor) -> None:
     await db.execute(PING)
 
 
-async def counts(db: Executor) -> Row | None:
+async def counts(db: Executor) -> QueueCounts | None:
     """What waits in the queues."""
-    return await db.fetch_one(COUNTS)
+    return await db.fetch_one(COUNTS, row=QueueCounts)

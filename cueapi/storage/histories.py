@@ -1,18 +1,31 @@
 """A cue together with its newest executions, in one statement: what is asked for most."""
 
-from typing import Any, LiteralString
+from inspect import get_annotations
+from typing import LiteralString
 
 from attrs import frozen
 
 from cueapi.storage import cues, executions
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.cues import CueColumns
+from cueapi.storage.database import Executor
+from cueapi.storage.executions import ExecutionRow
 from cueapi.storage.paging import Page
+
+
+class ShownCue(CueColumns):
+    """A cue as it stands, under the names of CUE, in the rows of its executions."""
+
+    def __init__(self, row: ExecutionRow) -> None:
+        for name in get_annotations(CueColumns):
+            setattr(self, name, row["shown_" + name])
+
 
 CUE: tuple[LiteralString, ...] = (
     "id", "name", "description", "status", "transport", "schedule_type", "cron", "schedule_at", "timezone", "catchup",
     "overlap", "callback_url", "callback_method", "callback_headers", "payload", "max_attempts", "backoff_minutes",
-    "on_failure", "verification", "delivery", "alerts", "next_run", "last_run", "run_count", "fired_count",
-    "created_at", "updated_at", "warning",
+    "on_failure_email", "on_failure_webhook", "on_failure_pause", "verification", "timeout_seconds",
+    "outcome_deadline_seconds", "alert_consecutive_failures", "alert_missed_window_multiplier", "next_run", "last_run",
+    "run_count", "fired_count", "created_at", "updated_at", "warning",
 )  # fmt: skip
 """The columns of a cue as they are shown. In a row with those of an execution they are named `shown_…`."""
 
@@ -28,20 +41,17 @@ SHOW: LiteralString = (
 
 @frozen
 class History:
-    """A cue's row, and a page of its executions."""
+    """A cue, and a page of its executions."""
 
-    cue: dict[str, Any]
-    page: Page
+    cue: ShownCue
+    page: Page[ExecutionRow]
 
 
 async def show(db: Executor, *, cue_id: str, user: int, limit: int, offset: int) -> History | None:
     """The cue with its executions, newest first; None where it is not this user's."""
-    rows: list[Row] = await db.fetch(SHOW, cue_id, user, limit + 1, offset)
+    rows = await db.fetch(SHOW, cue_id, user, limit + 1, offset, row=ExecutionRow)
     if not rows:
         return None
-    found = [row for row in rows if row["id"] is not None]
-    cue = {name: rows[0][shown] for name, shown in _SHOWN}
-    return History(cue, Page(found[:limit], len(found) > limit, rows[0]["total"]))
-
-
-_SHOWN = [(name, "shown_" + name) for name in CUE]
+    # The total stands first. A cue without executions has one row, without an execution's id.
+    found = [row for row in rows if row.id is not None]
+    return History(ShownCue(rows[0]), Page(found[:limit], len(found) > limit, rows[0][0]))

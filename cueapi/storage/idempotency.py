@@ -1,10 +1,10 @@
-"""Idempotency keys: the first answer, kept in the transaction of what it tells of."""
+"""Idempotency keys: the first answer, kept in the transaction that it reports on."""
 
 import hashlib
 
 from attrs import frozen
 
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
 
 
 @frozen
@@ -28,8 +28,15 @@ TAKE = "select pg_try_advisory_xact_lock($1) as taken"
 
 async def take(db: Executor, key: Key) -> bool:
     """Have *key* to ourselves until the transaction ends; False where another request has it."""
-    row = await db.fetch_one(TAKE, key.lock)
-    return row is not None and row["taken"]
+    return await fetch_value(db, TAKE, key.lock, kind=bool) is True
+
+
+class KeptAnswer(Row):
+    """The first answer, and the digest of the body that it answers."""
+
+    body_hash: bytes
+    status: int
+    answer: str
 
 
 # An old one counts for nothing, whether the janitor has been here or not.
@@ -44,12 +51,12 @@ select body_hash, status, answer
 """
 
 
-async def find(db: Executor, key: Key) -> Row | None:
+async def find(db: Executor, key: Key) -> KeptAnswer | None:
     """The first answer, and the digest of what it answers; None where there was none within 24 hours."""
-    return await db.fetch_one(FIND, key.user, key.method, key.path, key.key)
+    return await db.fetch_one(FIND, key.user, key.method, key.path, key.key, row=KeptAnswer)
 
 
-# Who has the lock and found nothing can only meet an old one here.
+# The caller has the lock and found nothing: only an expired answer can stand here.
 KEEP = """
 insert into idempotency_keys (user_id, method, path, key, body_hash, status, answer)
 values ($1, $2, $3, $4, $5, $6, $7)

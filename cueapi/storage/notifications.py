@@ -8,11 +8,26 @@ from uuid import UUID
 from attrs import field, frozen
 
 from cueapi.storage.daemons import HOLDER_LIVES
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
 
 MAX_ATTEMPTS = 3
 PAUSES = (60.0, 300.0)
 """Seconds after the first and the second attempt."""
+
+
+class NotificationRow(Row):
+    """A claimed notification with what it needs of its user (0: no account); *content* is JSON."""
+
+    id: int
+    kind: str
+    user_id: int
+    url: str | None
+    content: str
+    claim: UUID
+    attempts: int
+    email: str | None
+    secret: str | None
+
 
 # $1 daemon, $2 room, $3/$4 users under way and how many, $5 the most for one user, $6 seconds of a lease.
 #
@@ -83,22 +98,23 @@ class NotificationHeadroom:
 async def claim(db: Executor, *, daemon: int, headroom: NotificationHeadroom, lease: float) -> list[Notification]:
     """Begin an attempt of each notice that is ready and has a place."""
     rows = await db.fetch(
-        CLAIM, daemon, headroom.places, list(headroom.users), list(headroom.users.values()), headroom.per_user, lease
-    )
-    return [_notice(row) for row in rows]
+        CLAIM, daemon, headroom.places, list(headroom.users), list(headroom.users.values()), headroom.per_user, lease,
+        row=NotificationRow,
+    )  # fmt: skip
+    return [_notification(row) for row in rows]
 
 
-def _notice(row: Row) -> Notification:
+def _notification(row: NotificationRow) -> Notification:
     return Notification(
-        id=row["id"],
-        kind=row["kind"],
-        user=row["user_id"],
-        claim=row["claim"],
-        attempt=row["attempts"],
-        content=json.loads(row["content"]),
-        url=row["url"],
-        email=row["email"],
-        secret=row["secret"],
+        id=row.id,
+        kind=row.kind,
+        user=row.user_id,
+        claim=row.claim,
+        attempt=row.attempts,
+        content=json.loads(row.content),
+        url=row.url,
+        email=row.email,
+        secret=row.secret,
     )
 
 
@@ -128,8 +144,7 @@ AHEAD = "select extract(epoch from min(ready_at) - now())::float8 as due_in from
 
 async def ahead(db: Executor) -> float | None:
     """Seconds until the next one is ready; None where none waits."""
-    row = await db.fetch_one(AHEAD)
-    return None if row is None else row["due_in"]
+    return await fetch_value(db, AHEAD, kind=float)
 
 
 # $1 who it goes to, where they have an account; $2 what it says.

@@ -1,12 +1,12 @@
 """Lists with a total, by offset or behind a cursor: one statement a page."""
 
 from datetime import datetime
-from typing import LiteralString
+from typing import Generic, LiteralString
 from uuid import UUID
 
 from attrs import frozen
 
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, R
 
 PAGE_CAP = 10_000
 """Totals are exact up to here, and no offset goes beyond."""
@@ -31,10 +31,10 @@ def numbered(terms: list[LiteralString]) -> LiteralString:
 
 
 @frozen
-class Page:
+class Page(Generic[R]):
     """Rows of a page, whether there are more, and how many there are in all (one beyond the cap: more)."""
 
-    rows: list[Row]
+    rows: list[R]
     more: bool
     total: int
 
@@ -42,6 +42,7 @@ class Page:
 async def paged(  # noqa: PLR0913 (a statement has as many parts)
     db: Executor,
     *,
+    row: type[R],
     columns: LiteralString,
     source: LiteralString,
     counted: LiteralString = "",
@@ -51,11 +52,11 @@ async def paged(  # noqa: PLR0913 (a statement has as many parts)
     before: tuple[datetime, UUID] | None = None,
     limit: int,
     offset: int,
-) -> Page:
+) -> Page[R]:
     """
     One page, newest first, ties by id. At least one row more than *limit* is read to know whether there are more.
 
-    The total is that of *counted*, where *source* can be had for less.
+    The first of *columns* is the id. The total is that of *counted*, where *source* can be counted at less cost.
     """
     places = iter(PLACES[len(values) :])
     at = where
@@ -74,6 +75,7 @@ async def paged(  # noqa: PLR0913 (a statement has as many parts)
         + " limit 10001) counted) "
         "select total.total, page.* from total left join page on true order by page.created_at desc, page.id desc"
     )  # fmt: skip
-    rows = await db.fetch(statement, *arguments)
-    found = [row for row in rows if row["id"] is not None]
-    return Page(found[:limit], len(found) > limit, rows[0]["total"])
+    rows = await db.fetch(statement, *arguments, row=row)
+    # The total stands first, then the id, which is null where the page is empty.
+    found = [one for one in rows if one[1] is not None]
+    return Page(found[:limit], len(found) > limit, rows[0][0])

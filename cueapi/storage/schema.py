@@ -5,7 +5,7 @@ from importlib.resources import files
 
 from attrs import frozen
 
-from cueapi.storage.database import Database, Row, Transaction
+from cueapi.storage.database import Database, Row, Transaction, fetch_value
 
 # Held until the transaction ends: many daemons may start at once.
 LOCK = "select pg_advisory_xact_lock(1129661761, 0)"
@@ -17,6 +17,14 @@ create table if not exists schema_migrations (
     applied_at timestamptz not null default now()
 )
 """
+
+
+class AppliedMigration(Row):
+    """A migration that the database has."""
+
+    name: str
+    checksum: str
+
 
 APPLIED = "select name, checksum from schema_migrations order by name"
 
@@ -70,24 +78,23 @@ async def migrate(database: Database) -> list[str]:
 
 async def pending(database: Database) -> list[str]:
     """The migrations that the database lacks. Raises SchemaMismatch as `migrate` does."""
-    row = await database.fetch_one(HAS_LEDGER)
-    if row is None or not row["there"]:
+    if not await fetch_value(database, HAS_LEDGER, kind=bool):
         return [migration.name for migration in migrations()]
-    applied = _checked(await database.fetch(APPLIED))
+    applied = _checked(await database.fetch(APPLIED, row=AppliedMigration))
     return [migration.name for migration in migrations() if migration.name not in applied]
 
 
 async def _is_applied(db: Transaction, migration: Migration) -> bool:
-    return migration.name in _checked(await db.fetch(APPLIED))
+    return migration.name in _checked(await db.fetch(APPLIED, row=AppliedMigration))
 
 
-def _checked(rows: list[Row]) -> set[str]:
+def _checked(rows: list[AppliedMigration]) -> set[str]:
     known = {migration.name: migration.checksum for migration in migrations()}
     for row in rows:
-        if row["name"] not in known:
+        if row.name not in known:
             raise SchemaMismatch(
                 f"The database is ahead of this version: it has the migration {row['name']}. Upgrade CueAPI."
             )
-        if row["checksum"] != known[row["name"]]:
+        if row.checksum != known[row.name]:
             raise SchemaMismatch(f"The migration {row['name']} differs from the one that the database was made with.")
-    return {row["name"] for row in rows}
+    return {row.name for row in rows}

@@ -1,8 +1,9 @@
 """Signing in: device codes, the links that approve them, one-time session tokens."""
 
 import hashlib
+from datetime import datetime
 
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
 
 LIFETIME = 900
 """Seconds for which a device code serves, and its link with it."""
@@ -32,12 +33,20 @@ async def add(db: Executor, code: str) -> bool:
     return await db.execute(ADD, code, LIFETIME) > 0
 
 
+class DeviceCodeRow(Row):
+    """Where the sign-in of a device code stands."""
+
+    status: str
+    email: str | None
+    expired: bool
+
+
 SHOW = "select status, email, expires_at <= now() as expired from device_codes where code = $1"
 
 
-async def show(db: Executor, code: str) -> Row | None:
+async def show(db: Executor, code: str) -> DeviceCodeRow | None:
     """Where the sign-in of a code stands."""
-    return await db.fetch_one(SHOW, code)
+    return await db.fetch_one(SHOW, code, row=DeviceCodeRow)
 
 
 # Asked again, before it was approved, the former link is dead.
@@ -55,14 +64,12 @@ async def send(db: Executor, code: str, *, email: str, token_hash: bytes) -> boo
     return await db.execute(SEND, code, email, token_hash) > 0
 
 
-LINKED = """
-select status, email, code, expires_at <= now() as expired from device_codes where code = $1 and token_hash = $2
-"""
+LINKED = "select status, email, expires_at <= now() as expired from device_codes where code = $1 and token_hash = $2"
 
 
-async def linked(db: Executor, code: str, *, token_hash: bytes) -> Row | None:
+async def linked(db: Executor, code: str, *, token_hash: bytes) -> DeviceCodeRow | None:
     """The sign-in that a link is for; None where there is no such link."""
-    return await db.fetch_one(LINKED, code, token_hash)
+    return await db.fetch_one(LINKED, code, token_hash, row=DeviceCodeRow)
 
 
 # Of any number of clicks one approves.
@@ -79,8 +86,7 @@ returning email
 
 async def approve(db: Executor, code: str, *, token_hash: bytes) -> str | None:
     """The address that the link was sent to; None where it cannot be used (any more)."""
-    row = await db.fetch_one(APPROVE, code, token_hash)
-    return None if row is None else row["email"]
+    return await fetch_value(db, APPROVE, code, token_hash, kind=str)
 
 
 ASSIGN = "update device_codes set user_id = $2, new_user = $3 where code = $1"
@@ -89,6 +95,13 @@ ASSIGN = "update device_codes set user_id = $2, new_user = $3 where code = $1"
 async def assign(db: Executor, code: str, *, user: int, new: bool) -> None:
     """Whose sign-in it is."""
     await db.execute(ASSIGN, code, user, new)
+
+
+class ClaimedSignIn(Row):
+    """An approved sign-in: its address, and the encrypted copy of the user's key."""
+
+    email: str
+    encrypted: bytes | None
 
 
 # Of any number of polls one gets it. $2 the digest of the session token, $3 its lifetime in seconds.
@@ -110,9 +123,17 @@ select c.email, k.encrypted
 """
 
 
-async def claim(db: Executor, code: str, *, token_hash: bytes) -> Row | None:
-    """Take an approved sign-in, once: its address, and the encrypted copy of the user's key."""
-    return await db.fetch_one(CLAIM, code, token_hash, TOKEN_LIFETIME)
+async def claim(db: Executor, code: str, *, token_hash: bytes) -> ClaimedSignIn | None:
+    """Take an approved sign-in, once."""
+    return await db.fetch_one(CLAIM, code, token_hash, TOKEN_LIFETIME, row=ClaimedSignIn)
+
+
+class ExchangedToken(Row):
+    """The user whose session a token opens, and the moment of it."""
+
+    id: int
+    email: str
+    now: datetime
 
 
 EXCHANGE = """
@@ -125,6 +146,6 @@ select u.id, u.email, now() as now
 """
 
 
-async def exchange(db: Executor, token_hash: bytes) -> Row | None:
-    """Whose session a token opens, once, and the moment of it; None where it opens none."""
-    return await db.fetch_one(EXCHANGE, token_hash)
+async def exchange(db: Executor, token_hash: bytes) -> ExchangedToken | None:
+    """Take a session token, once; None where it opens no session."""
+    return await db.fetch_one(EXCHANGE, token_hash, row=ExchangedToken)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,17 @@ from attrs import asdict
 
 from cueapi.domain.execution import Transition
 from cueapi.storage.database import Executor, Row
+
+
+class TransitionResult(Row):
+    """An execution that was moved; with how many alerts and notifications the whole batch has raised."""
+
+    id: UUID
+    status: str
+    ready_at: datetime
+    alerts: int
+    notices: int
+
 
 # $1: the steps, as JSON records. Returns the execution ids whose fence still stood.
 #
@@ -32,7 +44,7 @@ with steps as materialized (
     update executions e
        set status = x.status,
            attempts = e.attempts - (case when x.released then 1 else 0 end),
-           lost_claims = case when x.claim_lost then least(e.lost_claims + 1, 32767)
+           lost_claims = case when x.claim_lost then e.lost_claims + 1
                               when x.released then e.lost_claims else 0 end,
            ready_at = coalesce(now() + x.pause * interval '1 second', e.ready_at),
            claim = null,
@@ -81,7 +93,7 @@ with steps as materialized (
 ), requeued as (
     -- What was delivered and is tried again, after its deadline, has no row any more.
     insert into outbox (execution_id, cue_id, user_id, host, ready_at)
-    select d.id, d.cue_id, d.user_id, coalesce(c.callback_host, ''), d.ready_at
+    select d.id, d.cue_id, d.user_id, c.callback_host, d.ready_at
       from decided d
       join cues c on c.id = d.cue_id
      where d.transport = 'webhook' and not d.leaves
@@ -91,7 +103,8 @@ with steps as materialized (
 ), tried as (
     insert into attempts (execution_id, attempt, started_at, duration_ms, http_status, error, outcome)
     select id, attempts, last_attempt_at,
-           least(coalesce(duration_ms, extract(epoch from now() - last_attempt_at) * 1000), 2147483647),
+           -- Not below 0 where the clock was set back meanwhile.
+           greatest(coalesce(duration_ms, extract(epoch from now() - last_attempt_at) * 1000), 0),
            http_status, try_error, logged_as
       from decided
      where logged_as is not null and attempts > 0
@@ -145,8 +158,7 @@ with steps as materialized (
              where c.schedule_type = 'once' and d.cue_id = c.id
                and d.triggered_by = 'scheduled'
                and d.scheduled_for = coalesce(c.schedule_at, d.scheduled_for)) as once_status,
-           coalesce(c.on_failure ->> 'pause' = 'true', false) and m.lost as pauses,
-           nullif(c.on_failure ->> 'webhook', '') as hook, coalesce(c.on_failure ->> 'email', 'true') = 'true' as mail
+           c.on_failure_pause and m.lost as pauses, c.on_failure_webhook as hook, c.on_failure_email as mail
       from cues c
       join moves m on m.cue_id = c.id
      where c.deleted_at is null
@@ -155,8 +167,7 @@ with steps as materialized (
 ), moved as (
     update cues c
        set run_count = c.run_count + l.runs,
-           consecutive_failures = least(2147483647, l.failures
-                                      + case when l.reset_at is null then c.consecutive_failures else 0 end),
+           consecutive_failures = l.failures + case when l.reset_at is null then c.consecutive_failures else 0 end,
            status = case when c.schedule_type = 'once' and c.next_run is null and l.once_status is not null
                          then l.once_status
                          when l.pauses and c.status = 'active' and c.schedule_type = 'recurring' then 'paused'
@@ -170,7 +181,7 @@ with steps as materialized (
       from locked l
      where c.id = l.id
  returning c.id as cue_id, c.user_id, c.name, l.before, l.hook, l.mail,
-           coalesce(substring(c.alerts ->> 'consecutive_failures' from '^[1-9][0-9]{0,8}$')::int, 3) as every
+           coalesce(c.alert_consecutive_failures, 3) as every
 ), raised as (
     select d.user_id, d.alert as alert_type,
            case when d.alert = 'missed_run' then d.cue_id else d.id::text end as subject,
@@ -196,7 +207,6 @@ with steps as materialized (
       join lateral (select case when s.ended = 0 then m.before else 0 end::bigint as before) n on true
      where (n.before + s.failures) / m.every > n.before / m.every
 ), failures as (
-    -- Rows that a hand has damaged tell as much as they can.
     select d.user_id, m.hook, m.mail,
            jsonb_build_object('event', 'cue.failed', 'cue_id', d.cue_id, 'cue_name', m.name, 'execution_id', d.id,
                               'attempts', d.attempts, 'last_http_status', d.http_status,
@@ -215,16 +225,16 @@ select id, status, ready_at,
 """
 
 
-async def apply_transitions(db: Executor, steps: Iterable[Transition]) -> dict[UUID, Row]:
+async def apply_transitions(db: Executor, steps: Iterable[Transition]) -> dict[UUID, TransitionResult]:
     """Write *steps* down, at most one for an execution; the rows of those whose fence still stood, by id."""
     records = [_record(ord_, step) for ord_, step in enumerate(steps)]
-    rows = await db.fetch(APPLY_TRANSITIONS, json.dumps(records, separators=(",", ":")))
-    return {row["id"]: row for row in rows}
+    rows = await db.fetch(APPLY_TRANSITIONS, json.dumps(records, separators=(",", ":")), row=TransitionResult)
+    return {row.id: row for row in rows}
 
 
-def has_alerts(written: Mapping[UUID, Row]) -> bool:
+def has_alerts(written: Mapping[UUID, TransitionResult]) -> bool:
     """True where what was written has raised alerts or notices."""
-    return any(row["alerts"] or row["notices"] for row in written.values())
+    return any(row.alerts or row.notices for row in written.values())
 
 
 def _record(ord_: int, step: Transition) -> dict[str, Any]:

@@ -1,6 +1,24 @@
 """What a user has used: counters that deletes and retention do not touch."""
 
-from cueapi.storage.database import Executor, Row
+from datetime import datetime
+
+from cueapi.storage.database import Executor, Row, fetch_value
+
+
+class UsageRow(Row):
+    """The counters of the running month (UTC), and its bounds."""
+
+    plan: str
+    live_cues: int
+    active: int
+    executions: int
+    reported: int
+    succeeded: int
+    failed: int
+    now: datetime
+    starts: datetime
+    ends: datetime
+
 
 THIS_MONTH = """
 select u.plan, u.live_cues,
@@ -15,9 +33,9 @@ select u.plan, u.live_cues,
 """
 
 
-async def this_month(db: Executor, user: int) -> Row | None:
-    """The counters of the running month (UTC), and its bounds."""
-    return await db.fetch_one(THIS_MONTH, user)
+async def this_month(db: Executor, user: int) -> UsageRow | None:
+    """What the user has used in the running month."""
+    return await db.fetch_one(THIS_MONTH, user, row=UsageRow)
 
 
 EXECUTIONS = """
@@ -27,5 +45,4 @@ select executions from usage where user_id = $1 and month = date_trunc('month', 
 
 async def executions(db: Executor, user: int) -> int:
     """How many executions began this month."""
-    row = await db.fetch_one(EXECUTIONS, user)
-    return 0 if row is None else row["executions"]
+    return await fetch_value(db, EXECUTIONS, user, kind=int) or 0

@@ -1,11 +1,25 @@
-"""Taking executions for workers: of any number who try, one wins."""
+"""Claims of workers: of any number of callers, one wins."""
 
 from datetime import datetime
 from uuid import UUID
 
 from attrs import frozen
 
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
+
+
+class Work(Row):
+    """An execution that a worker can claim (*claim* is null) or has just claimed; *payload* is JSON."""
+
+    id: UUID
+    cue_id: str
+    cue_name: str
+    task: str | None
+    scheduled_for: datetime
+    payload: str
+    attempts: int
+    claim: UUID | None
+
 
 # $1 user, $2 worker, $3 handlers, null: those of its last heartbeat, $4 task or null, $5 how many, $6 lease,
 # $7 deadline, both in seconds. The oldest first; begins a try, as that of a delivery does.
@@ -29,12 +43,10 @@ with wanted as (
        for no key update of e skip locked
 ), begun as (
     update executions e
-       set status = 'delivering', attempts = least(e.attempts + 1, 32767), claim = gen_random_uuid(),
+       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
            claimed_by_worker = $2,
            claimed_at = now(), lease_until = now() + $6::float8 * interval '1 second',
-           outcome_deadline_at = now() + interval '1 second' * least(604800,
-                                 coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
-                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $7)),
+           outcome_deadline_at = now() + interval '1 second' * coalesce(c.outcome_deadline_seconds, $7::float8),
            started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
       from picked p, cues c
      where e.id = p.id
@@ -69,23 +81,22 @@ class ClaimRequest:
     task: str | None = None
 
 
-async def claim_work(db: Executor, wish: ClaimRequest, terms: LeaseTerms) -> list[Row]:
+async def claim_work(db: Executor, wish: ClaimRequest, terms: LeaseTerms) -> list[Work]:
     """Claim what *wish* asks for, the oldest first."""
     return await db.fetch(
-        CLAIM_WORK, wish.user, wish.worker, wish.handlers, wish.task, wish.most, terms.lease, terms.deadline
-    )
+        CLAIM_WORK, wish.user, wish.worker, wish.handlers, wish.task, wish.most, terms.lease, terms.deadline,
+        row=Work,
+    )  # fmt: skip
 
 
 # As CLAIM_WORK, for the one execution $2; the conditions settle who of many wins.
 CLAIM_ONE = """
 with begun as (
     update executions e
-       set status = 'delivering', attempts = least(e.attempts + 1, 32767), claim = gen_random_uuid(),
+       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
            claimed_by_worker = $3,
            claimed_at = now(), lease_until = now() + $4::float8 * interval '1 second',
-           outcome_deadline_at = now() + interval '1 second' * least(604800,
-                                 coalesce(case when jsonb_typeof(c.delivery -> 'outcome_deadline_seconds') = 'number'
-                                               then (c.delivery ->> 'outcome_deadline_seconds')::float8 end, $5)),
+           outcome_deadline_at = now() + interval '1 second' * coalesce(c.outcome_deadline_seconds, $5::float8),
            started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
       from cues c
      where e.id = $2
@@ -107,13 +118,12 @@ select id from begun
 
 async def claim_one(db: Executor, *, user: int, execution: UUID, worker: str, terms: LeaseTerms) -> bool:
     """Claim this execution; False where it cannot be claimed (any more)."""
-    row = await db.fetch_one(CLAIM_ONE, user, execution, worker, terms.lease, terms.deadline)
-    return row is not None
+    return await db.execute(CLAIM_ONE, user, execution, worker, terms.lease, terms.deadline) > 0
 
 
 # Everything claimable, the oldest first, as a worker that polls sees it.
 CLAIMABLE = """
-select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
+select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts, e.claim
   from executions e
   join cues c on c.id = e.cue_id and c.deleted_at is null
  where e.user_id = $1
@@ -125,7 +135,7 @@ select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e
 """
 
 CLAIMABLE_TASK = """
-select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
+select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts, e.claim
   from executions e
   join cues c on c.id = e.cue_id and c.deleted_at is null
  where e.user_id = $1
@@ -138,11 +148,11 @@ select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e
 """
 
 
-async def claimable(db: Executor, *, user: int, task: str | None, most: int) -> list[Row]:
+async def claimable(db: Executor, *, user: int, task: str | None, most: int) -> list[Work]:
     """What a worker could claim now; the filter works before the list is cut."""
     if task is None:
-        return await db.fetch(CLAIMABLE, user, most)
-    return await db.fetch(CLAIMABLE_TASK, user, most, task)
+        return await db.fetch(CLAIMABLE, user, most, row=Work)
+    return await db.fetch(CLAIMABLE_TASK, user, most, task, row=Work)
 
 
 # Only the holder's; $3 null is a worker that does not say who it is.
@@ -163,5 +173,4 @@ async def extend_lease(
     db: Executor, *, user: int, execution: UUID, worker: str | None, lease: float
 ) -> datetime | None:
     """The moment until which the claim is held now; None where there is none, or another's."""
-    row = await db.fetch_one(EXTEND_LEASE, user, execution, worker, lease)
-    return None if row is None else row["lease_until"]
+    return await fetch_value(db, EXTEND_LEASE, user, execution, worker, lease, kind=datetime)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
 
 # A heartbeat without handlers is one of a worker that can do anything.
 HEARTBEAT = """
@@ -15,9 +15,8 @@ returning now() as now
 
 async def heartbeat(db: Executor, *, user: int, worker: str, handlers: list[str] | None) -> datetime:
     """Note that the worker lives, and what it can do; the moment of it."""
-    row = await db.fetch_one(HEARTBEAT, user, worker, handlers)
-    assert row is not None
-    moment: datetime = row["now"]
+    moment = await fetch_value(db, HEARTBEAT, user, worker, handlers, kind=datetime)
+    assert moment is not None
     return moment
 
 
@@ -28,7 +27,7 @@ with silent as (
     select user_id, worker_id, handlers, last_heartbeat
       from workers
      where last_heartbeat < now() - interval '5 minutes'
-       and coalesce(offline_alerted_at, '-infinity') < now() - interval '1 hour'
+       and (offline_alerted_at is null or offline_alerted_at < now() - interval '1 hour')
 ), kinds as (
     -- Many have one name each and the same handlers.
     select distinct user_id, handlers from silent
@@ -58,7 +57,7 @@ with silent as (
       join wanted using (user_id, handlers)
      where w.user_id = s.user_id
        and w.worker_id = s.worker_id
-       and coalesce(w.offline_alerted_at, '-infinity') < now() - interval '1 hour'
+       and (w.offline_alerted_at is null or w.offline_alerted_at < now() - interval '1 hour')
  returning w.user_id, w.worker_id, w.last_heartbeat
 )
 select count(raise_alert(user_id, 'worker_offline', worker_id, null, null,
@@ -71,8 +70,17 @@ select count(raise_alert(user_id, 'worker_offline', worker_id, null, null,
 
 async def alert_offline(db: Executor) -> int:
     """Raise an alert for each worker that is missed; how many."""
-    row = await db.fetch_one(ALERT_OFFLINE)
-    return 0 if row is None else row["alerts"]
+    return await fetch_value(db, ALERT_OFFLINE, kind=int) or 0
+
+
+class WorkerRow(Row):
+    """A worker, and for how many seconds it has been silent."""
+
+    worker_id: str
+    handlers: list[str]
+    registered_since: datetime
+    last_heartbeat: datetime
+    silent: float
 
 
 EVERY = """
@@ -84,9 +92,9 @@ select worker_id, handlers, registered_since, last_heartbeat,
 """
 
 
-async def every(db: Executor, user: int) -> list[Row]:
+async def every(db: Executor, user: int) -> list[WorkerRow]:
     """The user's workers, the latest heard of first."""
-    return await db.fetch(EVERY, user)
+    return await db.fetch(EVERY, user, row=WorkerRow)
 
 
 FORGET = "delete from workers where user_id = $1 and worker_id = $2"

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import trio
 from attrs import define, field, frozen
 
-from cueapi.storage.database import Row as Work
+from cueapi.storage.worker_claims import Work
 
 MOST, MOST_OF_USER = 1_000, 100
 """Calls of a daemon, and of one user, that wait at once; one more is answered at once."""

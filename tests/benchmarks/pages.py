@@ -60,10 +60,12 @@ class Explaining:
 
     database: Database
 
-    async def fetch(self, statement: LiteralString, *values: object) -> list[storage.Row]:
+    async def fetch(
+        self, statement: LiteralString, *values: object, row: type[storage.R] | None = None
+    ) -> list[storage.R]:
         """Raises Explained."""
-        (row,) = await self.database.fetch(f"explain (analyze, timing off, format json) {statement}", *values)
-        (told,) = json.loads(row[0])
+        (found,) = await self.database.fetch(f"explain (analyze, timing off, format json) {statement}", *values)
+        (told,) = json.loads(found[0])
         raise Explained(told["Planning Time"] + told["Execution Time"])
 
 

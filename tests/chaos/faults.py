@@ -7,7 +7,7 @@ from typing import LiteralString
 import psutil
 from attrs import field, frozen
 
-from cueapi.storage.database import Database, Row, StorageUnavailable
+from cueapi.storage.database import Database, R, Row, StorageUnavailable
 from cueapi.storage.outbox import CLAIM_DELIVERIES
 from cueapi.trio_asyncpg.pool import open_pool
 from tests.chaos.ledger import Try
@@ -71,9 +71,9 @@ class Deaf(Database):
 
     missed: list[Row] = field(factory=list)
 
-    async def fetch(self, statement: LiteralString, *values: object) -> list[Row]:
+    async def fetch(self, statement: LiteralString, *values: object, row: type[R] | None = None) -> list[R]:
         """All rows."""
-        rows = await Database.fetch(self, statement, *values)
+        rows = await Database.fetch(self, statement, *values, row=row)
         if statement == CLAIM_DELIVERIES and rows and not self.missed:
             self.missed.extend(rows)
             raise StorageUnavailable("the connection broke before the answer")

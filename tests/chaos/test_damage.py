@@ -1,4 +1,4 @@
-"""Rows that a hand has damaged so that statements fall over them: each fails alone, and its neighbours go on."""
+"""Rows edited in SQL that pass the checks and make statements fail: each fails alone, and its neighbours go on."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,19 +12,18 @@ from tests.chaos.ledger import DONE, Ledger
 from tests.chaos.load import HANDLERS
 from tests.conftest import Api, RunningDaemon, cue
 from tests.receiver import open_receiver
+from tests.storage.rows import alert_types
 
 NEIGHBOURS = 10
 AHEAD = timedelta(seconds=1)
 SOON = 5.0
-"""Seconds in which neighbours are done that nothing holds up."""
+"""Seconds in which neighbours are done that nothing delays."""
 
 DAMAGE = {
-    "a timeout beyond all intervals": """update cues set delivery = '{{"timeout_seconds": 1e300}}' where id = '{0}'""",
-    "tries beyond counting": "update executions set attempts = 32767 where cue_id = '{0}'",
-    "a time at the end of time": "update executions set scheduled_for = 'infinity' where cue_id = '{0}'",
-    "a time before Christ": "update executions set scheduled_for = '4000-01-01 BC' where cue_id = '{0}'",
-    "failures beyond counting": "update cues set consecutive_failures = 2147483647 where id = '{0}'",
-    "a verification that is none": "update cues set verification = 'odd' where id = '{0}'",
+    "attempts beyond counting": "update executions set attempts = 1000 where cue_id = '{0}'",
+    "runs at the end of all numbers": "update cues set run_count = 9223372036854775807 where id = '{0}'",
+    "failures at the end of all numbers": "update cues set consecutive_failures = 9223372036854775807 where id = '{0}'",
+    "a URL that is none": "update cues set callback_url = 'http://[' where id = '{0}'",
     "no cue": "delete from cues where id = '{0}'",
 }
 
@@ -40,7 +39,7 @@ async def fire(api: Api, url: str, times: int, at: datetime) -> Ledger:
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-async def test_an_execution_that_statements_fall_over_fails_alone(
+async def test_an_execution_that_makes_statements_fail_is_set_aside_alone_and_its_user_is_told(
     daemon: RunningDaemon, api: Api, database: Database, damage: str
 ) -> None:
     at = datetime.now(UTC) + AHEAD
@@ -61,3 +60,5 @@ async def test_an_execution_that_statements_fall_over_fails_alone(
     assert restarts == {0}
     assert row["status"] == "failed"
     assert row["error_message"]
+    # Where there is still a cue whose user can be told.
+    assert ("execution_failed" in await alert_types(database)) is ("delete" not in damage)

@@ -22,7 +22,7 @@ ODD: Script = {
 }
 IMPATIENT = {"retry": {"max_attempts": 1}, "delivery": {"timeout_seconds": 1}}
 
-DAMAGE_CUE = "update cues set callback_method = 'TWO WORDS' where id = $1"
+DAMAGE_CUE = "update cues set callback_url = 'http://[' where id = $1"
 DAMAGE_SCHEDULE = "update cues set timezone = 'Mars/Olympus_Mons', next_run = now() where id = $1"
 
 

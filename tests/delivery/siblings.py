@@ -10,7 +10,7 @@ import trio
 from attrs import define, field, frozen
 
 from cueapi.storage.clock import Clock
-from cueapi.storage.database import Database, Row
+from cueapi.storage.database import Database, R
 from cueapi.trio_asyncpg.connection import close, connect
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import LongPoll
@@ -25,10 +25,10 @@ class Counting(Database):
 
     said: list[str] = field(factory=list)
 
-    async def fetch(self, statement: str, *values: object) -> list[Row]:
+    async def fetch(self, statement: str, *values: object, row: type[R] | None = None) -> list[R]:
         """All rows."""
         self.said.append(statement.split(maxsplit=1)[0])
-        return await Database.fetch(self, statement, *values)
+        return await Database.fetch(self, statement, *values, row=row)
 
     async def execute(self, statement: str, *values: object) -> int:
         """How many rows the statement touched."""

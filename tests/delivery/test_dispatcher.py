@@ -18,7 +18,18 @@ from supervisor import Channel
 from tests.conftest import RunningDaemon, cue, running
 from tests.delivery.siblings import alive, one_turn, quiet_hub, until
 from tests.receiver import Receiver, open_receiver
-from tests.storage.rows import add_cue, add_execution, add_user, claim, headroom, look_up, queued
+from tests.storage.rows import (
+    add_cue,
+    add_execution,
+    add_user,
+    claim,
+    headroom,
+    look_up,
+    look_up_cue,
+    notified,
+    queued,
+    told,
+)
 
 # All at once, as a backlog is when a daemon comes up.
 BACKLOG = (
@@ -139,36 +150,43 @@ async def test_behind_2_000_deliveries_of_one_account_another_s_is_claimed_in_th
     assert max(headroom.hosts.values()) <= 64
 
 
-async def test_a_row_that_cannot_be_read_fails_alone(database: Database) -> None:
+async def test_a_delivery_whose_cue_is_gone_fails_alone(database: Database) -> None:
     user = await add_user(database)
-    broken = await add_cue(database, user)
-    bad, good = await add_execution(database, broken), await add_execution(database, await add_cue(database, user))
-    await database.execute("update cues set callback_headers = '3' where id = $1", broken)
+    gone = await add_cue(database, user)
+    bad, good = await add_execution(database, gone), await add_execution(database, await add_cue(database, user))
+    await database.execute("delete from cues where id = $1", gone)
+    dispatcher = dispatcher_on(database)
+
+    await one_turn(dispatcher.run)
+
+    row = await look_up(database, bad)
+    assert [delivery.execution_id for delivery in taken(dispatcher)] == [good]
+    assert (row["status"], row["error_message"]) == ("failed", "There is no such cue any more.")
+    assert await queued(database) == [good]
+
+
+async def test_an_execution_that_cannot_be_claimed_is_quarantined_alone_and_its_user_is_told(
+    database: Database,
+) -> None:
+    user = await add_user(database)
+    broken = await add_cue(
+        database, user, name="broken", on_failure_webhook="http://127.0.0.1:9/", on_failure_pause=True
+    )
+    made = [await add_execution(database, broken if n == 6 else await add_cue(database, user)) for n in range(10)]
+    await database.execute("update executions set attempts = 1000 where cue_id = $1", broken)
     dispatcher = dispatcher_on(database)
 
     with capture_logs() as lines:
         await one_turn(dispatcher.run)
 
-    row = await look_up(database, bad)
-    assert [delivery.execution_id for delivery in taken(dispatcher)] == [good]
-    assert row["status"] == "failed"
-    assert row["error_message"].startswith("The cue cannot be read: ")
-    assert await queued(database) == [good]
-    assert [line["event"] for line in lines] == ["execution_set_aside"]
-
-
-async def test_one_row_that_the_claim_falls_over_does_not_leave_the_others_to_later_turns(database: Database) -> None:
-    user = await add_user(database)
-    broken = await add_cue(database, user)
-    for number in range(10):
-        await add_execution(database, broken if number == 6 else await add_cue(database, user))
-    await database.execute("""update cues set delivery = '{"timeout_seconds": 1e400}' where id = $1""", broken)
-    dispatcher = dispatcher_on(database)
-
-    with capture_logs():
-        await one_turn(dispatcher.run)
-
+    row = await look_up(database, made[6])
     assert dispatcher.deliveries.depth == 9
+    assert row["status"] == "failed"
+    assert row["error_message"].startswith("It cannot be delivered: ")
+    assert await told(database, made[6]) == [("execution_failed", f"broken: {row['error_message']}")]
+    assert await notified(database) == ["failure_mail", "failure_webhook"]
+    assert (await look_up_cue(database, broken))["status"] == "paused"
+    assert [line["event"] for line in lines] == ["claim_failed", "execution_quarantined"]
 
 
 async def test_what_another_dispatcher_only_looked_at_is_taken_soon_after(database: Database) -> None:

@@ -8,6 +8,7 @@ from attrs import evolve
 from structlog.testing import capture_logs
 
 from cueapi.delivery.capacity import Capacity
+from cueapi.delivery.quarantine import NOT_STORED
 from cueapi.delivery.recorder import Recorder
 from cueapi.delivery.retries import Reminder
 from cueapi.domain.attempt import Answered, Delivery, Result, evaluate_attempt
@@ -16,7 +17,20 @@ from cueapi.metrics import Metrics
 from cueapi.storage.database import Database
 from supervisor import Channel
 from tests.delivery.siblings import Counting, alive, gone, quiet_hub, until
-from tests.storage.rows import add_cue, add_execution, add_user, ago, claim, look_up, queued
+from tests.storage.rows import (
+    ONCE,
+    add_cue,
+    add_execution,
+    add_user,
+    ago,
+    alert_types,
+    claim,
+    look_up,
+    look_up_cue,
+    notified,
+    queued,
+    told,
+)
 
 
 @pytest.fixture
@@ -111,8 +125,33 @@ async def test_a_result_that_cannot_be_stored_fails_alone(database: Database, re
 
     row = await look_up(database, deliveries[2].execution_id)
     assert await statuses(database) == ["failed", *["success"] * 4]
-    assert (row["status"], row["error_message"]) == ("failed", "The result could not be stored.")
+    assert (row["status"], row["error_message"]) == ("failed", NOT_STORED)
     assert await queued(database) == []
+    assert await alert_types(database) == ["execution_failed"]
+
+
+async def test_an_execution_whose_cue_has_come_to_the_end_of_its_counters_fails_alone_and_its_user_is_told(
+    database: Database, recorder: Recorder
+) -> None:
+    (broken,) = await claimed(
+        database, 1, name="broken", max_attempts=1, on_failure_webhook="http://127.0.0.1:9/", **ONCE
+    )
+    sound = await claimed(database, 4, on_failure_email=False)
+    await database.execute(
+        "update executions set triggered_by = 'scheduled', scheduled_for = c.schedule_at"
+        "  from cues c where c.id = cue_id and c.id = $1",
+        broken.cue_id,
+    )
+    await database.execute("update cues set run_count = 9223372036854775807 where id = $1", broken.cue_id)
+
+    await record(recorder, [settled(one, Answered(500)) for one in (*sound[:2], broken, *sound[2:])])
+
+    row = await look_up(database, broken.execution_id)
+    assert await statuses(database) == ["failed", *["retrying"] * 4]
+    assert (row["status"], row["error_message"]) == ("failed", NOT_STORED)
+    assert await told(database, broken.execution_id) == [("execution_failed", f"broken: {NOT_STORED}")]
+    assert await notified(database) == ["failure_mail", "failure_webhook"]
+    assert (await look_up_cue(database, broken.cue_id))["status"] == "failed"
 
 
 async def test_a_result_whose_claim_was_lost_is_dropped_and_forgotten(database: Database, recorder: Recorder) -> None:

@@ -9,7 +9,7 @@ from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage.database import Executor, Row
-from cueapi.storage.executions import to_execution_state
+from cueapi.storage.executions import StateRow, to_execution_state
 from cueapi.storage.outbox import Headroom, claim_deliveries, to_delivery
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms, claim_work
 
@@ -30,7 +30,6 @@ CUE: dict[str, Any] = {
     "payload": "{}",
     "max_attempts": 4,
     "backoff_minutes": [1, 5, 15],
-    "on_failure": "{}",
     "verification": "none",
 }
 ONCE: dict[str, Any] = {"schedule_type": "once", "cron": None}
@@ -63,6 +62,8 @@ async def add_cue(database: Executor, user: int, **columns: object) -> str:
     """A new cue, a recurring webhook where *columns* say nothing else; its id."""
     number = next(_numbers)
     given = CUE | {"id": f"cue_{number:012}", "user_id": user, "name": f"cue {number}"} | columns
+    if given["schedule_type"] == "once":
+        given.setdefault("schedule_at", given.get("next_run") or ago(minutes=1))
     await database.execute(insert("cues", given), *given.values())
     return str(given["id"])
 
@@ -71,13 +72,14 @@ async def add_execution(database: Executor, cue_id: str, **columns: object) -> U
     """A new execution of a cue, in the outbox where it is an unfinished webhook; its id."""
     cue = await database.fetch_one("select * from cues where id = $1", cue_id)
     now = ago(seconds=1)
+    scheduled = columns.get("triggered_by") == "scheduled"
     given = {
         "id": new_uuid7(),
         "cue_id": cue_id,
         "user_id": cue["user_id"],
         "transport": cue["transport"],
         "triggered_by": "manual_fire",
-        "scheduled_for": now,
+        "scheduled_for": (scheduled and cue["schedule_at"]) or now,
         "status": "pending",
         "ready_at": now,
         "payload": cue["payload"],
@@ -138,12 +140,26 @@ async def alert_types(database: Executor) -> list[str]:
     return [row["alert_type"] for row in await database.fetch("select alert_type from alerts order by 1")]
 
 
+async def told(database: Executor, subject: object) -> list[tuple[str, str]]:
+    """The types and messages of the alerts of one cue without an execution, or of one execution."""
+    rows = await database.fetch(
+        "select alert_type, message from alerts where coalesce(execution_id::text, cue_id) = $1", str(subject)
+    )
+    return [(row["alert_type"], row["message"]) for row in rows]
+
+
+async def notified(database: Executor) -> list[str]:
+    """The kinds of all notifications that wait, sorted."""
+    return [row["kind"] for row in await database.fetch("select kind from notifications order by 1")]
+
+
 async def standing_of(database: Executor, execution: UUID) -> ExecutionState:
     """The execution as a report finds it."""
     row = await database.fetch_one(
         "select e.*, c.max_attempts, c.backoff_minutes, c.verification"
         "  from executions e join cues c on c.id = e.cue_id where e.id = $1",
         execution,
+        row=StateRow,
     )
     return to_execution_state(row)
 

@@ -19,11 +19,10 @@ DUE = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 
 def due_cue(row: Row) -> DueCue:
     """What the poller makes of a due cue."""
-    cron = row["cron"] if row["schedule_type"] == "recurring" else None
     firings = plan_firings(
         Catchup(row["catchup"]),
         Overlap(row["overlap"]),
-        cron=cron,
+        cron=row["cron"],
         timezone=row["timezone"],
         oldest=row["next_run"],
         now=row["now"],
@@ -256,22 +255,6 @@ async def test_nothing_ahead_is_nothing(database: Database) -> None:
 
     assert ahead["next_due"] is None
     assert abs(ahead["now"] - ago()) < timedelta(seconds=5)
-
-
-async def test_a_cue_that_cannot_be_fired_is_set_aside_with_the_reason_unless_it_was_mended(
-    database: Database,
-) -> None:
-    user = await add_user(database)
-    broken, mended = [await add_cue(database, user, next_run=DUE, cron="61 * * * *") for _ in range(2)]
-    await database.execute("update cues set cron = '1 * * * *', revision = 1 where id = $1", mended)
-
-    for cue_id in (broken, mended):
-        await due_cues.quarantine(database, cue_id=cue_id, revision=0, reason="no such minute")
-
-    cue, other = await look_up_cue(database, broken), await look_up_cue(database, mended)
-    assert (cue["status"], cue["next_run"], cue["warning"]) == ("failed", None, "no such minute")
-    assert (other["status"], other["next_run"], other["warning"]) == ("active", DUE, None)
-    assert (await database.fetch_one("select live_cues from users"))["live_cues"] == 1
 
 
 async def test_reminders_tell_when_waiting_deliveries_come_due_each_moment_once(database: Database) -> None:

@@ -74,7 +74,9 @@ async def test_below_the_limit_nothing_is_said_and_at_it_a_day_of_grace_begins(d
 
 async def test_after_the_grace_an_execution_ends_at_once_and_is_no_failure_in_a_row(database: Database) -> None:
     user = await add_user(database, plan="free", alert_webhook_url="http://127.0.0.1:9/", alert_webhook_secret="a" * 64)
-    cue_id = await add_cue(database, user, next_run=DUE, on_failure='{"webhook": "http://127.0.0.1:9/", "pause": true}')
+    cue_id = await add_cue(
+        database, user, next_run=DUE, on_failure_webhook="http://127.0.0.1:9/", on_failure_pause=True
+    )
     await spend(database, user, 300)
     await fire_by_hand(database, cue_id, user)
     await end_grace(database)

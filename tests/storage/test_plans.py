@@ -18,7 +18,7 @@ from cueapi.domain.execution import Transition
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 from cueapi.storage import alerts, cues, daemons, due_cues, executions, health, janitor, outbox, worker_claims
 from cueapi.storage.cues import ManualFire
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, R
 from cueapi.storage.due_cues import DueCue
 from cueapi.storage.executions import Filter
 from cueapi.storage.transitions import apply_transitions
@@ -36,21 +36,22 @@ NOW = datetime.now(UTC)
 # What an executions row is, by its number: every 50th is a worker's that waits, every 400th a webhook that does, …
 FILL = (
     "insert into users (email, plan, webhook_secret)"
-    " select 'user' || n, 'self_hosted', 'whsec_' from generate_series(1, 20) n",
+    " select 'user' || n, 'self_hosted', 'whsec_' || repeat('a', 64) from generate_series(1, 20) n",
     "alter table cues disable trigger all",
     "insert into cues (id, user_id, name, status, transport, schedule_type, cron, timezone, catchup, overlap,"
     "                  callback_url, callback_method, callback_headers, callback_host, payload, max_attempts,"
-    "                  backoff_minutes, on_failure, verification, next_run, created_at, deleted_at, task)"
+    "                  backoff_minutes, verification, next_run, created_at, deleted_at, task)"
     " select 'cue_' || lpad(n::text, 12, '0'), case when n % 2 = 0 then 1 else 1 + n % 20 end, 'cue ' || n,"
     "        case when n % 50 = 0 then 'paused' else 'active' end,"
     "        case when n % 10 = 0 then 'worker' else 'webhook' end, 'recurring', '0 9 * * *', 'UTC', 'latest',"
     "        case when n % 7 = 0 then 'skip' else 'allow' end, 'http://127.0.0.1:9/', 'POST', '{}',"
-    "        'host' || n % 500 || ':443', '{}', 4, '{1,5,15}', '{}', 'none',"
+    "        'host' || n % 500 || ':443', '{}', 4, '{1,5,15}', 'none',"
     "        case when n % 50 = 0 then null else now() - interval '1 minute' + n * interval '1 second' end,"
     "        now() - n * interval '1 minute',"
     "        case when n % 5000 = 1 then now() - interval '1 hour' end, 'task' || n % 50"
     "   from generate_series(1, 200000) n",
     "alter table cues enable trigger all",
+    "update users u set live_cues = (select count(*) from cues c where c.user_id = u.id and c.deleted_at is null)",
     "insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, attempts,"
     "                        claim, claimed_by_worker, claimed_at, lease_until, finished_at, payload, task,"
     "                        outcome_attempt, outcome_success, outcome_state, outcome_deadline_at, created_at)"
@@ -149,7 +150,7 @@ class Explaining:
     connection: Connection
     plans: list[Plan] = field(factory=list)
 
-    async def fetch(self, statement: str, *values: object) -> list[Row]:
+    async def fetch(self, statement: str, *values: object, row: type[R] | None = None) -> list[R]:
         """Never returns."""
         prepared = await self.connection.prepare(statement)
         types = [one.name for one in prepared.get_parameters()]
@@ -176,7 +177,7 @@ class Explaining:
             await transaction.rollback()
         return told
 
-    async def fetch_one(self, statement: str, *values: object) -> Row | None:
+    async def fetch_one(self, statement: str, *values: object, row: type[R] | None = None) -> R | None:
         """Likewise."""
         await self.fetch(statement, *values)
         return None

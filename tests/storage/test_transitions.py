@@ -260,7 +260,7 @@ async def test_an_alert_on_the_same_subject_comes_again_after_five_minutes_and_n
 async def test_many_at_once_raise_an_alert_on_one_subject_once(database: Database) -> None:
     user = await add_user(database)
     for _ in range(5):
-        cue_id = await add_cue(database, user, transport="worker", alerts=json.dumps({"consecutive_failures": 100}))
+        cue_id = await add_cue(database, user, transport="worker", alert_consecutive_failures=100)
         executions = [await add_execution(database, cue_id) for _ in range(6)]
         steps = [unclaimed(await fence_of(database, execution)) for execution in executions]
 
@@ -290,8 +290,7 @@ async def test_many_at_once_raise_an_alert_on_one_subject_once(database: Databas
 async def test_failures_in_a_row_are_told_at_n_and_its_multiples_within_a_batch_too(
     database: Database, batches: list[int], every: int | None, alerts: int
 ) -> None:
-    wanted = None if every is None else json.dumps({"consecutive_failures": every})
-    cue_id = await add_cue(database, await add_user(database), alerts=wanted, **ONE_TRY)
+    cue_id = await add_cue(database, await add_user(database), alert_consecutive_failures=every, **ONE_TRY)
 
     for batch in batches:
         await fail(database, cue_id, times=batch)
@@ -436,8 +435,9 @@ async def test_a_one_time_cue_with_a_new_time_ahead_stays_active(database: Datab
 async def test_the_last_failed_try_pauses_a_cue_that_asks_for_it(
     database: Database, schedule: dict[str, object], status: str, after: str
 ) -> None:
-    wish = json.dumps({"pause": True})
-    cue_id = await add_cue(database, await add_user(database), on_failure=wish, status=status, **ONE_TRY, **schedule)
+    cue_id = await add_cue(
+        database, await add_user(database), on_failure_pause=True, status=status, **ONE_TRY, **schedule
+    )
     if not schedule and status == "active":
         await database.execute("update cues set next_run = now() + interval '1 hour' where id = $1", cue_id)
     await add_execution(database, cue_id, triggered_by="scheduled")
@@ -451,8 +451,7 @@ async def test_the_last_failed_try_pauses_a_cue_that_asks_for_it(
 
 async def test_a_failed_try_with_tries_left_pauses_nothing(database: Database) -> None:
     ahead = ago(hours=-1)
-    wish = json.dumps({"pause": True})
-    cue_id = await add_cue(database, await add_user(database), on_failure=wish, next_run=ahead)
+    cue_id = await add_cue(database, await add_user(database), on_failure_pause=True, next_run=ahead)
     await add_execution(database, cue_id)
     (delivery,) = await claim(database)
 
@@ -565,9 +564,7 @@ async def test_the_fifth_claim_lost_in_a_row_is_a_failed_try(database: Database)
 async def test_a_deadline_that_passes_with_tries_left_brings_a_webhook_back_into_the_queue(
     database: Database,
 ) -> None:
-    cue_id = await add_cue(
-        database, await add_user(database), backoff_minutes=[0], delivery=json.dumps({"outcome_deadline_seconds": 60})
-    )
+    cue_id = await add_cue(database, await add_user(database), backoff_minutes=[0], outcome_deadline_seconds=60)
     execution = await add_execution(database, cue_id)
     (delivery,) = await claim(database)
     await apply_transitions(database, [evaluate_attempt(delivery, Answered(202), duration=0.1, now=ago())])

@@ -1,6 +1,5 @@
 """Of any number of workers who claim, one wins; and each gets what it can do."""
 
-import json
 from uuid import UUID, uuid4
 
 import pytest
@@ -53,9 +52,10 @@ async def test_of_many_workers_at_once_one_wins_each_execution(database: Databas
 
 async def test_a_worker_s_claim_has_a_lease_and_a_deadline_the_cue_s_own_first(database: Database) -> None:
     user = await add_user(database)
-    own = json.dumps({"outcome_deadline_seconds": 60})
     plain = await add_execution(database, await add_cue(database, user, transport="worker"))
-    dated = await add_execution(database, await add_cue(database, user, transport="worker", delivery=own))
+    dated = await add_execution(
+        database, await add_cue(database, user, transport="worker", outcome_deadline_seconds=60)
+    )
 
     await claim_as_worker(database, user)
 

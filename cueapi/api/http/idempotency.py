@@ -14,7 +14,7 @@ from quart import Response, g, request
 from cueapi.api.http.body import read_object
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.storage import idempotency
-from cueapi.storage.database import STATEMENT_PATIENCE, Database, Executor, Row
+from cueapi.storage.database import STATEMENT_PATIENCE, Database, Executor
 from cueapi.storage.idempotency import Key
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -82,8 +82,8 @@ async def _body_hash() -> bytes:
     return hashlib.sha256(said.encode()).digest()
 
 
-def _replay_response(kept: Row, body_hash: bytes) -> Response:
-    if kept["body_hash"] != body_hash:
+def _replay_response(kept: idempotency.KeptAnswer, body_hash: bytes) -> Response:
+    if kept.body_hash != body_hash:
         raise Refusal("idempotency_key_reused", "This Idempotency-Key was used with another body; take a new one.")
     headers = {"Idempotent-Replayed": "true"}
-    return Response(kept["answer"], kept["status"], headers, content_type="application/json")
+    return Response(kept.answer, kept.status, headers, content_type="application/json")

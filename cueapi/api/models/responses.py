@@ -641,7 +641,7 @@ class FailureSent(BaseModel):
     event: Literal["cue.failed"]
     cue_id: CueId
     cue_name: str
-    execution_id: UUID
+    execution_id: UUID | None
     attempts: Count
     last_http_status: int | None
     last_error: str | None

@@ -1,29 +1,39 @@
--- The whole schema. PostgreSQL is the truth: what the API answered 2xx for stands in here.
+-- The whole schema. PostgreSQL is the truth: what the API answered 2xx for is stored here.
+--
+-- The database says no: states, ranges and shapes are typed columns with CHECKs, so that no reader needs to guard
+-- against a row that was edited in SQL. Each table has one CHECK over its moments, which must lie within the years 1 to
+-- 9999 (`least` and `greatest` pass over nulls): what Python's datetime cannot hold, `infinity` included, is refused.
 
 create table meta (
-    key   text primary key,
-    value text not null
+    key    text primary key,
+    value  text not null
 );
 
 create table users (
     id                       bigint generated always as identity primary key,
-    email                    text not null,
-    plan                     text not null,
-    active_cue_limit         integer,               -- null: the plan's
-    monthly_execution_limit  bigint,                -- null: the plan's
-    rate_limit_per_minute    integer,               -- null: the plan's
-    live_cues                integer not null default 0,   -- active and paused; kept by the trigger below
-    webhook_secret           text not null,
-    previous_webhook_secret  text,
+    email                    text not null check (length(email) between 1 and 320),
+    plan                     text not null check (plan <> ''),
+    active_cue_limit         integer check (active_cue_limit >= 0),          -- null: the plan's
+    monthly_execution_limit  bigint check (monthly_execution_limit >= 0),    -- null: the plan's
+    rate_limit_per_minute    integer check (rate_limit_per_minute >= 0),     -- null: the plan's
+    -- Active and paused; kept by the trigger below.
+    live_cues                integer not null default 0 check (live_cues >= 0),
+    webhook_secret           text not null check (webhook_secret ~ '^whsec_[0-9a-f]{64}$'),
+    previous_webhook_secret  text check (previous_webhook_secret ~ '^whsec_[0-9a-f]{64}$'),
     previous_secret_until    timestamptz,
-    alert_webhook_url        text,
-    alert_webhook_secret     text,
-    sessions_valid_from      timestamptz not null default '-infinity',
+    alert_webhook_url        text check (length(alert_webhook_url) between 1 and 2048),
+    alert_webhook_secret     text check (alert_webhook_secret ~ '^[0-9a-f]{64}$'),
+    sessions_valid_from      timestamptz,           -- null: no session was ended yet
     grace_month              date,
     grace_until              timestamptz,
     revoked_at               timestamptz,
     created_at               timestamptz not null default now(),
-    updated_at               timestamptz not null default now()
+    updated_at               timestamptz not null default now(),
+    constraint users_moments check (
+        least(previous_secret_until, sessions_valid_from, grace_until, revoked_at, created_at, updated_at)
+            >= '0001-01-01 00:00:00+00'
+        and greatest(previous_secret_until, sessions_valid_from, grace_until, revoked_at, created_at, updated_at)
+            < '10000-01-01 00:00:00+00')
 );
 create unique index users_email on users (lower(email));
 
@@ -33,7 +43,10 @@ create table api_keys (
     prefix      text not null,
     encrypted   bytea,                              -- under a key derived from SESSION_SECRET
     created_at  timestamptz not null default now(),
-    rotated_at  timestamptz                         -- for 24 h it answers key_rotated
+    rotated_at  timestamptz,                        -- for 24 h it answers key_rotated
+    constraint api_keys_moments check (
+        least(created_at, rotated_at) >= '0001-01-01 00:00:00+00'
+        and greatest(created_at, rotated_at) < '10000-01-01 00:00:00+00')
 );
 create unique index api_keys_one_live on api_keys (user_id) where rotated_at is null;
 create index api_keys_rotated on api_keys (rotated_at) where rotated_at is not null;
@@ -41,19 +54,24 @@ create index api_keys_rotated on api_keys (rotated_at) where rotated_at is not n
 create table session_tokens (
     hash        bytea primary key,
     user_id     bigint not null references users on delete cascade,
-    expires_at  timestamptz not null
+    expires_at  timestamptz not null,
+    constraint session_tokens_moments check (
+        expires_at >= '0001-01-01 00:00:00+00' and expires_at < '10000-01-01 00:00:00+00')
 );
 create index session_tokens_expiry on session_tokens (expires_at);
 
 create table device_codes (
     code          text primary key,
-    status        text not null,
+    status        text not null check (status in ('pending', 'email_sent', 'approved', 'claimed')),
     email         text,
     user_id       bigint references users on delete cascade,
     new_user      boolean not null default false,
     token_hash    bytea unique,
     expires_at    timestamptz not null,
-    created_at    timestamptz not null default now()
+    created_at    timestamptz not null default now(),
+    constraint device_codes_moments check (
+        least(expires_at, created_at) >= '0001-01-01 00:00:00+00'
+        and greatest(expires_at, created_at) < '10000-01-01 00:00:00+00')
 );
 create index device_codes_expiry on device_codes (expires_at);
 create index device_codes_user on device_codes (user_id) where user_id is not null;
@@ -64,10 +82,12 @@ create table idempotency_keys (
     path        text not null,
     key         text not null,
     body_hash   bytea not null,
-    status      smallint not null,
+    status      smallint not null check (status between 100 and 999),
     answer      text not null,
     created_at  timestamptz not null default now(),
-    primary key (user_id, key, path, method)
+    primary key (user_id, key, path, method),
+    constraint idempotency_keys_moments check (
+        created_at >= '0001-01-01 00:00:00+00' and created_at < '10000-01-01 00:00:00+00')
 );
 create index idempotency_keys_age on idempotency_keys (created_at);
 
@@ -76,45 +96,68 @@ create table echoes (
     payload      json not null,
     headers      json not null,
     received_at  timestamptz not null default now(),
-    expires_at   timestamptz not null
+    expires_at   timestamptz not null,
+    constraint echoes_moments check (
+        least(received_at, expires_at) >= '0001-01-01 00:00:00+00'
+        and greatest(received_at, expires_at) < '10000-01-01 00:00:00+00')
 );
 create index echoes_expiry on echoes (expires_at);
 
 create table cues (
-    id                    text primary key,
+    id                    text primary key check (length(id) between 1 and 64),
     user_id               bigint not null references users on delete cascade,
-    name                  text not null,
+    name                  text not null check (length(name) between 1 and 255),
     description           text,
     status                text not null check (status in ('active', 'paused', 'completed', 'failed')),
     transport             text not null check (transport in ('webhook', 'worker')),
     schedule_type         text not null check (schedule_type in ('recurring', 'once')),
-    cron                  text,
+    cron                  text check (length(cron) between 1 and 255),
     schedule_at           timestamptz,
-    timezone              text not null,
+    timezone              text not null check (length(timezone) between 1 and 255),
     catchup               text not null check (catchup in ('latest', 'all', 'none')),
     overlap               text not null check (overlap in ('allow', 'skip')),
-    callback_url          text,
-    callback_method       text not null,
+    callback_url          text check (length(callback_url) between 1 and 2048),
+    callback_method       text not null check (callback_method in ('POST', 'GET', 'PUT', 'PATCH')),
     callback_headers      json not null,
-    callback_host         text,                     -- host:port, what fairness counts by
-    payload               json not null,            -- as json.dumps(sort_keys=True) writes it
-    task                  text,                     -- payload.task, where it is a string
-    max_attempts          smallint not null,
+    callback_host         text check (length(callback_host) between 1 and 300),   -- host:port, what fairness counts by
+    payload               json not null check (json_typeof(payload) = 'object'),  -- as json.dumps(sort_keys=True) writes it
+    task                  text check (length(task) <= 255),   -- payload.task, where it is a string
+    max_attempts          smallint not null check (max_attempts between 1 and 11),
     backoff_minutes       integer[] not null,
-    on_failure            jsonb not null,
-    verification          text not null,
-    delivery              jsonb,
-    alerts                jsonb,
+    on_failure_email      boolean not null default true,
+    on_failure_webhook    text check (length(on_failure_webhook) between 1 and 2048),
+    on_failure_pause      boolean not null default false,
+    verification          text not null check (verification in
+                              ('none', 'require_external_id', 'require_result_url', 'require_artifacts', 'manual')),
+    -- Null: the daemon's own.
+    timeout_seconds                integer check (timeout_seconds between 1 and 3600),
+    outcome_deadline_seconds       integer check (outcome_deadline_seconds between 1 and 604800),
+    alert_consecutive_failures     smallint check (alert_consecutive_failures between 1 and 100),
+    alert_missed_window_multiplier smallint check (alert_missed_window_multiplier between 1 and 100),
     warning               text,
     next_run              timestamptz,
     last_run              timestamptz,
-    fired_count           bigint not null default 0,
-    run_count             bigint not null default 0,
-    consecutive_failures  integer not null default 0,
-    revision              bigint not null default 0,       -- moves with schedule and status: the poll's fence
+    fired_count           bigint not null default 0 check (fired_count >= 0),
+    run_count             bigint not null default 0 check (run_count >= 0),
+    consecutive_failures  bigint not null default 0 check (consecutive_failures >= 0),
+    revision              bigint not null default 0 check (revision >= 0),   -- moves with schedule and status: a fence
     created_at            timestamptz not null default statement_timestamp(),
     updated_at            timestamptz not null default statement_timestamp(),
-    deleted_at            timestamptz
+    deleted_at            timestamptz,
+    constraint cues_schedule check (
+        (schedule_type = 'recurring') = (cron is not null) and (schedule_type = 'once') = (schedule_at is not null)),
+    constraint cues_callback check (
+        transport = 'worker' or callback_url is not null and callback_host is not null),
+    constraint cues_callback_headers check (
+        json_typeof(callback_headers) = 'object'
+        and not callback_headers::jsonb @? '$.* ? (@.type() != "string")'),
+    constraint cues_backoff_minutes check (
+        array_ndims(backoff_minutes) = 1 and cardinality(backoff_minutes) between 1 and 10
+        and array_position(backoff_minutes, null) is null
+        and 0 <= all (backoff_minutes) and 1440 >= all (backoff_minutes)),
+    constraint cues_moments check (
+        least(schedule_at, next_run, last_run, created_at, updated_at, deleted_at) >= '0001-01-01 00:00:00+00'
+        and greatest(schedule_at, next_run, last_run, created_at, updated_at, deleted_at) < '10000-01-01 00:00:00+00')
 ) with (fillfactor = 85);
 create unique index cues_name on cues (user_id, name) where deleted_at is null;
 create index cues_newest on cues (user_id, created_at desc, id desc) where deleted_at is null;
@@ -122,7 +165,7 @@ create index cues_by_status on cues (user_id, status, created_at desc, id desc) 
 create index cues_due on cues (next_run) where next_run is not null;
 create index cues_deleted on cues (deleted_at) where deleted_at is not null;
 
--- users.live_cues is moved where a cue begins or ceases to count, whoever did it.
+-- users.live_cues moves where a cue begins or ceases to count, by whatever statement.
 create function count_live_cue() returns trigger language plpgsql as $$
 declare
     before integer := case when tg_op <> 'INSERT' and old.deleted_at is null and old.status in ('active', 'paused') then 1 else 0 end;
@@ -145,36 +188,37 @@ create table executions (
     id                   uuid primary key,          -- UUIDv7
     cue_id               text not null,
     user_id              bigint not null,
-    transport            text not null,
+    transport            text not null check (transport in ('webhook', 'worker')),
     triggered_by         text not null check (triggered_by in ('scheduled', 'manual_fire', 'replay')),
     replayed_from        uuid,
     scheduled_for        timestamptz not null,
     status               text not null check (status in
                              ('pending', 'delivering', 'retrying', 'success', 'failed', 'missed', 'outcome_timeout')),
     ready_at             timestamptz not null,      -- pending and retrying: from when it may be claimed
-    attempts             smallint not null default 0,      -- tries begun
-    lost_claims              smallint not null default 0,      -- claims lost in a row
-    claim                uuid,                      -- the fence of the try under way
+    attempts             integer not null default 0 check (attempts between 0 and 1000),         -- attempts begun
+    lost_claims          integer not null default 0 check (lost_claims between 0 and 1000),      -- claims lost in a row
+    claim                uuid,                      -- the fence of the attempt under way
     claimed_by_worker    text,
     claimed_at           timestamptz,
-    lease_until          timestamptz,               -- a worker's; a daemon's stands in the outbox
+    lease_until          timestamptz,               -- a worker's; a daemon's is in the outbox
     started_at           timestamptz,
     last_attempt_at      timestamptz,
     delivered_at         timestamptz,
     finished_at          timestamptz,
-    http_status          smallint,
+    http_status          smallint check (http_status between 100 and 999),
     response_body        text,
     error_message        text,
-    payload              json not null,
-    task                 text,
-    missed_runs          integer not null default 0,
-    outcome_attempt      smallint,                  -- the try that the last report was for
+    payload              json not null check (json_typeof(payload) = 'object'),
+    task                 text check (length(task) <= 255),
+    missed_runs          integer not null default 0 check (missed_runs >= 0),
+    outcome_attempt      integer check (outcome_attempt between 0 and 1000),   -- the attempt that the last report was for
     outcome_success      boolean,
     outcome_result       text,
     outcome_error        text,
     outcome_metadata     json,
     outcome_recorded_at  timestamptz,
-    outcome_state        text,
+    outcome_state        text check (outcome_state in ('reported_success', 'reported_failure', 'verified_success',
+                                                       'verification_failed', 'verification_pending')),
     outcome_deadline_at  timestamptz,
     external_id          text,
     result_url           text,
@@ -182,9 +226,15 @@ create table executions (
     result_type          text,
     summary              text,
     artifacts            json,
-    validation_state     text,
+    validation_state     text check (validation_state in ('valid', 'missing', 'rejected')),
     created_at           timestamptz not null default clock_timestamp(),
-    updated_at           timestamptz not null default clock_timestamp()
+    updated_at           timestamptz not null default clock_timestamp(),
+    constraint executions_moments check (
+        least(scheduled_for, ready_at, claimed_at, lease_until, started_at, last_attempt_at, delivered_at, finished_at,
+              outcome_recorded_at, outcome_deadline_at, created_at, updated_at) >= '0001-01-01 00:00:00+00'
+        and greatest(scheduled_for, ready_at, claimed_at, lease_until, started_at, last_attempt_at, delivered_at,
+                     finished_at, outcome_recorded_at, outcome_deadline_at, created_at, updated_at)
+            < '10000-01-01 00:00:00+00')
 ) with (fillfactor = 85);
 create index executions_newest on executions (user_id, created_at desc, id desc);
 create index executions_of_cue on executions (cue_id, created_at desc, id desc);
@@ -212,13 +262,15 @@ create index executions_finished on executions (finished_at) where finished_at i
 
 create table attempts (
     execution_id  uuid not null,
-    attempt       smallint not null,
+    attempt       integer not null check (attempt between 1 and 1000),
     started_at    timestamptz,
-    duration_ms   integer,
-    http_status   smallint,
+    duration_ms   bigint check (duration_ms >= 0),
+    http_status   smallint check (http_status between 100 and 999),
     error         text,
     outcome       text,
-    primary key (execution_id, attempt)
+    primary key (execution_id, attempt),
+    constraint attempts_moments check (
+        started_at >= '0001-01-01 00:00:00+00' and started_at < '10000-01-01 00:00:00+00')
 );
 
 -- One row for each webhook execution that is not settled: the queue of the dispatcher.
@@ -229,7 +281,11 @@ create table outbox (
     host          text not null,
     ready_at      timestamptz not null,
     claimed_by    integer,                          -- the daemon
-    lease_until   timestamptz
+    lease_until   timestamptz,
+    constraint outbox_claim check ((claimed_by is null) = (lease_until is null)),
+    constraint outbox_moments check (
+        least(ready_at, lease_until) >= '0001-01-01 00:00:00+00'
+        and greatest(ready_at, lease_until) < '10000-01-01 00:00:00+00')
 ) with (fillfactor = 85);
 create index outbox_ready on outbox (ready_at) where claimed_by is null;
 create index outbox_claimed on outbox (claimed_by, lease_until) where claimed_by is not null;
@@ -238,19 +294,25 @@ create index outbox_of_cue on outbox (cue_id);
 -- A daemon lives while the session-level advisory lock of its number is held.
 create table daemons (
     number      integer generated always as identity primary key,
-    instance    text not null,                      -- host, address and port: who its former self was
+    instance    text not null,                      -- host, address and port: the same after a restart
     started_at  timestamptz not null default now(),
-    free_since  timestamptz                         -- when its lock was first seen free
+    free_since  timestamptz,                        -- when its lock was first seen free
+    constraint daemons_moments check (
+        least(started_at, free_since) >= '0001-01-01 00:00:00+00'
+        and greatest(started_at, free_since) < '10000-01-01 00:00:00+00')
 );
 
 create table workers (
     user_id             bigint not null references users on delete cascade,
-    worker_id           text not null,
-    handlers            text[] not null default '{}',
+    worker_id           text not null check (length(worker_id) between 1 and 255),
+    handlers            text[] not null default '{}' check (array_position(handlers, null) is null),
     registered_since    timestamptz not null default now(),
     last_heartbeat      timestamptz not null default now(),
-    offline_alerted_at  timestamptz,
-    primary key (user_id, worker_id)
+    offline_alerted_at  timestamptz,                -- null: no alert was raised yet
+    primary key (user_id, worker_id),
+    constraint workers_moments check (
+        least(registered_since, last_heartbeat, offline_alerted_at) >= '0001-01-01 00:00:00+00'
+        and greatest(registered_since, last_heartbeat, offline_alerted_at) < '10000-01-01 00:00:00+00')
 ) with (fillfactor = 70);
 create index workers_silent on workers (last_heartbeat);
 
@@ -259,25 +321,30 @@ create table alerts (
     user_id       bigint not null references users on delete cascade,
     cue_id        text,
     execution_id  uuid,
-    alert_type    text not null,
-    severity      text not null,
+    alert_type    text not null check (alert_type in ('consecutive_failures', 'verification_failed', 'outcome_timeout',
+                                                      'execution_failed', 'missed_run', 'worker_offline')),
+    severity      text not null check (severity in ('warning', 'critical')),
     message       text not null,
-    metadata      json not null default '{}',
+    metadata      json not null default '{}' check (json_typeof(metadata) = 'object'),
     acknowledged  boolean not null default false,
-    created_at    timestamptz not null default clock_timestamp()
+    created_at    timestamptz not null default clock_timestamp(),
+    constraint alerts_moments check (
+        created_at >= '0001-01-01 00:00:00+00' and created_at < '10000-01-01 00:00:00+00')
 );
 create index alerts_newest on alerts (user_id, created_at desc, id desc);
 create index alerts_by_type on alerts (user_id, alert_type, created_at desc, id desc);
 create index alerts_of_execution on alerts (execution_id) where execution_id is not null;
 create index alerts_age on alerts (created_at);
 
--- One alert per (user, type, subject) in 5 minutes: who moves the row may raise it.
+-- One alert per (user, type, subject) in 5 minutes: the statement that moves the row may raise it.
 create table alert_gates (
     user_id     bigint not null,
     alert_type  text not null,
     subject     text not null,
     raised_at   timestamptz not null,
-    primary key (user_id, alert_type, subject)
+    primary key (user_id, alert_type, subject),
+    constraint alert_gates_moments check (
+        raised_at >= '0001-01-01 00:00:00+00' and raised_at < '10000-01-01 00:00:00+00')
 );
 create index alert_gates_age on alert_gates (raised_at);
 
@@ -287,13 +354,19 @@ create table notifications (
     kind          text not null check (kind in ('alert_webhook', 'failure_webhook', 'failure_mail', 'sign_in_mail')),
     user_id       bigint,                           -- null: a sign-in mail to an address that has no account yet
     url           text,                             -- where a webhook goes
-    content       json not null,
+    content       json not null check (json_typeof(content) = 'object'),
     ready_at      timestamptz not null default now(),
-    attempts      smallint not null default 0,
+    attempts      smallint not null default 0 check (attempts >= 0),
     claim         uuid,
     claimed_by    integer,
     lease_until   timestamptz,
-    created_at    timestamptz not null default now()
+    created_at    timestamptz not null default now(),
+    constraint notifications_url check ((url is not null) = (kind in ('alert_webhook', 'failure_webhook'))),
+    constraint notifications_claim check (
+        (claim is null) = (claimed_by is null) and (claim is null) = (lease_until is null)),
+    constraint notifications_moments check (
+        least(ready_at, lease_until, created_at) >= '0001-01-01 00:00:00+00'
+        and greatest(ready_at, lease_until, created_at) < '10000-01-01 00:00:00+00')
 );
 create index notifications_ready on notifications (ready_at) where claim is null;
 create index notifications_claimed on notifications (lease_until) where claim is not null;
@@ -308,10 +381,10 @@ create table mail_gates (
 create table usage (
     user_id    bigint not null,
     month      date not null,
-    executions bigint not null default 0,
-    reported   bigint not null default 0,
-    succeeded  bigint not null default 0,
-    failed     bigint not null default 0,
+    executions bigint not null default 0 check (executions >= 0),
+    reported   bigint not null default 0 check (reported >= 0),
+    succeeded  bigint not null default 0 check (succeeded >= 0),
+    failed     bigint not null default 0 check (failed >= 0),
     primary key (user_id, month)
 ) with (fillfactor = 50);
 
@@ -371,8 +444,8 @@ begin
     end if;
 end $$;
 
--- Whether *whose* has come to the end of it: the limit is reached, and the 24 hours of grace, which begin with the first
--- call that finds it reached, are over. An alert a day says so.
+-- Whether the month of *whose* is spent: the limit is reached, and the 24 hours of grace, which begin with the first call
+-- that finds it reached, are over. An alert a day says so.
 create function month_is_spent(whose bigint, plan_limit bigint) returns boolean language plpgsql as $$
 declare
     this_month constant date := date_trunc('month', now() at time zone 'utc')::date;

@@ -11,7 +11,7 @@ from cueapi.security.sessions import Sessions
 from cueapi.storage import accounts
 from cueapi.storage.accounts import NewAccount
 from cueapi.storage.clock import Clock
-from cueapi.storage.database import Database, Row
+from cueapi.storage.database import Database, R
 from tests.conftest import SECRET
 
 KEY = "cue_sk_" + "a" * 32
@@ -25,13 +25,13 @@ class Overtaken:
     authenticator: Authenticator | None = None
     asked: int = field(default=0)
 
-    async def fetch_one(self, statement: str, *values: object) -> Row | None:
-        row = await self.database.fetch_one(statement, *values)
+    async def fetch_one(self, statement: str, *values: object, row: type[R] | None = None) -> R | None:
+        found = await self.database.fetch_one(statement, *values, row=row)
         self.asked += 1
-        if self.asked == 1 and self.authenticator is not None and row is not None:
+        if self.asked == 1 and self.authenticator is not None and found is not None:
             await self.database.execute("update api_keys set rotated_at = now()")
-            self.authenticator.invalidate(row["id"])
-        return row
+            self.authenticator.invalidate(found["id"])
+        return found
 
 
 async def test_a_key_that_is_replaced_while_it_is_looked_up_is_not_remembered(database: Database) -> None:

@@ -1,0 +1,79 @@
+"""
+What makes a statement fail is set aside alone, and its user is told. The schema refuses most of it; what passes its
+checks is, say, a zone that has left tzdata, or a counter at its end.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+from attrs import frozen
+
+from cueapi.domain.execution import Transition, attempt_failed
+from cueapi.domain.retry import NO_RETRY
+from cueapi.storage.database import Database, Unstorable
+from cueapi.storage.quarantine import QuarantineResult, quarantine_cue, quarantine_execution
+from cueapi.storage.transitions import TransitionResult, apply_transitions
+
+NOT_STORED = "The result could not be stored."
+
+log = structlog.get_logger("cueapi.delivery.quarantine")
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def run_isolating(
+    batch: Sequence[T], run: Callable[[Sequence[T]], Awaitable[R]], quarantine: Callable[[T, Unstorable], Awaitable[R]]
+) -> list[R]:
+    """Run the batch; where it cannot be stored run it one by one, and quarantine the one. What each run returned."""
+    try:
+        return [await run(batch)]
+    except Unstorable as error:
+        if len(batch) == 1:
+            return [await quarantine(batch[0], error)]
+    return [result for one in batch for result in await run_isolating([one], run, quarantine)]
+
+
+def _tell_no_one() -> None:
+    """Default callback: do nothing."""
+
+
+@frozen
+class Quarantine:
+    """Ends single cues and executions; *on_alert* is called where that has raised an alert or a notification."""
+
+    database: Database
+    on_alert: Callable[[], None] = _tell_no_one
+
+    async def apply_transitions(self, steps: Sequence[Transition]) -> dict[UUID, TransitionResult]:
+        """Apply *steps*; one that cannot be stored ends its execution, and no other."""
+        results = await run_isolating(steps, self._apply, self.fail_unstorable)
+        return {execution: result for written in results for execution, result in written.items()}
+
+    async def _apply(self, steps: Sequence[Transition]) -> dict[UUID, TransitionResult]:
+        return await apply_transitions(self.database, steps)
+
+    async def fail_unstorable(self, step: Transition, error: Unstorable) -> dict[UUID, TransitionResult]:
+        """End an execution whose result, or whose row, cannot be worked with."""
+        log.warning("result_unstorable", execution_id=str(step.fence.execution_id), reason=str(error))
+        try:
+            return await self._apply([attempt_failed(step.fence, NO_RETRY, error=NOT_STORED)])
+        except Unstorable:
+            await self.execution(step.fence.execution_id, NOT_STORED)
+            return {}
+
+    async def execution(self, execution: UUID, reason: str) -> None:
+        """End an execution, without touching its cue's counters."""
+        log.warning("execution_quarantined", execution_id=str(execution), reason=reason)
+        self._tell(await quarantine_execution(self.database, execution, reason=reason))
+
+    async def cue(self, cue_id: str, revision: int, reason: str) -> None:
+        """End a cue that cannot be fired."""
+        log.warning("cue_quarantined", cue_id=cue_id, reason=reason)
+        self._tell(await quarantine_cue(self.database, cue_id=cue_id, revision=revision, reason=reason))
+
+    def _tell(self, result: QuarantineResult) -> None:
+        if result.alerts or result.notices:
+            self.on_alert()
