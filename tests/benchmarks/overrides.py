@@ -1,5 +1,5 @@
 """
-What each override of Hypercorn and Quart gains: requests a second and processor time, in turns with and without it.
+What an override of Hypercorn or Quart gains: requests a second and processor time, in turns with and without it.
 
 `python -m tests.benchmarks.overrides [ROUNDS [NAME …]]`, on a quiet machine. One daemon in this process, one load
 program beside it; an override is taken away between two loads.
@@ -9,24 +9,19 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import trio
 from attrs import asdict, frozen
-from hypercorn.events import Closed, Event, RawData
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import TrioSingleTask
 from pydantic import SecretStr
-from quart import Response, request
-from quart.sessions import SecureCookieSessionInterface
-from quart_trio import QuartTrio
-from quart_trio.asgi import TrioASGIHTTPConnection
 
 from cueapi import logs
-from cueapi.api.http import quart_app, server
+from cueapi.api.http import server
 from cueapi.settings import Settings
 from tests.benchmarks.load import Ask
 from tests.benchmarks.scene import RATE_LIMIT, open_database, result_of, scratch
@@ -34,9 +29,7 @@ from tests.conftest import RunningDaemon, cue, running
 from tests.storage.own_postgres import OwnPostgres, own_postgres
 
 CONNECTIONS = 8
-SECONDS = 0.3
-
-apps: list[quart_app.SlimQuart] = []
+SECONDS = 1.0
 
 
 @contextmanager
@@ -50,13 +43,6 @@ def replaced(where: Any, **values: object) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(where, name, value)
-
-
-async def send_head_and_body_apart(line: server.ConnectionHandler, event: Event) -> None:
-    if not isinstance(event, RawData):
-        await TCPServer.protocol_send(line, event)
-    elif event.data and not await line._write(event.data):
-        await line.protocol.handle(Closed())
 
 
 class HypercornsTimer:
@@ -82,62 +68,10 @@ class WithoutIdleTimer(server.ConnectionHandler):
         self.idle = self.idle_task = HypercornsTimer(self)
 
 
-async def send_as_quart_does(self: quart_app.OneRequest, send: Any, response: Any) -> None:
-    response.headers.extend([(name.decode(), value.decode()) for name, value in self.app.always])
-    await TrioASGIHTTPConnection._send_response(self, send, response)
-
-
-@contextmanager
-def hooked_before() -> Iterator[None]:
-    """The gate's first half as a hook of Quart's."""
-
-    async def enter() -> Response | None:
-        return await apps[-1].gate.enter(request._get_current_object())
-
-    with replaced(quart_app.SlimQuart, preprocess_request=QuartTrio.preprocess_request):
-        apps[-1].before_request_funcs[None] = [enter]
-        yield
-        apps[-1].before_request_funcs[None] = []
-
-
-@contextmanager
-def hooked_after() -> Iterator[None]:
-    """The gate's second half as a hook of Quart's."""
-
-    async def leave(response: Response) -> Response:
-        return await apps[-1].gate.leave(request._get_current_object(), response)
-
-    with replaced(quart_app.SlimQuart, process_response=QuartTrio.process_response):
-        apps[-1].after_request_funcs[None] = [leave]
-        yield
-        apps[-1].after_request_funcs[None] = []
-
-
-def quarts(name: str) -> AbstractContextManager[None]:
-    return replaced(quart_app.SlimQuart, **{name: getattr(QuartTrio, name)})
-
-
-@contextmanager
-def without_all(*names: str) -> Iterator[None]:
-    with ExitStack() as stack:
-        for name in names:
-            stack.enter_context(WITHOUT[name]())
-        yield
-
-
-QUARTS = ("response", "before", "after", "teardown_request", "teardown_context", "sessions")
 WITHOUT: dict[str, Callable[[], AbstractContextManager[None]]] = {
-    "one_write": lambda: replaced(server.ConnectionHandler, protocol_send=send_head_and_body_apart),
     "idle_timer": lambda: replaced(server, ConnectionHandler=WithoutIdleTimer),
-    "response": lambda: replaced(quart_app.OneRequest, _send_response=send_as_quart_does),
-    "before": hooked_before,
-    "after": hooked_after,
-    "teardown_request": lambda: quarts("do_teardown_request"),
-    "teardown_context": lambda: quarts("do_teardown_appcontext"),
-    "sessions": lambda: replaced(quart_app.SlimQuart, session_interface=SecureCookieSessionInterface()),
-    "all_of_quart": lambda: without_all(*QUARTS),
-    "all_but_idle_timer": lambda: without_all("one_write", *QUARTS),
 }
+"""Overrides that are there for speed, too; another line for each that is to be judged."""
 
 
 @frozen
@@ -193,18 +127,7 @@ def _settings(url: str, home: Path) -> Settings:
     )  # fmt: skip
 
 
-def _remember(make: Callable[..., quart_app.SlimQuart]) -> Callable[..., quart_app.SlimQuart]:
-    def made(*given: Any) -> quart_app.SlimQuart:
-        apps.append(make(*given))
-        return apps[-1]
-
-    return made
-
-
 if __name__ == "__main__":
-    from cueapi.daemon import siblings
-
-    siblings.make_app = _remember(siblings.make_app)
     logs.set_up(None, "warning")
     with own_postgres() as postgres:
         trio.run(main, postgres, int((sys.argv[1:] or ["25"])[0]), sys.argv[2:] or list(WITHOUT))
