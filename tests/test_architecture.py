@@ -82,7 +82,7 @@ ADAPTERS = {
     "httpx": r"cueapi/(net/http_(client|connection)|delivery/webhook|cli/demo)\.py",
     "hypercorn": r"cueapi/api/http/server\.py",
     "quart": r"cueapi/api/(\w+|http/\w+|models/\w+|pages/__init__)\.py",
-    "quart_trio": r"cueapi/api/http/(server|quart_app)\.py",
+    "quart_trio": r"cueapi/api/http/(server|quart_app|app)\.py",
     "werkzeug": r"cueapi/api/http/\w+\.py",
     "pydantic": r"cueapi/(api/(models|http)/\w+|settings|cli/demo)\.py",
     "pydantic_settings": r"cueapi/settings\.py",
