@@ -11,7 +11,7 @@ from quart import Blueprint, Response, g
 from cueapi.api.executions import EXECUTION_FILTERS, Executions
 from cueapi.api.http import params
 from cueapi.api.http.body import given_fields, read
-from cueapi.api.http.idempotency import Done, Effect, once
+from cueapi.api.http.idempotency import IdempotentRequest, idempotent
 from cueapi.api.http.operations import (
     CONFIRMED,
     IDEMPOTENCY_KEY,
@@ -40,7 +40,7 @@ from cueapi.net.dns import Resolver, check_reachable
 from cueapi.storage import cues, histories
 from cueapi.storage.clock import Clock
 from cueapi.storage.cues import CueRecord, CueUpdate, ManualFire
-from cueapi.storage.database import Database, Duplicate, Executor, Row
+from cueapi.storage.database import Database, Duplicate, Row
 from cueapi.storage.histories import History
 from cueapi.storage.paging import PAGE_CAP
 from cueapi.wakeups.hub import WakeupHub
@@ -99,26 +99,25 @@ class Cues:
     )
     async def create(self) -> Response:
         """A new cue, scheduled."""
-        return await once(self.database, self._creation)
+        async with idempotent(self.database) as once:
+            body = await read(CueBody)
+            planned = self._allowed(plan(body))
+            first = planned.schedule.first_after(self.clock.now())
+            ignored = _ignored(body, planned)
+            row = await self._add(once, await self._place(planned), first)
+            shown = rendering.cue(row)
+            shown["warning"] = " ".join([*ignored, *filter(None, [shown["warning"]])]) or None
+            return once.keep(answer(shown, 201), then=partial(self.hub.cue_written, row["next_run"]))
 
-    async def _creation(self) -> Effect:
-        body = await read(CueBody)
-        planned = self._allowed(plan(body))
-        first = planned.schedule.first_after(self.clock.now())
-        ignored = _ignored(body, planned)
-        return partial(self._create, await self._place(planned), first, ignored)
-
-    async def _create(self, placed: CueRecord, first: datetime, ignored: list[str], db: Executor) -> Done:
-        limit = g.account.limits.active_cues
+    async def _add(self, once: IdempotentRequest, placed: CueRecord, first: datetime) -> Row:
+        limit, db = g.account.limits.active_cues, await once.begin()
         try:
             row = await cues.add(db, placed, cue_id=new_cue_id(), user=g.account.id, limit=limit, next_run=first)
         except Duplicate:
             raise _taken(placed.cue.name) from None
         if row is None:
             raise _no_room(limit)
-        shown = rendering.cue(row)
-        shown["warning"] = " ".join([*ignored, *filter(None, [shown["warning"]])]) or None
-        return Done(answer(shown, 201), partial(self.hub.cue_written, row["next_run"]))
+        return row
 
     @operation(
         responses.CueList,
@@ -281,26 +280,25 @@ class Cues:
     )
     async def fire(self, cue_id: str) -> Response:
         """An execution by hand, in any status of the cue."""
-        return await once(self.database, partial(self._firing, cue_id))
-
-    async def _firing(self, cue_id: str) -> Effect:
-        return partial(self._fire, cue_id, await self._manual_fire(cue_id, await read(FireBody)))
-
-    async def _fire(self, cue_id: str, manual_fire: ManualFire, db: Executor) -> Done:
-        monthly = g.account.limits.monthly_executions
-        made = is_cue_id(cue_id) and await cues.fire(
-            db, cue_id=cue_id, user=g.account.id, manual_fire=manual_fire, monthly=monthly
-        )
-        if not made:
-            raise not_found()
-        shown = {
-            "id": str(made["id"]),
-            "cue_id": cue_id,
-            "scheduled_for": made["scheduled_for"],
-            "status": made["status"],
-            "triggered_by": "manual_fire",
-        }
-        return Done(answer(shown), partial(self.announce, made))
+        async with idempotent(self.database) as once:
+            manual_fire = await self._manual_fire(cue_id, await read(FireBody))
+            made = is_cue_id(cue_id) and await cues.fire(
+                await once.begin(),
+                cue_id=cue_id,
+                user=g.account.id,
+                manual_fire=manual_fire,
+                monthly=g.account.limits.monthly_executions,
+            )
+            if not made:
+                raise not_found()
+            shown = {
+                "id": made["id"],
+                "cue_id": cue_id,
+                "scheduled_for": made["scheduled_for"],
+                "status": made["status"],
+                "triggered_by": "manual_fire",
+            }
+            return once.keep(answer(shown), then=partial(self.announce, made))
 
     async def _manual_fire(self, cue_id: str, body: FireBody) -> ManualFire:
         at = None if body.send_at is None else _send_at(body.send_at, self.clock.now())

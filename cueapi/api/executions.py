@@ -10,7 +10,7 @@ from quart import Blueprint, Response, g, request
 
 from cueapi.api.http import params
 from cueapi.api.http.body import given_fields, read
-from cueapi.api.http.idempotency import Done, Effect, once
+from cueapi.api.http.idempotency import idempotent
 from cueapi.api.http.operations import (
     CURSOR,
     IDEMPOTENCY_KEY,
@@ -226,7 +226,7 @@ class Executions:
 
     def _reported(self, state: ExecutionState, step: Transition, written: Row) -> Response:
         if not step.ends and step.pause == 0.0:
-            self.hub.work_ready(g.account.id) if state.transport == "worker" else self.hub.delivery_ready()
+            self._announce(state.transport)
         assert step.verification is not None
         assert step.report is not None
         answered: dict[str, Any] = {
@@ -305,12 +305,23 @@ class Executions:
     )
     async def replay(self, execution_id: str) -> Response:
         """The same once more: a new execution with the same payload."""
-        return await once(self.database, partial(self._replaying, execution_id))
+        async with idempotent(self.database) as once:
+            identity = _identity(execution_id)
+            made = await self._replay(await once.begin(), identity)
+            shown = {
+                "id": made["id"],
+                "cue_id": made["cue_id"],
+                "scheduled_for": made["scheduled_for"],
+                "status": made["status"],
+                "triggered_by": "replay",
+                "replayed_from": identity,
+            }
+            wake = (
+                partial(self.hub.work_ready, g.account.id) if made["transport"] == "worker" else self.hub.delivery_ready
+            )
+            return once.keep(answer(shown), then=wake)
 
-    async def _replaying(self, execution_id: str) -> Effect:
-        return partial(self._replay, _identity(execution_id))
-
-    async def _replay(self, identity: UUID, db: Executor) -> Done:
+    async def _replay(self, db: Executor, identity: UUID) -> Row:
         old = await cues.replayable(db, execution=identity, user=g.account.id)
         if old is None:
             raise not_found()
@@ -321,16 +332,14 @@ class Executions:
         made = await cues.fire(db, cue_id=old["cue_id"], user=g.account.id, manual_fire=manual_fire, monthly=monthly)
         if made is None:
             raise not_found()
-        shown = {
-            "id": str(made["id"]),
-            "cue_id": made["cue_id"],
-            "scheduled_for": made["scheduled_for"],
-            "status": made["status"],
-            "triggered_by": "replay",
-            "replayed_from": str(identity),
-        }
-        poke = partial(self.hub.work_ready, g.account.id) if made["transport"] == "worker" else self.hub.delivery_ready
-        return Done(answer(shown), poke)
+        return made
+
+    def _announce(self, transport: str) -> None:
+        """Wake what takes an execution that is due now."""
+        if transport == "worker":
+            self.hub.work_ready(g.account.id)
+        else:
+            self.hub.delivery_ready()
 
     async def _row(self, execution_id: str) -> Row:
         row = await executions.show(self.database, execution=_identity(execution_id), user=g.account.id)
