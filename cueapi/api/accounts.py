@@ -6,8 +6,8 @@ from attrs import frozen
 from quart import Blueprint, Response, g, request
 
 from cueapi.api.http.body import read
-from cueapi.api.http.operations import CONFIRMED, operation, whole
-from cueapi.api.http.params import confirmed, number
+from cueapi.api.http.operations import operation
+from cueapi.api.http.parameters import CONFIRMED, Whole
 from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests import MePatch, RegisterBody
@@ -21,7 +21,7 @@ from cueapi.storage import accounts
 from cueapi.storage.accounts import NewAccount
 from cueapi.storage.database import Database, Duplicate, Executor
 
-OVERLAP = whole("overlap_hours", 0, 72, 0, "For so many hours `webhook-signature` carries both secrets' signatures.")
+OVERLAP = Whole("overlap_hours", "Hours for which webhooks are signed with both secrets.", 0, 72, 0)
 
 PREFIX = 14
 """Characters of a key that are shown to know it by."""
@@ -118,7 +118,7 @@ class Accounts:
     @operation(responses.NewKey, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def rotate_key(self) -> Response:
         """A new key; the old one dies on every daemon, with every session."""
-        confirmed()
+        CONFIRMED.require()
         key = ids.new_api_key()
         async with self.database.transaction() as db:
             await accounts.lock(db, g.account.id)
@@ -142,8 +142,8 @@ class Accounts:
     @operation(responses.NewSecret, parameters=(CONFIRMED, OVERLAP), refuses=("confirmation_required",))
     async def rotate_webhook_secret(self) -> Response:
         """Another secret; the former one signs beside it for `overlap_hours`."""
-        confirmed()
-        hours = number("overlap_hours", 0, 0, 72)
+        CONFIRMED.require()
+        hours = OVERLAP.read()
         secret = await accounts.rotate_webhook_secret(
             self.database, user=g.account.id, secret=ids.new_webhook_secret(), overlap_hours=hours
         )
@@ -158,7 +158,7 @@ class Accounts:
     @operation(responses.NewAlertWebhookSecret, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def rotate_alert_secret(self) -> Response:
         """Another secret; the former one is dead at once."""
-        confirmed()
+        CONFIRMED.require()
         secret = await accounts.rotate_alert_secret(self.database, user=g.account.id, secret=ids.new_alert_secret())
         return answer({"alert_webhook_secret": secret, "previous_secret_revoked": True})
 

@@ -9,21 +9,20 @@ from attrs import field, frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.executions import EXECUTION_FILTERS, Executions
-from cueapi.api.http import params
 from cueapi.api.http.body import given_fields, read
 from cueapi.api.http.idempotency import IdempotentRequest, idempotent
-from cueapi.api.http.operations import (
+from cueapi.api.http.operations import operation
+from cueapi.api.http.parameters import (
     CONFIRMED,
     IDEMPOTENCY_KEY,
     IDEMPOTENT,
-    moment,
-    operation,
-    paged,
-    text,
-    whole,
-    words,
+    OFFSET,
+    Choice,
+    Moment,
+    Text,
+    Whole,
+    page_limit,
 )
-from cueapi.api.http.params import confirmed
 from cueapi.api.models import rendering, requests, responses
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests import CueBody, CuePatch, FireBody, Ids
@@ -55,6 +54,14 @@ CUE_REFUSALS = (
     "unsupported_verification_for_transport",
 )
 """Why a cue may be refused, made or changed."""
+
+STATUS = Choice("status", "Only cues in this status.", domain.STATUSES)
+NAME = Text("name", "Only the cue of exactly this name.")
+LIMIT = page_limit(50)
+EXECUTION_LIMIT = Whole("execution_limit", "Executions to show, at most.", 1, 100, 10)
+EXECUTION_OFFSET = Whole("execution_offset", "Executions to skip.", 0, PAGE_CAP, 0)
+COUNT = Whole("count", "Fire times to show, at most.", 1, 50, 5)
+AFTER = Moment("after", "Only fire times after this moment; default: now.")
 
 TRIES = 5
 """How often a change is made anew where the cue has moved meanwhile."""
@@ -121,22 +128,17 @@ class Cues:
 
     @operation(
         responses.CueList,
-        parameters=(
-            words("status", list(domain.STATUSES), "In this status."),
-            text("name", "Of this very name."),
-            *paged(50),
-        ),
+        parameters=(STATUS, NAME, LIMIT, OFFSET),
         refuses=("invalid_filter",),
     )
     async def list(self) -> Response:
         """One page of cues."""
-        status = params.word("status", domain.STATUSES)
-        limit, offset = params.limit(50), params.offset()
+        limit, offset = LIMIT.read(), OFFSET.read()
         page = await cues.page(
             self.database,
             user=g.account.id,
-            status=status,
-            name=params.text("name"),
+            status=STATUS.read(),
+            name=NAME.read(),
             limit=limit,
             offset=offset,
         )
@@ -146,16 +148,12 @@ class Cues:
 
     @operation(
         responses.CueWithHistory,
-        parameters=(
-            whole("execution_limit", 1, 100, 10, "How many executions."),
-            whole("execution_offset", 0, 10_000, 0, "How many are passed over."),
-        ),
+        parameters=(EXECUTION_LIMIT, EXECUTION_OFFSET),
         refuses=("cue_not_found",),
     )
     async def show(self, cue_id: str) -> Response:
         """One cue, with its newest executions."""
-        limit = params.number("execution_limit", 10, 1, 100)
-        offset = params.number("execution_offset", 0, 0, 10_000)
+        limit, offset = EXECUTION_LIMIT.read(), EXECUTION_OFFSET.read()
         history = await self._history(cue_id, limit, offset)
         return answer(
             {
@@ -183,16 +181,12 @@ class Cues:
 
     @operation(
         responses.Upcoming,
-        parameters=(
-            whole("count", 1, 50, 5, "How many."),
-            moment("after", "Behind this moment; now, where it is left out."),
-        ),
+        parameters=(COUNT, AFTER),
         refuses=("cue_not_found",),
     )
     async def upcoming(self, cue_id: str) -> Response:
         """The next times, as the schedule has them: a paused cue's, too."""
-        count = params.number("count", 5, 1, 50)
-        after = params.when("after") or self.clock.now()
+        count, after = COUNT.read(), AFTER.read() or self.clock.now()
         row = await self._row(cue_id)
         if row["schedule_type"] == "recurring":
             # In a thread: fifty times of a rare cron lie centuries apart, and are found in a second. In one, for all:
@@ -261,7 +255,7 @@ class Cues:
     @operation(responses.BulkDeleted, body=Ids, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def bulk_delete(self) -> Response:
         """Many cues gone at once."""
-        confirmed()
+        CONFIRMED.require()
         wanted = list(dict.fromkeys((await read(Ids)).ids))
         known = [one for one in wanted if is_cue_id(one)]
         deleted = set(await cues.delete(self.database, cue_ids=known, user=g.account.id))

@@ -12,7 +12,8 @@ from quart import Blueprint, Response, g, request
 from cueapi.api.accounts import new_account
 from cueapi.api.http.body import read, read_form
 from cueapi.api.http.errors import STATUS, with_retry_after
-from cueapi.api.http.operations import HTML, operation, text
+from cueapi.api.http.operations import HTML, operation
+from cueapi.api.http.parameters import Text
 from cueapi.api.http.rate_limits import Windows
 from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
@@ -29,6 +30,10 @@ HOUR, MINUTE = 3_600.0, 60.0
 CODES_AN_ADDRESS, LINKS_A_MAIL, LINKS_AN_ADDRESS, POLLS_A_CODE = 5, 3, 10, 30
 
 CODE_LENGTHS = range(6, 129)
+
+CODE = Text("code", "The device code.")
+TOKEN = Text("token", "The token of the link.")
+DEVICE_CODE = Text("device_code", "The device code of the link.")
 
 DEAD_LINK = "This link does not work"
 REASONS = {
@@ -117,10 +122,10 @@ class Devices:
         key = None if claimed["encrypted"] is None else self.vault.decrypt(claimed["encrypted"])
         return {"existing_user": True} if key is None else {"api_key": key}
 
-    @operation(HTML, parameters=(text("code", "The device code."),), also=((400, HTML),))
+    @operation(HTML, parameters=(CODE,), also=((400, HTML),))
     async def show_code(self) -> Response:
         """The page that the program opens: a form for the e-mail address."""
-        code = request.args.get("code", "")
+        code = CODE.read_any()
         if (refusal := await self._refusal(code)) is not None:
             return self.pages.page("told", 400, title="This sign-in cannot go on", text=refusal.message, problem=True)
         return self.pages.page("device", code=code, email="", problem=None)
@@ -142,12 +147,10 @@ class Devices:
             return with_retry_after(refusal, page)
         return self.pages.page("sent", code=code, email=email)
 
-    @operation(
-        HTML, parameters=(text("token", "Of the link."), text("device_code", "Of the link.")), also=((400, HTML),)
-    )
+    @operation(HTML, parameters=(TOKEN, DEVICE_CODE), also=((400, HTML),))
     async def show_link(self) -> Response:
         """What the link in the mail opens. It changes nothing: scanners of mail open links."""
-        code, token = request.args.get("device_code", ""), request.args.get("token", "")
+        code, token = DEVICE_CODE.read_any(), TOKEN.read_any()
         row = await self._linked(code, token)
         if (reason := _why_not(row)) is not None:
             return self.pages.page("told", 400, title=DEAD_LINK, text=REASONS[reason], problem=True)

@@ -6,24 +6,23 @@ from typing import Any
 from uuid import UUID
 
 from attrs import evolve, frozen
-from quart import Blueprint, Response, g, request
+from quart import Blueprint, Response, g
 
-from cueapi.api.http import params
 from cueapi.api.http.body import given_fields, read
+from cueapi.api.http.cursors import CURSOR, Cursor
 from cueapi.api.http.idempotency import idempotent
-from cueapi.api.http.operations import (
-    CURSOR,
+from cueapi.api.http.operations import operation
+from cueapi.api.http.parameters import (
     IDEMPOTENCY_KEY,
     IDEMPOTENT,
+    OFFSET,
     WORKER_ID,
-    Parameter,
-    moment,
-    operation,
-    paged,
-    text,
-    words,
+    Choice,
+    Moment,
+    Seconds,
+    Text,
+    page_limit,
 )
-from cueapi.api.http.params import Cursor
 from cueapi.api.models import rendering, responses
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests import ClaimBody, EvidenceBody, OutcomeBody, VerifyBody
@@ -56,15 +55,17 @@ from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import ANYTHING, Found
 
-EXECUTION_FILTERS = (
-    words("status", list(SHOWN), "In this status."),
-    words("outcome_state", list(OutcomeState), "With an outcome in this state."),
-    words("triggered_by", ["scheduled", "manual_fire", "replay"], "Made this way."),
-    moment("since", "Not made before this."),
-    moment("until", "Not made after this."),
-    *paged(20),
-    CURSOR,
-)
+CUE_ID = Text("cue_id", "Only executions of this cue.")
+STATUS = Choice("status", "Only executions in this status.", SHOWN)
+OUTCOME_STATE = Choice("outcome_state", "Only executions with an outcome in this state.", OutcomeState)
+TRIGGERED_BY = Choice("triggered_by", "Only executions made this way.", ("scheduled", "manual_fire", "replay"))
+SINCE = Moment("since", "Only executions made at this moment or later.")
+UNTIL = Moment("until", "Only executions made at this moment or earlier.")
+LIMIT = page_limit(20)
+EXECUTION_FILTERS = (STATUS, OUTCOME_STATE, TRIGGERED_BY, SINCE, UNTIL, LIMIT, OFFSET, CURSOR)
+
+TASK = Text("task", "Only executions whose `payload.task` is this.")
+WAIT_SECONDS = Seconds("wait_seconds", "Seconds to wait for something claimable, 0 to 30.", 30)
 
 MOST_CLAIMABLE = 50
 TRIES = 5
@@ -100,12 +101,12 @@ class Executions:
 
     @operation(
         responses.ExecutionList,
-        parameters=(text("cue_id", "Of this cue."), *EXECUTION_FILTERS),
+        parameters=(CUE_ID, *EXECUTION_FILTERS),
         refuses=("invalid_filter",),
     )
     async def list(self) -> Response:
         """One page of executions."""
-        return await self.listed(params.text("cue_id"))
+        return await self.listed(CUE_ID.read())
 
     async def listed(self, cue_id: str | None) -> Response:
         """One page of executions, of one cue where *cue_id* is given; by offset, or behind a cursor."""
@@ -115,7 +116,7 @@ class Executions:
             since=wanted.since, until=wanted.until,
         )  # fmt: skip
         before = cursor.read()
-        limit, offset = params.limit(20), 0 if before else params.offset()
+        limit, offset = LIMIT.read(), 0 if before else OFFSET.read()
         page = await self._page(wanted, before=before, limit=limit, offset=offset)
         last = page.rows[-1] if page.rows and page.more else None
         return answer(
@@ -138,17 +139,12 @@ class Executions:
 
     @operation(
         responses.ClaimableList,
-        parameters=(
-            text("task", "Only those whose `payload.task` is this."),
-            Parameter(
-                "wait_seconds", {"type": "number", "minimum": 0, "maximum": 30}, "How long to wait for something."
-            ),
-        ),
+        parameters=(TASK, WAIT_SECONDS),
     )
     async def claimable(self) -> Response:
         """What a worker could claim, the oldest first; waits for something where it is asked to."""
-        patience = params.seconds("wait_seconds", most=30)
-        task = params.text("task")
+        patience = WAIT_SECONDS.read()
+        task = TASK.read()
         kind = ANYTHING if task is None else ("list", task)
         look = partial(self._look, g.account.id, task)
         rows = await self.hub.long_poll.find(g.account.id, kind, look, patience=patience)
@@ -192,7 +188,7 @@ class Executions:
     )
     async def heartbeat(self, execution_id: str) -> Response:
         """The worker still has it."""
-        identity, worker = _identity(execution_id), _worker_id()
+        identity, worker = _identity(execution_id), WORKER_ID.read()
         until = await worker_claims.extend_lease(
             self.database, user=g.account.id, execution=identity, worker=worker, lease=self.terms.lease
         )
@@ -215,7 +211,7 @@ class Executions:
         report = shortened(_report(body))
         for _ in range(TRIES):
             state = await self._state(execution_id)
-            step = apply_report(state, report, worker_id=_worker_id())
+            step = apply_report(state, report, worker_id=WORKER_ID.read())
             done = await apply_transitions(self.database, [step])
             if (written := done.get(state.fence.execution_id)) is not None:
                 self.metrics.settled(step)
@@ -358,21 +354,12 @@ def _filter(cue_id: str | None) -> Filter:
     return Filter(
         g.account.id,
         cue=cue_id,
-        status=params.word("status", SHOWN),
-        outcome_state=params.word("outcome_state", OutcomeState),
-        triggered_by=params.word("triggered_by", {"scheduled", "manual_fire", "replay"}),
-        since=params.when("since"),
-        until=params.when("until"),
+        status=STATUS.read(),
+        outcome_state=OUTCOME_STATE.read(),
+        triggered_by=TRIGGERED_BY.read(),
+        since=SINCE.read(),
+        until=UNTIL.read(),
     )
-
-
-def _worker_id() -> str | None:
-    """Of the header, which the server reads as Latin-1 and clients write as UTF-8, as they do in a body."""
-    text = request.headers.get("X-Worker-Id")
-    try:
-        return text and text.encode("latin-1").decode()
-    except UnicodeError:
-        return text
 
 
 def _identity(text: str) -> UUID:

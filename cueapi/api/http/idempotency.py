@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import quote
@@ -12,12 +11,11 @@ from attrs import define, field
 from quart import Response, g, request
 
 from cueapi.api.http.body import read_object
-from cueapi.domain.errors import Invalid, Problem, Refusal
+from cueapi.api.http.parameters import IDEMPOTENCY_KEY
+from cueapi.domain.errors import Refusal
 from cueapi.storage import idempotency
 from cueapi.storage.database import STATEMENT_PATIENCE, Database, Executor, Row
 from cueapi.storage.idempotency import Key
-
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 class Replayed(Exception):
@@ -108,12 +106,8 @@ async def idempotent(database: Database) -> AsyncIterator[IdempotentRequest]:
 
 
 def _key() -> Key | None:
-    given = request.headers.getlist("Idempotency-Key")
-    if not given:
-        return None
-    if len(given) > 1 or not _KEY.fullmatch(given[0]):
-        raise Invalid(Problem("header.Idempotency-Key", "must be 1 to 255 printable ASCII characters, once"))
-    return Key(g.account.id, request.method, quote(request.path), given[0])
+    given = IDEMPOTENCY_KEY.read()
+    return None if given is None else Key(g.account.id, request.method, quote(request.path), given)
 
 
 async def _body_hash() -> bytes:

@@ -17,7 +17,8 @@ from werkzeug.routing import Rule
 
 from cueapi.api.http import errors
 from cueapi.api.http.app import ANYONE, LIMITED
-from cueapi.api.http.operations import HTML, Operation, Parameter, Schema, operation, operation_of
+from cueapi.api.http.operations import HTML, Operation, operation, operation_of
+from cueapi.api.http.parameters import Parameter, Schema
 from cueapi.api.models import responses
 from cueapi.api.pages import DAY, html
 
