@@ -8,9 +8,9 @@ from quart import Blueprint, Response, g, request
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import CONFIRMED, Whole
-from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
-from cueapi.api.models.requests import MePatch, RegisterBody
+from cueapi.api.models.requests.accounts import MePatch, RegisterBody
+from cueapi.api.models.responses import accounts as responses
 from cueapi.domain import ids
 from cueapi.domain.account import checked_email
 from cueapi.domain.errors import Refusal

@@ -6,8 +6,8 @@ from quart import Blueprint, Response, g
 from cueapi.api.http.cursors import CURSOR, Cursor
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import OFFSET, Choice, Flag, Moment, page_limit
-from cueapi.api.models import rendering, responses
-from cueapi.api.models.rendering import answer
+from cueapi.api.models.rendering import answer, page_of
+from cueapi.api.models.responses import alerts as responses
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import AlertType
 from cueapi.domain.ids import parse_uuid
@@ -39,7 +39,7 @@ class Alerts:
         refuses=("invalid_filter",),
     )
     async def list(self) -> Response:
-        """One page of alerts, newest first."""
+        """List alerts, newest first."""
         alert_type, since, acknowledged = ALERT_TYPE.read(), SINCE.read(), ACKNOWLEDGED.read()
         cursor = Cursor.over(type=alert_type, since=since, acknowledged=acknowledged)
         before = cursor.read()
@@ -49,19 +49,18 @@ class Alerts:
             before=before, limit=limit, offset=offset,
         )  # fmt: skip
         last = page.rows[-1] if page.rows and page.more else None
-        return answer(
-            {
-                "alerts": [rendering.alert(row) for row in page.rows],
-                **rendering.listed(page, limit=limit, offset=offset),
-                "next_cursor": last and cursor.write(last["created_at"], last["id"]),
-            }
-        )
+        shown = {
+            "alerts": [responses.Alert.render(row) for row in page.rows],
+            **page_of(page, limit=limit, offset=offset),
+            "next_cursor": last and cursor.write(last["created_at"], last["id"]),
+        }
+        return answer(shown)
 
     @operation(responses.Alert, refuses=("alert_not_found",))
     async def acknowledge(self, alert_id: str) -> Response:
-        """Seen."""
+        """Acknowledge an alert."""
         identity = parse_uuid(alert_id)
         row = identity and await alerts.acknowledge(self.database, alert=identity, user=g.account.id)
         if not row:
             raise Refusal("alert_not_found", "There is no such alert.")
-        return answer(rendering.alert(row))
+        return answer(responses.Alert.render(row))

@@ -15,9 +15,9 @@ from cueapi.api.http.errors import STATUS, with_retry_after
 from cueapi.api.http.operations import HTML, operation
 from cueapi.api.http.parameters import Text
 from cueapi.api.http.rate_limits import Windows
-from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
-from cueapi.api.models.requests import CodeBody, ConfirmBody, SubmitBody
+from cueapi.api.models.requests.accounts import CodeBody, ConfirmBody, SubmitBody
+from cueapi.api.models.responses import accounts as responses
 from cueapi.api.pages import Pages
 from cueapi.domain.account import checked_email
 from cueapi.domain.errors import Invalid, Refusal

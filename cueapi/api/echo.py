@@ -8,9 +8,9 @@ from quart import Blueprint, Response, g, request
 from cueapi.api.http.body import read_json
 from cueapi.api.http.operations import operation
 from cueapi.api.http.rate_limits import Windows
-from cueapi.api.models import responses
-from cueapi.api.models.rendering import answer, parsed
-from cueapi.api.models.requests import Anything
+from cueapi.api.models.rendering import answer, stored
+from cueapi.api.models.requests.bodies import Anything
+from cueapi.api.models.responses import health as responses
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import parse_uuid
 from cueapi.domain.signature import is_signed
@@ -62,8 +62,8 @@ class Echo:
         return answer(
             {
                 "status": "delivered",
-                "payload": parsed(row["payload"]),
-                "headers": parsed(row["headers"]),
+                "payload": stored(row["payload"]),
+                "headers": stored(row["headers"]),
                 "received_at": row["received_at"],
             }
         )

@@ -1,14 +1,12 @@
-"""Executions: list, show, claim, report, verify, replay."""
+"""Executions: list, show, claim, extend, replay."""
 
-from datetime import datetime
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from attrs import evolve, frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api.http.body import given_fields, read
+from cueapi.api.http.body import read
 from cueapi.api.http.cursors import CURSOR, Cursor
 from cueapi.api.http.idempotency import idempotent
 from cueapi.api.http.operations import operation
@@ -23,34 +21,17 @@ from cueapi.api.http.parameters import (
     Text,
     page_limit,
 )
-from cueapi.api.models import rendering, responses
-from cueapi.api.models.rendering import answer
-from cueapi.api.models.requests import ClaimBody, EvidenceBody, OutcomeBody, VerifyBody
-from cueapi.domain.clock import iso
-from cueapi.domain.errors import Invalid, Problem, Refusal
-from cueapi.domain.execution import FINAL, SHOWN, ExecutionState, Status, Transition, apply_report
+from cueapi.api.models.rendering import answer, page_of
+from cueapi.api.models.requests.executions import ClaimBody
+from cueapi.api.models.responses import executions as responses
+from cueapi.domain.errors import Refusal
+from cueapi.domain.execution import FINAL, SHOWN, Status
 from cueapi.domain.ids import new_uuid7, parse_uuid
-from cueapi.domain.outcome import (
-    ARTIFACTS_LIMIT,
-    EVIDENCE_LENGTHS,
-    METADATA_LIMIT,
-    Evidence,
-    OutcomeState,
-    Report,
-    Verification,
-    artifacts_fit,
-    completed,
-    manual_verdict,
-    metadata_fits,
-    shortened,
-)
-from cueapi.metrics import Metrics
+from cueapi.domain.outcome import OutcomeState
 from cueapi.storage import cues, executions, worker_claims
 from cueapi.storage.cues import ManualFire
 from cueapi.storage.database import Database, Executor, Row
-from cueapi.storage.executions import Addition, Filter
-from cueapi.storage.paging import Page
-from cueapi.storage.transitions import apply_transitions, has_alerts
+from cueapi.storage.executions import Filter
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import ANYTHING, Found
@@ -68,19 +49,14 @@ TASK = Text("task", "Only executions whose `payload.task` is this.")
 WAIT_SECONDS = Seconds("wait_seconds", "Seconds to wait for something claimable, 0 to 30.", 30)
 
 MOST_CLAIMABLE = 50
-TRIES = 5
-"""How often a report is decided anew where the execution has moved meanwhile."""
-
-REASON_KEPT = 500
 
 
 @frozen
 class Executions:
-    """`/v1/executions`."""
+    """`/v1/executions`, but for outcomes."""
 
     database: Database
     terms: LeaseTerms
-    metrics: Metrics
     hub: WakeupHub
 
     def routes(self) -> Blueprint:
@@ -92,20 +68,12 @@ class Executions:
         routes.get("/<execution_id>")(self.show)
         routes.post("/<execution_id>/claim")(self.claim_one)
         routes.post("/<execution_id>/heartbeat")(self.heartbeat)
-        routes.post("/<execution_id>/outcome")(self.outcome)
-        routes.post("/<execution_id>/verify")(self.verify)
-        routes.post("/<execution_id>/verification-pending")(self.verification_pending)
-        routes.patch("/<execution_id>/evidence")(self.evidence)
         routes.post("/<execution_id>/replay")(self.replay)
         return routes
 
-    @operation(
-        responses.ExecutionList,
-        parameters=(CUE_ID, *EXECUTION_FILTERS),
-        refuses=("invalid_filter",),
-    )
+    @operation(responses.ExecutionList, parameters=(CUE_ID, *EXECUTION_FILTERS), refuses=("invalid_filter",))
     async def list(self) -> Response:
-        """One page of executions."""
+        """List executions, newest first."""
         return await self.listed(CUE_ID.read())
 
     async def listed(self, cue_id: str | None) -> Response:
@@ -117,69 +85,71 @@ class Executions:
         )  # fmt: skip
         before = cursor.read()
         limit, offset = LIMIT.read(), 0 if before else OFFSET.read()
-        page = await self._page(wanted, before=before, limit=limit, offset=offset)
+        page = await executions.page(self.database, evolve(wanted, before=before), limit=limit, offset=offset)
         last = page.rows[-1] if page.rows and page.more else None
-        return answer(
-            {
-                "executions": [rendering.execution(row) for row in page.rows],
-                **rendering.listed(page, limit=limit, offset=offset),
-                "next_cursor": last and cursor.write(last["created_at"], last["id"]),
-            }
-        )
-
-    async def _page(self, wanted: Filter, *, before: tuple[datetime, UUID] | None, limit: int, offset: int) -> Page:
-        return await executions.page(self.database, evolve(wanted, before=before), limit=limit, offset=offset)
+        shown = {
+            "executions": [responses.Execution.render(row) for row in page.rows],
+            **page_of(page, limit=limit, offset=offset),
+            "next_cursor": last and cursor.write(last["created_at"], last["id"]),
+        }
+        return answer(shown)
 
     @operation(responses.LoggedExecution, refuses=("execution_not_found",))
     async def show(self, execution_id: str) -> Response:
-        """One execution, with its log of tries."""
-        row = await self._row(execution_id)
+        """Show an execution with its log of attempts."""
+        row = await find(self.database, execution_id)
         log = await executions.attempts(self.database, row["id"])
-        return answer({**rendering.execution(row), "attempt_log": [rendering.attempt(one) for one in log]})
+        return answer(
+            {**responses.Execution.render(row), "attempt_log": [responses.Attempt.render(one) for one in log]}
+        )
 
-    @operation(
-        responses.ClaimableList,
-        parameters=(TASK, WAIT_SECONDS),
-    )
+    @operation(responses.ClaimableList, parameters=(TASK, WAIT_SECONDS))
     async def claimable(self) -> Response:
-        """What a worker could claim, the oldest first; waits for something where it is asked to."""
-        patience = WAIT_SECONDS.read()
-        task = TASK.read()
-        kind = ANYTHING if task is None else ("list", task)
-        look = partial(self._look, g.account.id, task)
-        rows = await self.hub.long_poll.find(g.account.id, kind, look, patience=patience)
-        return answer({"executions": [rendering.work(row) for row in rows]})
+        """
+        List the executions that a worker could claim, the oldest first.
 
-    async def _look(self, user: int, task: str | None) -> Found:
+        With `wait_seconds` the call waits until there is something, and otherwise answers with an empty list.
+        """
+        patience, task = WAIT_SECONDS.read(), TASK.read()
+        kind = ANYTHING if task is None else ("list", task)
+        query = partial(self._claimable, g.account.id, task)
+        rows = await self.hub.long_poll.find(g.account.id, kind, query, patience=patience)
+        return answer({"executions": [responses.Work.render(row) for row in rows]})
+
+    async def _claimable(self, user: int, task: str | None) -> Found:
         rows = await worker_claims.claimable(self.database, user=user, task=task, most=MOST_CLAIMABLE)
-        # Each of those who see the list will claim one of them.
+        # Each caller that is shown the list will claim one of them.
         return Found(rows, others=len(rows) - 1)
 
     @operation(responses.Claimed, body=ClaimBody, refuses=("claim_failed",))
     async def claim(self) -> Response:
-        """The oldest execution that this worker can do."""
+        """Claim the oldest execution, of one task where `task` is given."""
         body = await read(ClaimBody)
-        wish = ClaimRequest(g.account.id, body.worker_id or "default", 1, task=body.task)
-        rows = await worker_claims.claim_work(self.database, wish, self.terms)
+        wanted = ClaimRequest(g.account.id, body.worker_id or "default", 1, task=body.task)
+        rows = await worker_claims.claim_work(self.database, wanted, self.terms)
         if not rows:
             raise Refusal("claim_failed", "There is nothing to claim.")
         return self._claimed(rows[0]["id"])
 
     @operation(responses.Claimed, body=ClaimBody, refuses=("claim_failed", "execution_not_found"))
     async def claim_one(self, execution_id: str) -> Response:
-        """This execution; of any number of callers one wins."""
+        """
+        Claim an execution.
+
+        Of any number of callers at once exactly one succeeds.
+        """
         body = await read(ClaimBody)
-        identity = _identity(execution_id)
+        identity = identity_of(execution_id)
         worker = body.worker_id or "default"
         if await worker_claims.claim_one(
             self.database, user=g.account.id, execution=identity, worker=worker, terms=self.terms
         ):
             return self._claimed(identity)
-        row = await self._row(execution_id)
+        row = await find(self.database, execution_id)
         raise Refusal("claim_failed", f"This execution cannot be claimed: it is {row['status']}.")
 
     def _claimed(self, identity: UUID) -> Response:
-        return answer({"claimed": True, "execution_id": str(identity), "lease_seconds": int(self.terms.lease)})
+        return answer({"claimed": True, "execution_id": identity, "lease_seconds": int(self.terms.lease)})
 
     @operation(
         responses.LeaseExtended,
@@ -187,112 +157,17 @@ class Executions:
         refuses=("execution_not_claiming", "not_execution_owner", "execution_not_found"),
     )
     async def heartbeat(self, execution_id: str) -> Response:
-        """The worker still has it."""
-        identity, worker = _identity(execution_id), WORKER_ID.read()
+        """Extend the lease of a claimed execution."""
+        identity, worker = identity_of(execution_id), WORKER_ID.read()
         until = await worker_claims.extend_lease(
             self.database, user=g.account.id, execution=identity, worker=worker, lease=self.terms.lease
         )
         if until is not None:
             return answer({"execution_id": identity, "lease_extended_until": until, "acknowledged": True})
-        row = await self._row(execution_id)
+        row = await find(self.database, execution_id)
         if row["status"] == Status.DELIVERING and row["transport"] == "worker":
             raise Refusal("not_execution_owner", f"This execution is claimed by {row['claimed_by_worker']}.")
-        raise Refusal("execution_not_claiming", f"Nobody holds a claim of this execution: it is {row['status']}.")
-
-    @operation(
-        responses.OutcomeRecorded,
-        body=OutcomeBody,
-        parameters=(WORKER_ID,),
-        refuses=("outcome_already_recorded", "not_execution_owner", "metadata_too_large", "execution_not_found"),
-    )
-    async def outcome(self, execution_id: str) -> Response:
-        """A report, the first for its try."""
-        body = await read(OutcomeBody)
-        report = shortened(_report(body))
-        for _ in range(TRIES):
-            state = await self._state(execution_id)
-            step = apply_report(state, report, worker_id=WORKER_ID.read())
-            done = await apply_transitions(self.database, [step])
-            if (written := done.get(state.fence.execution_id)) is not None:
-                self.metrics.settled(step)
-                if has_alerts(done):
-                    self.hub.notice_ready()
-                return self._reported(state, step, written)
-        raise Refusal("outcome_already_recorded", "The execution is being decided by others; look again.")
-
-    def _reported(self, state: ExecutionState, step: Transition, written: Row) -> Response:
-        if not step.ends and step.pause == 0.0:
-            self._announce(state.transport)
-        assert step.verification is not None
-        assert step.report is not None
-        answered: dict[str, Any] = {
-            "execution_id": str(state.fence.execution_id),
-            "outcome_recorded": True,
-            "outcome_state": step.verification.state,
-            "will_retry": not step.ends,
-            "reason": _reason(state, step, written),
-        }
-        if step.report.truncated:
-            answered["truncated"] = list(step.report.truncated)
-        return answer(answered)
-
-    @operation(responses.Verified, body=VerifyBody, refuses=("invalid_state", "execution_not_found"))
-    async def verify(self, execution_id: str) -> Response:
-        """A person's word."""
-        body = await read(VerifyBody)
-        valid = body.valid is not False
-        row = await self._row(execution_id)
-        verification = manual_verdict(row["outcome_state"], valid=valid)
-        reason = None if valid or not body.reason else body.reason[:REASON_KEPT]
-        await self._write_verdict(row, verification, reason)
-        return answer(
-            {
-                "execution_id": str(row["id"]),
-                "outcome_state": verification.state,
-                "valid": valid,
-                "reason": body.reason and body.reason[:REASON_KEPT],
-            }
-        )
-
-    @operation(responses.VerificationPending, refuses=("no_outcome", "invalid_state", "execution_not_found"))
-    async def verification_pending(self, execution_id: str) -> Response:
-        """A person will look at it."""
-        row = await self._row(execution_id)
-        _has_outcome(row)
-        await self._write_verdict(row, Verification(OutcomeState.VERIFICATION_PENDING), None)
-        return answer({"execution_id": str(row["id"]), "outcome_state": OutcomeState.VERIFICATION_PENDING})
-
-    async def _write_verdict(self, row: Row, verification: Verification, reason: str | None) -> None:
-        written = await executions.verify(
-            self.database, execution=row["id"], user=g.account.id, seen=row["outcome_state"], verification=verification,
-            reason=reason,
-        )  # fmt: skip
-        if not written:
-            raise Refusal("invalid_state", "The outcome has changed meanwhile; look at it again.")
-
-    @operation(
-        responses.EvidenceUpdated,
-        body=EvidenceBody,
-        refuses=("no_outcome", "invalid_state", "metadata_too_large", "execution_not_found"),
-    )
-    async def evidence(self, execution_id: str) -> Response:
-        """More evidence; it completes an outcome that lacked it."""
-        body = await read(EvidenceBody)
-        evidence = _evidence(body)
-        for _ in range(TRIES):
-            row = await self._row(execution_id)
-            _has_outcome(row)
-            state = await self._state(execution_id)
-            verification = completed(state.mode, row["outcome_state"], row["validation_state"], evidence)
-            outcome_state = await executions.add_evidence(
-                self.database, execution=row["id"], user=g.account.id, seen=row["outcome_state"],
-                addition=Addition(evidence, body.metadata, verification),
-            )  # fmt: skip
-            if outcome_state is not None:
-                return answer(
-                    {"execution_id": str(row["id"]), "outcome_state": outcome_state, "evidence_updated": True}
-                )
-        raise Refusal("invalid_state", "The outcome is being changed by others; try again.")
+        raise Refusal("execution_not_claiming", f"No worker holds a claim on this execution: it is {row['status']}.")
 
     @operation(
         responses.Replayed,
@@ -300,22 +175,17 @@ class Executions:
         refuses=("execution_in_flight", "execution_not_found", *IDEMPOTENT),
     )
     async def replay(self, execution_id: str) -> Response:
-        """The same once more: a new execution with the same payload."""
+        """
+        Replay an execution that has ended.
+
+        A new execution with the same payload is due at once; the earlier one stays as it is.
+        """
         async with idempotent(self.database) as once:
-            identity = _identity(execution_id)
+            identity = identity_of(execution_id)
             made = await self._replay(await once.begin(), identity)
-            shown = {
-                "id": made["id"],
-                "cue_id": made["cue_id"],
-                "scheduled_for": made["scheduled_for"],
-                "status": made["status"],
-                "triggered_by": "replay",
-                "replayed_from": identity,
-            }
-            wake = (
-                partial(self.hub.work_ready, g.account.id) if made["transport"] == "worker" else self.hub.delivery_ready
-            )
-            return once.keep(answer(shown), then=wake)
+            shown = {name: made[name] for name in ("id", "cue_id", "scheduled_for", "status")}
+            shown |= {"triggered_by": "replay", "replayed_from": identity}
+            return once.keep(answer(shown), then=partial(wake_handlers, self.hub, made["transport"]))
 
     async def _replay(self, db: Executor, identity: UUID) -> Row:
         old = await cues.replayable(db, execution=identity, user=g.account.id)
@@ -330,24 +200,34 @@ class Executions:
             raise not_found()
         return made
 
-    def _announce(self, transport: str) -> None:
-        """Wake what takes an execution that is due now."""
-        if transport == "worker":
-            self.hub.work_ready(g.account.id)
-        else:
-            self.hub.delivery_ready()
 
-    async def _row(self, execution_id: str) -> Row:
-        row = await executions.show(self.database, execution=_identity(execution_id), user=g.account.id)
-        if row is None:
-            raise not_found()
-        return row
+async def find(database: Database, execution_id: str) -> Row:
+    """The row of an execution of this account; refuses every other id."""
+    row = await executions.show(database, execution=identity_of(execution_id), user=g.account.id)
+    if row is None:
+        raise not_found()
+    return row
 
-    async def _state(self, execution_id: str) -> ExecutionState:
-        state = await executions.state(self.database, execution=_identity(execution_id), user=g.account.id)
-        if state is None:
-            raise not_found()
-        return state
+
+def identity_of(text: str) -> UUID:
+    """The id in a path; refuses what is not well-formed."""
+    identity = parse_uuid(text)
+    if identity is None:
+        raise not_found()
+    return identity
+
+
+def not_found() -> Refusal:
+    """The same for an execution of another account and for an id that is not well-formed."""
+    return Refusal("execution_not_found", "There is no such execution.")
+
+
+def wake_handlers(hub: WakeupHub, transport: str) -> None:
+    """Wake what takes an execution of this account that is due now."""
+    if transport == "worker":
+        hub.work_ready(g.account.id)
+    else:
+        hub.delivery_ready()
 
 
 def _filter(cue_id: str | None) -> Filter:
@@ -360,51 +240,3 @@ def _filter(cue_id: str | None) -> Filter:
         since=SINCE.read(),
         until=UNTIL.read(),
     )
-
-
-def _identity(text: str) -> UUID:
-    identity = parse_uuid(text)
-    if identity is None:
-        raise not_found()
-    return identity
-
-
-def not_found() -> Refusal:
-    """The same for an execution that is another user's, and for an id that is none."""
-    return Refusal("execution_not_found", "There is no such execution.")
-
-
-def _has_outcome(row: Row) -> None:
-    if row["outcome_recorded_at"] is None:
-        raise Refusal("no_outcome", "This execution has no outcome yet.")
-
-
-def _evidence(body: EvidenceBody) -> Evidence:
-    """The evidence of a body; refuses what is too large."""
-    if body.metadata is not None and not metadata_fits(body.metadata):
-        raise Refusal("metadata_too_large", f"metadata may have {METADATA_LIMIT // 1024} KiB as JSON.")
-    if body.artifacts is not None and not artifacts_fit(body.artifacts):
-        raise Invalid(Problem("body.artifacts", f"may have {ARTIFACTS_LIMIT // 1024} KiB as JSON"))
-    fields = given_fields(body)
-    return Evidence(**{name: fields.get(name) or None for name in EVIDENCE_LENGTHS}, artifacts=body.artifacts or None)
-
-
-def _report(body: OutcomeBody) -> Report:
-    return Report(
-        success=body.success,
-        result=body.result,
-        error=body.error,
-        metadata=body.metadata,
-        evidence=_evidence(body),
-        retry=body.retry is not False,
-    )
-
-
-def _reason(state: ExecutionState, step: Transition, written: Row) -> str | None:
-    """A sentence for the reporter: when the next try comes, or what was missing."""
-    if step.verification is not None and step.verification.missing is not None:
-        return f"{step.verification.missing} is required and was not given."
-    if step.ends:
-        return None
-    following = written["ready_at"] or state.ready_at
-    return f"try {step.fence.attempts + 1} of {state.retry.max_attempts} follows at {iso(following)}"

@@ -11,8 +11,8 @@ from quart import Blueprint, Response
 
 from cueapi.api.http.operations import TEXT, operation
 from cueapi.api.http.rate_limits import Windows
-from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
+from cueapi.api.models.responses import health as responses
 from cueapi.metrics import Metrics
 from cueapi.storage import health
 from cueapi.storage.clock import Clock

@@ -6,9 +6,9 @@ from quart import Blueprint, Response, g, request
 from cueapi.api.http.auth import Authenticator
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation
-from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
-from cueapi.api.models.requests import SessionBody
+from cueapi.api.models.requests.accounts import SessionBody
+from cueapi.api.models.responses import accounts as responses
 from cueapi.domain.errors import NotSignedIn
 from cueapi.storage import sign_in
 from cueapi.storage.database import Database

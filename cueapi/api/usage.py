@@ -6,8 +6,8 @@ from attrs import frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.http.operations import operation
-from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
+from cueapi.api.models.responses import usage as responses
 from cueapi.storage import usage
 from cueapi.storage.database import Database, Row
 

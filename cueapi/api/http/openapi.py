@@ -19,7 +19,7 @@ from cueapi.api.http import errors
 from cueapi.api.http.app import ANYONE, LIMITED
 from cueapi.api.http.operations import HTML, Operation, operation, operation_of
 from cueapi.api.http.parameters import Parameter, Schema
-from cueapi.api.models import responses
+from cueapi.api.models.responses import webhooks
 from cueapi.api.pages import DAY, html
 
 Document: TypeAlias = dict[str, Any]
@@ -39,9 +39,9 @@ ALWAYS = ("validation_error", "invalid_payload", "storage_unavailable", "bad_req
 PATH_CODES = ("not_found", "method_not_allowed")
 
 WEBHOOKS: dict[str, tuple[type[BaseModel], str]] = {
-    "delivery": (responses.DeliverySent, "A cue fires. The method is the cue's; GET has no body."),
-    "alert": (responses.AlertSent, "An alert, posted to the account's `alert_webhook_url`."),
-    "failure": (responses.FailureSent, "An execution failed for good, posted to the cue's `on_failure.webhook`."),
+    "delivery": (webhooks.DeliverySent, "A cue fires. The method is the cue's; GET has no body."),
+    "alert": (webhooks.AlertSent, "An alert, posted to the account's `alert_webhook_url`."),
+    "failure": (webhooks.FailureSent, "An execution failed for good, posted to the cue's `on_failure.webhook`."),
 }
 
 
@@ -102,7 +102,7 @@ def document(app: Quart) -> Document:
     """The whole description of *app*. Raises KeyError for a route that nothing is told of."""
     told = [(rule, method, _told(app, rule)) for rule in app.url_map.iter_rules() for method in _methods(rule)]
     models = sorted({model for *_, one in told for model in _models(one)}, key=lambda model: model.__name__)
-    models = [*models, responses.ProblemDetail, *(model for model, _ in WEBHOOKS.values())]
+    models = [*models, webhooks.ProblemDetail, *(model for model, _ in WEBHOOKS.values())]
     _, components = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
     paths: dict[str, Document] = defaultdict(dict)
     for rule, method, one in sorted(told, key=lambda each: (_path(each[0]), each[1])):
@@ -246,7 +246,7 @@ def _problem(codes: list[str]) -> Schema:
         },
     }
     if "validation_error" in codes:
-        error["properties"]["details"] = {"type": "array", "items": _reference(responses.ProblemDetail)}  # type: ignore[index]
+        error["properties"]["details"] = {"type": "array", "items": _reference(webhooks.ProblemDetail)}  # type: ignore[index]
     return {"type": "object", "required": ["error"], "properties": {"error": error}}
 
 
