@@ -1,4 +1,4 @@
-"""Usage: what the month has seen, and where it leads."""
+"""Usage: what was used this month, and what that comes to at its end."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class Usage:
 
     @operation(responses.Usage)
     async def show(self) -> Response:
-        """This month (UTC)."""
+        """Show what was used this month (UTC)."""
         row = await usage.this_month(self.database, g.account.id)
         assert row is not None
         limits = g.account.limits

@@ -11,7 +11,7 @@ from cueapi.api.echo import Echo
 from cueapi.api.executions import Executions
 from cueapi.api.health import Health, Polls
 from cueapi.api.http.app import Gate, Resource
-from cueapi.api.http.openapi import Docs
+from cueapi.api.http.docs import Docs
 from cueapi.api.outcomes import Outcomes
 from cueapi.api.pages import Pages
 from cueapi.api.sessions import SessionRoutes
@@ -77,7 +77,7 @@ def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
         ),
         SessionRoutes(database, wiring.authenticator),
         pages,
-        *([] if settings.env == "production" else [Docs(pages.root)]),
+        *([] if settings.env == "production" else [Docs(resources.address)]),
     ]  # fmt: skip
 
 

@@ -20,7 +20,8 @@ class Operation:
     One route.
 
     *answer* is a model, a media type for what is not JSON, or None for an empty answer. *refuses* are the codes of
-    this route, beside those that any route may answer with. *also* are further answers, by status.
+    this route, beside those that any route may answer with. *also* are further answers, by status. What
+    is for browsers is left out of the description.
     """
 
     answer: type[BaseModel] | str | None
@@ -29,6 +30,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     refuses: tuple[str, ...] = ()
     also: tuple[tuple[int, type[BaseModel] | str], ...] = ()
+    for_browsers: bool = False
 
 
 _DESCRIBED: dict[Handler, Operation] = {}
@@ -50,6 +52,16 @@ def operation(
         return handler
 
     return describe
+
+
+def for_browsers(*parameters: Parameter) -> Callable[[F], F]:
+    """Mark a handler whose answers are pages or files for browsers: the description of the API leaves it out."""
+
+    def mark(handler: F) -> F:
+        _DESCRIBED[handler] = Operation(None, parameters=parameters, for_browsers=True)
+        return handler
+
+    return mark
 
 
 def operation_of(view: Handler) -> Operation | None:
