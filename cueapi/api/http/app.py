@@ -41,7 +41,7 @@ ANYONE = {
 LIMITED = ("/v1/", "/auth/")
 """Paths below which requests are counted, and all but ANYONE ask for a key."""
 
-NEVER_REFUSED = {"executions.outcome", "executions.heartbeat", "workers.heartbeat"}
+NEVER_REFUSED = {"outcomes.report", "executions.heartbeat", "workers.heartbeat"}
 """They count, but a report must not be lost to a limit."""
 
 EXPOSED = (
