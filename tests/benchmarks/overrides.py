@@ -16,12 +16,14 @@ from typing import Any
 
 import trio
 from attrs import asdict, frozen
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import TrioSingleTask
 from pydantic import SecretStr
+from quart_trio.asgi import TrioASGIHTTPConnection
 
 from cueapi import logs
-from cueapi.api.http import server
+from cueapi.api.http import quart_app, server
 from cueapi.settings import Settings
 from tests.benchmarks.load import Ask
 from tests.benchmarks.scene import RATE_LIMIT, open_database, result_of, scratch
@@ -68,8 +70,26 @@ class WithoutIdleTimer(server.ConnectionHandler):
         self.idle = self.idle_task = HypercornsTimer(self)
 
 
+async def send_head_and_body_apart(line: server.ConnectionHandler, event: Event) -> None:
+    if not isinstance(event, RawData):
+        await TCPServer.protocol_send(line, event)
+    elif event.data and not await line._write(event.data):
+        await line.protocol.handle(Closed())
+
+
+@contextmanager
+def without_whole_answer() -> Iterator[None]:
+    """Answers in pieces: three messages from Quart, and head and body in two writes."""
+    with (
+        replaced(quart_app.OneRequest, _send_response=TrioASGIHTTPConnection._send_response),
+        replaced(server.ConnectionHandler, protocol_send=send_head_and_body_apart),
+    ):
+        yield
+
+
 WITHOUT: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "idle_timer": lambda: replaced(server, ConnectionHandler=WithoutIdleTimer),
+    "whole_answer": without_whole_answer,
 }
 """Overrides that are there for speed, too; another line for each that is to be judged."""
 

@@ -25,6 +25,19 @@ from tests.delivery.siblings import until
 ASK = b"GET /status HTTP/1.1\r\nHost: cueapi\r\n\r\n"
 
 
+async def test_head_and_body_of_an_answer_leave_together(daemon: RunningDaemon) -> None:
+    port = daemon.resources.listener.getsockname()[1]
+
+    with trio.fail_after(10):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            answers = []
+            for _ in range(5):
+                await stream.send_all(ASK)
+                answers.append(await stream.receive_some())
+
+    assert all(one.startswith(b"HTTP/1.1 200") and one.endswith(b"}") for one in answers)
+
+
 async def test_requests_that_come_at_once_are_answered_in_their_order(daemon: RunningDaemon) -> None:
     port = daemon.resources.listener.getsockname()[1]
     asked = b"".join(ASK.replace(b"Host", b"X-Request-Id: r%d\r\nHost" % number) for number in range(20))
