@@ -1,6 +1,7 @@
 """Rows become answers as the models say, and users' JSON comes out as it went in."""
 
 import json
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -40,7 +41,7 @@ ROW = {"name": "n", "payload": '{"b": 1, "a": 2}', "half": 4, "part_id": 5, "not
 
 def rendered(**changed: Any) -> Any:
     """What a row becomes on the wire."""
-    return json.loads(written(Whole.render(ROW | changed)))
+    return json.loads(written(Whole.render(SimpleNamespace(**ROW | changed))))
 
 
 def test_a_field_comes_from_the_column_of_its_name_or_from_the_one_that_is_named() -> None:
