@@ -37,10 +37,11 @@ from cueapi.domain.schedule import upcoming
 from cueapi.domain.signature import RESERVED, check_headers
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver, check_reachable
-from cueapi.storage import cues, histories
+from cueapi.storage import cues, fires, histories
 from cueapi.storage.clock import Clock
-from cueapi.storage.cues import CueRecord, CueUpdate, ManualFire
+from cueapi.storage.cues import CueRecord, CueUpdate
 from cueapi.storage.database import Database, Duplicate, Executor
+from cueapi.storage.fires import ManualFire
 from cueapi.storage.histories import History
 from cueapi.storage.paging import PAGE_CAP
 from cueapi.wakeups.hub import WakeupHub
@@ -288,7 +289,7 @@ class Cues:
 
     async def _fire(self, cue_id: str, manual_fire: ManualFire, db: Executor) -> Done:
         monthly = g.account.limits.monthly_executions
-        made = is_cue_id(cue_id) and await cues.fire(
+        made = is_cue_id(cue_id) and await fires.fire(
             db, cue_id=cue_id, user=g.account.id, manual_fire=manual_fire, monthly=monthly
         )
         if not made:
@@ -311,7 +312,7 @@ class Cues:
             payload = rendering.parsed((await self._row(cue_id)).payload) | payload
         return ManualFire(new_uuid7(), domain.payload_text(payload), domain.payload_task(payload), at)
 
-    def announce(self, made: cues.FiredExecution) -> None:
+    def announce(self, made: fires.FiredExecution) -> None:
         """Wake whoever takes the new execution: now, or at its time."""
         if made.due_in > 0:
             self.hub.cue_written(made.scheduled_for)

@@ -46,10 +46,10 @@ from cueapi.domain.outcome import (
     shortened,
 )
 from cueapi.metrics import Metrics
-from cueapi.storage import cues, executions, worker_claims
-from cueapi.storage.cues import ManualFire
+from cueapi.storage import executions, fires, worker_claims
 from cueapi.storage.database import Database, Executor
 from cueapi.storage.executions import Addition, ExecutionRow, Filter
+from cueapi.storage.fires import ManualFire
 from cueapi.storage.paging import Page
 from cueapi.storage.transitions import TransitionResult, apply_transitions, has_alerts
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
@@ -311,14 +311,14 @@ class Executions:
         return partial(self._replay, _identity(execution_id))
 
     async def _replay(self, identity: UUID, db: Executor) -> Done:
-        old = await cues.replayable(db, execution=identity, user=g.account.id)
+        old = await fires.replayable(db, execution=identity, user=g.account.id)
         if old is None:
             raise not_found()
         if old.status not in FINAL:
             raise Refusal("execution_in_flight", f"Only what has ended can be replayed; this one is {old['status']}.")
         manual_fire = ManualFire(new_uuid7(), old.payload, old.task, None, identity)
         monthly = g.account.limits.monthly_executions
-        made = await cues.fire(db, cue_id=old.cue_id, user=g.account.id, manual_fire=manual_fire, monthly=monthly)
+        made = await fires.fire(db, cue_id=old.cue_id, user=g.account.id, manual_fire=manual_fire, monthly=monthly)
         if made is None:
             raise not_found()
         shown = {
