@@ -17,7 +17,7 @@ LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 
 @frozen
 class Gauge:
-    """A number that is read when it is asked for: name, help, and values by label."""
+    """A number that is read when /metrics is requested: name, help, and values by label."""
 
     name: str
     help: str
@@ -52,13 +52,13 @@ class Metrics:
         self._fired = Counter("cueapi_executions_fired", "Executions made by schedule.", ["as"], registry=self.registry)
         self._settled = Counter(
             "cueapi_attempts_settled",
-            "Tries by what they came to: delivered, failed, retried, missed, outcome_timeout, handed_back.",
+            "Attempts by result: delivered, failed, retried, missed, outcome_timeout, released.",
             ["as"],
             registry=self.registry,
         )
         self._lag = Histogram(
             "cueapi_delivery_lag_seconds",
-            "From scheduled_for to the first byte sent, first tries only.",
+            "From scheduled_for to the first byte sent, first attempts only.",
             buckets=LAG_BUCKETS,
             registry=self.registry,
         )
@@ -84,7 +84,7 @@ class Metrics:
         self._settled.labels(_word(step)).inc()
 
     def sent(self, delivery: Delivery) -> None:
-        """The first byte of a try is about to leave."""
+        """The first byte of an attempt is about to be sent."""
         if delivery.attempt == 1:
             lag = datetime.now(UTC) - delivery.scheduled_for
             self._lag.observe(max(lag.total_seconds(), 0.0))

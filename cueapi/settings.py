@@ -1,8 +1,7 @@
 """Every knob: its default, its unit and its reason. Read once, in cli.py, from the environment and `.env`."""
 
 import os
-import re
-from email.utils import parseaddr
+from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -11,8 +10,10 @@ from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from cueapi import setting_values as values
 from cueapi.domain.plan import PLANS, Limits
 from cueapi.domain.target import Rules
 from cueapi.net.smtp import Mailer
@@ -28,80 +29,6 @@ def _data_dir() -> Path:
     return Path(platformdirs.user_data_dir("cueapi", appauthor=False))
 
 
-def _postgres_url(text: str) -> str:
-    scheme, separator, rest = text.partition("://")
-    if not separator or scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
-        raise ValueError("must look like postgresql://user:password@host:5432/database")
-    # A password with one of these signs ends the URL's authority too early.
-    hosts = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2].split(",")
-    if not all(_HOST.fullmatch(host) for host in hosts):
-        raise ValueError("has no host and port that can be read; in a password write / ? # @ as %2F %3F %23 %40")
-    return f"postgresql://{rest}"
-
-
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^\s:\[\]]*)(:[0-9]{1,5})?")
-
-
-def _redis_url(text: str) -> str:
-    if not text.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must look like redis://host:6379/0")
-    if not _has_port_if_any(text):
-        raise ValueError("has no port that can be read; in a password write / ? # @ as %2F %3F %23 %40")
-    return text
-
-
-def _smtp_url(text: str) -> str:
-    found = re.fullmatch(r"smtps?://([^/?#]*@)?[^/?#@:]+(:[0-9]{1,5})?/?(\?(?P<options>[^#]*))?", text)
-    if found is None or not _has_port_if_any(text):
-        raise ValueError("must look like smtp://user:pass@host:587?starttls=true")
-    # An option that is not known would leave the password in clear without a word.
-    if (found["options"] or "starttls=false") not in {"starttls=true", "starttls=false"}:
-        raise ValueError("may end in ?starttls=true or ?starttls=false, and in nothing else")
-    if text.startswith("smtps:") and found["options"] == "starttls=true":
-        raise ValueError("speaks TLS from the first byte on with smtps://; leave ?starttls=true out")
-    return text
-
-
-def _has_port_if_any(url: str) -> bool:
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        return False
-    return True
-
-
-def _sender(text: str) -> str:
-    _, address = parseaddr(text)
-    if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or not text.isprintable():
-        raise ValueError("must look like cueapi@example.com or CueAPI <cueapi@example.com>")
-    return text
-
-
-def _base_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("must look like https://cueapi.example.com")
-    return text.rstrip("/")
-
-
-def _origins(text: str) -> str:
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        if entry != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@*A-Z]+", entry):
-            raise ValueError(f"{entry} is no origin: must look like https://app.example.com, in lower case, or be *")
-    return text
-
-
-def _networks(text: str) -> str:
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        ip_network(entry, strict=False)
-    return text
-
-
-def _allow(text: str) -> str:
-    Rules.parse_allow(text)
-    return text
-
-
 def _empty_is_none(value: object) -> object:
     return None if value == "" else value
 
@@ -115,12 +42,59 @@ _AnyCase = BeforeValidator(_lower)
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
 
 
+SECRETS = ("database_url", "redis_url", "session_secret", "smtp_url")
+"""Settings that may also be given as the path of a file that holds them, in NAME_FILE."""
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Reads the secrets whose NAME_FILE is set, as container platforms mount them. Raises BadSetting."""
+
+    def __init__(self, settings_cls: type[BaseSettings], given: Mapping[str, object]) -> None:
+        super().__init__(settings_cls)
+        self.given = given
+
+    def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
+        """The content of the file that NAME_FILE names; None where it is not set."""
+        name = f"{field_name}_file".upper()
+        path = self.given.get(name.lower())
+        if not path:
+            return None, field_name, False
+        if self.given.get(field_name):
+            raise BadSetting(f"{name}: set it or {field_name.upper()}, not both")
+        try:
+            return Path(str(path)).read_text("utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadSetting(f"{name}: {path} cannot be read ({type(error).__name__})") from None
+
+    def __call__(self) -> dict[str, object]:
+        """What the files hold, by the name of the setting."""
+        fields = self.settings_cls.model_fields
+        read = {name: self.get_field_value(fields[name], name)[0] for name in SECRETS}
+        return {name: value for name, value in read.items() if value}
+
+
 class Settings(BaseSettings):
     """One value a variable; the names are the variables' in lower case."""
 
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore", env_ignore_empty=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before `.env`, and both before the files that they name."""
+        given: dict[str, object] = {}
+        for source in (dotenv_settings, env_settings):
+            if isinstance(source, EnvSettingsSource):
+                given |= {name.lower(): value for name, value in source.env_vars.items()}
+        return init_settings, env_settings, dotenv_settings, SecretFiles(settings_cls, given)
 
     # PostgreSQL; none: the embedded one.
     database_url: Annotated[SecretStr | None, _Optional] = None
@@ -134,24 +108,24 @@ class Settings(BaseSettings):
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     # How the server is reached from outside, in links; none: http://localhost:PORT.
-    base_url: Annotated[str | None, AfterValidator(lambda text: text and _base_url(text)), _Optional] = None
+    base_url: Annotated[str | None, AfterValidator(lambda text: text and values.base_url(text)), _Optional] = None
     # production: https callbacks only, no /docs, needs SESSION_SECRET.
     env: Annotated[Literal["development", "production"], _AnyCase] = "development"
     # Signs sessions and encrypts what must be shown again; none: made at the first start.
     session_secret: Annotated[SecretStr | None, _Optional] = None
     # Whether POST /v1/auth/register is open.
     allow_register: bool = True
-    # Origins of browsers that may call, separated by commas.
-    cors_origins: Annotated[str, AfterValidator(_origins)] = "*"
+    # Origins of browsers that may call, separated by commas; none: no web page may.
+    cors_origins: Annotated[str, AfterValidator(values.origins)] = ""
     # CIDRs whose X-Forwarded-For counts.
-    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    trusted_proxies: Annotated[str, AfterValidator(values.networks)] = ""
     # Names and CIDRs that callbacks may reach although they are private.
-    callback_allow: Annotated[str, AfterValidator(_allow)] = ""
+    callback_allow: Annotated[str, AfterValidator(values.allow)] = ""
     # A poll at least this often (seconds): bounds the harm when every hint is lost.
     poller_interval_seconds: Annotated[float, Field(ge=0.1, le=3_600)] = 30.0
     # Due cues that are fired by one statement.
     poller_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 500
-    # Deliveries at once: places cost memory, not threads.
+    # Deliveries at once: each costs memory, not a thread.
     dispatch_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 256
     # Of these, to one host and port.
     host_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
@@ -179,7 +153,7 @@ class Settings(BaseSettings):
     # Where mail leaves; none: it does not.
     smtp_url: Annotated[SecretStr | None, _Optional] = None
     # Whose name it bears: an address, or Name <address>.
-    email_from: Annotated[str | None, AfterValidator(lambda text: text and _sender(text)), _Optional] = None
+    email_from: Annotated[str | None, AfterValidator(lambda text: text and values.sender(text)), _Optional] = None
     # console on a terminal, else json.
     log_format: Annotated[Literal["console", "json"] | None, _Optional, _AnyCase] = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _AnyCase] = "info"
@@ -227,17 +201,9 @@ def load() -> Settings:
 
 
 def _consistent(settings: Settings) -> Settings:
-    secrets = {
-        "DATABASE_URL": (settings.database_url, _postgres_url),
-        "REDIS_URL": (settings.redis_url, _redis_url),
-        "SMTP_URL": (settings.smtp_url, _smtp_url),
-    }
-    for name, (value, check) in secrets.items():
-        if value is not None:
-            try:
-                check(value.get_secret_value())
-            except ValueError as error:
-                raise BadSetting(f"{name}: {error}") from None
+    _check_secrets(settings)
+    if settings.env == "production":
+        _refuse_default_passwords(settings)
     if settings.smtp_url is not None and settings.email_from is None:
         raise BadSetting("EMAIL_FROM: must be set when SMTP_URL is, for example cueapi@example.com")
     if settings.session_secret is None:
@@ -248,8 +214,37 @@ def _consistent(settings: Settings) -> Settings:
     return settings
 
 
+def _check_secrets(settings: Settings) -> None:
+    """Here and not by pydantic, whose messages quote what they refuse."""
+    secrets = {
+        "DATABASE_URL": (settings.database_url, values.checked_postgres_url),
+        "REDIS_URL": (settings.redis_url, values.redis_url),
+        "SMTP_URL": (settings.smtp_url, values.smtp_url),
+    }
+    for name, (value, check) in secrets.items():
+        if value is not None:
+            try:
+                check(value.get_secret_value())
+            except ValueError as error:
+                raise BadSetting(f"{name}: {error}") from None
+
+
+DEFAULT_PASSWORD = "cueapi"
+"""What docker-compose.yml gives to a first trial."""
+
+
+def _refuse_default_passwords(settings: Settings) -> None:
+    variables = {
+        "DATABASE_URL": (settings.database_url, "POSTGRES_PASSWORD"),
+        "REDIS_URL": (settings.redis_url, "REDIS_PASSWORD"),
+    }
+    for name, (url, variable) in variables.items():
+        if url is not None and urlsplit(url.get_secret_value()).password == DEFAULT_PASSWORD:
+            raise BadSetting(f"{name}: has the default password, which ENV=production refuses; set {variable}")
+
+
 def postgres_url(settings: Settings) -> str | None:
     """DATABASE_URL as the driver understands it; None: the embedded database."""
     if settings.database_url is None:
         return None
-    return _postgres_url(settings.database_url.get_secret_value())
+    return values.checked_postgres_url(settings.database_url.get_secret_value())

@@ -13,7 +13,7 @@ class Channel(Generic[T]):
     """
     A pipe that holds at most *capacity* items.
 
-    It keeps an original of both ends, so that a sibling that falls breaks it for nobody. A sibling takes
+    It keeps an original of both ends, so that a sibling that fails does not break it for the others. A sibling takes
     clones at the top of its `run`, and uses them with `with`, not `async with`: closing with `async with` is
     a checkpoint, which in a cancelled scope turns the error inside into `Cancelled`.
     """

@@ -29,16 +29,16 @@ class Drained:
     reason: str
     seconds: float
     left: tuple[str, ...] = ()  # siblings that were cut, since the grace was over
-    failed: tuple[str, ...] = ()  # siblings that fell instead of running dry, or lay fallen when it began
+    failed: tuple[str, ...] = ()  # siblings that failed instead of running dry, or had failed before
     channels: Mapping[str, int] = field(factory=dict)  # what still lay in each channel that was not dry
 
     def is_clean(self) -> bool:
-        """Tell whether nothing was left behind."""
+        """Whether nothing was left behind."""
         return not (self.left or self.failed or self.channels)
 
 
 async def drain(keepers: Sequence[Keeper], channels: Channels, grace: float, reason: str) -> Drained:
-    """End sources, let drainers run dry, end the last; cut and name whoever lives after *grace* seconds."""
+    """End sources, let drainers run dry, end the last; cancel and name those that still run after *grace* seconds."""
     begun = trio.current_time()
     log.info("drain_begun", reason=reason, grace=grace)
     try:
@@ -58,7 +58,7 @@ async def drain(keepers: Sequence[Keeper], channels: Channels, grace: float, rea
 
 
 def cut(keepers: Sequence[Keeper]) -> None:
-    """Cancel whoever still lives."""
+    """Cancel those that still run."""
     for keeper in keepers:
         keeper.cancel("cut")
 
@@ -78,7 +78,7 @@ async def _end_in_turn(keepers: Sequence[Keeper], channels: Channels) -> None:
 
 
 async def _cut_in_turn(keepers: Sequence[Keeper]) -> list[Keeper]:
-    """Cut whoever the grace left, upstream first, so that what they hold is still taken in; those who were cut."""
+    """Cancel what outlasts the grace, upstream first, so that what it holds is still taken in; those cancelled."""
     left: list[Keeper] = []
     for keeper in reversed(keepers):
         if left and keeper.sibling.on_stop is OnStop.FINISH:

@@ -1,9 +1,9 @@
 """
-What the kernel raises, and how an error is told in one line.
+What the kernel raises, and how an error is described in one line.
 
 * SupervisorError
   x SiblingReturned      a sibling ended before anyone asked it to
-  x RestartsExhausted    a sibling fell too often; the tree has drained and is over
+  x RestartsExhausted    a sibling failed too often; the tree has drained and ended
 """
 
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ class SiblingReturned(SupervisorError):
 
 
 class RestartsExhausted(SupervisorError):
-    """The sibling *name* fell *failures* times within *window* seconds, the last time over *last_error*."""
+    """The sibling *name* failed *failures* times within *window* seconds, the last time with *last_error*."""
 
     def __init__(self, name: str, failures: int, window: float, last_error: Exception) -> None:
         super().__init__(
-            f"sibling {name!r} fell {failures} times within {window:g} s, at last over {describe(last_error)}"
+            f"sibling {name!r} failed {failures} times within {window:g} s, at last with {describe(last_error)}"
         )
         self.name = name
         self.failures = failures
@@ -35,7 +35,7 @@ class RestartsExhausted(SupervisorError):
 
 
 def describe(error: BaseException) -> str:
-    """Tell *error* in one line; of a group the first that went wrong, and how many more there were."""
+    """*error* in one line; of a group the first that went wrong, and how many more there were."""
     first, *others = _leaves(error)
     text = next(iter(str(first).splitlines()), "")
     more = f" (and {len(others)} more)" if others else ""

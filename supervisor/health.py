@@ -1,4 +1,4 @@
-"""The board: how each sibling is, since when, how often it fell, over what, and when it last beat."""
+"""The health board: the state of each sibling, since when, how often it failed, with what, and its last beat."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -17,8 +17,8 @@ class State(StrEnum):
     STARTING = "starting"  # has not come up yet, for the first time
     RUNNING = "running"
     STALLED = "stalled"  # runs, but has been silent for longer than it promised
-    WAITING = "waiting"  # what it stands on is away
-    RESTARTING = "restarting"  # fell, and has not come up again yet
+    WAITING = "waiting"  # something it depends on is away
+    RESTARTING = "restarting"  # failed, and has not come up again yet
     DRAINING = "draining"  # runs dry
     STOPPED = "stopped"  # ended when it was asked to
     FAILED = "failed"  # ended otherwise, and will not run again
@@ -37,7 +37,7 @@ class Entry:
 
 @frozen
 class _Sign:
-    """When a sibling last gave a sign of life, and how long it may be silent."""
+    """When a sibling last beat, and how long it may be silent."""
 
     silent_after: float | None
     last_beat: float | None = None
@@ -79,11 +79,11 @@ class HealthBoard:
             self.beat(name)
 
     def beat(self, name: str) -> None:
-        """Note a sign of life of *name*."""
+        """Note a beat of *name*."""
         self._signs[name] = evolve(self._signs[name], last_beat=trio.current_time())
 
     def state(self, name: str) -> State:
-        """Tell the state of *name* as its keeper wrote it: a stalled sibling is `running`."""
+        """The state of *name* as its keeper wrote it: a stalled sibling is `running`."""
         return self._entries[name].state
 
     def snapshot(self) -> dict[str, Entry]:
@@ -92,7 +92,7 @@ class HealthBoard:
         return {name: self._seen(name, now) for name in self._entries}
 
     def all_up(self) -> bool:
-        """Tell whether there are siblings and every one of them runs as it promised."""
+        """Whether there are siblings and every one of them runs as it promised."""
         entries = self.snapshot().values()
         return bool(entries) and all(entry.state is State.RUNNING for entry in entries)
 
@@ -103,14 +103,14 @@ class HealthBoard:
 
 
 def _do_nothing() -> None:
-    """Outside of a tree a beat is not heard."""
+    """Default callback: do nothing."""
 
 
 _listener: ContextVar[Callable[[], None]] = ContextVar("listener", default=_do_nothing)
 
 
 def beat() -> None:
-    """Give a sign of life for the sibling that this task belongs to: *after* a turn that went well."""
+    """Beat for the sibling that this task belongs to: call it *after* a turn that went well."""
     _listener.get()()
 
 

@@ -19,10 +19,10 @@ log: FilteringBoundLogger = structlog.get_logger()
 @define(eq=False, repr=False)
 class Keeper:
     """
-    One sibling's many lives.
+    Runs one sibling, again and again.
 
-    A failure that is one of *waits_for* means that what the sibling stands on is away. *stop* stops the whole
-    tree, and *stopping* tells that someone did.
+    A failure that is one of *waits_for* means that something the sibling depends on is away. *stop* stops the whole
+    tree, and *stopping* says that it was called.
     """
 
     sibling: Sibling
@@ -43,9 +43,9 @@ class Keeper:
 
     async def hold(self, *, task_status: trio.TaskStatus[Exception | None]) -> None:
         """
-        Run the sibling, and run it again when it falls, until the tree stops or it has fallen too often.
+        Run the sibling, and run it again when it fails, until the tree stops or it has failed too often.
 
-        Tells `started` once: None when the sibling came up, what it fell over when it did not.
+        Calls `started` once: with None when the sibling came up, with its error when it did not.
         """
         structlog.contextvars.bind_contextvars(sibling=self.sibling.name)
         health.on_beat(self._beaten)
@@ -60,7 +60,7 @@ class Keeper:
         status.tell(failure)
 
     def cancel(self, reason: str) -> None:
-        """Cut the present life off; after `stopping` there is no other."""
+        """Cancel the present run; after `stopping` there is no other."""
         self._life.cancel(reason=reason)
 
     def begin_end(self) -> None:
@@ -71,28 +71,28 @@ class Keeper:
             self._change(State.DRAINING)
 
     def is_overdue(self) -> bool:
-        """Tell whether the sibling still lives, though the drain has asked it to end."""
+        """Whether the sibling still runs, though the drain has asked it to end."""
         asked = self._life.cancel_called or self.sibling.on_stop is OnStop.FINISH
         return asked and not self.ended.is_set()
 
     def has_failed(self) -> bool:
-        """Tell whether the sibling ended otherwise than it should."""
+        """Whether the sibling ended otherwise than it should."""
         return self.board.state(self.sibling.name) is State.FAILED
 
     async def _live_on(self, status: "_Status") -> Exception | None:
-        """Live until stopped; what the last life fell over, or None when it ended well."""
+        """Run until stopped; the error of the last run, or None when it ended well."""
         failure: Exception | None = None
         while not self.stopping.is_set():
             failure = await self._live(status)
             if failure is None or not status.told:
                 break
-            # Without what it stands on a sibling may take long to fail, and has not lived in that time.
+            # A sibling may block on an absent dependency before it fails; that time is not uptime.
             lived = 0.0 if self._up_since is None else trio.current_time() - self._up_since
             await self._recover(failure, lived=lived)
         return failure
 
     async def _live(self, status: "_Status") -> Exception | None:
-        """Live once; what it fell over, or None when it was asked to end and did."""
+        """Run once; its error, or None when it was asked to end and did."""
         self._life, self._up_since = trio.CancelScope(), None
         # The scope is inside, so that what a clean-up raises beside `Cancelled` is caught here as well.
         try:
@@ -103,7 +103,7 @@ class Keeper:
         return None if self.stopping.is_set() else SiblingReturned(self.sibling.name)
 
     async def _recover(self, failure: Exception, lived: float) -> None:
-        """Pause before the next life; a stop ends the pause, and nothing lives again after it."""
+        """Pause before the next run; a stop ends the pause, and nothing runs after it."""
         if self.stopping.is_set():
             log.error("sibling_failed", error=describe(failure), exc_info=failure)
             return
@@ -162,7 +162,7 @@ class Keeper:
 
 @define(eq=False, repr=False)
 class _Status:
-    """Hears `started()` of every life of a sibling; the tree may be told once, and is told of the first."""
+    """Receives `started()` of every run of a sibling; passes the first one on to the tree, which may be told once."""
 
     tree: trio.TaskStatus[Exception | None]
     came_up: Callable[[], None]

@@ -1,4 +1,4 @@
-"""May a fallen sibling run again, and when? Arithmetic; it waits for nothing and reads no clock."""
+"""May a failed sibling run again, and when? Arithmetic; it waits for nothing and reads no clock."""
 
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ class Policy:
     longest_pause: float = 30.0
 
     def pause(self, failures: int) -> float:
-        """Seconds before the next life after *failures* within the window: doubling, up to the longest."""
+        """Seconds before the next run after *failures* within the window: doubling, up to the longest."""
         pause = self.first_pause
         for _ in range(failures - 1):
             pause = min(pause * 2, self.longest_pause)
@@ -31,7 +31,7 @@ class RestartAfter:
 
 @frozen
 class GiveUp:
-    """It fell *failures* times within the window: more than its policy forgives."""
+    """It failed *failures* times within the window: more than its policy allows."""
 
     failures: int
 
@@ -59,7 +59,7 @@ class FailureLog:
 
 @frozen
 class Wait:
-    """Try again after *pause* seconds; *begun* when this is the first try of an episode."""
+    """Run again after *pause* seconds; *begun* when this is the first wait of an episode."""
 
     pause: float
     begun: bool
@@ -67,14 +67,14 @@ class Wait:
 
 @define
 class Patience:
-    """The pauses of a sibling while what it stands on is away: doubling, and never too many."""
+    """The pauses of a sibling while something it depends on is away: doubling, however often."""
 
     first_pause: float = 1.0
     longest_pause: float = 15.0
     _pause: float = field(init=False, default=0.0)
 
     def record(self, lived: float) -> Wait:
-        """Note a life of *lived* seconds with nothing to stand on; after a long one a new episode begins."""
+        """Note a run of *lived* seconds that ended for want of a dependency; after a long one a new episode begins."""
         begun = self._pause == 0.0 or lived > self.longest_pause
         self._pause = self.first_pause if begun else min(self._pause * 2, self.longest_pause)
         return Wait(self._pause, begun)

@@ -28,7 +28,7 @@ class Sibling:
     """
     A child of the tree; one that beats promises not to be silent for more than *silent_after* seconds.
 
-    While what it stands on is away it is tried again after a second, doubling to *longest_wait* seconds.
+    While something it depends on is away it is run again after a second, doubling to *longest_wait* seconds.
     """
 
     name: str

@@ -16,8 +16,8 @@ class Tree:
     """
     A program's siblings, in the order they start (downstream first), and the *channels* that join them.
 
-    It runs once. A drain may take *grace* seconds. A sibling that falls with nothing but *waits_for* is
-    waiting for what it stands on: it is tried again for ever, and never counted against its policy.
+    It runs once. A drain may take *grace* seconds. A sibling that fails with nothing but *waits_for* is
+    waiting for it: it is run again for ever, and that never counts against its policy.
     """
 
     siblings: Sequence[Sibling]
@@ -37,7 +37,7 @@ class Tree:
             self.board.enter(sibling.name, sibling.silent_after)
 
     def stop(self, reason: str) -> None:
-        """Begin the drain, also in the midst of the start; the first *reason* is the one that is told."""
+        """Begin the drain, also in the midst of the start; the first *reason* is the one that is logged."""
         if not self.stopping.is_set():
             self._reason = reason
             self.stopping.set()
@@ -45,10 +45,10 @@ class Tree:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> Drained:
         """
-        Hold the siblings alive until `stop`, drain, and tell how that went.
+        Keep the siblings running until `stop`, drain, and return how that went.
 
-        `started()` is told when all are up, or when `stop` came before that. A sibling that does not come up
-        fails the whole start with its own error; one that falls too often ends in `RestartsExhausted`, after
+        `started()` is called when all are up, or when `stop` came before that. A sibling that does not come up
+        fails the whole start with its own error; one that fails too often ends in `RestartsExhausted`, after
         the drain. When the surrounding scope is cancelled everything ends at once.
         """
         async with trio.open_nursery() as nursery:
@@ -70,7 +70,7 @@ class Tree:
         return next((keeper.exhausted for keeper in keepers if keeper.exhausted is not None), drained)
 
     async def _start(self, nursery: trio.Nursery, keepers: list[Keeper]) -> Exception | None:
-        """Bring up one sibling after the other; what the first of them fell over that did not come up."""
+        """Bring up one sibling after the other; the error of the first that did not come up."""
         with self._starting:  # A start that is called off leaves nothing of the sibling it was at.
             for sibling in self.siblings:
                 keeper = Keeper(sibling, self.board, self.waits_for, self.stop, self.stopping)

@@ -12,11 +12,11 @@ T = TypeVar("T", bound=Hashable)
 @define(eq=False)
 class Wheel(Generic[T]):
     """
-    Whoever owns it calls `turn` once every *tick* seconds, and once for each tick that it missed.
+    Its owner calls `turn` once every *tick* seconds, and once for each tick that it missed.
 
     An item rings never early, and less than two ticks late: its delay is rounded up to whole ticks, and the
     tick in progress, of which an unknown part is spent, is not counted. Equal items of one tick ring once, so
-    that what is scheduled again and again takes no room. While the wheel is empty it need not be turned.
+    that what is scheduled again and again takes no memory. While the wheel is empty it need not be turned.
     """
 
     tick: float = 0.05
@@ -48,7 +48,7 @@ class Wheel(Generic[T]):
         bucket = self._buckets[slot]
         ringing = [item for due, item in bucket if due == self._turns]
         if ringing:
-            # The others share the slot, and are due in a later round.
+            # The rest share the slot, and are due in a later round.
             self._buckets[slot] = {entry: None for entry in bucket if entry[0] != self._turns}
             self._size -= len(ringing)
         return ringing

@@ -30,8 +30,8 @@ from attrs import define, field, frozen
 
 # int: that status · (status, body, headers) · float: 200 after so many seconds · bytes: these, then close ·
 # "hang", "close", "reset", "drip" (a byte a second), "garbage", "huge" (10 MB)
-Transition: TypeAlias = int | float | bytes | str | tuple[int, bytes] | tuple[int, bytes, Mapping[str, str]]
-Script: TypeAlias = Sequence[Transition] | Mapping[str, Sequence[Transition]]
+Step: TypeAlias = int | float | bytes | str | tuple[int, bytes] | tuple[int, bytes, Mapping[str, str]]
+Script: TypeAlias = Sequence[Step] | Mapping[str, Sequence[Step]]
 
 GARBAGE = b"SSH-2.0-OpenSSH_9.6\r\n"
 HUGE = 10_000_000
@@ -126,14 +126,14 @@ class Receiver:
         self._news.set()
         self._news = trio.Event()
 
-    def _next_step(self, target: str) -> Transition:
+    def _next_step(self, target: str) -> Step:
         path = target.partition("?")[0]
         steps = self.script.get(path, (404,)) if isinstance(self.script, Mapping) else self.script
         key = path if isinstance(self.script, Mapping) else ""
         used = self._used[key] = self._used.get(key, -1) + 1
         return steps[min(used, len(steps) - 1)]
 
-    async def _answer(self, stream: trio.abc.Stream, http: h11.Connection, step: Transition) -> None:
+    async def _answer(self, stream: trio.abc.Stream, http: h11.Connection, step: Step) -> None:
         match step:
             case int():
                 await stream.send_all(_response(http, step))

@@ -11,6 +11,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from cueapi.settings import BadSetting, load
+
 ROOT = Path(__file__).parent.parent
 LOCK = ROOT / ".docker" / "requirements.lock"
 
@@ -46,6 +48,46 @@ def test_everything_restarts_is_asked_for_its_health_and_keeps_its_data(services
 
 def test_a_stop_leaves_more_time_than_the_drain_may_take(services: dict[str, Any]) -> None:
     assert services["cueapi"]["stop_grace_period"] == "45s"
+
+
+def test_every_setting_of_an_env_file_reaches_the_daemon(services: dict[str, Any]) -> None:
+    daemon = services["cueapi"]
+    given = {name for name, value in daemon["environment"].items() if f"${{{name}:-" in str(value)}
+
+    assert daemon["env_file"] == [{"path": ".env", "required": False}]
+    # What stands here comes before the file, so that each has to ask for the file's own value.
+    assert set(daemon["environment"]) - given == {"HOST", "PORT"}
+
+
+def test_the_daemon_may_do_nothing_that_it_need_not(services: dict[str, Any]) -> None:
+    daemon = services["cueapi"]
+
+    assert daemon["read_only"] is True
+    assert daemon["cap_drop"] == ["ALL"]
+    assert all("no-new-privileges:true" in service["security_opt"] for service in services.values())
+    assert all("mem_limit" in service for service in services.values())
+    assert daemon["extra_hosts"] == ["host.docker.internal:host-gateway"]
+
+
+def test_postgresql_and_redis_have_a_password(services: dict[str, Any]) -> None:
+    assert "POSTGRES_PASSWORD" in services["db"]["environment"]
+    assert "--requirepass" in services["redis"]["command"][-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [("DATABASE_URL", "postgresql://cueapi:cueapi@db:5432/cueapi"), ("REDIS_URL", "redis://:cueapi@redis:6379/0")],
+)
+def test_in_production_the_default_passwords_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENV", "production")
+    monkeypatch.setenv("SESSION_SECRET", "s" * 32)
+    monkeypatch.setenv(name, url)
+
+    with pytest.raises(BadSetting, match=rf"^{name}: has the default password"):
+        load()
 
 
 def test_the_image_is_no_root_and_hands_signals_to_the_daemon() -> None:

@@ -105,3 +105,11 @@ def test_the_two_commands_stand_in_the_readme_once_each() -> None:
     assert len(commands) == 2
     assert commands[0].endswith("cueapid")
     assert "pytest" in commands[1]
+
+
+def test_the_clients_of_the_readme_are_those_that_the_tests_install() -> None:
+    section = README[README.index("## Clients") : README.index("## Signing in")]
+    installed = (Path(__file__).parent / "clients" / "conftest.py").read_text("utf-8")
+
+    named = set(re.findall(r"pypi\.org/project/([\w-]+)", section))
+    assert named == set(re.findall(r'installed\("([\w-]+)==', installed))

@@ -20,7 +20,7 @@ DEFAULTS = {
     "ENV": "development",
     "SESSION_SECRET": None,
     "ALLOW_REGISTER": True,
-    "CORS_ORIGINS": "*",
+    "CORS_ORIGINS": "",
     "TRUSTED_PROXIES": "",
     "CALLBACK_ALLOW": "",
     "POLLER_INTERVAL_SECONDS": 30,
@@ -55,6 +55,56 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [*DEFAULTS, "DATA_DIR"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+SECRETS = {
+    "DATABASE_URL": "postgresql://me:secret@db/cueapi",
+    "REDIS_URL": "redis://:secret@redis:6379/0",
+    "SESSION_SECRET": "s" * 32,
+    "SMTP_URL": "smtp://me:secret@mail:587",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), SECRETS.items(), ids=SECRETS)
+def test_a_secret_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str) -> None:
+    (tmp_path / "secret").write_text(f"{value}\n")
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("EMAIL_FROM", "cueapi@example.com")
+
+    assert getattr(load(), name.lower()).get_secret_value() == value
+
+
+def test_a_secret_may_lie_in_a_file_that_dotenv_names(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s" * 40)
+    (tmp_path / ".env").write_text("SESSION_SECRET_FILE=secret\n")
+
+    secret = load().session_secret
+
+    assert secret is not None
+    assert secret.get_secret_value() == "s" * 40
+
+
+@pytest.mark.parametrize("both", [True, False], ids=["and in the variable", "that is not there"])
+def test_a_file_that_cannot_serve_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, both: bool) -> None:
+    monkeypatch.setenv("SESSION_SECRET_FILE", str(tmp_path / "secret"))
+    if both:
+        (tmp_path / "secret").write_text(PASSWORD * 2)
+        monkeypatch.setenv("SESSION_SECRET", PASSWORD * 2)
+
+    with pytest.raises(BadSetting, match=r"^SESSION_SECRET_FILE: ") as refused:
+        load()
+
+    assert PASSWORD not in str(refused.value)
+
+
+def test_a_bad_value_in_a_file_is_told_without_its_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"mysql://me:{PASSWORD}@db/cueapi")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "secret"))
+
+    with pytest.raises(BadSetting, match=r"^DATABASE_URL: ") as refused:
+        load()
+
+    assert PASSWORD not in str(refused.value)
 
 
 @pytest.mark.parametrize(("name", "default"), DEFAULTS.items(), ids=DEFAULTS)

@@ -6,11 +6,11 @@ from attrs import frozen
 from quart import Blueprint, Response, g, request
 
 from cueapi.api.http.body import read
-from cueapi.api.http.operations import CONFIRMED, operation, whole
-from cueapi.api.http.params import confirmed, number
-from cueapi.api.models import responses
+from cueapi.api.http.operations import operation
+from cueapi.api.http.parameters import CONFIRMED, Whole
 from cueapi.api.models.rendering import answer
-from cueapi.api.models.requests import MePatch, RegisterBody
+from cueapi.api.models.requests.accounts import MePatch, RegisterBody
+from cueapi.api.models.responses import accounts as responses
 from cueapi.domain import ids
 from cueapi.domain.account import checked_email
 from cueapi.domain.errors import Refusal
@@ -21,10 +21,10 @@ from cueapi.storage import accounts, webhook_secrets
 from cueapi.storage.accounts import NewAccount
 from cueapi.storage.database import Database, Duplicate, Executor
 
-OVERLAP = whole("overlap_hours", 0, 72, 0, "For so many hours `webhook-signature` carries both secrets' signatures.")
+OVERLAP = Whole("overlap_hours", "Hours for which webhooks are signed with both secrets.", 0, 72, 0)
 
 PREFIX = 14
-"""Characters of a key that are shown to know it by."""
+"""Characters of a key that are shown, so that its owner can tell which one it is."""
 
 
 @frozen
@@ -56,7 +56,11 @@ class Accounts:
 
     @operation(responses.Registered, status=201, body=RegisterBody, refuses=("duplicate_email", "not_found"))
     async def register(self) -> Response:
-        """A new account, with its key: the one time that it is shown without being asked for."""
+        """
+        Register an account.
+
+        The answer has its API key. Refused where the operator has closed registration.
+        """
         if not self.open:
             raise Refusal("not_found", "Registration is closed here; the operator adds accounts.")
         email = checked_email((await read(RegisterBody)).email)
@@ -67,7 +71,7 @@ class Accounts:
 
     @operation(responses.Me)
     async def me(self) -> Response:
-        """The account, its limits and what it has used."""
+        """Show the account, its limits and what it has used."""
         row = await accounts.profile(self.database, g.account.id)
         assert row is not None
         limits = g.account.limits
@@ -88,7 +92,7 @@ class Accounts:
 
     @operation(responses.Updated, body=MePatch, refuses=("no_fields", "invalid_alert_webhook_url", "duplicate_email"))
     async def change(self) -> Response:
-        """Another address, another alert URL."""
+        """Change e-mail or alert webhook URL."""
         body = await read(MePatch)
         if body.email is None and body.alert_webhook_url is None:
             raise Refusal("no_fields", "Give email, alert_webhook_url, or both.")
@@ -107,7 +111,11 @@ class Accounts:
 
     @operation(responses.Key, refuses=("key_not_recoverable",))
     async def key(self) -> Response:
-        """The key once more, where it can be decrypted."""
+        """
+        Show the API key.
+
+        A key that was made under another `SESSION_SECRET` cannot be decrypted.
+        """
         row = await accounts.key(self.database, g.account.id)
         key = None if row is None or row.encrypted is None else self.vault.decrypt(row.encrypted)
         if key is None:
@@ -117,12 +125,16 @@ class Accounts:
 
     @operation(responses.NewKey, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def rotate_key(self) -> Response:
-        """A new key; the old one dies on every daemon, with every session."""
-        confirmed()
+        """
+        Replace the API key.
+
+        The old key and every session end at once, on every daemon.
+        """
+        CONFIRMED.require()
         key = ids.new_api_key()
         async with self.database.transaction() as db:
             await accounts.lock(db, g.account.id)
-            # Who was revoked, or whose key was replaced, meanwhile must not undo it.
+            # A key that was revoked or replaced meanwhile must not undo that.
             await self.check(db, request.headers.get("Authorization"))
             await accounts.rotate_key(
                 db,
@@ -136,14 +148,18 @@ class Accounts:
 
     @operation(responses.Secret)
     async def webhook_secret(self) -> Response:
-        """What webhooks are signed with."""
+        """Show the secret that webhooks are signed with."""
         return answer({"webhook_secret": await webhook_secrets.webhook_secret(self.database, g.account.id)})
 
     @operation(responses.NewSecret, parameters=(CONFIRMED, OVERLAP), refuses=("confirmation_required",))
     async def rotate_webhook_secret(self) -> Response:
-        """Another secret; the former one signs beside it for `overlap_hours`."""
-        confirmed()
-        hours = number("overlap_hours", 0, 0, 72)
+        """
+        Replace the secret that webhooks are signed with.
+
+        For `overlap_hours` the header `webhook-signature` carries the signatures of both secrets.
+        """
+        CONFIRMED.require()
+        hours = OVERLAP.read()
         secret = await webhook_secrets.rotate_webhook_secret(
             self.database, user=g.account.id, secret=ids.new_webhook_secret(), overlap_hours=hours
         )
@@ -151,14 +167,18 @@ class Accounts:
 
     @operation(responses.AlertWebhookSecret)
     async def alert_secret(self) -> Response:
-        """What alert webhooks are signed with."""
+        """Show the secret that alert webhooks are signed with."""
         secret = await webhook_secrets.alert_secret(self.database, user=g.account.id, otherwise=ids.new_alert_secret())
         return answer({"alert_webhook_secret": secret})
 
     @operation(responses.NewAlertWebhookSecret, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def rotate_alert_secret(self) -> Response:
-        """Another secret; the former one is dead at once."""
-        confirmed()
+        """
+        Replace the secret that alert webhooks are signed with.
+
+        The former one ends at once.
+        """
+        CONFIRMED.require()
         secret = await webhook_secrets.rotate_alert_secret(
             self.database, user=g.account.id, secret=ids.new_alert_secret()
         )
@@ -166,7 +186,7 @@ class Accounts:
 
 
 def new_account(email: str, plan: str, vault: Vault) -> tuple[str, NewAccount]:
-    """A key, and what is written down of the account that it opens."""
+    """A new key, and the account that it opens as it is stored."""
     key = ids.new_api_key()
     account = NewAccount(
         email=email,

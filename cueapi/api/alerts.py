@@ -3,16 +3,21 @@
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api.http import params
-from cueapi.api.http.operations import CURSOR, moment, operation, paged, words
-from cueapi.api.http.params import Cursor
-from cueapi.api.models import rendering, responses
-from cueapi.api.models.rendering import answer
+from cueapi.api.http.cursors import CURSOR, Cursor
+from cueapi.api.http.operations import operation
+from cueapi.api.http.parameters import OFFSET, Choice, Flag, Moment, page_limit
+from cueapi.api.models.rendering import answer, page_of
+from cueapi.api.models.responses import alerts as responses
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import AlertType
 from cueapi.domain.ids import parse_uuid
 from cueapi.storage import alerts
 from cueapi.storage.database import Database
+
+ALERT_TYPE = Choice("alert_type", "Only alerts of this type.", AlertType)
+SINCE = Moment("since", "Only alerts made at this moment or later.")
+ACKNOWLEDGED = Flag("acknowledged", "Only alerts that are (`true`) or are not (`false`) acknowledged.")
+LIMIT = page_limit(20)
 
 
 @frozen
@@ -30,40 +35,32 @@ class Alerts:
 
     @operation(
         responses.AlertList,
-        parameters=(
-            words("alert_type", list(AlertType), "Of this type."),
-            moment("since", "Not older than this."),
-            words("acknowledged", ["true", "false"], "Seen, or not."),
-            *paged(20),
-            CURSOR,
-        ),
+        parameters=(ALERT_TYPE, SINCE, ACKNOWLEDGED, LIMIT, OFFSET, CURSOR),
         refuses=("invalid_filter",),
     )
     async def list(self) -> Response:
-        """One page of alerts, newest first."""
-        alert_type = params.word("alert_type", AlertType)
-        since, acknowledged = params.when("since"), params.flag("acknowledged")
+        """List alerts, newest first."""
+        alert_type, since, acknowledged = ALERT_TYPE.read(), SINCE.read(), ACKNOWLEDGED.read()
         cursor = Cursor.over(type=alert_type, since=since, acknowledged=acknowledged)
         before = cursor.read()
-        limit, offset = params.limit(20), 0 if before else params.offset()
+        limit, offset = LIMIT.read(), 0 if before else OFFSET.read()
         page = await alerts.page(
             self.database, user=g.account.id, alert_type=alert_type, since=since, acknowledged=acknowledged,
             before=before, limit=limit, offset=offset,
         )  # fmt: skip
         last = page.rows[-1] if page.rows and page.more else None
-        return answer(
-            {
-                "alerts": [rendering.alert(row) for row in page.rows],
-                **rendering.listed(page, limit=limit, offset=offset),
-                "next_cursor": last and cursor.write(last["created_at"], last["id"]),
-            }
-        )
+        shown = {
+            "alerts": [responses.Alert.render(row) for row in page.rows],
+            **page_of(page, limit=limit, offset=offset),
+            "next_cursor": last and cursor.write(last.created_at, last.id),
+        }
+        return answer(shown)
 
     @operation(responses.Alert, refuses=("alert_not_found",))
     async def acknowledge(self, alert_id: str) -> Response:
-        """Seen."""
+        """Acknowledge an alert."""
         identity = parse_uuid(alert_id)
         row = identity and await alerts.acknowledge(self.database, alert=identity, user=g.account.id)
         if not row:
             raise Refusal("alert_not_found", "There is no such alert.")
-        return answer(rendering.alert(row))
+        return answer(responses.Alert.render(row))

@@ -12,11 +12,12 @@ from quart import Blueprint, Response, g, request
 from cueapi.api.accounts import new_account
 from cueapi.api.http.body import read, read_form
 from cueapi.api.http.errors import STATUS, with_retry_after
-from cueapi.api.http.operations import HTML, operation, text
+from cueapi.api.http.operations import HTML, for_browsers, operation
+from cueapi.api.http.parameters import Text
 from cueapi.api.http.rate_limits import Windows
-from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
-from cueapi.api.models.requests import CodeBody, ConfirmBody, SubmitBody
+from cueapi.api.models.requests.accounts import CodeBody, ConfirmBody, SubmitBody
+from cueapi.api.models.responses import accounts as responses
 from cueapi.api.pages import Pages
 from cueapi.domain.account import checked_email
 from cueapi.domain.errors import Invalid, Refusal
@@ -24,11 +25,16 @@ from cueapi.security.vault import Vault
 from cueapi.storage import accounts, sign_in
 from cueapi.storage.database import Database, Executor
 from cueapi.storage.notifications import add_sign_in_mail
+from cueapi.storage.sign_in import ClaimedSignIn, DeviceCodeRow
 
 HOUR, MINUTE = 3_600.0, 60.0
 CODES_AN_ADDRESS, LINKS_A_MAIL, LINKS_AN_ADDRESS, POLLS_A_CODE = 5, 3, 10, 30
 
 CODE_LENGTHS = range(6, 129)
+
+CODE = Text("code", "The device code.")
+TOKEN = Text("token", "The token of the link.")
+DEVICE_CODE = Text("device_code", "The device code of the link.")
 
 DEAD_LINK = "This link does not work"
 REASONS = {
@@ -41,9 +47,9 @@ REASONS = {
 @frozen
 class MagicLinkDelivery:
     """
-    How links leave: *mails* says whether by mail; if not, they are printed, unless that is *forbidden*.
+    How magic links are sent: by mail where *mails*, else they are printed, unless that is *forbidden*.
 
-    *ready* is told that a mail waits.
+    *ready* is called when a mail waits.
     """
 
     mails: bool
@@ -78,7 +84,11 @@ class Devices:
 
     @operation(responses.DeviceCode, status=201, body=CodeBody, refuses=("invalid_device_code", "device_code_exists"))
     async def begin(self) -> Response:
-        """A sign-in under a code that the program made up."""
+        """
+        Begin a sign-in.
+
+        The program makes up a device code, and has its user open `verification_url`.
+        """
         code = _checked_code((await read(CodeBody)).device_code)
         await self.windows.check("device-code", g.address, CODES_AN_ADDRESS, HOUR)
         if not await sign_in.add(self.database, code):
@@ -92,14 +102,22 @@ class Devices:
         refuses=("device_code_not_found", "device_code_expired", "invalid_status", "email_not_configured"),
     )
     async def submit(self) -> Response:
-        """Who signs in: the link goes to that address."""
+        """
+        Send the magic link of a sign-in.
+
+        The answer is the same whether or not the address may sign in.
+        """
         body = await read(SubmitBody)
         await self._submit(body.device_code, checked_email(body.email))
         return answer({"status": "email_sent"})
 
     @operation(responses.Polled, body=CodeBody)
     async def poll(self) -> Response:
-        """Whether the user has confirmed; the answer that says so comes once."""
+        """
+        Poll for the end of a sign-in.
+
+        `approved` is answered once, with the key and a session token; after that, `claimed`.
+        """
         code = (await read(CodeBody)).device_code
         await self.windows.check("device-poll", code, POLLS_A_CODE, MINUTE)
         row = await sign_in.show(self.database, code)
@@ -113,27 +131,27 @@ class Devices:
             return answer({"status": "claimed"})
         return answer({"status": "approved", "email": claimed.email, "session_token": token, **self._key(claimed)})
 
-    def _key(self, claimed: sign_in.ClaimedSignIn) -> dict[str, Any]:
+    def _key(self, claimed: ClaimedSignIn) -> dict[str, Any]:
         key = None if claimed.encrypted is None else self.vault.decrypt(claimed.encrypted)
         return {"existing_user": True} if key is None else {"api_key": key}
 
-    @operation(HTML, parameters=(text("code", "The device code."),), also=((400, HTML),))
+    @for_browsers(CODE)
     async def show_code(self) -> Response:
         """The page that the program opens: a form for the e-mail address."""
-        code = request.args.get("code", "")
+        code = CODE.read_any()
         if (refusal := await self._refusal(code)) is not None:
             return self.pages.page("told", 400, title="This sign-in cannot go on", text=refusal.message, problem=True)
         return self.pages.page("device", code=code, email="", problem=None)
 
-    @operation(HTML, also=((400, HTML), (404, HTML), (422, HTML), (429, HTML), (503, HTML)))
+    @for_browsers()
     async def submit_form(self) -> Response:
-        """What that form sends."""
+        """Accept that form."""
         form = await read_form() or {}
         code, email = form.get("code", ""), form.get("email", "").strip()
         try:
             await self._submit(code, checked_email(email))
         except Invalid:
-            problem = "This is no e-mail address; look at it once more."
+            problem = "This is no e-mail address; please check it."
             return self.pages.page("device", 422, code=code, email=email, problem=problem)
         except Refusal as refusal:
             page = self.pages.page(
@@ -142,12 +160,10 @@ class Devices:
             return with_retry_after(refusal, page)
         return self.pages.page("sent", code=code, email=email)
 
-    @operation(
-        HTML, parameters=(text("token", "Of the link."), text("device_code", "Of the link.")), also=((400, HTML),)
-    )
+    @for_browsers(TOKEN, DEVICE_CODE)
     async def show_link(self) -> Response:
-        """What the link in the mail opens. It changes nothing: scanners of mail open links."""
-        code, token = request.args.get("device_code", ""), request.args.get("token", "")
+        """The page that the link in the mail opens. It changes nothing, since mail scanners open links."""
+        code, token = DEVICE_CODE.read_any(), TOKEN.read_any()
         row = await self._linked(code, token)
         if (reason := _why_not(row)) is not None:
             return self.pages.page("told", 400, title=DEAD_LINK, text=REASONS[reason], problem=True)
@@ -156,7 +172,11 @@ class Devices:
 
     @operation(responses.Approved, body=ConfirmBody, refuses=("invalid_token",), also=((200, HTML), (400, HTML)))
     async def approve(self) -> Response:
-        """What the button sends. Works once."""
+        """
+        Confirm a sign-in.
+
+        The button on the page of the magic link sends this. It works once.
+        """
         confirmation = await _confirmation()
         try:
             email = await self._approve(confirmation.code, confirmation.token)
@@ -170,7 +190,7 @@ class Devices:
         return self.pages.page("told", title="You are signed in", text=text, problem=False)
 
     async def _submit(self, code: str, email: str) -> None:
-        """Send a link for *code* to *email*, where it may sign in; who asks cannot tell whether it may."""
+        """Send a link for *code* to *email*, where it may sign in; the caller cannot tell whether it may."""
         if not self.post.mails and self.post.forbidden:
             raise Refusal("email_not_configured", "This server sends no mail; the operator must set SMTP_URL.")
         if (refusal := await self._refusal(code)) is not None:
@@ -215,26 +235,26 @@ class Devices:
             await sign_in.assign(db, code, user=user, new=new)
         return email
 
-    async def _linked(self, code: str, token: str) -> sign_in.DeviceCodeRow | None:
+    async def _linked(self, code: str, token: str) -> DeviceCodeRow | None:
         if _is_strange(code):
             return None
         return await sign_in.linked(self.database, code, token_hash=sign_in.digest(token))
 
     async def _user(self, db: Executor, email: str) -> tuple[int | None, bool]:
-        """Whose address it is, and whether the account is new; None where it may not sign in."""
+        """The account of an address, and whether it is new; None where the address may not sign in."""
         found = await accounts.by_email(db, email)
         if found is None and self.open:
             _, account = new_account(email, self.plan, self.vault)
             made = await accounts.add(db, account)
             if made is not None:
                 return made, True
-            found = await accounts.by_email(db, email)  # Somebody was faster.
+            found = await accounts.by_email(db, email)  # Another request was faster.
         return (None if found is None or found.revoked else found.id), False
 
 
 @frozen
 class _Confirmation:
-    """What the button sent, and in which form the answer is wanted."""
+    """What the button sent, and the form of the answer."""
 
     code: str
     token: str
@@ -252,7 +272,7 @@ async def _confirmation() -> _Confirmation:
     return _Confirmation(body.device_code, body.token, wants_json)
 
 
-def _why_not(row: sign_in.DeviceCodeRow | None) -> str | None:
+def _why_not(row: DeviceCodeRow | None) -> str | None:
     """Why a link does not work; None where it does."""
     if row is None:
         return "unknown"
@@ -269,7 +289,7 @@ def _checked_code(code: str) -> str:
 
 
 def _is_strange(text: str) -> bool:
-    """No code is like that, and PostgreSQL may have no word for it."""
+    """True for a text that no device code can be, and that PostgreSQL may not be able to hold."""
     return not text.isprintable() or len(text) not in CODE_LENGTHS
 
 

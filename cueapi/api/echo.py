@@ -1,4 +1,4 @@
-"""Echo: a webhook target for trying things out. It keeps what it was sent for five minutes."""
+"""Echo: a webhook target for trying things out. It keeps the last request for five minutes."""
 
 import json
 
@@ -8,9 +8,9 @@ from quart import Blueprint, Response, g, request
 from cueapi.api.http.body import read_json
 from cueapi.api.http.operations import operation
 from cueapi.api.http.rate_limits import Windows
-from cueapi.api.models import responses
-from cueapi.api.models.rendering import answer, parsed
-from cueapi.api.models.requests import Anything
+from cueapi.api.models.rendering import answer, stored
+from cueapi.api.models.requests.bodies import Anything
+from cueapi.api.models.responses import health as responses
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import parse_uuid
 from cueapi.domain.signature import is_signed
@@ -43,7 +43,11 @@ class Echo:
 
     @operation(responses.Stored, body=Anything, refuses=("invalid_token",))
     async def store(self, token: str) -> Response:
-        """Keep the body and the headers; the last one wins."""
+        """
+        Store a request for 5 minutes.
+
+        The JSON body, up to 256 KiB, and the headers of the last request to a token are kept.
+        """
         _check(token)
         data, _ = await read_json(SIZE_LIMIT)
         if not await self._is_delivery(token, data):
@@ -54,7 +58,7 @@ class Echo:
 
     @operation(responses.Echo, refuses=("invalid_token",))
     async def show(self, token: str) -> Response:
-        """What was sent to the token last."""
+        """Show the last request to a token."""
         _check(token)
         row = await echoes.show(self.database, token)
         if row is None:
@@ -62,8 +66,8 @@ class Echo:
         return answer(
             {
                 "status": "delivered",
-                "payload": parsed(row.payload),
-                "headers": parsed(row.headers),
+                "payload": stored(row.payload),
+                "headers": stored(row.headers),
                 "received_at": row.received_at,
             }
         )

@@ -11,8 +11,8 @@ from quart import Blueprint, Response
 
 from cueapi.api.http.operations import TEXT, operation
 from cueapi.api.http.rate_limits import Windows
-from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
+from cueapi.api.models.responses import health as responses
 from cueapi.metrics import Metrics
 from cueapi.storage import health
 from cueapi.storage.clock import Clock
@@ -21,10 +21,10 @@ from cueapi.storage.health import QueueCounts
 from supervisor.health import Entry, HealthBoard, State
 
 COUNTS_SERVE = 5.0
-"""Seconds for which counts are told again."""
+"""Seconds for which counts are reused."""
 
 PATIENCE = 3.0
-"""Seconds that the database has to answer a look at it."""
+"""Seconds that the database has to answer."""
 
 REDIS = {None: "disabled", True: "healthy", False: "unavailable"}
 
@@ -33,7 +33,7 @@ UP = {State.STARTING, State.RUNNING, State.DRAINING, State.STOPPED}
 
 @frozen
 class Polls:
-    """The poller's last turn: when, how many cues, how long (seconds)."""
+    """The poller's last run: when, how many cues, how long (seconds)."""
 
     at: datetime | None
     cues: int
@@ -65,7 +65,11 @@ class Health:
 
     @operation(responses.Health)
     async def health(self) -> Response:
-        """Always 200 while the process runs."""
+        """
+        Show liveness with detail.
+
+        The answer is 200 as long as the process runs.
+        """
         counts = await self._count()
         shared = await self.windows.is_shared()
         board = self.board.snapshot()
@@ -101,7 +105,11 @@ class Health:
 
     @operation(responses.Readiness, also=((503, responses.Readiness),))
     async def status(self) -> Response:
-        """Whether requests should come here."""
+        """
+        Report readiness.
+
+        `down`, with 503, means: send requests to another daemon.
+        """
         if self.stopping.is_set():
             return answer({"status": "down", "reason": "the daemon is draining"}, 503)
         if not await self._reachable():
@@ -113,7 +121,7 @@ class Health:
 
     @operation(TEXT)
     async def show_metrics(self) -> Response:
-        """Prometheus text."""
+        """Show metrics for Prometheus."""
         return Response(self.metrics.text(), 200, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _reachable(self) -> bool:

@@ -6,9 +6,9 @@ from quart import Blueprint, Response, g, request
 from cueapi.api.http.auth import Authenticator
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation
-from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
-from cueapi.api.models.requests import SessionBody
+from cueapi.api.models.requests.accounts import SessionBody
+from cueapi.api.models.responses import accounts as responses
 from cueapi.domain.errors import NotSignedIn
 from cueapi.storage import sign_in
 from cueapi.storage.database import Database
@@ -30,17 +30,25 @@ class SessionRoutes:
 
     @operation(responses.Session, body=SessionBody)
     async def begin(self) -> Response:
-        """A session for the one-time token that a poll got."""
+        """
+        Exchange the one-time token of a sign-in for a session.
+
+        The session serves for 24 hours.
+        """
         token = (await read(SessionBody)).token
         row = await sign_in.exchange(self.database, sign_in.digest(token))
         if row is None:
-            raise NotSignedIn("invalid_token", "This token was used already, has expired, or is none.")
+            raise NotSignedIn("invalid_token", "This token was used already, has expired, or was never valid.")
         session = self.authenticator.sessions.write(row.id, signed_in=row.now, now=row.now)
         return answer({"session_token": session, "email": row.email})
 
     @operation(responses.Session)
     async def refresh(self) -> Response:
-        """A session that serves for another day, until 30 days after the sign-in."""
+        """
+        Refresh a session.
+
+        The new one serves for another 24 hours; that goes on until 30 days after the sign-in.
+        """
         session = self.authenticator.session(request.headers.get("Authorization"))
         token = self.authenticator.sessions.write(
             session.user, signed_in=session.signed_in, now=self.authenticator.clock.now()

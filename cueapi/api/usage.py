@@ -1,4 +1,4 @@
-"""Usage: what the month has seen, and where it leads."""
+"""Usage: what was used this month, and what that comes to at its end."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from attrs import frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.http.operations import operation
-from cueapi.api.models import responses
 from cueapi.api.models.rendering import answer
+from cueapi.api.models.responses import usage as responses
 from cueapi.storage import usage
 from cueapi.storage.database import Database
 
@@ -26,7 +26,7 @@ class Usage:
 
     @operation(responses.Usage)
     async def show(self) -> Response:
-        """This month (UTC)."""
+        """Show what was used this month (UTC)."""
         row = await usage.this_month(self.database, g.account.id)
         assert row is not None
         limits = g.account.limits

@@ -11,9 +11,10 @@ from quart import Blueprint, Response, g
 
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation
-from cueapi.api.models import rendering, responses
 from cueapi.api.models.rendering import answer
-from cueapi.api.models.requests import HeartbeatBody
+from cueapi.api.models.requests.executions import HeartbeatBody
+from cueapi.api.models.responses import workers as responses
+from cueapi.api.models.responses.executions import Work
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import Fence, Status, attempt_failed, released
 from cueapi.domain.ids import parse_uuid
@@ -21,6 +22,7 @@ from cueapi.storage import daemons, worker_claims, workers
 from cueapi.storage.database import STATEMENT_PATIENCE, Database
 from cueapi.storage.transitions import apply_transitions, has_alerts
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
+from cueapi.storage.worker_claims import Work as ClaimedExecution
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import ANYTHING, Found
 
@@ -43,7 +45,12 @@ class Workers:
 
     @operation(responses.HeartbeatTaken, body=HeartbeatBody)
     async def heartbeat(self) -> Response:
-        """A sign of life; with `running` what it has dropped goes back, with `claim` it also takes work."""
+        """
+        Send a worker's heartbeat, and claim work with it.
+
+        Without `claim` nothing is claimed. With it, the answer has up to so many `executions`; `wait_seconds` holds
+        the call until there is one. What `running` does not name was dropped by the worker, and is a failed attempt.
+        """
         body = await read(HeartbeatBody)
         user, worker = g.account.id, body.worker_id or "default"
         now = await workers.heartbeat(self.database, user=user, worker=worker, handlers=body.handlers)
@@ -56,30 +63,30 @@ class Workers:
         rows = await self._work(ClaimRequest(user, worker, body.claim, body.handlers), body.wait_seconds or 0)
         answered["server_time"] = now + timedelta(seconds=trio.current_time() - begun)
         lease = int(self.terms.lease)
-        return answer({**answered, "executions": [{**rendering.work(row), "lease_seconds": lease} for row in rows]})
+        return answer({**answered, "executions": [{**Work.render(row), "lease_seconds": lease} for row in rows]})
 
-    async def _work(self, wish: ClaimRequest, patience: float) -> list[worker_claims.Work]:
-        if not wish.most:
+    async def _work(self, wanted: ClaimRequest, patience: float) -> list[ClaimedExecution]:
+        if not wanted.most:
             return []
-        kind = ("claim", tuple(sorted(wish.handlers))) if wish.handlers else ANYTHING
-        return await self.hub.long_poll.find(wish.user, kind, partial(self._claim, wish), patience=patience)
+        kind = ("claim", tuple(sorted(wanted.handlers))) if wanted.handlers else ANYTHING
+        return await self.hub.long_poll.find(wanted.user, kind, partial(self._claim, wanted), patience=patience)
 
-    async def _claim(self, wish: ClaimRequest) -> Found:
-        """Claim as a whole or not at all: what a client that hung up meanwhile would have got goes back."""
+    async def _claim(self, wanted: ClaimRequest) -> Found:
+        """Claim as a whole or not at all: what was claimed for a client that hung up meanwhile is released."""
         with trio.CancelScope(deadline=trio.current_time() + STATEMENT_PATIENCE, shield=True):
-            rows = await worker_claims.claim_work(self.database, wish, self.terms)
+            rows = await worker_claims.claim_work(self.database, wanted, self.terms)
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
             with trio.CancelScope(deadline=trio.current_time() + STATEMENT_PATIENCE, shield=True):
                 fences = [Fence(row.id, row.claim, row.attempts, Status.DELIVERING) for row in rows]
                 await apply_transitions(self.database, [released(fence) for fence in fences])
-            self.hub.work_ready(wish.user)
+            self.hub.work_ready(wanted.user)
             raise
-        return Found(rows, others=inf if len(rows) == wish.most else 0)
+        return Found(rows, others=inf if len(rows) == wanted.most else 0)
 
     async def _take_back(self, user: int, worker: str, running: list[UUID]) -> None:
-        """What the worker holds and does not run is a failed try."""
+        """What the worker holds and does not run is a failed attempt."""
         lost = await daemons.dropped(self.database, user=user, worker=worker, running=running)
         message = f"Worker {worker} does not run it any more."
         steps = [attempt_failed(one.state.fence, one.state.retry, error=message) for one in lost]
@@ -92,14 +99,14 @@ class Workers:
 
     @operation(responses.WorkerList)
     async def list(self) -> Response:
-        """Every worker of the account."""
+        """List the workers of the account."""
         rows = await workers.every(self.database, g.account.id)
-        return answer({"workers": [rendering.worker(row) for row in rows]})
+        return answer({"workers": [responses.Worker.render(row) for row in rows]})
 
     @operation(None, status=204, refuses=("worker_not_found",))
     async def forget(self, worker_id: str) -> Response:
-        """A worker that is no more."""
-        # No worker has a name with U+0000, and PostgreSQL has no word for it.
+        """Forget a worker."""
+        # PostgreSQL cannot hold U+0000, so no worker has such a name.
         if "\x00" in worker_id or not await workers.forget(self.database, user=g.account.id, worker=worker_id):
             raise Refusal("worker_not_found", "There is no such worker.")
         return Response(b"", 204)

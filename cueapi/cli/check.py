@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
+from cueapi.cli.hardening import warnings
 from cueapi.cli.operator import CommandFailed
 from cueapi.daemon.resources import open_for_command
 from cueapi.daemon.secret import OTHER_SECRET, CannotStart, present_secret
@@ -20,7 +21,7 @@ from cueapi.storage.schema import SchemaMismatch, pending
 
 
 async def run_check(settings: Settings) -> None:
-    """One line a thing: fine, or what to do. Raises CommandFailed where something is not fine. Changes nothing."""
+    """One line for each part: fine, or what to do; then warnings. Raises CommandFailed where a part is not fine."""
     lines = [(True, "settings", "fine")]
     try:
         async with open_for_command(settings) as database:
@@ -34,6 +35,8 @@ async def run_check(settings: Settings) -> None:
     lines += [await _redis(settings), await _smtp(settings)]
     for fine, name, word in lines:
         click.echo(f"{'ok  ' if fine else 'FAIL'} {name}: {word}")
+    for sentence in warnings(settings):
+        click.echo(f"warn {sentence}")
     if not all(fine for fine, _, _ in lines):
         raise CommandFailed("something is not fine, see above")
 

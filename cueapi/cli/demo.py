@@ -1,5 +1,5 @@
 """
-The whole story in a few seconds: a daemon, a handler, a worker, three cues; told line by line, then as a table.
+The whole story in a few seconds: a daemon, a handler, a worker, three cues; shown line by line, then as a table.
 
 Everything lies in a temporary folder and on loopback, and is gone at the end.
 """
@@ -7,13 +7,14 @@ Everything lies in a temporary folder and on loopback, and is gone at the end.
 import json
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+import httpx
 import trio
 from attrs import define, field
 from pydantic import SecretStr
@@ -21,10 +22,9 @@ from pydantic import SecretStr
 from cueapi.api.http.server import bind
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.run import serving
-from cueapi.delivery.webhook import Outgoing, Webhook
-from cueapi.domain.attempt import Answered
 from cueapi.domain.clock import iso
 from cueapi.domain.signature import is_signed
+from cueapi.net.http_client import PinnedTransport
 from cueapi.settings import Settings
 
 AHEAD = timedelta(seconds=2)
@@ -32,7 +32,7 @@ PATIENCE = 60.0
 """Seconds after which a story that does not come to its end is given up."""
 
 FINAL = {"success", "failed", "missed", "outcome_timeout"}
-HEAD = ("cue", "status", "tries", "outcome", "result")
+HEAD = ("cue", "status", "attempts", "outcome", "result")
 
 Say = Callable[[str], None]
 
@@ -46,9 +46,9 @@ async def run(say: Say) -> None:
     feed = Feed(say)
     with _home() as home:
         feed("starting an embedded PostgreSQL and a daemon on it, both temporary …")
-        async with serving(_settings(home)) as (resources, _):
+        async with serving(_settings(home)) as (resources, _), _client_of(resources) as client:
             with trio.move_on_after(PATIENCE) as scope:
-                await _tell(resources, feed)
+                await _tell(client, feed)
         if scope.cancelled_caught:
             raise DemoFailed(f"The story was not over after {PATIENCE:g} s.")
     feed("everything is gone again. To begin in earnest: cueapid")
@@ -82,12 +82,12 @@ class Feed:
         self.say(f"{trio.current_time() - self.begun:5.1f} s  {text}")
 
 
-async def _tell(resources: Resources, feed: Feed) -> None:
+async def _tell(client: "Client", feed: Feed) -> None:
     with closing(bind("127.0.0.1", 0)) as listener:
         handler = Handler(feed)
-        client = Client(resources.webhook, f"http://127.0.0.1:{resources.listener.getsockname()[1]}")
-        feed(f"the daemon serves at {client.base}")
-        client.key = (await client.ask("POST", "/v1/auth/register", {"email": "you@example.com"}))["api_key"]
+        feed(f"the daemon serves at {str(client.http.base_url).removesuffix('/')}")
+        key = (await client.ask("POST", "/v1/auth/register", {"email": "you@example.com"}))["api_key"]
+        client.http.headers["Authorization"] = f"Bearer {key}"
         handler.secret = (await client.ask("GET", "/v1/auth/webhook-secret"))["webhook_secret"]
         feed("registered you@example.com; the handler knows the secret that webhooks are signed with")
         async with trio.open_nursery() as nursery:
@@ -119,7 +119,7 @@ async def _schedule(client: "Client", feed: Feed, port: int) -> None:
 
 
 async def _watch(client: "Client", feed: Feed) -> list[dict[str, Any]]:
-    """Tell of each change of an execution; all of them, as soon as they are final."""
+    """Show each change of an execution; return all of them as soon as they are final."""
     seen: dict[str, str] = {}
     while True:
         rows = (await client.ask("GET", "/v1/executions"))["executions"]
@@ -146,24 +146,32 @@ async def _work(client: "Client", feed: Feed) -> None:
 class Client:
     """A user of the daemon."""
 
-    webhook: Webhook
-    base: str
-    key: str = field(default="", repr=False)
+    http: httpx.AsyncClient
 
     async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """What the daemon answers. Raises DemoFailed where that is a refusal."""
-        headers = [("Authorization", f"Bearer {self.key}")] if self.key else []
-        content = b"" if body is None else json.dumps(body).encode()
-        answered = await self.webhook.post(Outgoing(method, self.base + path, headers, content, 30.0))
-        if not isinstance(answered, Answered) or answered.status >= 400:
-            raise DemoFailed(f"{method} {path} was answered: {answered}")
-        told: dict[str, Any] = json.loads(answered.body)
-        return told
+        try:
+            response = await self.http.request(method, path, json=body)
+        except httpx.TransportError as error:
+            raise DemoFailed(f"{method} {path} was not answered: {error}") from error
+        if response.is_error:
+            raise DemoFailed(f"{method} {path} was answered with {response.status_code}: {response.text}")
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+@asynccontextmanager
+async def _client_of(resources: Resources) -> AsyncIterator[Client]:
+    """A client of the daemon, with connections of its own."""
+    transport = PinnedTransport(resources.webhook.rules, resources.webhook.resolver, resources.webhook.tls)
+    base_url = f"http://127.0.0.1:{resources.listener.getsockname()[1]}"
+    async with httpx.AsyncClient(base_url=base_url, transport=transport) as http:
+        yield Client(http)
 
 
 @define
 class Handler:
-    """Somebody's webhook handler: it checks signatures, and fails a first try of /flaky."""
+    """A webhook handler: it checks signatures, and fails the first attempt of flaky-report."""
 
     feed: Feed
     secret: str = field(default="", repr=False)
@@ -188,9 +196,9 @@ class Handler:
             return {"success": False, "error": "the signature is wrong", "retry": False}
         said = json.loads(body)
         if said["name"] == "flaky-report" and said["attempt"] == 1:
-            self.feed("handler: signature good; try 1 of flaky-report: I fail")
+            self.feed("handler: signature good; attempt 1 of flaky-report fails")
             return {"success": False, "error": "out of paper"}
-        self.feed(f"handler: signature good; try {said['attempt']} of {said['name']}: done")
+        self.feed(f"handler: signature good; attempt {said['attempt']} of {said['name']}: done")
         return {"success": True, "result": "done"}
 
 

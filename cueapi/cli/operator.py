@@ -9,7 +9,7 @@ import click
 import trio
 
 from cueapi.api.accounts import PREFIX, new_account
-from cueapi.daemon.resources import need_embedded, open_for_command
+from cueapi.daemon.resources import OWNER, need_embedded, open_for_command
 from cueapi.daemon.secret import check_secret, secret_of
 from cueapi.domain.account import checked_email
 from cueapi.domain.errors import Refusal
@@ -49,7 +49,7 @@ async def dump(settings: Settings) -> None:
     if settings.database_url is not None:
         raise CommandFailed("With DATABASE_URL, use the pg_dump of that server.")
     need_embedded(settings)
-    async with join_embedded(settings.data_dir) as dsn:
+    async with join_embedded(settings.data_dir, owner=OWNER) as dsn:
         password = urlsplit(dsn).password or ""
         # The password goes by the environment: arguments are everybody's to read.
         command = [

@@ -1,15 +1,17 @@
-"""What the siblings stand on, and what joins them. What is opened first falls last."""
+"""What the siblings depend on: opened before them, closed after them in reverse order."""
 
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 
+import structlog
 import trio
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from cueapi.api.http.server import bind
 from cueapi.daemon.secret import CannotStart, check_secret, secret_of
 from cueapi.delivery.webhook import Webhook
+from cueapi.embedded_postgres.errors import Owner
 from cueapi.embedded_postgres.server import EmbeddedServer, join_embedded, open_embedded
 from cueapi.net import redis
 from cueapi.net.dns import THREADS, Resolver
@@ -28,7 +30,7 @@ from cueapi.wakeups.identity import DaemonId
 
 @frozen
 class Resources:
-    """What the siblings stand on, and what falls after them."""
+    """Everything that is open for as long as the daemon runs."""
 
     settings: Settings
     vault: Vault
@@ -50,7 +52,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Everything that the siblings stand on: what is opened first falls last."""
+    """Open everything that the siblings depend on. It closes in reverse order."""
     secret = secret_of(settings)
     vault, sessions = Vault.of(secret), Sessions.of(secret)
     with closing(bind(settings.host, settings.port)) as listener:
@@ -67,17 +69,37 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     )
 
 
+OWNER = Owner("cueapi", create_command="cueapid migrate")
+"""Whose the embedded PostgreSQL is."""
+
 PATIENCE = 30.0
 """Seconds for which a start waits for PostgreSQL."""
 
+FIRST_WORD = 1.0
+"""Seconds of waiting after which a start says so."""
 
 ACQUIRE_PATIENCE = 10.0
 """Seconds for which a statement waits for a connection."""
 
 
-# On the disks of today a leap costs little more than the next row: lists are counted by an index. Said to each new
-# session, not at its start: poolers refuse start-up parameters that they do not know.
-SESSION = "set jit = off; set random_page_cost = 1.1"
+# Set in each new session, not as start-up parameters: poolers refuse parameters that they do not know. On solid-state
+# disks a random page costs little more than the next one. The rest pins what statements rely on, whatever the role or
+# the database has been given: our own deadlines, and what one statement sees of the others.
+SESSION = """
+set jit = off;
+set random_page_cost = 1.1;
+set lock_timeout = 0;
+set statement_timeout = 0;
+set idle_in_transaction_session_timeout = 0;
+set default_transaction_isolation = 'read committed';
+set default_transaction_deferrable = off;
+set standard_conforming_strings = on;
+set bytea_output = 'hex';
+set datestyle = 'ISO';
+set timezone = 'UTC'
+"""
+
+log = structlog.get_logger("cueapi.daemon")
 
 
 @asynccontextmanager
@@ -87,7 +109,7 @@ async def open_server(settings: Settings) -> AsyncIterator[tuple[str, EmbeddedSe
     if dsn is not None:
         yield dsn, None
         return
-    async with open_embedded(settings.data_dir) as embedded:
+    async with open_embedded(settings.data_dir, owner=OWNER) as embedded:
         yield embedded.dsn, embedded
 
 
@@ -113,7 +135,7 @@ def open_redis(settings: Settings, vault: Vault) -> Iterator[Redis | None]:
         yield None
         return
     try:
-        # The secret tells us from others that share this Redis, and not from the other daemons.
+        # Daemons with one secret share their keys, and no one else who uses this Redis.
         with redis.open_redis(settings.redis_url.get_secret_value(), prefix=vault.fingerprint) as shared:
             yield shared
     except RedisMisnamed as error:
@@ -134,7 +156,7 @@ async def open_for_command(settings: Settings, *, new: bool = False) -> AsyncIte
         return
     if not new:
         need_embedded(settings)
-    async with join_embedded(settings.data_dir) as joined:
+    async with join_embedded(settings.data_dir, owner=OWNER) as joined:
         async with open_database(joined, size=2) as database:
             yield database
 
@@ -150,19 +172,45 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _reach(database: Database) -> None:
-    reason = ""
+    """Return when the database answers. A start that waits for longer than a second says what for."""
+    waiting = _Waiting(database)
     with trio.move_on_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waiting.report, name="start: report what is waited for")
+            await waiting.until_answered()
+            nursery.cancel_scope.cancel(reason="PostgreSQL has answered")
+        if waiting.refusal is not None:
+            raise CannotStart(f"PostgreSQL refused the connection: {_line(waiting.refusal)}") from waiting.refusal
+        return
+    raise CannotStart(f"PostgreSQL cannot be reached within {PATIENCE:g} s: {waiting.reason}. Is DATABASE_URL right?")
+
+
+@define(eq=False)
+class _Waiting:
+    """A start that waits for its database, and why."""
+
+    database: Database
+    reason: str = "it does not answer"
+    refusal: StorageRefused | None = None
+
+    async def until_answered(self) -> None:
+        """Ask every second until the database answers or refuses."""
         while True:
             try:
-                await ping(database)
+                await ping(self.database)
             except StorageRefused as refused:
-                raise CannotStart(f"PostgreSQL does not let us in: {_line(refused)}") from refused
+                self.refusal = refused
+                return
             except StorageUnavailable as away:
-                reason = _line(away)
+                self.reason = _line(away)
                 await trio.sleep(1)
             else:
                 return
-    raise CannotStart(f"PostgreSQL cannot be reached within {PATIENCE:g} s: {reason}. Is DATABASE_URL right?")
+
+    async def report(self) -> None:
+        """One line, after a second."""
+        await trio.sleep(FIRST_WORD)
+        log.warning("database_awaited", reason=self.reason, seconds=PATIENCE)
 
 
 def _line(error: Exception) -> str:

@@ -4,13 +4,15 @@ from urllib.parse import urlsplit
 
 from cueapi.api.accounts import Accounts
 from cueapi.api.alerts import Alerts
+from cueapi.api.cue_writing import CueWriter
 from cueapi.api.cues import Cues
 from cueapi.api.devices import Devices, MagicLinkDelivery
 from cueapi.api.echo import Echo
 from cueapi.api.executions import Executions
 from cueapi.api.health import Health, Polls
 from cueapi.api.http.app import Gate, Resource
-from cueapi.api.http.openapi import Docs
+from cueapi.api.http.docs import Docs
+from cueapi.api.outcomes import Outcomes
 from cueapi.api.pages import Pages
 from cueapi.api.sessions import SessionRoutes
 from cueapi.api.usage import Usage
@@ -30,7 +32,7 @@ def request_gate(resources: Resources, wiring: Wiring) -> Gate:
         wiring.windows,
         settings.proxies,
         settings.plans[settings.default_plan].requests_per_minute,
-        tuple(origin.strip() for origin in settings.cors_origins.split(",")),
+        tuple(filter(None, (origin.strip() for origin in settings.cors_origins.split(",")))),
         wiring.metrics,
     )
 
@@ -39,12 +41,14 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     """The nouns of the contract."""
     settings, database, webhook, hub = resources.settings, resources.database, resources.webhook, wiring.hub
     terms = LeaseTerms(settings.worker_claim_timeout_seconds, settings.worker_outcome_deadline_seconds)
-    executions = Executions(database, terms, wiring.metrics, hub)
+    executions = Executions(database, terms, hub)
+    writer = CueWriter(database, resources.clock, webhook.resolver, webhook.rules, settings.worker_evidence)
     last = wiring.last_poll
     return [
         *sign_in(resources, wiring),
-        Cues(database, resources.clock, webhook.resolver, webhook.rules, hub, executions, settings.worker_evidence),
+        Cues(database, resources.clock, writer, hub, executions),
         executions,
+        Outcomes(database, wiring.metrics, hub),
         Workers(database, terms, hub),
         Alerts(database),
         Usage(database),
@@ -73,7 +77,7 @@ def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
         ),
         SessionRoutes(database, wiring.authenticator),
         pages,
-        *([] if settings.env == "production" else [Docs(pages.root)]),
+        *([] if settings.env == "production" else [Docs(resources.address)]),
     ]  # fmt: skip
 
 
@@ -92,7 +96,7 @@ def gauges(resources: Resources, wiring: Wiring) -> list[Gauge]:
         Gauge("cueapi_channel_capacity", "Most items of each channel.", ("channel",),
                 lambda: [((channel.name,), channel.capacity) for channel in channels]),
         Gauge("cueapi_retry_wheel_size", "Reminders in the retry wheel.", (), lambda: [((), len(wiring.wheel))]),
-        Gauge("cueapi_pool_places", "Places of the dispatch pool.", ("state",),
+        Gauge("cueapi_pool_places", "Slots of the dispatch pool.", ("state",),
                 lambda: [(("taken",), wiring.capacity.taken), (("all",), wiring.capacity.size)]),
         Gauge("cueapi_sibling_state", "1 for the state that each sibling is in.", ("sibling", "state"),
                 lambda: [((name, str(entry.state)), 1) for name, entry in board.snapshot().items()]),

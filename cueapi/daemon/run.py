@@ -1,9 +1,10 @@
 """Composition root: builds the supervision tree. Resources close in reverse order of opening."""
 
 import gc
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 import structlog
@@ -37,13 +38,22 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
     """
     Serve until a signal, then drain. *on_ready* is called with the address when every sibling is up.
 
-    Raises what a start can fail with, and RestartsExhausted where a sibling falls too often.
+    Raises what a start can fail with, and RestartsExhausted where a sibling fails too often.
     """
+    raise_file_limit()
     # Until the tree listens to both, SIGTERM ends the start as Ctrl-C does: in order.
     # (Trio's own handler of Ctrl-C takes no other signal.)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     async with open_resources(settings) as resources:
         await _run_until_drained(resources, _OnReady(on_ready, resources.address))
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: each connection is one. The usual soft limit is 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Where the hard limit cannot be had (macOS names one that it refuses), the soft one stays.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @asynccontextmanager

@@ -1,34 +1,26 @@
-"""One signed, pinned request. Every way the other side can fail is a value; knows nothing of the database."""
+"""One signed request. Every way the other side can fail is a value; knows nothing of the database."""
 
 import ssl
 import time
+import zlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
 
+import httpx
 import trio
 from attrs import define, evolve, field, frozen
 
 from cueapi.domain import signature
-from cueapi.domain.attempt import Answered, Delivery, Result, Unreachable
-from cueapi.domain.errors import Refusal
-from cueapi.domain.target import Rules, Target, check_addresses, check_url
-from cueapi.net.dns import NameNotFound, Resolver
-from cueapi.net.http_client import (
-    HttpConnection,
-    IdleConnections,
-    NeverAnswered,
-    Request,
-    WireFailed,
-    connect,
-    tls_context,
-)
+from cueapi.domain.attempt import ANSWER_LIMIT, Answered, Delivery, Result, Unreachable
+from cueapi.domain.target import Rules
+from cueapi.net.dns import Resolver
+from cueapi.net.http_client import IdleConnections, PinnedTransport, tls_context
 
 
 def _do_nothing(_: object = None) -> None:
-    """Nobody wants to know."""
+    """Default callback: do nothing."""
 
 
 @frozen
@@ -46,9 +38,9 @@ class Outgoing:
 @define(eq=False)
 class Webhook:
     """
-    The way out. One serves any number of tasks, so that they share connections; closed with its `with` block.
+    Signs, sends, and makes a value of what comes of it. Serves any number of tasks, which share connections.
 
-    The address that was checked is the address that is connected to. No redirects, cookies, proxies.
+    No redirects, cookies, proxies. Leaving its `with` block closes its idle connections.
     """
 
     rules: Rules
@@ -57,6 +49,11 @@ class Webhook:
     sent: Callable[[Delivery], None] = _do_nothing
     clock: Callable[[], float] = time.time
     idle: IdleConnections = field(factory=IdleConnections)
+    transport: PinnedTransport = field(init=False)
+
+    @transport.default
+    def _make_transport(self) -> PinnedTransport:
+        return PinnedTransport(self.rules, self.resolver, self.tls, self.idle)
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +64,7 @@ class Webhook:
         self.idle.close()
 
     async def attempt(self, delivery: Delivery) -> Result:
-        """Try *delivery* once, under its own deadline."""
+        """Make the one attempt that *delivery* is claimed for, under its own deadline."""
         headers = signature.headers(delivery, int(self.clock()))
         body = signature.sent_body(delivery)
         sent = partial(self.sent, delivery)
@@ -78,35 +75,37 @@ class Webhook:
         with trio.move_on_after(outgoing.timeout):
             try:
                 return await self._send(outgoing)
-            except Refusal as refusal:
-                return Unreachable(refusal.message)
-            except (NameNotFound, WireFailed) as failure:
+            except httpx.TransportError as failure:
                 return Unreachable(str(failure))
         return Unreachable(f"no answer within {outgoing.timeout:g} s")
 
     async def _send(self, outgoing: Outgoing) -> Answered:
-        target = check_url(outgoing.url, self.rules)
-        addresses = check_addresses(await self.resolver.resolve(target.host), target, self.rules)
-        if (kept := self._take(target, addresses)) is not None:
-            # Servers close idle connections whenever they like, and nobody can know whether this one read the
-            # request first: it is sent again, once. A handler that did sees the same `webhook-id` twice.
-            with suppress(NeverAnswered):
-                return await self._exchange(kept, target, outgoing)
-            outgoing = evolve(outgoing, sent=_do_nothing)
-        return await self._exchange(await connect(target, addresses, self.tls), target, outgoing)
+        request = self.transport.build_request(
+            outgoing.method, outgoing.url, outgoing.headers, outgoing.body, outgoing.sent
+        )
+        return _answered(await self.transport.handle_async_request(request))
 
-    def _take(self, target: Target, addresses: list[str]) -> HttpConnection | None:
-        for address in addresses:
-            if (kept := self.idle.take(target, address)) is not None:
-                return kept
-        return None
 
-    async def _exchange(self, connection: HttpConnection, target: Target, outgoing: Outgoing) -> Answered:
-        request = Request(outgoing.method, outgoing.headers, outgoing.body)
-        try:
-            answered = await connection.exchange(request, target.path, outgoing.sent)
-        except BaseException:
-            connection.close()
-            raise
-        self.idle.put(connection)
-        return answered
+def _answered(response: httpx.Response) -> Answered:
+    assert isinstance(response.stream, httpx.ByteStream)
+    # The stream as it came: httpx would unpack what is packed.
+    body = b"".join(response.stream)
+    retry_after, coding = response.headers.get("retry-after"), response.headers.get("content-encoding", "identity")
+    answered = Answered(response.status_code, body, response.extensions["cut"], retry_after)
+    return answered if coding.strip().lower() in {"", "identity"} else _decoded(answered, coding.strip().lower())
+
+
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""What zlib calls a coding (RFC 9110, 8.4.1)."""
+
+
+def _decoded(answered: Answered, coding: str) -> Answered:
+    """An answer that came packed, though none was asked for: unpacked as far as an answer is read."""
+    if coding not in _WINDOWS:
+        return evolve(answered, packed=coding)
+    unpacker = zlib.decompressobj(_WINDOWS[coding])
+    try:
+        body = unpacker.decompress(answered.body, ANSWER_LIMIT + 1)
+    except zlib.error:
+        return evolve(answered, packed=coding)
+    return evolve(answered, body=body[:ANSWER_LIMIT], cut=answered.cut or len(body) > ANSWER_LIMIT)

@@ -1,5 +1,5 @@
 """
-What is true whatever the wire and the disk do: schedules, states, verdicts, signatures, limits.
+The rules, without I/O: schedules, states and their transitions, verification, signatures, limits.
 
 Nothing in here awaits, reads a clock, or performs I/O. Wall time enters as an argument *now*.
 """

@@ -1,4 +1,4 @@
-"""Which addresses are globally routable, and which are somebody's own network."""
+"""Which addresses are globally routable, and which belong to a private network."""
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -28,7 +28,7 @@ PRIVATE_IPV4 = tuple(
         "240.0.0.0/4",  # reserved, broadcast
     )
 )
-# All else of IPv6 is unspecified, loopback, local, multicast, or given to nobody.
+# All else of IPv6 is unspecified, loopback, local, multicast, or not allocated.
 GLOBAL_IPV6 = IPv6Network("2000::/3")
 PRIVATE_IPV6 = tuple(
     IPv6Network(text)

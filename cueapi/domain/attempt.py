@@ -1,4 +1,4 @@
-"""One try on the wire: what it was for, what the wire said, and what follows from that."""
+"""One attempt: what is delivered, what came back, and the transition that follows from it."""
 
 import json
 from datetime import UTC, datetime
@@ -10,14 +10,14 @@ from attrs import evolve, field, frozen
 
 from cueapi.domain.clock import iso
 from cueapi.domain.execution import AttemptRecord, Fence, Status, Transition, attempt_failed, succeeded
-from cueapi.domain.outcome import TEXT_KEPT, clean_text, read_inline
+from cueapi.domain.outcome import TEXT_KEPT, ReportUnreadable, clean_text, read_inline
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 
 ANSWER_LIMIT = 64 * 1024
 """Bytes of an answer that are read."""
 
 RETRY_AFTER_LIMIT = 86_400.0
-"""Seconds that a handler may put off the next try."""
+"""Seconds that a handler may put off the next attempt."""
 
 
 @frozen
@@ -57,6 +57,18 @@ class Answered:
     body: bytes = b""
     cut: bool = False
     retry_after: str | None = None
+    packed: str | None = None
+    """The content coding that the body could not be decoded from."""
+
+    @property
+    def why_unread(self) -> str | None:
+        """Why no report can be read from the body; None where one can."""
+        if self.cut:
+            return f"The answer was longer than {ANSWER_LIMIT // 1024} KiB; no outcome was read."
+        if self.packed is not None:
+            coding = self.packed[:64]
+            return f"The answer could not be decoded from {coding}, which was not asked for; no outcome was read."
+        return None
 
 
 @frozen
@@ -75,7 +87,7 @@ def webhook_body(
     """
     The request's body as `json.dumps(…, sort_keys=True)` writes it; *payload* is such a text already.
 
-    Keys stand in their sorted order, so that the payload need not be parsed again for each try.
+    Keys stand in their sorted order, so that the payload need not be parsed again for each attempt.
     """
     return (
         f'{{"attempt": {attempt}, "cue_id": {json.dumps(cue_id)}, "execution_id": "{execution_id}", '
@@ -84,7 +96,7 @@ def webhook_body(
 
 
 def evaluate_attempt(delivery: Delivery, result: Result, *, duration: float, now: datetime) -> Transition:
-    """Decide what a try that took *duration* seconds comes to. The only place where that is decided."""
+    """The transition that follows from an attempt of *duration* seconds. The only place where that is decided."""
     match result:
         case Unreachable(reason):
             record = AttemptRecord(None, None, clean_text(reason)[:TEXT_KEPT], round(duration * 1000))
@@ -101,15 +113,18 @@ def evaluate_attempt(delivery: Delivery, result: Result, *, duration: float, now
 def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) -> Transition:
     """2xx: an inline report where there is one; else delivered, and the handler reports later."""
     record = AttemptRecord(answer.status, _text(answer), None, duration_ms)
-    inline = None if answer.cut else read_inline(answer.body)
+    try:
+        inline = None if answer.why_unread else read_inline(answer.body)
+    except ReportUnreadable as unreadable:
+        reason = f"The answer reports on the work and cannot be read as JSON: {unreadable}"
+        return attempt_failed(delivery.fence, delivery.retry, record=evolve(record, error_message=reason))
     if inline is None:
-        said = f"The answer was longer than {ANSWER_LIMIT // 1024} KiB; no outcome was read." if answer.cut else None
         return Transition(
             delivery.fence,
             Status.SUCCESS,
             delivered=True,
             deadline=delivery.outcome_deadline,
-            record=evolve(record, error_message=said),
+            record=evolve(record, error_message=answer.why_unread),
             logged_as="delivered",
         )
     report = inline.report
@@ -125,12 +140,14 @@ def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) ->
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float:
-    """Seconds of a Retry-After header (RFC 9110, 10.2.3), at most a day; 0 where it is unreadable."""
+    """Seconds of a Retry-After header (RFC 9110, 10.2.3), at most a day; of several the most; 0 where unreadable."""
     if header is None:
         return 0.0
     text = header.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), RETRY_AFTER_LIMIT)
+    # Sent twice, by a proxy say, two lines are one list.
+    parts = [part.strip() for part in text.split(",")]
+    if all(part.isascii() and part.isdigit() for part in parts):
+        return min(max(map(float, parts)), RETRY_AFTER_LIMIT)
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):

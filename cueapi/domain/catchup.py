@@ -1,4 +1,4 @@
-"""What becomes of the times at which a cue should have fired while nobody was there to fire it."""
+"""What happens with the times that a cue has missed while no daemon was running."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -44,7 +44,7 @@ class Occurrence:
 
 @frozen
 class FiringPlan:
-    """What a poll does with a due cue: fire these, oldest first, record one as missed, and come again."""
+    """What a poll does with a due cue: fire these, oldest first, record one as missed, and look again at *next_run*."""
 
     fire: tuple[Occurrence, ...]
     missed: Occurrence | None
@@ -76,7 +76,7 @@ def plan_firings(
 
 
 def is_late(multiplier: int | None, *, cron: str | None, timezone: str, due: datetime, now: datetime) -> bool:
-    """Whether a firing comes later than *multiplier* × the time to the one after; never where none is wished for."""
+    """Whether a firing comes later than *multiplier* × the time to the next one; False without a *multiplier*."""
     if multiplier is None or cron is None or now - due <= PUNCTUAL:
         return False
     after = next_run(cron, timezone, due)

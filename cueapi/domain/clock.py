@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC, ending in `Z`, with six digits of fraction where there is one."""
-    # What PostgreSQL tells is in UTC already, and lists have hundreds of moments.
+    # Moments from PostgreSQL are in UTC already, and lists have hundreds of moments.
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     return utc.isoformat()[: -len("+00:00")] + "Z"
 

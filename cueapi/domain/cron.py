@@ -4,7 +4,7 @@ The grammar of a cron, and which clock readings it matches. Knows calendars, kno
 Five fields as in crontab(5): minute, hour, day of month, month, day of week. Each is a list of values,
 ranges (`9-17`), `*`, and either of the last two with a step (`*/15`, `9-17/2`); months and days of the week
 also by their three-letter names. Two extensions: `L` in the day of month is its last day, `MON#2` in the day
-of week is the second Monday of the month. Whatever else cron dialects know is refused by name: a cue that
+of week is the second Monday of the month. Everything else that cron dialects know is refused by name: a cue that
 fires at other times than its owner believes is worse than one that is not taken.
 
 So the grammar is ours: croniter takes much of those dialects. It expands into values what the grammar has taken.
@@ -76,7 +76,7 @@ class Cron:
     both: bool
     """Day of month and day of week must both match; else either does."""
     fixed: bool
-    """No `*` in minute or hour: a time of day that somebody chose, rather than an interval."""
+    """No `*` in minute or hour: a chosen time of day, rather than an interval."""
 
     def wall_times(self, since: datetime, until: datetime, *, backward: bool = False) -> Iterator[datetime]:
         """Each matching reading in [*since*, *until*), ascending or, where *backward*, descending."""
@@ -212,7 +212,7 @@ class _Field:
 
     def _range(self, first: str, last: str) -> tuple[int, int]:
         low, high = self.number(first), self.number(last)
-        # Whoever writes FRI-SUN means the Sunday at the end of the week.
+        # FRI-SUN means the Sunday at the end of the week.
         if last.upper() == "SUN" and low > 0:
             high = 7
         if low > high:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field, fields, frozen
 
 from cueapi.domain.catchup import Catchup, Overlap
 from cueapi.domain.cron import check_cron
@@ -150,38 +150,66 @@ def check_transport(cue: Cue, *, worker_evidence: bool) -> Cue:
     return cue
 
 
+def planned(given: dict[str, Any]) -> Cue:
+    """The new cue that *given* describes; what it leaves out has its default."""
+    rest = {name: value for name, value in given.items() if name != "schedule"}
+    retry = given.get("retry", {})
+    if "backoff_minutes" in retry:
+        rest["retry"] = {"max_attempts": len(retry["backoff_minutes"]) + 1} | retry
+    return changed(Cue(given["name"], plan_schedule(given["schedule"])), rest)
+
+
 def changed(cue: Cue, patch: dict[str, Any]) -> Cue:
-    """The cue with *patch* merged in, one level deep; what is left out stays, status aside."""
-    return evolve(cue, **{name: _MERGED[name](cue, given) for name, given in patch.items() if name in _MERGED})
+    """The cue with *patch* merged in, one level deep; what is left out stays, and so does the status."""
+    known = {name: given for name, given in patch.items() if name in _CHANGED}
+    return evolve(
+        cue, **{name: _MERGED.get(name, _replaced)(getattr(cue, name), given) for name, given in known.items()}
+    )
 
 
-def _merged_callback(cue: Cue, given: dict[str, Any]) -> Callback:
+def _replaced(_before: object, given: object) -> object:
+    """A plain field."""
+    return given
+
+
+def _merged_schedule(before: Schedule, given: dict[str, Any]) -> Schedule:
+    return plan_schedule(given, before=before)
+
+
+def _merged_callback(before: Callback, given: dict[str, Any]) -> Callback:
     cleared = {"headers": given["headers"] or {}} if "headers" in given else {}
-    return evolve(cue.callback, **given | cleared)
+    return evolve(before, **given | cleared)
 
 
-def _merged_retry(cue: Cue, given: dict[str, Any]) -> Retry:
-    backoff = given.get("backoff_minutes", cue.retry.backoff_minutes)
-    return Retry(given.get("max_attempts", cue.retry.max_attempts), tuple(backoff))
+def _merged_retry(before: Retry, given: dict[str, Any]) -> Retry:
+    return evolve(before, **given)
 
 
-def _merged_part(before: dict[str, int] | None, given: dict[str, int] | None) -> dict[str, int] | None:
+def _merged_verification(before: str, given: dict[str, Any]) -> str:
+    mode: str = given.get("mode", before)
+    return mode
+
+
+def _merged_object(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    return before | given
+
+
+def _merged_or_cleared(before: dict[str, int] | None, given: dict[str, int] | None) -> dict[str, int] | None:
     """Null clears it; an empty object changes nothing."""
     return None if given is None else ((before or {}) | given) or None
 
 
-_MERGED: dict[str, Callable[[Cue, Any], Any]] = {
-    "name": lambda _, given: given,
-    "description": lambda _, given: given,
-    "payload": lambda _, given: given,
-    "schedule": lambda cue, given: plan_schedule(given, before=cue.schedule),
+_CHANGED = {one.name for one in fields(Cue)} - {"status"}
+_MERGED: dict[str, Callable[[Any, Any], Any]] = {
+    "schedule": _merged_schedule,
     "callback": _merged_callback,
     "retry": _merged_retry,
-    "on_failure": lambda cue, given: cue.on_failure | given,
-    "verification": lambda cue, given: given.get("mode", cue.verification),
-    "delivery": lambda cue, given: _merged_part(cue.delivery, given),
-    "alerts": lambda cue, given: _merged_part(cue.alerts, given),
+    "on_failure": _merged_object,
+    "verification": _merged_verification,
+    "delivery": _merged_or_cleared,
+    "alerts": _merged_or_cleared,
 }
+"""How a change is merged into a field that is not simply replaced."""
 
 
 @frozen

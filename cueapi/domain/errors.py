@@ -3,7 +3,7 @@ Everything the product can refuse, and why.
 
 * Refusal            a code of the contract, a sentence for a person, extra keys for a program
   x Invalid          one or more fields of the request are wrong: `validation_error` with details
-  x NotSignedIn      nobody knows who asks
+  x NotSignedIn      the request does not say who sends it
 """
 
 from attrs import frozen

@@ -1,4 +1,4 @@
-"""An execution's states, and the steps between them. Storage writes a step down; here it is decided."""
+"""An execution's states, and the transitions between them: decided here, written down by storage."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from cueapi.domain.outcome import Report, Verification, verify
 from cueapi.domain.retry import NO_RETRY, Retry
 
 LOST_CLAIMS_ALLOWED = 5
-"""Claims lost in a row before a lost claim counts as a failed try: a delivery that kills daemons must end."""
+"""Claims lost in a row before a lost claim counts as a failed attempt: a delivery that kills daemons must end."""
 
 
 class Status(StrEnum):
@@ -31,7 +31,7 @@ SHOWN = frozenset({*Status, "retry_ready"})
 
 
 class AlertType(StrEnum):
-    """Why somebody is told."""
+    """Why an alert is raised."""
 
     CONSECUTIVE_FAILURES = "consecutive_failures"
     VERIFICATION_FAILED = "verification_failed"
@@ -43,7 +43,7 @@ class AlertType(StrEnum):
 
 @frozen
 class Fence:
-    """What a decision was made upon; the step is written only where it still stands."""
+    """The state that a transition was decided from; it is written only while the row is still in that state."""
 
     execution_id: UUID
     claim: UUID | None
@@ -54,7 +54,7 @@ class Fence:
 
 @frozen
 class AttemptRecord:
-    """What is kept of a try on the wire."""
+    """What is kept of an attempt."""
 
     http_status: int | None
     response_body: str | None
@@ -65,11 +65,11 @@ class AttemptRecord:
 @frozen
 class Transition:
     """
-    One legal step of an execution, with all that follows from it.
+    One legal move of an execution, with all its consequences.
 
-    *pause* is the seconds until the next try may begin (None: as it stands), *deadline* the seconds in which
-    an outcome is awaited. *streak* moves the cue's row of failures: 1 adds one, 0 ends it, None leaves it.
-    *alert* says that the execution is lost, and why: what `on_failure` asks for follows.
+    *pause* is the seconds until the next attempt may begin (None: as it stands), *deadline* the seconds in which
+    an outcome is awaited. *consecutive_failures* moves the cue's counter: 1 adds one, 0 resets it, None
+    leaves it. *alert* says that the execution has failed for good, and why: what `on_failure` asks for follows.
     """
 
     fence: Fence
@@ -90,7 +90,7 @@ class Transition:
 
     @property
     def ends(self) -> bool:
-        """True where no try follows."""
+        """True where no attempt follows."""
         return self.status in FINAL
 
 
@@ -103,7 +103,7 @@ def attempt_failed(
     report: Report | None = None,
     at_least: float = 0.0,
 ) -> Transition:
-    """A try failed: on to the next one after its pause (and no earlier than *at_least*), or the end."""
+    """A failed attempt: the next one follows after its pause (at least *at_least* seconds), or the execution ends."""
     pause = retry.pause_after(fence.attempts)
     ended = pause is None
     return Transition(
@@ -121,7 +121,7 @@ def attempt_failed(
 
 
 def succeeded(fence: Fence, report: Report, mode: str, *, record: AttemptRecord | None = None) -> Transition:
-    """A success report ends the execution; how far it is believed is the verification's."""
+    """A success report ends the execution; the verification mode decides the outcome's state."""
     verification = verify(mode, report)
     return Transition(
         fence,
@@ -136,20 +136,20 @@ def succeeded(fence: Fence, report: Report, mode: str, *, record: AttemptRecord 
 
 
 def _ends_failures(verification: Verification) -> int | None:
-    """What a success report does to the row of failures: it ends it, unless the evidence was missing."""
+    """What a success report does to the failures in a row: it resets them, unless evidence was missing."""
     return 0 if verification.missing is None else None
 
 
 def claim_lost(fence: Fence, retry: Retry, *, lost_claims: int) -> Transition:
-    """The daemon that held the claim is gone: the same try again, up to a number of times in a row."""
+    """The daemon that held the claim is gone: the same attempt again, up to a number of times in a row."""
     if lost_claims + 1 >= LOST_CLAIMS_ALLOWED:
-        message = f"The delivery was interrupted {LOST_CLAIMS_ALLOWED} times in a row; nobody knows how it ended."
+        message = f"The delivery was interrupted {LOST_CLAIMS_ALLOWED} times in a row; its result is unknown."
         return attempt_failed(fence, retry, error=message)
     return evolve(released(fence), claim_lost=True)
 
 
 def released(fence: Fence) -> Transition:
-    """The claim is given up, and the try has not begun."""
+    """The claim is released before the attempt has begun."""
     status = Status.PENDING if fence.attempts <= 1 else Status.RETRYING
     return Transition(fence, status, pause=0.0, released=True)
 
@@ -166,7 +166,7 @@ def unclaimed(fence: Fence) -> Transition:
 
 
 def deadline_passed(fence: Fence, retry: Retry) -> Transition:
-    """The handler was reached and did not report in time: the next try, or `outcome_timeout`."""
+    """The handler was reached and did not report in time: the next attempt, or `outcome_timeout`."""
     message = "No outcome was reported before the deadline."
     pause = retry.pause_after(fence.attempts)
     if pause is not None:
@@ -194,12 +194,12 @@ class ExecutionState:
 
 
 def apply_report(state: ExecutionState, report: Report, *, worker_id: str | None) -> Transition:
-    """What a report makes of the execution; refuses a second one for a try, and a stranger's."""
+    """The transition that follows from a report. Refuses a second report for one attempt, and another worker's."""
     fence = state.fence
     if worker_id is not None and state.held_by not in {None, worker_id}:
         raise Refusal("not_execution_owner", f"This execution is claimed by worker {state.held_by}.")
     if fence.outcome_attempt is not None and fence.outcome_attempt >= fence.attempts:
-        raise Refusal("outcome_already_recorded", "An outcome was already recorded for this try.")
+        raise Refusal("outcome_already_recorded", "An outcome was already recorded for this attempt.")
     if fence.status in FINAL:
         return _late(state, report)
     if report.success:

@@ -1,4 +1,4 @@
-"""What a notification says: the body of an alert or failure webhook, the words of a mail."""
+"""What a notification says: the body of an alert or failure webhook, the text of a mail."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -57,7 +57,7 @@ SIGN_IN_SUBJECT = "Sign in to CueAPI"
 def sign_in_text(link: str, device_code: str) -> str:
     """What a sign-in mail says."""
     return (
-        f"Somebody, most likely you, wants to sign in to CueAPI with this address.\n\n"
+        f"A request to sign in to CueAPI was made for this address, most likely by you.\n\n"
         f"The code on your screen should be {device_code}. If it is, open this link and confirm it there:\n\n"
         f"{link}\n\n"
         f"The link works once, within 15 minutes. If you did not ask for it, do nothing.\n"

@@ -1,6 +1,7 @@
-"""What the handler says of its work: reports, evidence, and how far they are believed."""
+"""Reports of handlers, their evidence, and how they are verified."""
 
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from math import isfinite
@@ -37,7 +38,7 @@ class Mode(StrEnum):
 
 
 class OutcomeState(StrEnum):
-    """How far an outcome is believed."""
+    """Whether an outcome is reported, verified, or waits for verification."""
 
     REPORTED_SUCCESS = "reported_success"
     REPORTED_FAILURE = "reported_failure"
@@ -67,7 +68,7 @@ class Evidence:
 
 @frozen
 class Report:
-    """A handler's word on one try."""
+    """A handler's report on one attempt."""
 
     success: bool
     result: str | None = None
@@ -129,7 +130,7 @@ REJECTABLE = (*VERIFIABLE, OutcomeState.VERIFIED_SUCCESS, OutcomeState.REPORTED_
 
 
 def manual_verdict(state: str | None, *, valid: bool) -> Verification:
-    """What a person's word makes of an outcome in *state*; refuses what cannot be judged."""
+    """The verification that follows from a person's verdict. Refuses a state that cannot be verified or rejected."""
     if state in (VERIFIABLE if valid else REJECTABLE):
         if valid:
             return Verification(OutcomeState.VERIFIED_SUCCESS, "valid")
@@ -175,11 +176,22 @@ class Inline:
     dropped: tuple[str, ...] = ()
 
 
+class ReportUnreadable(Exception):
+    """An answer names `success` as true or false, and is no JSON: it may say that the work has failed."""
+
+
 def read_inline(body: bytes) -> Inline | None:
-    """The report in an answer: a JSON object whose `success` is true or false; None for anything else."""
+    """
+    The report in an answer: a JSON object whose `success` is true or false; None for anything else.
+
+    A text that was cut within a character is read all the same. Raises ReportUnreadable for what names `success` and
+    whose structure cannot be read.
+    """
     try:
-        answer = _cleaned(json.loads(body))
-    except (ValueError, RecursionError):
+        answer = _cleaned(_parsed(body))
+    except (ValueError, RecursionError) as error:
+        if _NAMES_SUCCESS.match(body):
+            raise ReportUnreadable(str(error)[:200] or "nested too deep") from None
         return None
     if not isinstance(answer, dict) or not isinstance(answer.get("success"), bool):
         return None
@@ -202,6 +214,18 @@ def read_inline(body: bytes) -> Inline | None:
 
 
 _INLINE_TEXTS = ("result", "error")
+
+# An object in JSON or in the notation of Python, at whichever place the key stands.
+_NAMES_SUCCESS = re.compile(rb"""(?is)\A[\s\xef\xbb\xbf]*\{.*["']success["']\s*:\s*(true|false)\b""")
+
+_MOST_DIGITS = 4_300
+"""Of a whole number, as Python reads it."""
+
+
+def _parsed(body: bytes) -> Any:  # noqa: ANN401 (JSON)
+    """RFC 8259 JSON; bytes that are no UTF-8 are read as U+FFFD, numbers beyond a double as infinite."""
+    text = body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff")
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else float(digits))
 
 
 def _inline_field_valid(name: str, value: object) -> bool:

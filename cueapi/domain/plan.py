@@ -20,7 +20,7 @@ class Limits:
         )
 
 
-# Bounds against accidents, not a business: self_hosted is what an operator gives to himself.
+# Bounds against accidents, not a business: self_hosted is what operators give themselves.
 PLANS = {
     "self_hosted": Limits(1_000_000, 1_000_000_000, 6_000),
     "free": Limits(10, 300, 60),

@@ -13,7 +13,7 @@ class Retry:
     backoff_minutes: tuple[int, ...] = DEFAULT_BACKOFF
 
     def pause_after(self, attempt: int) -> float | None:
-        """Seconds from the failed attempt number *attempt* to the next one; None when no attempt is left."""
+        """Seconds from the failed attempt to the next one; None when no attempt is left."""
         if attempt >= self.max_attempts or not self.backoff_minutes:
             return None
         position = min(max(attempt, 1), len(self.backoff_minutes)) - 1
@@ -23,4 +23,4 @@ class Retry:
 DEFAULT_RETRY = Retry()
 
 NO_RETRY = Retry(0)
-"""Whatever attempt it was, it was the last."""
+"""No attempt follows, whichever it was."""

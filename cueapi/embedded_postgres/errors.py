@@ -11,7 +11,22 @@ Why there is no embedded database; each message is a line that a person can act 
 from pathlib import Path
 from shlex import quote
 
+from attrs import frozen
+
 from cueapi.embedded_postgres.data_dir import DataDirError
+
+
+@frozen
+class Owner:
+    """The program that a server belongs to; *create_command* has it make a new, empty database."""
+
+    name: str
+    create_command: str
+
+    @property
+    def system_user(self) -> str:
+        """Who runs PostgreSQL where the program runs as root."""
+        return f"{self.name}-postgres"
 
 
 class EmbeddedError(DataDirError):
@@ -42,8 +57,8 @@ class ServerCannotStart(EmbeddedError):
 class OtherMajorVersion(EmbeddedError):
     """The data was written by another major version of PostgreSQL."""
 
-    def __init__(self, data: Path, found: str, ours: str, programs: Path, run_as: str | None) -> None:
-        home = data.parent
+    def __init__(self, data: Path, found: str, ours: str, programs: Path, run_as: str | None, owner: Owner) -> None:
+        home, name = data.parent, owner.name
         old, new, at = '"$OLD"', quote(str(programs)), quote(str(home))
         dump = quote(f"{home}-{found}.dump")
         runuser = f"runuser -u {quote(run_as)} -- " if run_as else ""
@@ -51,17 +66,17 @@ class OtherMajorVersion(EmbeddedError):
         start = f"pg_ctl -D {quote(str(data))} -l /dev/null -o {options} -w start"
         stop = f"pg_ctl -D {quote(str(data))} -w stop"
         with_password = f'PGPASSWORD="$(cat {at}/password)"'
-        server = f"-h {at}/socket -U cueapi"
+        server = f"-h {at}/socket -U {name}"
         super().__init__(
             f"{data} is of PostgreSQL {found}, and this is PostgreSQL {ours}. "
             f"To move it, with the programs of PostgreSQL {found} in $OLD:\n"
             f"  cd / && umask 077\n"
             f"  {runuser}{old}/{start}\n"
-            f"  {with_password} {old}/pg_dump {server} -Fc -f {dump} cueapi\n"
+            f"  {with_password} {old}/pg_dump {server} -Fc -f {dump} {name}\n"
             f"  {runuser}{old}/{stop}\n"
             f"  mv {at} {at}-{found}\n"
-            f"  cueapid check\n"
+            f"  {owner.create_command}\n"
             f"  {runuser}{new}/{start}\n"
-            f"  {with_password} {new}/pg_restore {server} -d cueapi --clean --if-exists {dump}\n"
+            f"  {with_password} {new}/pg_restore {server} -d {name} --clean --if-exists {dump}\n"
             f"  {runuser}{new}/{stop}"
         )

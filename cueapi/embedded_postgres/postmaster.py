@@ -82,14 +82,15 @@ class PidFile:
 
 
 def running(data: Path) -> PidFile | None:
-    """The live postmaster over *data*, whoever started it."""
+    """The live postmaster over *data*, also one that another process has started."""
     found = PidFile.read(data)
     return found if found is not None and _serves(found.pid, data) else None
 
 
 def dsn(cluster: Cluster, socket: Path) -> str:
     """Where and as whom to connect. It names the port, else PGPORT would have a say."""
-    return f"postgresql://cueapi:{cluster.password()}@/cueapi?host={quote(str(socket))}&port=5432"
+    name = cluster.owner.name
+    return f"postgresql://{name}:{cluster.password()}@/{name}?host={quote(str(socket))}&port=5432"
 
 
 @define
@@ -131,7 +132,7 @@ class Postmaster:
             await self._launch()
 
     async def stop(self) -> None:
-        """End it, whoever started it. No cancellation cuts this short; its own patience does."""
+        """End it, also one that another process has started. No cancellation cuts this short; its own patience does."""
         for sign, patience in STOPS:
             pid = self._pid()
             if pid is None:
@@ -139,7 +140,7 @@ class Postmaster:
             with suppress(ProcessLookupError):
                 os.kill(pid, sign)
             with trio.move_on_after(patience, shield=True):
-                while self._lives(pid):  # noqa: ASYNC110 - nobody sends an event when another's child ends
+                while self._lives(pid):  # noqa: ASYNC110 - no event is sent when another process's child ends
                     await trio.sleep(POLL)
                 log.info("database_stopped", pid=pid, signal=sign.name)
         self._process = None
@@ -175,7 +176,7 @@ class Postmaster:
         """
         Make a stale postmaster.pid look stale to PostgreSQL as well.
 
-        In a container the pids begin anew, and soon the dead postmaster's is that of somebody alive; or it
+        In a container the pids begin anew, and soon the dead postmaster's is that of a live process; or it
         stays a zombie. PostgreSQL would refuse to start for ever. Its own parent, however, it takes for no
         postmaster. The rest of the file stays: by it PostgreSQL finds the backends that may have been left.
         """
@@ -190,7 +191,7 @@ class Postmaster:
         if self.socket is None:
             near = self.cluster.socket
             fits = len(os.fsencode(near / SOCKET_NAME)) <= SOCKET_PATH_LIMIT and "," not in str(near)
-            self.socket = near if fits else Path(tempfile.mkdtemp(prefix="cueapi-", dir="/tmp"))
+            self.socket = near if fits else Path(tempfile.mkdtemp(prefix=f"{self.cluster.owner.name}-", dir="/tmp"))
         self.socket.mkdir(mode=0o700, exist_ok=True)
         found = self.socket.lstat()
         if found.st_uid == os.geteuid():

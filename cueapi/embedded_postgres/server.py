@@ -1,8 +1,8 @@
 """
-The embedded PostgreSQL: for whoever sets no DATABASE_URL.
+The embedded PostgreSQL: for installations without a server of their own.
 
 `serve` holds DATA_DIR and has the server up for as long as it lives; short commands join that server, else
-they start it, work, and stop it. One that a SIGKILL left behind is adopted by whoever comes next. It is
+they start it, work, and stop it. One that a SIGKILL left behind is adopted by the next process. It is
 reached over a Unix socket in a private folder, with a password, and over no network. What can go wrong is
 drawn in embedded_errors.py; all of it is a `DataDirError`.
 """
@@ -18,6 +18,7 @@ from attrs import field, frozen
 from cueapi.embedded_postgres.binaries import find_tree
 from cueapi.embedded_postgres.cluster import Cluster
 from cueapi.embedded_postgres.data_dir import DataDirInUse, Purpose, hold, translate_os_errors
+from cueapi.embedded_postgres.errors import Owner
 from cueapi.embedded_postgres.postmaster import LOG_LIMIT, PidFile, Postmaster, dsn, running
 
 WATCH_EVERY = 1.0
@@ -49,14 +50,14 @@ class EmbeddedServer:
 
 @asynccontextmanager
 async def open_embedded(
-    data_dir: Path, *, tree: Path | None = None, log_limit: int = LOG_LIMIT
+    data_dir: Path, *, owner: Owner, tree: Path | None = None, log_limit: int = LOG_LIMIT
 ) -> AsyncIterator[EmbeddedServer]:
     """
     Hold *data_dir* and have its server up while inside; `DataDirInUse` when another daemon serves from it.
 
     It is stopped after everything inside. *tree* is an installation of PostgreSQL other than the wheel's.
     """
-    cluster = _cluster(data_dir, tree)
+    cluster = _cluster(data_dir, tree, owner)
     with ExitStack() as lock:
         await _run_until_drained(lock, cluster, Purpose.SERVE)
         async with _up(Postmaster(cluster, log_limit)) as embedded:
@@ -64,9 +65,9 @@ async def open_embedded(
 
 
 @asynccontextmanager
-async def join_embedded(data_dir: Path, *, tree: Path | None = None) -> AsyncIterator[str]:
+async def join_embedded(data_dir: Path, *, owner: Owner, tree: Path | None = None) -> AsyncIterator[str]:
     """The DSN of the server that a daemon has up over *data_dir*; without a daemon it is up while inside."""
-    cluster = _cluster(data_dir, tree)
+    cluster = _cluster(data_dir, tree, owner)
     with ExitStack() as lock:
         joined = await _run_until_drained(lock, cluster, Purpose.COMMAND)
         if joined is not None:
@@ -109,6 +110,6 @@ async def _run_until_drained(lock: ExitStack, cluster: Cluster, purpose: Purpose
             return None
 
 
-def _cluster(data_dir: Path, tree: Path | None) -> Cluster:
+def _cluster(data_dir: Path, tree: Path | None, owner: Owner) -> Cluster:
     # Resolved: a running server is recognised by the path in its command line.
-    return Cluster(data_dir.resolve(), tree or find_tree())
+    return Cluster(data_dir.resolve(), tree or find_tree(), owner)

@@ -1,3 +1,1 @@
-"""
-The ways out: HTTP to checked addresses, names to addresses, mail, Redis. One adapter a file, one foreign library each.
-"""
+"""The ways out: HTTP to checked addresses, name look-ups, mail, Redis. Each file adapts one foreign library."""

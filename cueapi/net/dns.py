@@ -1,4 +1,4 @@
-"""Names to addresses, in threads: a name server that hangs holds up only those who asked for its names."""
+"""Name look-ups in threads: a name server that hangs delays only requests for its own names."""
 
 import socket
 from collections.abc import Callable
@@ -7,10 +7,11 @@ from typing import cast
 import trio
 from attrs import define, field, frozen
 
-from cueapi.domain.target import Rules, Target, check_addresses, check_url, is_address
+from cueapi.domain.target import Rules, Target, check_addresses, check_url
+from cueapi.domain.url import is_address
 
 THREADS = 64
-"""At least: where the pool is larger, as many as it has places, since one account may have half of them."""
+"""The least; a larger dispatch pool has one thread for each of its slots, since one account may hold half of them."""
 
 THREADS_FOR_ONE_NAME = 4
 NAMES_KEPT = 10_000
@@ -19,7 +20,7 @@ FAILURE_SERVES = 1.0
 
 
 class NameNotFound(Exception):
-    """A name that has no address, now; the message is a sentence."""
+    """The name has no address at present; the message is a sentence."""
 
     def __init__(self, host: str) -> None:
         super().__init__(f"the name {host} does not resolve")
@@ -27,14 +28,14 @@ class NameNotFound(Exception):
 
 
 def look_up(host: str) -> list[str]:
-    """What the system says: every address of *host*, best first. Blocks."""
+    """Ask the system for every address of *host*, best first. Blocks."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 @define(eq=False)
 class Resolver:
-    """Remembers an answer for 5 s; those who ask for one name at the same time share one look-up."""
+    """Caches an answer for 5 s; concurrent calls for one name share one look-up."""
 
     lookup: Callable[[str], list[str]] = look_up
     clock: Callable[[], float] = trio.current_time
@@ -43,13 +44,13 @@ class Resolver:
     _answers: dict[str, "_Answer"] = field(factory=dict, init=False)
     _under_way: dict[str, trio.Event] = field(factory=dict, init=False)
     _threads: trio.CapacityLimiter = field(init=False)
-    _places: dict[str, trio.CapacityLimiter] = field(factory=dict, init=False)
+    _limiters: dict[str, trio.CapacityLimiter] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._threads = trio.CapacityLimiter(self.threads)
 
     async def resolve(self, host: str) -> list[str]:
-        """All addresses of *host*, or NameNotFound. Waits as long as the caller's scope lets it."""
+        """All addresses of *host*. Raises NameNotFound; the deadline is the caller's scope."""
         if is_address(host):
             return [host]
         while True:
@@ -58,31 +59,31 @@ class Resolver:
                 if not answer.addresses:
                     raise NameNotFound(host)
                 return list(answer.addresses)
-            if (landed := self._under_way.get(host)) is None:
+            if (done := self._under_way.get(host)) is None:
                 await self._ask(host)
             else:
-                await landed.wait()
+                await done.wait()
 
     async def _ask(self, host: str) -> None:
-        """Fetch an answer. Cut off, it wakes those who waited with it, and the first of them asks anew."""
-        landed = self._under_way[host] = trio.Event()
+        """Fetch an answer. When it is cancelled, the calls that waited for it wake up, and the first one asks again."""
+        done = self._under_way[host] = trio.Event()
         try:
             addresses = await self._look_up(host)
         finally:
             del self._under_way[host]
-            landed.set()
+            done.set()
         self._remember(host, addresses)
 
     async def _look_up(self, host: str) -> list[str]:
-        place = self._places.setdefault(host, trio.CapacityLimiter(THREADS_FOR_ONE_NAME))
+        of_name = self._limiters.setdefault(host, trio.CapacityLimiter(THREADS_FOR_ONE_NAME))
         try:
-            # Trio asks for these two methods only, and gives back when the thread ends, abandoned or not.
-            both = cast(trio.CapacityLimiter, _Both(place, self._threads))
+            # Trio calls these two methods only, and releases when the thread ends, abandoned or not.
+            both = cast(trio.CapacityLimiter, _Both(of_name, self._threads))
             return await trio.to_thread.run_sync(self.lookup, host, abandon_on_cancel=True, limiter=both)
         except (OSError, UnicodeError):
             return []
         finally:
-            self._forget_free_places()
+            self._drop_unused_limiters()
 
     def _remember(self, host: str, addresses: list[str]) -> None:
         serves = ANSWER_SERVES if addresses else FAILURE_SERVES
@@ -91,11 +92,11 @@ class Resolver:
         if len(self._answers) > self.names_kept:
             del self._answers[next(iter(self._answers))]
 
-    def _forget_free_places(self) -> None:
-        """Keep those that are in use: few, since each has a thread or a waiting task."""
-        for host in [host for host in self._places if host not in self._under_way]:
-            if not self._places[host].borrowed_tokens:
-                del self._places[host]
+    def _drop_unused_limiters(self) -> None:
+        """Keep those in use: they are few, since each has a thread or a waiting task."""
+        for host in [host for host in self._limiters if host not in self._under_way]:
+            if not self._limiters[host].borrowed_tokens:
+                del self._limiters[host]
 
 
 @frozen
@@ -106,7 +107,7 @@ class _Answer:
 
 @frozen
 class _Both:
-    """A place among the look-ups of one name, then one among all: a name that hangs cannot hold them all."""
+    """Borrows from the limiter of one name, then from that of all: a name that hangs cannot hold every thread."""
 
     first: trio.CapacityLimiter
     second: trio.CapacityLimiter

@@ -1,4 +1,4 @@
-"""The redis adapter: a blocking client in worker threads, and sliding windows that one script counts."""
+"""Redis: a blocking client in worker threads, and sliding windows that are counted by one script."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,20 +14,20 @@ from redis.retry import Retry
 T = TypeVar("T")
 
 PATIENCE = 1.0
-"""Seconds for a round trip, with the way there: who asks waits for it in the middle of a request."""
+"""Seconds for a round trip and its connection: a request waits for it."""
 
 CHECK_PATIENCE = 2.0
-"""The same for a command, behind which nobody waits."""
+"""The same for a command of the operator, where no request waits."""
 
 THREADS = 16
-"""Round trips at once."""
+"""Concurrent round trips."""
 
-# One round trip, atomic, by the clock of Redis. KEYS[1] the window: a list of moments in microseconds, the oldest
-# first. ARGV: its length in microseconds, the limit, 1 where nothing is refused. Answers how many it holds, whether
-# this one was one too many, and after how many microseconds a place gets free.
+# One atomic round trip, by the clock of Redis. KEYS[1] is the window: a list of moments in microseconds, oldest first.
+# ARGV: its length in microseconds, the limit, and 1 for a request that is never refused. Returns how many it holds,
+# whether this request was refused, and after how many microseconds a slot becomes free.
 #
-# It never holds more than the limit: whoever may go beyond drops the oldest, for it is the newest that decide. A moment
-# in the future is of a clock that was set back. A window that nobody touches is gone when its last moment is.
+# It never holds more than the limit: requests that are never refused still count, and replace the oldest hit. A moment
+# in the future stems from a clock that was set back. A window expires with its last hit.
 COUNT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -54,16 +54,16 @@ return {used, refused and 1 or 0, (oldest or now) + window - now}
 
 
 class RedisUnavailable(Exception):
-    """Redis cannot be reached, or does not answer in time."""
+    """Redis cannot be reached, or did not answer in time."""
 
 
 class RedisMisnamed(RedisUnavailable):
-    """No Redis can have such a URL."""
+    """The URL cannot be read."""
 
 
 @frozen
 class Counted:
-    """What a window says: how many it holds, whether this one was one too many, seconds until a place gets free."""
+    """The state of a window: hits that it holds, whether this request is refused, seconds until a slot becomes free."""
 
     used: int
     refused: bool
@@ -72,7 +72,7 @@ class Counted:
 
 @frozen(eq=False)
 class Redis:
-    """One Redis, as far as we need it. Every key begins with *prefix*: others may live there, too."""
+    """A Redis server. Every key begins with *prefix*: other programs may use it, too."""
 
     client: redis.Redis
     prefix: str
@@ -85,20 +85,20 @@ class Redis:
         return self.client.register_script(COUNT)
 
     async def count(self, key: str, limit: int, window: float, *, never_refuse: bool = False) -> Counted:
-        """Count a request of *key* unless it is one too many in *window* seconds. Raises RedisUnavailable."""
+        """Count a request of *key*, unless *limit* in *window* seconds are reached. Raises RedisUnavailable."""
         arguments = [round(window * 1_000_000), limit, int(never_refuse)]
-        used, refused, reset = await self._ask(lambda: self._count([self.prefix + key], arguments))
+        used, refused, reset = await self._run(lambda: self._count([self.prefix + key], arguments))
         return Counted(used, refused == 1, reset / 1_000_000)
 
     async def ping(self) -> None:
-        """Raises RedisUnavailable where Redis does not answer."""
-        await self._ask(self.client.ping)
+        """Raises RedisUnavailable if Redis does not answer."""
+        await self._run(self.client.ping)
 
-    async def _ask(self, question: Callable[[], T]) -> T:
+    async def _run(self, command: Callable[[], T]) -> T:
         try:
-            # The sockets' timeouts know nothing of the look-up of a name, nor of waiting for a thread.
+            # The client's own timeouts cover neither the name look-up nor the wait for a thread.
             with trio.fail_after(self.patience):
-                return await trio.to_thread.run_sync(question, abandon_on_cancel=True, limiter=self._threads)
+                return await trio.to_thread.run_sync(command, abandon_on_cancel=True, limiter=self._threads)
         except trio.TooSlowError as error:
             raise RedisUnavailable(f"no answer within {self.patience:g} s") from error
         except (redis.RedisError, OSError) as error:
@@ -107,24 +107,24 @@ class Redis:
 
 @contextmanager
 def open_redis(url: str, *, prefix: str = "", patience: float = PATIENCE) -> Iterator[Redis]:
-    """The Redis at *url* for the length of the block, connected to when it is first asked. Raises RedisMisnamed."""
+    """The Redis at *url* for the length of the block; connects on first use. Raises RedisMisnamed."""
     try:
         client = redis.Redis.from_url(
             url,
             protocol=2,
             socket_timeout=patience,
             socket_connect_timeout=patience,
-            # Whoever asks next tries again: a second try would take as long again.
+            # Without retries: a second attempt would take as long again, and the next request makes one anyway.
             retry=Retry(NoBackoff(), 0),
         )
     except ValueError:
-        # Without its words: they hold pieces of the URL, and it holds a password.
+        # Without the original message: it quotes parts of the URL, which holds a password.
         raise RedisMisnamed("REDIS_URL cannot be read; it must look like redis://:password@host:6379/0") from None
     with client:
         yield Redis(client, f"cueapi:{prefix}:", patience)
 
 
 async def ping(url: str) -> None:
-    """Raises RedisUnavailable where no Redis answers at *url*."""
-    with open_redis(url, patience=CHECK_PATIENCE) as asked:
-        await asked.ping()
+    """Raises RedisUnavailable if no Redis answers at *url*."""
+    with open_redis(url, patience=CHECK_PATIENCE) as server:
+        await server.ping()

@@ -1,4 +1,4 @@
-"""The SMTP adapter: smtplib in a worker thread. Knows where mail leaves, knows nothing of what it says."""
+"""Mail by smtplib in a worker thread. Knows the mail server, knows nothing of what mails are about."""
 
 import smtplib
 import ssl
@@ -12,19 +12,19 @@ import trio
 from attrs import field, frozen
 
 THREADS = 4
-"""Mails at once."""
+"""Concurrent mails."""
 
 PATIENCE = 10.0
 """Seconds for each step of the conversation."""
 
 
 class MailFailed(Exception):
-    """The mail did not leave; the message says why, and holds neither password nor address."""
+    """The mail was not sent; the message says why, and holds neither password nor address."""
 
 
 @frozen
 class Mail:
-    """One mail of plain text. *key* is the same on every try, so that a second copy can be told from a new mail."""
+    """A plain-text mail. *key* is the same on every attempt, so that a duplicate can be told from a new mail."""
 
     to: str = field(repr=False)
     subject: str
@@ -34,7 +34,7 @@ class Mail:
 
 @frozen
 class Mailer:
-    """Sends mail by way of *url* (`smtp://user:pass@host:587?starttls=true`, `smtps://…`) in the name of *sender*."""
+    """Sends mail from *sender* through the server at *url* (`smtp://user:pass@host:587?starttls=true`, `smtps://…`)."""
 
     url: str = field(repr=False)
     sender: str
@@ -45,7 +45,7 @@ class Mailer:
         await self._in_thread(lambda: self._send(mail))
 
     async def greet(self) -> None:
-        """Raises MailFailed where the server does not answer, or does not let us in."""
+        """Raises MailFailed if the server does not answer, or refuses the login."""
         await self._in_thread(self._greet)
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
@@ -65,19 +65,19 @@ class Mailer:
         message["From"], message["To"], message["Subject"] = self.sender, mail.to, " ".join(mail.subject.split())
         message["Date"] = formatdate(usegmt=True)
         message["Message-ID"] = f"<{mail.key}@{self.sender.rpartition('@')[2].rstrip('>')}>"
-        # RFC 3834: no answer of a machine is wanted.
+        # RFC 3834: asks machines not to answer.
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(mail.text)
         with _opened(self.url) as client:
             client.send_message(message)
-            # It is accepted, whatever the server says when we take leave: an error there would have it sent again.
+            # The mail is accepted whatever the server says to QUIT; an error there would have it sent twice.
             with suppress(smtplib.SMTPException, OSError):
                 client.quit()
 
 
 @contextmanager
 def _opened(url: str) -> Iterator[smtplib.SMTP]:
-    """A conversation with the server, up to the point where mail may be handed over."""
+    """A session with the server, ready to send mail."""
     parts = urlsplit(url)
     host = parts.hostname or "localhost"
     secure = parts.scheme == "smtps"

@@ -1,5 +1,5 @@
 """
-asyncpg on Trio itself: its compiled protocol, driven by whoever waits. Knows nothing of the product.
+asyncpg on Trio itself: its compiled protocol, driven by the task that waits. Knows nothing of the product.
 
 A connection is asyncpg's own, with its verbs. Deadlines and cancellation are Trio's: a connection whose query
 was cut off is closed, and the server is made to drop the query.

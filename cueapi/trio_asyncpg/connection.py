@@ -123,7 +123,7 @@ async def close(connection: Connection) -> None:
 
 
 async def abort(connection: Connection) -> None:
-    """Cut *connection* off, whoever is using it: its query is cancelled, its user told that it is lost."""
+    """Close *connection*, also while it is in use: its query is cancelled, and the task that uses it is told."""
     try:
         if not connection.is_closed():
             with trio.move_on_after(CLEANUP_PATIENCE, shield=True):

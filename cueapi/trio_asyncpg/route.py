@@ -17,7 +17,7 @@ if sys.platform == "darwin":
 else:
     KEEP_IDLE = socket.TCP_KEEPIDLE
 
-# A dead server is noticed within 20 s, also where nobody is asking it anything.
+# A dead server is noticed within 20 s, also while no query is under way.
 KEEP_ALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, KEEP_IDLE, 5),

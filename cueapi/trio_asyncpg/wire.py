@@ -68,7 +68,7 @@ class Waiter:
 
 
 class Wire:
-    """What asyncpg takes for its event loop and its transport: one stream, driven by whoever waits."""
+    """What asyncpg takes for its event loop and its transport: one stream, driven by the task that waits."""
 
     def __init__(self, stream: Stream, route: Route) -> None:
         self._stream = stream
@@ -159,7 +159,7 @@ class Wire:
             await self._stream.send_all(data[sent:])
 
     async def _receive(self) -> bytes | bytearray:
-        """What has come. Nobody answers before it was asked: to wait first spares a look in vain."""
+        """Received bytes. A server answers only when asked: waiting first spares a read in vain."""
         if not self._plain:
             return await self._stream.receive_some(READ_SIZE)
         while self._socket.fileno() >= 0:

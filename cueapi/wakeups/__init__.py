@@ -1,6 +1,6 @@
 """
 Hints that something is due. Losing one costs time, never work: PostgreSQL has the row, and the next poll finds it.
 
-`hub` tells the parts of this daemon, `notify` the other daemons (LISTEN/NOTIFY), `long_poll` the workers' calls that
+`hub` wakes the parts of this daemon, `notify` the other daemons (LISTEN/NOTIFY), `long_poll` the workers' calls that
 wait. `identity` is the number under which this daemon claims, for as long as it holds the lock of that number.
 """

@@ -1,4 +1,4 @@
-"""The wake-up hub: it is told what has happened, and wakes whoever has to do with it, in this daemon and in others."""
+"""The wake-up hub: one object with a verb for each thing that can happen. It wakes the parts that have to act on it."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -24,7 +24,7 @@ class AccountCache(Protocol):
         ...
 
     def mark_cache_valid(self, valid: bool) -> None:
-        """Changes are heard of from now on; or, where not *valid*, they are not: forget everything."""
+        """Whether changes are announced to this daemon; where not, forget everything."""
         ...
 
 
@@ -57,8 +57,8 @@ class WakeupHub:
     """
     Five verbs: `cue_written`, `delivery_ready`, `work_ready`, `notice_ready`, `account_changed`.
 
-    Each is a hint: losing one costs time, never work. In this daemon it takes effect at once; the other daemons hear
-    of it within some 20 ms, unless it is not to be announced. They poll at least every *poll_interval* seconds.
+    Each is a hint: losing one costs time, never work. In this daemon it takes effect at once; the other daemons
+    receive it within some 20 ms, unless *announce* is False. They poll at least every *poll_interval* seconds.
     """
 
     clock: Clock
@@ -107,14 +107,14 @@ class WakeupHub:
         self.announcements.add(f"account:{user}")
 
     def connected(self) -> None:
-        """The other daemons can be heard; what they have announced before may be lost."""
+        """Announcements of other daemons arrive from now on; earlier ones may be lost."""
         self.accounts.mark_cache_valid(True)
         self.polls.wake()
         self.dispatches.wake()
         self.notifications.wake()
 
     def disconnected(self) -> None:
-        """The other daemons cannot be heard any more."""
+        """Announcements of other daemons do not arrive any more."""
         self.accounts.mark_cache_valid(False)
 
     def receive(self, topic: str) -> None:

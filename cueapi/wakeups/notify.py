@@ -31,7 +31,7 @@ class WakeupRelay:
     """
     Holds the LISTEN connection and, on it, the lock of this daemon's number. Ends when it is cancelled.
 
-    A daemon that reconnects before the others have given it up keeps its number and its claims.
+    A daemon that reconnects before the others declare it dead keeps its number and its claims.
     """
 
     dsn: str
@@ -60,7 +60,7 @@ class WakeupRelay:
                 self.hub.disconnected()
 
     async def _acquire_number(self, db: Transaction) -> int:
-        """Hold the lock of our number: the former one while the others still wait for us, else a new one."""
+        """Hold the lock of our number: the former one if the others have not declared it dead, else a new one."""
         former = self.identity.number
         if former is not None and await daemons.resume(db, former):
             for _ in range(LOCK_ATTEMPTS):

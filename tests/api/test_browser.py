@@ -140,18 +140,28 @@ async def test_a_person_signs_a_program_in(
     assert (got["status"], got["email"]) == ("approved", EMAIL)
 
 
-async def test_the_docs_show_every_route_without_a_word_of_complaint(daemon: RunningDaemon, tmp_path: Path) -> None:
+OPEN, CLOSED = ".opblock-tag[data-is-open=true]", ".opblock-tag[data-is-open=false]"
+"""The headings of groups of operations."""
+
+
+async def test_the_docs_open_on_cues_and_show_every_route_without_complaint(
+    daemon: RunningDaemon, tmp_path: Path
+) -> None:
     def look(url: str) -> list[str]:
         with browser(tmp_path, 1200, 1000, dark=False) as driver:
             driver.get(url)
             driver.find_element(By.CLASS_NAME, "opblock")
+            opened = [tag.get_attribute("data-tag") for tag in driver.find_elements(By.CSS_SELECTOR, OPEN)]
+            for tag in driver.find_elements(By.CSS_SELECTOR, CLOSED):
+                tag.click()
             driver.save_screenshot(str(folder(tmp_path) / "docs.png"))
             shown = driver.find_elements(By.CLASS_NAME, "opblock-summary-path")
-            return [*[path.text.replace("\u200b", "") for path in shown], *complaints(driver)]
+            return [*opened, *[path.text.replace("\u200b", "") for path in shown], *complaints(driver)]
 
     with trio.fail_after(120):
         seen = await in_thread(look, f"{daemon.address}/docs")
         document = await daemon.api.get("/openapi.json")
 
     told = [path for path, methods in document["paths"].items() for _ in methods]
-    assert sorted(seen) == sorted([*told, *document["webhooks"]])
+    assert seen[0] == "cues"
+    assert sorted(seen[1:]) == sorted([*told, *document["webhooks"]])

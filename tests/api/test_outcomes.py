@@ -13,7 +13,7 @@ from tests.storage.rows import add_execution, ago
 REPORTED = {
     "execution_id": str, "outcome_recorded": bool, "outcome_state": str, "will_retry": bool, "reason": TEXT_OR_NULL,
 }  # fmt: skip
-FOLLOWS = re.compile(r"try (\d+) of (\d+) follows at (\S+)")
+FOLLOWS = re.compile(r"attempt (\d+) of (\d+) follows at (\S+)")
 
 WRONG_REPORTS = [
     Refused("no success", {}, 422, "validation_error", "body.success: is required"),
@@ -190,7 +190,7 @@ async def test_a_failure_reported_for_a_try_that_had_failed_on_the_wire_leaves_t
             after = await shown(api, one)
 
     assert answered["will_retry"] is True
-    assert answered["reason"] == f"try 2 of 2 follows at {before['next_retry']}"
+    assert answered["reason"] == f"attempt 2 of 2 follows at {before['next_retry']}"
     assert (after["status"], after["next_retry"], after["attempts"]) == ("retrying", before["next_retry"], 1)
     assert after["outcome"]["error"] == "no paper"
 

@@ -16,7 +16,7 @@ from tests.chaos.asking import NoAnswer, ask
 from tests.chaos.audit import SETTLED_WITHIN, settled
 from tests.chaos.ledger import DONE, FAILING, FLAKY, HANGING, SLOW, Kind, Ledger
 from tests.conftest import Api, cue
-from tests.receiver import Receiver, Script, Transition
+from tests.receiver import Receiver, Script, Step
 
 CLIENTS = 4
 PAUSE = 0.06
@@ -31,7 +31,7 @@ SOON = (0.2, 2.5)
 UNLIMITED = {"RATE_LIMIT_PER_MINUTE": 100_000_000}
 """Settings of a daemon under load."""
 
-SUCCESS: Transition = (200, b'{"success": true}', {})
+SUCCESS: Step = (200, b'{"success": true}', {})
 HANDLERS: Script = {
     "/done": [SUCCESS],
     "/slow": [0.4],

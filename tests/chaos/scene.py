@@ -8,6 +8,7 @@ from pathlib import Path
 import trio
 from attrs import define, field
 
+from cueapi.daemon.resources import OWNER
 from cueapi.embedded_postgres.server import join_embedded
 from cueapi.storage.database import Database
 from tests.chaos.audit import audit
@@ -48,7 +49,7 @@ async def open_scene(home: Path, dsn: str | None, **settings: object) -> AsyncIt
         AsyncExitStack() as joined,
     ):
         if dsn is None:
-            dsn = await joined.enter_async_context(join_embedded(home / "data"))
+            dsn = await joined.enter_async_context(join_embedded(home / "data", owner=OWNER))
         database = await joined.enter_async_context(open_auditor(dsn))
         async with under_load(await daemon.api.register(), receiver, daemon.port) as load:
             scene = Scene(daemon, database, load)

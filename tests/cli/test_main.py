@@ -1,6 +1,8 @@
 """The commands as processes: what they do, their exit codes, and the one line of a start that fails."""
 
+import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -187,7 +189,7 @@ async def test_check_says_what_is_missing_changes_nothing_and_migrate_does_it(
     assert tables == []
     assert first.said.startswith("applied 0001_initial.sql")
     assert second.said == "The schema is up to date.\n"
-    assert [line.partition(":")[0].split() for line in after.said.splitlines()] == [
+    assert [line.partition(":")[0].split() for line in after.said.splitlines() if not line.startswith("warn")] == [
         ["ok", name] for name in ("settings", "PostgreSQL", "migrations", "secret", "clock", "Redis", "SMTP")
     ]
 
@@ -200,7 +202,7 @@ async def test_check_tells_of_a_database_that_is_ahead_and_of_everything_else(
     ended = await cueapid.run(tmp_path, "check", DATABASE_URL=database_url)
 
     assert ended.code == 1
-    assert [line.partition(":")[0].split() for line in ended.said.splitlines()] == [
+    assert [line.partition(":")[0].split() for line in ended.said.splitlines() if not line.startswith("warn")] == [
         ["ok", "settings"], ["ok", "PostgreSQL"], ["FAIL", "migrations"],
         ["ok", "Redis"], ["ok", "SMTP"],
     ]  # fmt: skip
@@ -313,8 +315,11 @@ def test_a_database_that_cannot_be_reached_ends_the_start_after_30_seconds(
 ) -> None:
     said, told = waits_for_its_database.communicate(timeout=45)
 
-    ended = Ended(waits_for_its_database.returncode, said.decode(), told.decode())
+    waiting, last = told.decode().splitlines()
+    ended = Ended(waits_for_its_database.returncode, said.decode(), f"{last}\n")
     line = failed_with_one_line(ended, 1)
+    assert json.loads(waiting)["event"] == "database_awaited"
+    assert PASSWORD not in waiting
     assert line.startswith("PostgreSQL cannot be reached within 30 s: ")
     assert line.endswith("Is DATABASE_URL right?")
 
@@ -374,3 +379,28 @@ async def test_a_secret_that_is_lost_can_be_replaced(
     assert (checked.code, accepted.code, fine.code) == (1, 0, 0)
     assert "FAIL secret: SESSION_SECRET differs" in checked.said
     assert me["email"]
+
+
+async def test_check_warns_of_what_is_left_open_and_succeeds(
+    cueapid: Commands, tmp_path: Path, database_url: str
+) -> None:
+    ended = await cueapid.run(
+        tmp_path, "check", DATABASE_URL=database_url, HOST="0.0.0.0", CALLBACK_ALLOW="0.0.0.0/0", CORS_ORIGINS="*"
+    )
+
+    warned = [line.split()[1] for line in ended.said.splitlines() if line.startswith("warn ")]
+    assert ended.code == 0
+    assert warned[:4] == ["ENV:", "ALLOW_REGISTER:", "CORS_ORIGINS:", "CALLBACK_ALLOW:"]
+
+
+async def test_a_daemon_raises_the_soft_limit_of_open_files(tmp_path: Path, database_url: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1_024, hard), hard))
+    try:
+        async with daemon_process(tmp_path, DATABASE_URL=database_url) as daemon:
+            limits = Path(f"/proc/{daemon.process.pid}/limits").read_text()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    assert line.split()[3] == line.split()[4]

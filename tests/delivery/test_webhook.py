@@ -4,7 +4,8 @@ import gzip
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from cueapi.domain.signature import canonical_body
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.net.http_client import IdleConnections
-from tests.receiver import GARBAGE, Transition, open_receiver
+from tests.receiver import GARBAGE, Step, open_receiver
 
 SECRET = "whsec_" + "0123456789abcdef" * 4
 OPEN = Rules(allow=Rules.parse_allow("127.0.0.0/8"))
@@ -81,7 +82,7 @@ def delivery_to(url: str, *, timeout: float = 5.0, method: str = "POST") -> Deli
     )
 
 
-async def test_a_handler_verifies_what_it_gets_and_its_answer_comes_back(webhook: Webhook) -> None:
+async def test_a_handler_can_verify_the_request_and_its_answer_comes_back(webhook: Webhook) -> None:
     answer = b'{"success": true}'
     with trio.fail_after(10):
         async with open_receiver([(200, answer, {"Retry-After": "7"})]) as receiver:
@@ -119,7 +120,7 @@ async def test_get_sends_no_body(webhook: Webhook) -> None:
     ],
 )
 async def test_every_status_is_an_answer_and_redirects_are_not_followed(
-    webhook: Webhook, step: Transition, status: int
+    webhook: Webhook, step: Step, status: int
 ) -> None:
     with trio.fail_after(10):
         async with open_receiver([step]) as receiver:
@@ -156,7 +157,7 @@ async def test_every_status_is_an_answer_and_redirects_are_not_followed(
     ],
     ids=["close", "reset", "garbage", "half", "half-head", "101", "long-head", "endless-103"],
 )
-async def test_every_way_to_fail_is_a_sentence(webhook: Webhook, step: Transition, reason: str) -> None:
+async def test_every_way_to_fail_is_a_sentence(webhook: Webhook, step: Step, reason: str) -> None:
     with trio.fail_after(10):
         async with open_receiver([step]) as receiver:
             result = await webhook.attempt(delivery_to(receiver.url()))
@@ -174,7 +175,7 @@ async def test_the_deadline_covers_the_whole_answer(webhook: Webhook, step: str)
     assert result == Unreachable("no answer within 0.5 s")
 
 
-async def test_a_refused_connection_says_by_whom(webhook: Webhook) -> None:
+async def test_a_refused_connection_says_which_host_refused(webhook: Webhook) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -200,7 +201,7 @@ async def test_the_deadline_covers_the_look_up() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://2130706433/", "http://localhost/", "ftp://a"])
-async def test_a_url_that_is_not_allowed_any_more_is_not_called(url: str) -> None:
+async def test_a_url_that_is_no_longer_allowed_is_not_called(url: str) -> None:
     with Webhook(Rules(), Resolver(look_up)) as webhook:
         result = await webhook.attempt(delivery_to(url))
 
@@ -238,7 +239,7 @@ async def test_a_kept_connection_is_not_used_when_the_name_moved_to_another_addr
             )
 
 
-async def test_an_address_that_refuses_is_passed_over(webhook: Webhook) -> None:
+async def test_when_an_address_refuses_the_next_one_is_used(webhook: Webhook) -> None:
     LOOPBACK["two.test"] = ["127.0.0.2", "127.0.0.1"]
     with trio.fail_after(10):
         async with open_receiver() as receiver:
@@ -265,7 +266,7 @@ async def test_a_connection_is_not_used_when_it_is_too_old() -> None:
     assert IdleConnections().reused_for == 60
 
 
-async def test_no_more_connections_are_kept_than_there_is_room_for() -> None:
+async def test_idle_connections_are_kept_up_to_the_limit() -> None:
     with trio.fail_after(10), Webhook(OPEN, Resolver(look_up), idle=IdleConnections(limit=1)) as webhook:
         async with open_receiver() as receiver:
             for host in ("handler.test", "other.test", "other.test", "handler.test"):
@@ -274,7 +275,7 @@ async def test_no_more_connections_are_kept_than_there_is_room_for() -> None:
     assert [received.connection for received in receiver.requests] == [0, 1, 2, 0]
 
 
-async def test_a_kept_connection_that_was_closed_does_not_fail_the_try(webhook: Webhook) -> None:
+async def test_a_kept_connection_that_was_closed_does_not_fail_the_attempt(webhook: Webhook) -> None:
     with trio.fail_after(10):
         async with open_receiver([200, "close", 200, "reset", 200]) as receiver:
             for _ in range(3):
@@ -305,11 +306,10 @@ async def test_an_answer_is_read_to_64_kib_and_the_connection_dropped(webhook: W
     assert [received.connection for received in receiver.requests] == [0, 0, 1, 2]
 
 
-async def test_an_answer_that_is_packed_stays_as_it_is(webhook: Webhook) -> None:
-    packed = gzip.compress(b'{"success": true}')
+async def test_no_coding_of_an_answer_is_asked_for(webhook: Webhook) -> None:
     with trio.fail_after(10):
-        async with open_receiver([(200, packed, {"Content-Encoding": "gzip"})]) as receiver:
-            assert await webhook.attempt(delivery_to(receiver.url())) == Answered(200, packed)
+        async with open_receiver() as receiver:
+            await webhook.attempt(delivery_to(receiver.url()))
 
     assert receiver.requests[0].header("Accept-Encoding") == "identity"
 
@@ -339,7 +339,7 @@ async def test_cookies_and_proxies_of_the_environment_are_ignored(
     assert receiver.requests[1].header("Cookie") is None
 
 
-async def test_the_moment_of_sending_is_told_once_a_try() -> None:
+async def test_the_moment_of_sending_is_told_once_an_attempt() -> None:
     sent: list[Delivery] = []
     with trio.fail_after(10), Webhook(OPEN, Resolver(look_up), sent=sent.append) as webhook:
         async with open_receiver([200, "close", 200]) as receiver:
@@ -352,7 +352,7 @@ async def test_the_moment_of_sending_is_told_once_a_try() -> None:
     assert len(receiver.requests) == 3
 
 
-async def test_the_connection_of_a_try_that_was_cut_off_is_not_used_again(webhook: Webhook) -> None:
+async def test_the_connection_of_an_attempt_that_was_cancelled_is_not_used_again(webhook: Webhook) -> None:
     with trio.fail_after(10):
         async with open_receiver(["hang", 200]) as receiver:
             async with trio.open_nursery() as nursery:
@@ -443,3 +443,69 @@ async def _say_garbage(stream: trio.SocketStream) -> None:
 async def _hang_up(stream: trio.SocketStream) -> None:
     await stream.receive_some(65536)
     await stream.aclose()
+
+
+Serve = Callable[[trio.SocketStream], Awaitable[None]]
+
+ANSWER = b'HTTP/1.1 %s\r\nContent-Length: 18\r\n\r\n{"success": false}'
+
+
+async def _answer_by_the_head(stream: trio.SocketStream) -> None:
+    """A server that reads a first piece of the request, answers, and never reads on."""
+    await stream.receive_some(1_000)
+    await stream.send_all(ANSWER % b"200 OK")
+    await trio.sleep_forever()
+
+
+async def _refuse_by_the_head(stream: trio.SocketStream) -> None:
+    """A server that refuses a large body and hangs up."""
+    await stream.receive_some(1_000)
+    await stream.send_all(ANSWER % b"413 Too Large")
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("serve", [_answer_by_the_head, _refuse_by_the_head])
+async def test_an_answer_that_comes_before_the_body_was_sent_is_read(webhook: Webhook, serve: Serve) -> None:
+    with trio.fail_after(20):
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listeners[0].socket.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, serve, listeners)
+            body = b"x" * 8_000_000
+            results = [
+                await webhook.post(Outgoing("POST", f"http://127.0.0.1:{port}/", [], body, 5.0)) for _ in range(2)
+            ]
+            nursery.cancel_scope.cancel()
+
+    assert [result.body for result in results if isinstance(result, Answered)] == [b'{"success": false}'] * 2
+
+
+PACKED = {
+    "gzip": (b"gzip", gzip.compress(b'{"success": false}'), None),
+    "deflate": (b"deflate", zlib.compress(b'{"success": false}'), None),
+    "gzip in capitals": (b"GZIP", gzip.compress(b'{"success": false}'), None),
+    "a coding that is not known": (b"br", b"\x0b\x08\x80", "br"),
+    "two codings": (b"gzip, gzip", gzip.compress(gzip.compress(b"{}")), "gzip, gzip"),
+    "what is not packed": (b"gzip", b'{"success": false}', "gzip"),
+}
+
+
+@pytest.mark.parametrize(("coding", "content", "packed"), PACKED.values(), ids=PACKED.keys())
+async def test_an_answer_that_comes_packed_is_unpacked_or_named(
+    webhook: Webhook, coding: bytes, content: bytes, packed: str | None
+) -> None:
+    async with open_receiver([(200, content, {"Content-Encoding": coding.decode()})]) as receiver:
+        result = await webhook.attempt(delivery_to(receiver.url()))
+
+    assert isinstance(result, Answered)
+    assert (result.packed, result.cut) == (packed, False)
+    assert result.body == (b'{"success": false}' if packed is None else content)
+
+
+async def test_a_packed_answer_is_unpacked_within_the_bounds(webhook: Webhook) -> None:
+    bomb = gzip.compress(b" " * 50_000_000)
+    async with open_receiver([(200, bomb[:60_000], {"Content-Encoding": "gzip"})]) as receiver:
+        result = await webhook.attempt(delivery_to(receiver.url()))
+
+    assert isinstance(result, Answered)
+    assert (len(result.body), result.cut) == (ANSWER_LIMIT, True)

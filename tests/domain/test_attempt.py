@@ -86,6 +86,25 @@ def test_410_is_a_failed_try_and_the_last_one_however_many_were_left() -> None:
     assert step.record.response_body == "gone fishing"
 
 
+def test_an_answer_that_could_not_be_decoded_is_delivered_and_says_so() -> None:
+    step = follows(Answered(200, b"\x0b", packed="br"))
+
+    assert (step.status, step.delivered, step.report) == (Status.SUCCESS, True, None)
+    assert step.record is not None
+    assert step.record.error_message == (
+        "The answer could not be decoded from br, which was not asked for; no outcome was read."
+    )
+
+
+def test_a_report_that_cannot_be_read_is_a_failed_attempt_that_says_so() -> None:
+    step = follows(Answered(200, b'{"success": false, "error": "out of pap'))
+
+    assert (step.status, step.pause, step.delivered, step.report) == (Status.RETRYING, 60.0, False, None)
+    assert step.record is not None
+    assert str(step.record.error_message).startswith("The answer reports on the work and cannot be read as JSON: ")
+    assert step.record.response_body == '{"success": false, "error": "out of pap'
+
+
 DELIVERED: dict[str, Answered] = {
     "200": Answered(200),
     "200, text": Answered(200, b"ok"),
@@ -99,10 +118,11 @@ DELIVERED: dict[str, Answered] = {
     "another name": Answered(200, said(Success=True)),
     "a list": Answered(200, b'[{"success": true}]'),
     "a bare true": Answered(200, b"true"),
-    "broken JSON": Answered(200, b'{"success": true'),
-    "no UTF-8": Answered(200, b'{"success": true, "x": "\xff"}'),
+    "broken JSON": Answered(200, b'{"done": true'),
+    "success within a text": Answered(200, b"\"{'success': false\""),
+    "success in a list that is cut": Answered(200, b'[{"success": true}'),
+    "a page": Answered(200, b"<html>success: true</html>"),
     "too deep": Answered(200, b"[" * 60_000),
-    "too many digits": Answered(200, b'{"success": true, "x": ' + b"9" * 5000 + b"}"),
 }
 
 
@@ -233,6 +253,9 @@ RETRY_AFTER: dict[str, tuple[str | None, float]] = {
     "a date beyond a day": (format_datetime(NOW + timedelta(days=9), usegmt=True), RETRY_AFTER_LIMIT),
     "more digits than a number has": ("9" * 5000, RETRY_AFTER_LIMIT),
     "none": (None, 0.0),
+    "two of them": ("120, 300", 300.0),
+    "two of them, the longer one first": ("300,120", 300.0),
+    "a number and a word": ("120, soon", 0.0),
     "empty": ("", 0.0),
     "negative": ("-5", 0.0),
     "a fraction": ("1.5", 0.0),

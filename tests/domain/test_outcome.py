@@ -16,6 +16,7 @@ from cueapi.domain.outcome import (
     Mode,
     OutcomeState,
     Report,
+    ReportUnreadable,
     Verification,
     artifacts_fit,
     clean_text,
@@ -184,9 +185,56 @@ def test_of_an_inline_report_what_is_valid_is_taken_and_what_is_not_is_named(
     json.dumps(inline.report.evidence.artifacts, allow_nan=False)
 
 
+READABLE = {
+    "cut within a character": b'{"success": false, "error": "cut \xe2\x82"}',
+    "another encoding": '{"success": false, "error": "café"}'.encode("latin-1"),
+    "UTF-16": '{"success": false, "error": "x"}'.encode("utf-16"),
+    "UTF-32": '{"success": false, "error": "x"}'.encode("utf-32-le"),
+    "the key at the end": b'{"error": "\xff\xfe", "success": false}',
+    "the key twice": b'{"success": true, "success": false, "error": "x"}',
+    "a number of 5,000 digits": b'{"x": ' + b"9" * 5_000 + b', "success": false, "error": "x"}',
+    "a number beyond a double": b'{"x": 1e999, "success": false, "error": "x"}',
+    "no number": b'{"x": NaN, "success": false, "error": "x"}',
+    "a lone surrogate": b'{"success": false, "error": "\\ud800"}',
+    "a line break within a text": b'{"success": false, "error": "two\\nlines"}',
+}
+
+
+@pytest.mark.parametrize("body", READABLE.values(), ids=READABLE.keys())
+def test_a_failure_is_read_as_far_as_its_structure_can_be(body: bytes) -> None:
+    inline = read_inline(body)
+
+    assert inline is not None
+    assert inline.report.success is False
+    assert inline.report.error
+
+
+UNREADABLE = {
+    "cut in the middle": b'{"success": false, "error": "out of pap',
+    "cut before its end": b'{"success": false',
+    "a comma too many": b'{"success": false,}',
+    "a line break within a text": b'{"success": false, "error": "two\nlines"}',
+    "text behind it": b'{"success": false} and more',
+    "the notation of Python": b"{'success': False, 'error': None}",
+    "the key at the end": b'{"error": "a "quoted" word", "success": false}',
+    "nested too deep": b'{"x": ' + b"[" * 60_000 + b'], "success": false}',
+    "after a byte order mark": b'\xef\xbb\xbf{"success": false, "error": ',
+    "a success": b'{"success": true, "result": "do',
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_what_names_success_and_is_no_json_is_no_silent_success(body: bytes) -> None:
+    with pytest.raises(ReportUnreadable):
+        read_inline(body)
+
+
 @given(st.binary(max_size=100))
 def test_no_answer_is_too_strange_to_be_no_report(body: bytes) -> None:
-    inline = read_inline(body)
+    try:
+        inline = read_inline(body)
+    except ReportUnreadable:
+        return
 
     assert inline is None or isinstance(inline.report.success, bool)
 

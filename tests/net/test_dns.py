@@ -1,4 +1,4 @@
-"""Names to addresses, in threads."""
+"""Name look-ups in threads."""
 
 import threading
 from collections import Counter
@@ -14,7 +14,7 @@ from cueapi.net.dns import NameNotFound, Resolver
 
 @define
 class Names:
-    """A name server of one's own: hangs on names that begin with "hang" until released, counts questions."""
+    """A name server: hangs on names that begin with "hang" until it is released, and counts the look-ups."""
 
     answers: dict[str, list[str]] = field(factory=dict)
     asked: Counter[str] = field(factory=Counter)
@@ -80,7 +80,7 @@ async def test_a_failure_serves_for_a_second(names: Names) -> None:
     assert names.asked["b.example"] == 2
 
 
-async def test_those_who_ask_at_the_same_time_share_one_look_up(names: Names) -> None:
+async def test_concurrent_calls_for_one_name_share_one_look_up(names: Names) -> None:
     resolver = Resolver(names.look_up)
     names.answers["hang.example"] = ["8.8.8.8"]
 
@@ -108,7 +108,7 @@ async def test_a_look_up_that_hangs_is_abandoned_at_the_deadline_and_takes_at_mo
     assert names.asked["hang.example"] == 4
 
 
-async def test_names_that_hang_do_not_hold_up_another_name(names: Names) -> None:
+async def test_names_that_hang_do_not_delay_another_name(names: Names) -> None:
     resolver = Resolver(names.look_up)
 
     with trio.fail_after(5):
@@ -135,7 +135,7 @@ async def test_as_many_look_ups_run_at_once_as_there_are_threads(names: Names) -
     assert asked == 3
 
 
-async def test_when_the_first_who_asked_gives_up_the_next_one_asks(names: Names) -> None:
+async def test_when_the_first_caller_gives_up_the_next_one_asks(names: Names) -> None:
     resolver = Resolver(names.look_up)
     names.answers["hang.example"] = ["8.8.8.8"]
 

@@ -1,3 +1,5 @@
+"""Sliding windows in a real Redis, and what happens without one."""
+
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -14,14 +16,14 @@ PATIENT = 10.0
 
 @pytest.fixture
 async def shared(redis_url: str) -> AsyncIterator[Redis]:
-    """A Redis that holds nothing; waited for longer than a request would."""
+    """An empty Redis, with a longer timeout than a request has."""
     with open_redis(redis_url, patience=PATIENT) as shared:
         yield shared
 
 
 @pytest.fixture
 def unused_port() -> int:
-    """A port on which nobody listens."""
+    """A port that no program listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
@@ -57,7 +59,7 @@ async def test_of_24_callers_at_once_as_many_as_the_limit_are_admitted(shared: R
     assert sorted(admitted) == [1, 2, 3, 4, 5, 6, 7]
 
 
-async def test_who_may_go_beyond_counts_and_a_window_holds_no_more_than_its_limit(
+async def test_requests_that_are_never_refused_count_and_a_window_holds_no_more_than_its_limit(
     shared: Redis, own_redis_server: OwnRedis
 ) -> None:
     with trio.fail_after(20):
@@ -84,7 +86,7 @@ async def test_a_window_whose_clock_was_set_back_begins_anew(shared: Redis) -> N
     assert (counted.used, counted.refused) == (1, False)
 
 
-async def test_windows_of_several_keys_and_installations_are_several(shared: Redis, redis_url: str) -> None:
+async def test_each_key_of_each_installation_has_its_own_window(shared: Redis, redis_url: str) -> None:
     with trio.fail_after(20), open_redis(redis_url, prefix="other", patience=PATIENT) as other:
         used = [(await redis.count(key, 9, 60)).used for redis, key in ((shared, "a"), (shared, "b"), (other, "a"))]
 
@@ -118,7 +120,7 @@ async def test_a_redis_that_hangs_is_given_up_in_time(nursery: trio.Nursery) -> 
     assert passed < 5
 
 
-async def test_a_redis_that_is_not_there_is_unavailable(unused_port: int) -> None:
+async def test_a_redis_that_does_not_run_is_unavailable(unused_port: int) -> None:
     with trio.fail_after(10), open_redis(f"redis://127.0.0.1:{unused_port}") as nowhere:
         for ask in (nowhere.ping, lambda: nowhere.count("k", 1, 60)):
             with pytest.raises(RedisUnavailable):
@@ -126,7 +128,7 @@ async def test_a_redis_that_is_not_there_is_unavailable(unused_port: int) -> Non
 
 
 @pytest.mark.parametrize("url", ["redis://:pass/word@host:6379", "redis://h?db=x", "ftp://h"])
-async def test_a_url_that_cannot_be_is_told_without_its_password(url: str) -> None:
+async def test_the_message_about_an_unreadable_url_holds_no_password(url: str) -> None:
     with trio.fail_after(10), pytest.raises(RedisMisnamed) as told:
         await ping(url)
 

@@ -1,4 +1,4 @@
-"""Mail leaves by a real SMTP server, and says why where it does not."""
+"""Mail through a real SMTP server, and the messages where it fails."""
 
 import ssl
 from urllib.parse import quote
@@ -28,7 +28,7 @@ async def test_a_mail_arrives_as_it_was_written() -> None:
     assert box.texts() == [MAIL.text]
 
 
-async def test_a_mail_that_was_taken_is_sent_whatever_the_server_says_when_we_leave() -> None:
+async def test_a_mail_that_was_accepted_is_sent_whatever_the_server_says_to_quit() -> None:
     with trio.fail_after(20), mail_server() as box:
         box.farewell = "451 not now"
         await Mailer(f"smtp://127.0.0.1:{box.port}", SENDER).send(MAIL)
@@ -46,7 +46,7 @@ async def test_a_server_that_asks_for_a_password_is_given_it() -> None:
     assert len(box.mails) == 1
 
 
-async def test_no_mail_goes_to_a_server_whose_certificate_nobody_vouches_for() -> None:
+async def test_no_mail_goes_to_a_server_whose_certificate_is_not_trusted() -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
 
@@ -59,7 +59,7 @@ async def test_no_mail_goes_to_a_server_whose_certificate_nobody_vouches_for() -
     assert box.mails == []
 
 
-async def test_what_goes_wrong_is_told_in_a_line_without_password_or_address() -> None:
+async def test_a_failure_is_one_line_without_password_or_address() -> None:
     with trio.fail_after(20), mail_server() as box:
         box.answer = "554 no, you@example.com is not known here"
         with pytest.raises(MailFailed) as refused:

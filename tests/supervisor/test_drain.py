@@ -335,7 +335,7 @@ async def test_exhausted_restarts_drain_as_a_signal_does(autojump_clock: MockClo
     tree = line.tree()
     falls = falling([], ValueError("bad row"), on_life=99)
     tree = Tree([*tree.siblings, Sibling("janitor", falls, OnStop.CANCEL, Policy(limit=2))], tree.channels)
-    with trio.fail_after(60), pytest.raises(RestartsExhausted, match="'janitor' fell 3 times"):
+    with trio.fail_after(60), pytest.raises(RestartsExhausted, match="'janitor' failed 3 times"):
         await tree.run()
 
     assert line.written == [number**2 for number in line.sent]

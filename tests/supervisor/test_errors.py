@@ -26,5 +26,5 @@ def test_an_error_is_told_in_one_line(error: Exception, told: str) -> None:
 def test_exhausted_restarts_name_the_sibling_how_often_and_the_last_error() -> None:
     error = RestartsExhausted("poller", 6, 60.0, ValueError("bad\nrow"))
 
-    assert str(error) == "sibling 'poller' fell 6 times within 60 s, at last over ValueError: bad"
+    assert str(error) == "sibling 'poller' failed 6 times within 60 s, at last with ValueError: bad"
     assert isinstance(error.__cause__, ValueError)

@@ -153,7 +153,7 @@ async def test_a_sibling_that_falls_too_often_ends_the_tree_after_a_drain(
 
     assert lives == [0, 1, 3, 7]
     assert ended == ["neighbour"]
-    assert str(raised.value) == "sibling 'poller' fell 4 times within 60 s, at last over ValueError: bad row"
+    assert str(raised.value) == "sibling 'poller' failed 4 times within 60 s, at last with ValueError: bad row"
     assert [line["event"] for line in logged[-3:]] == ["restarts_exhausted", "drain_begun", "drain_ended"]
     assert logged[-1]["reason"] == str(raised.value)
     assert logged[-1]["failed"] == ("poller",)

@@ -8,12 +8,13 @@ from typing import Protocol
 
 import structlog
 from attrs import frozen
-from quart import Blueprint, Request, Response, g, request
+from quart import Blueprint, Response, g, request
+from quart_trio import QuartTrio
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from cueapi.api.http import errors
 from cueapi.api.http.auth import Authenticator
-from cueapi.api.http.quart_app import SlimQuart
+from cueapi.api.http.quart_app import OneRequest
 from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
 from cueapi.domain.errors import Refusal
 from cueapi.domain.plan import USAGE_WARNING_SHARE
@@ -40,7 +41,7 @@ ANYONE = {
 LIMITED = ("/v1/", "/auth/")
 """Paths below which requests are counted, and all but ANYONE ask for a key."""
 
-NEVER_REFUSED = {"executions.outcome", "executions.heartbeat", "workers.heartbeat"}
+NEVER_REFUSED = {"outcomes.report", "executions.heartbeat", "workers.heartbeat"}
 """They count, but a report must not be lost to a limit."""
 
 EXPOSED = (
@@ -48,11 +49,11 @@ EXPOSED = (
     "X-CueAPI-Usage-Warning, Idempotent-Replayed"
 )
 
-SECURITY = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
-)
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 
@@ -80,7 +81,7 @@ class Gate:
     origins: tuple[str, ...]
     metrics: Metrics
 
-    async def enter(self, request: Request) -> Response | None:
+    async def enter(self) -> Response | None:
         """Before a request: its id, its user, its limit."""
         kept = g._get_current_object()
         kept.begun = time.perf_counter()
@@ -121,7 +122,7 @@ class Gate:
         hops = ",".join(request.headers.getlist("X-Forwarded-For"))
         return client_address(peer, hops, self.proxies)
 
-    async def leave(self, request: Request, response: Response) -> Response:
+    async def leave(self, response: Response) -> Response:
         """After a request: the headers that every answer has, and one line in the log."""
         kept, headers = g._get_current_object(), response.headers
         headers.add("X-Request-Id", kept.request_id)
@@ -132,9 +133,13 @@ class Gate:
         account = kept.get("account")
         if account is not None and account.executions > USAGE_WARNING_SHARE * account.limits.monthly_executions:
             headers["X-CueAPI-Usage-Warning"] = "approaching_limit"
-        if (origin := request.headers.get("Origin")) is not None:
+        if self.origins and (origin := request.headers.get("Origin")) is not None:
             self._allow_origin(origin, response)
-        self._note(request, response, time.perf_counter() - kept.begun)
+        headers.extend(SECURITY)
+        if response.status_code == 204:  # RFC 9110, 8.6: an answer without content has no length
+            headers.remove("Content-Length")
+            headers.remove("Content-Type")
+        self._note(response, time.perf_counter() - kept.begun)
         return response
 
     def _allow_origin(self, origin: str, response: Response) -> None:
@@ -154,7 +159,7 @@ class Gate:
             )
             response.headers["Access-Control-Max-Age"] = "600"
 
-    def _note(self, request: Request, response: Response, seconds: float) -> None:
+    def _note(self, response: Response, seconds: float) -> None:
         route = "none" if request.url_rule is None else request.url_rule.rule
         # What clients make up must not grow the metrics.
         method = request.method if request.method in METHODS else "other"
@@ -169,10 +174,12 @@ class Gate:
         )
 
 
-def make_app(gate: Gate, resources: Sequence[Resource]) -> SlimQuart:
+def make_app(gate: Gate, resources: Sequence[Resource]) -> QuartTrio:
     """The app with its resources; nothing in it redirects."""
-    app = SlimQuart("cueapi.api", static_folder=None)
-    app.gate, app.always = gate, SECURITY
+    app = QuartTrio("cueapi.api", static_folder=None)
+    app.asgi_http_class = OneRequest
+    app.before_request(gate.enter)
+    app.after_request(gate.leave)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     app.url_map.strict_slashes = False

@@ -136,8 +136,3 @@ def _sentence(kind: str, message: str) -> str:
     for ours, theirs in (("object", "dictionary"), ("array", "list"), ("text", "string")):
         message = message.replace(f"valid {theirs}", f"valid {ours}")
     return message[0].lower() + message[1:]
-
-
-def given_fields(body: BaseModel) -> dict[str, Any]:
-    """What was given of *body*, nested; what was left out, or null, is not in it."""
-    return body.model_dump(exclude_unset=True, exclude_none=True)

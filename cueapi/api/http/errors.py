@@ -4,6 +4,7 @@ import structlog
 from quart import Quart, Response, g
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from cueapi.api.http.idempotency import Replayed
 from cueapi.api.models.rendering import answer
 from cueapi.domain.errors import NotSignedIn, Refusal
 from cueapi.storage.database import StorageUnavailable, Unstorable
@@ -76,6 +77,7 @@ def problem(code: str, message: str, status: int, **extra: object) -> Response:
 def install(app: Quart) -> None:
     """Have *app* answer every failure in the contract's form."""
     app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(Replayed, _replayed)
     app.register_error_handler(StorageUnavailable, _away)
     app.register_error_handler(Unstorable, _unstorable)
     app.register_error_handler(HTTPException, _http)
@@ -93,6 +95,10 @@ def with_retry_after(refusal: Refusal, response: Response) -> Response:
     if "retry_after" in refusal.extra:
         response.headers["Retry-After"] = str(refusal.extra["retry_after"])
     return response
+
+
+async def _replayed(replayed: Replayed) -> Response:
+    return replayed.response
 
 
 async def _away(_: StorageUnavailable) -> Response:

@@ -1,85 +1,119 @@
-"""Once and no more: an effect under an `Idempotency-Key`, and its first answer again."""
+"""At most once: an effect under an `Idempotency-Key`, and its first answer again for a repeat."""
 
 import hashlib
 import json
-import re
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import quote
 
 import trio
-from attrs import frozen
+from attrs import define, field
 from quart import Response, g, request
 
 from cueapi.api.http.body import read_object
-from cueapi.domain.errors import Invalid, Problem, Refusal
+from cueapi.api.http.parameters import IDEMPOTENCY_KEY
+from cueapi.domain.errors import Refusal
 from cueapi.storage import idempotency
 from cueapi.storage.database import STATEMENT_PATIENCE, Database, Executor
 from cueapi.storage.idempotency import Key
 
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+class Replayed(Exception):
+    """This request was answered before: the app answers with *response*, the first answer."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status_code)
+        self.response = response
 
 
-@frozen
-class Done:
-    """What an effect came to: its answer, and whom to wake as soon as it is certain."""
+@define
+class IdempotentRequest:
+    """A request within `idempotent`: where it writes, and what it is answered."""
 
-    response: Response
-    poke: Callable[[], None]
+    _database: Database
+    _key: Key | None
+    _body_hash: bytes
+    _transaction: AsyncExitStack = field(repr=False)
+    _db: Executor | None = None
+    _response: Response | None = None
+    _then: Callable[[], None] | None = None
+
+    async def begin(self) -> Executor:
+        """What the effect is written to. Call it after all checks: with a key it holds a connection from here on."""
+        if self._key is None:
+            return self._database
+        db = self._db = await self._transaction.enter_async_context(self._database.transaction())
+        self._transaction.enter_context(trio.fail_after(STATEMENT_PATIENCE))
+        if not await idempotency.take(db, self._key):
+            raise Refusal("idempotency_key_in_use", "The first request with this Idempotency-Key is still running.")
+        # In a statement of its own: it sees what was committed before the lock was free.
+        await self.refuse_repeat(db)
+        return db
+
+    def keep(self, response: Response, *, then: Callable[[], None]) -> Response:
+        """Answer with *response*; *then* is called as soon as the effect is certain."""
+        self._response, self._then = response, then
+        return response
+
+    async def refuse_repeat(self, db: Executor) -> None:
+        """Raise Replayed where the key has its answer already."""
+        if self._key is None:
+            return
+        kept = await idempotency.find(db, self._key)
+        if kept is not None:
+            raise Replayed(_replay_response(kept, self._body_hash))
+
+    async def store_answer(self) -> None:
+        """Store the answer beside the effect, in the same transaction."""
+        if self._key is None:
+            return
+        assert self._db is not None, "begin() was not called"
+        assert self._response is not None, "keep() was not called"
+        answer = await self._response.get_data(as_text=True)
+        await idempotency.keep(
+            self._db, self._key, body_hash=self._body_hash, status=self._response.status_code, answer=answer
+        )
+
+    def wake(self) -> None:
+        """Wake those who wait for the effect."""
+        if self._then is not None:
+            self._then()
 
 
-Effect: TypeAlias = Callable[[Executor], Awaitable[Done]]
-
-
-async def once(database: Database, prepare: Callable[[], Awaitable[Effect]]) -> Response:
+@asynccontextmanager
+async def idempotent(database: Database) -> AsyncIterator[IdempotentRequest]:
     """
-    Answer a request: *prepare* reads and checks it, the effect that comes of it writes.
+    Answer a request at most once.
 
-    Without the header the effect is on the database itself. With it a repeat is answered before anything is checked,
-    for what was right the first time may be wrong by now (`at` has passed); else the effect and its answer are one
-    transaction. A refusal, or a crash, leaves nothing behind. Nobody is woken before the commit.
+        async with idempotent(self.database) as once:
+            ... read and check the request ...
+            row = await fires.fire(await once.begin(), ...)
+            return once.keep(answer(...), then=self.hub.delivery_ready)
+
+    Without the header `begin` gives the database itself. With it a repeat is answered at the top of the block, before
+    anything is checked, for what was right the first time may be wrong by now (`at` has passed). Otherwise key, effect
+    and answer are one transaction, which commits at the end of the block; the client gets its answer after that, and
+    nothing is woken before. A refusal, or a crash, leaves nothing behind.
     """
     key = _key()
-    if key is None:
-        done = await (await prepare())(database)
-        done.poke()
-        return done.response
-    body_hash = await _body_hash()
-    kept = await idempotency.find(database, key)
-    if kept is not None:
-        return _replay_response(kept, body_hash)
-    return await _together(database, key, body_hash, await prepare())
-
-
-async def _together(database: Database, key: Key, body_hash: bytes, effect: Effect) -> Response:
-    async with database.transaction() as db:
-        with trio.fail_after(STATEMENT_PATIENCE):
-            if not await idempotency.take(db, key):
-                raise Refusal("idempotency_key_in_use", "The first request with this Idempotency-Key is still running.")
-            # In a statement of its own: it sees what was committed before the lock was free.
-            kept = await idempotency.find(db, key)
-            if kept is not None:
-                return _replay_response(kept, body_hash)
-            done = await effect(db)
-            answer = await done.response.get_data(as_text=True)
-            await idempotency.keep(db, key, body_hash=body_hash, status=done.response.status_code, answer=answer)
-    done.poke()
-    return done.response
+    body_hash = b"" if key is None else await _body_hash()
+    async with AsyncExitStack() as transaction:
+        once = IdempotentRequest(database, key, body_hash, transaction)
+        await once.refuse_repeat(database)
+        yield once
+        await once.store_answer()
+    once.wake()
 
 
 def _key() -> Key | None:
-    given = request.headers.getlist("Idempotency-Key")
-    if not given:
-        return None
-    if len(given) > 1 or not _KEY.fullmatch(given[0]):
-        raise Invalid(Problem("header.Idempotency-Key", "must be 1 to 255 printable ASCII characters, once"))
-    return Key(g.account.id, request.method, quote(request.path), given[0])
+    given = IDEMPOTENCY_KEY.read()
+    return None if given is None else Key(g.account.id, request.method, quote(request.path), given)
 
 
 async def _body_hash() -> bytes:
-    """Of what the body says, in whatever order and with whatever blanks it says so."""
-    said = json.dumps(await read_object(), sort_keys=True)
-    return hashlib.sha256(said.encode()).digest()
+    """The digest of what the body says, whatever the order of its keys and its white space."""
+    content = json.dumps(await read_object(), sort_keys=True)
+    return hashlib.sha256(content.encode()).digest()
 
 
 def _replay_response(kept: idempotency.KeptAnswer, body_hash: bytes) -> Response:

@@ -1,111 +1,121 @@
-"""`/openapi.json`, made from the routes, their bodies and what is told of them; `/docs`, which shows it."""
+"""The description of the API (OpenAPI 3.1), made from the routes, their models and what is said of them."""
 
 import inspect
-import json
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from http import HTTPStatus
 from importlib.metadata import version
-from importlib.resources import files
 from typing import Any, TypeAlias
 
-from attrs import define, field
+from attrs import frozen
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
-from quart import Blueprint, Quart, Response, current_app
+from quart import Quart
 from werkzeug.routing import Rule
 
 from cueapi.api.http import errors
 from cueapi.api.http.app import ANYONE, LIMITED
-from cueapi.api.http.operations import HTML, Operation, Parameter, Schema, operation, operation_of
-from cueapi.api.models import responses
-from cueapi.api.pages import DAY, html
+from cueapi.api.http.operations import Handler, Operation, operation_of
+from cueapi.api.http.parameters import Parameter, Schema
+from cueapi.api.models.examples import ANSWERS, BODIES
+from cueapi.api.models.responses import webhooks
 
 Document: TypeAlias = dict[str, Any]
 
 VERSION = "3.1.0"
 REFERENCE = "#/components/schemas/{model}"
+METHODS = ("POST", "GET", "PATCH", "DELETE")
 
-DOCS_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+TAGS = {
+    "cues": "Schedules, and where to call: create, change, fire and delete them.",
+    "executions": "The firings of cues: what happened, and what workers can claim.",
+    "workers": "Programs that pull their work: heartbeats, and which of them are alive.",
+    "outcomes": "What handlers report of their work, its evidence, and verdicts of people.",
+    "alerts": "What went wrong.",
+    "account": "Keys, secrets, signing in, and what was used this month.",
+    "echo": "A webhook target for trying things out.",
+    "health": "Liveness, readiness and metrics of the daemon.",
+}
+"""The groups of operations, in the order in which people need them."""
 
-# What any request may be answered with: by its path, its body, by who asks, how often, and the state of the house.
+OF_ACCOUNT = {"accounts", "devices", "sessions", "usage"}
+"""The resources that are one group to a user."""
+
+PATH_PARAMETERS = {
+    "cue_id": "Id of the cue, `cue_` and 12 characters.",
+    "execution_id": "Id of the execution, a UUID.",
+    "alert_id": "Id of the alert, a UUID.",
+    "worker_id": "The worker's name.",
+    "token": "A text that you make up, 16 to 128 characters; anyone who knows it may read the echo.",
+}
+
+# What any request may be answered with: by its path, its body, by who asks, how often, and the state of the daemon.
 BODY_CODES = ("invalid_json", "invalid_payload", "request_too_large", "unsupported_media_type", "validation_error")
 KEY_CODES = ("invalid_api_key", "key_rotated", "invalid_session", "session_expired")
 ALWAYS = ("validation_error", "invalid_payload", "storage_unavailable", "bad_request")
 PATH_CODES = ("not_found", "method_not_allowed")
 
-WEBHOOKS: dict[str, tuple[type[BaseModel], str]] = {
-    "delivery": (responses.DeliverySent, "A cue fires. The method is the cue's; GET has no body."),
-    "alert": (responses.AlertSent, "An alert, posted to the account's `alert_webhook_url`."),
-    "failure": (responses.FailureSent, "An execution failed for good, posted to the cue's `on_failure.webhook`."),
-}
+WEBHOOKS: dict[str, tuple[type[BaseModel], str, str]] = {
+    "delivery": (
+        webhooks.DeliverySent, "Receive a delivery.", "A cue fires. The method is the cue's; GET has no body.",
+    ),
+    "alert": (webhooks.AlertSent, "Receive an alert.", "Posted to the account's `alert_webhook_url`."),
+    "failure": (
+        webhooks.FailureSent, "Receive a failure.",
+        "An execution failed for good. Posted to the cue's `on_failure.webhook`.",
+    ),
+}  # fmt: skip
 
 
-@define(eq=False)
-class Docs:
-    """The description of the API, and a page that shows it. The scripts come from a wheel, not from another host."""
+@frozen
+class _Route:
+    """One method of one path, and what is said of it."""
 
-    root: str
-    _document: bytes | None = field(init=False, default=None)
+    rule: Rule
+    method: str
+    view: Handler
+    operation: Operation
 
-    def routes(self) -> Blueprint:
-        """Its paths."""
-        routes = Blueprint("docs", __name__)
-        routes.get("/openapi.json")(self.show)
-        routes.get("/docs")(self.page)
-        routes.get("/docs/<name>")(self.file)
-        return routes
+    @property
+    def path(self) -> str:
+        return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", self.rule.rule)
 
-    @operation("application/json")
-    async def show(self) -> Response:
-        """This description."""
-        if self._document is None:
-            self._document = json.dumps(document(current_app)).encode()
-        return Response(self._document, 200, content_type="application/json")
+    @property
+    def tag(self) -> str:
+        resource = self.rule.endpoint.partition(".")[0]
+        return "account" if resource in OF_ACCOUNT else resource
 
-    @operation(HTML)
-    async def page(self) -> Response:
-        """A page that shows this description."""
-        return html(_page("docs.html").replace("{{ root }}", self.root), policy=DOCS_POLICY)
+    @property
+    def order(self) -> tuple[object, ...]:
+        return [*TAGS].index(self.tag), self.path, METHODS.index(self.method)
 
-    @operation("*/*", refuses=("not_found",))
-    async def file(self, name: str) -> Response:
-        """A script or a style sheet of that page."""
-        content = _FILES.get(name)
-        if content is None:
-            return errors.problem("not_found", "There is nothing at this path.", 404)
-        headers = {"Cache-Control": f"public, max-age={DAY}"}
-        return Response(content(), 200, headers, content_type=_KINDS[name.rpartition(".")[2]])
+    @property
+    def is_limited(self) -> bool:
+        return self.rule.rule.startswith(LIMITED)
 
+    @property
+    def needs_key(self) -> bool:
+        return self.is_limited and self.rule.endpoint not in ANYONE
 
-def _page(name: str) -> str:
-    return (files("cueapi.api.pages") / name).read_text("utf-8")
+    @property
+    def models(self) -> Iterator[type[BaseModel]]:
+        parts = (self.operation.answer, self.operation.body, *(answer for _, answer in self.operation.also))
+        return (part for part in parts if isinstance(part, type))
 
 
-def _swagger(name: str) -> bytes:
-    return (files("swagger_ui") / "static" / name).read_bytes()
-
-
-_FILES = {
-    "swagger-ui.css": lambda: _swagger("swagger-ui.css"),
-    "swagger-ui-bundle.js": lambda: _swagger("swagger-ui-bundle.js"),
-    "start.js": lambda: _page("docs.js").encode(),
-}
-_KINDS = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
-
-
-def document(app: Quart) -> Document:
-    """The whole description of *app*. Raises KeyError for a route that nothing is told of."""
-    told = [(rule, method, _told(app, rule)) for rule in app.url_map.iter_rules() for method in _methods(rule)]
-    models = sorted({model for *_, one in told for model in _models(one)}, key=lambda model: model.__name__)
-    models = [*models, responses.ProblemDetail, *(model for model, _ in WEBHOOKS.values())]
-    _, components = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
+def document(app: Quart, base_url: str) -> Document:
+    """The whole description of *app* at *base_url*. Raises KeyError for a route of which nothing is said."""
+    routes = sorted(_routes(app), key=lambda route: route.order)
+    models: dict[str, type[BaseModel]] = {model.__name__: model for route in routes for model in route.models}
+    models |= {model.__name__: model for model, *_ in WEBHOOKS.values()}
+    models[webhooks.ProblemDetail.__name__] = webhooks.ProblemDetail
+    _, schemas = models_json_schema(
+        [(model, "validation") for _, model in sorted(models.items())], ref_template=REFERENCE
+    )
     paths: dict[str, Document] = defaultdict(dict)
-    for rule, method, one in sorted(told, key=lambda each: (_path(each[0]), each[1])):
-        paths[_path(rule)][method.lower()] = _operation(app, rule, one)
+    for route in routes:
+        paths[route.path][route.method.lower()] = _operation(route)
     return {
         "openapi": VERSION,
         "info": {
@@ -115,66 +125,54 @@ def document(app: Quart) -> Document:
             "description": "Fires agents and cron jobs on time, over signed webhooks or to pull workers, "
             "and knows whether they did their work.",
         },
+        "servers": [{"url": base_url, "description": "This server."}],
+        "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
         "security": [{"key": []}],
         "paths": dict(paths),
-        "webhooks": {name: _webhook(model, words) for name, (model, words) in WEBHOOKS.items()},
+        "webhooks": {name: _webhook(*parts) for name, parts in WEBHOOKS.items()},
         "components": {
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key, or the token of a session."}
             },
             "headers": HEADERS,
-            "schemas": components.get("$defs", {}),
+            "schemas": schemas.get("$defs", {}),
         },
     }
 
 
-def _told(app: Quart, rule: Rule) -> Operation:
-    found = operation_of(app.view_functions[rule.endpoint])
-    if found is None:
-        raise KeyError(f"nothing is told of {rule.endpoint}")
-    return found
+def _routes(app: Quart) -> Iterator[_Route]:
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        operation = operation_of(view)
+        if operation is None:
+            raise KeyError(f"nothing is said of {rule.endpoint}")
+        if not operation.for_browsers:
+            yield from (_Route(rule, method, view, operation) for method in (rule.methods or set()) & {*METHODS})
 
 
-def _methods(rule: Rule) -> list[str]:
-    return sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
-
-
-def _models(one: Operation) -> list[type[BaseModel]]:
-    parts = [one.answer, one.body, *(answer for _, answer in one.also)]
-    return [part for part in parts if isinstance(part, type)]
-
-
-def _path(rule: Rule) -> str:
-    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-
-
-def _operation(app: Quart, rule: Rule, one: Operation) -> Document:
-    view = app.view_functions[rule.endpoint]
-    summary, _, rest = inspect.cleandoc(inspect.getdoc(view) or "").partition("\n\n")
-    told: Document = {
-        "operationId": rule.endpoint,
-        "tags": [rule.endpoint.partition(".")[0]],
+def _operation(route: _Route) -> Document:
+    summary, _, rest = inspect.cleandoc(inspect.getdoc(route.view) or "").partition("\n\n")
+    described: Document = {
+        "operationId": route.rule.endpoint,
+        "tags": [route.tag],
         "summary": " ".join(summary.split()),
-        "parameters": [*_in_path(rule), *(_parameter(each) for each in one.parameters)],
-        "responses": _responses(rule, one),
+        "parameters": [*_in_path(route.rule), *(_parameter(one) for one in route.operation.parameters)],
+        "responses": _responses(route),
     }
     if rest:
-        told["description"] = " ".join(rest.split())
-    if one.body is not None:
-        # Sent without one, a request means {}: what is required is refused by its name.
-        told["requestBody"] = {"content": {"application/json": {"schema": _reference(one.body)}}}
-    if not _asks_for_key(rule):
-        told["security"] = []
-    return told
-
-
-def _asks_for_key(rule: Rule) -> bool:
-    return rule.rule.startswith(LIMITED) and rule.endpoint not in ANYONE
+        described["description"] = " ".join(rest.split())
+    if route.operation.body is not None:
+        # A request without a body means {}: what is required is then refused by its name.
+        described["requestBody"] = {"content": _content(route.operation.body, BODIES)}
+    if not route.needs_key:
+        described["security"] = []
+    return described
 
 
 def _in_path(rule: Rule) -> list[Document]:
+    schema = {"type": "string", "minLength": 1}
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        {"name": name, "in": "path", "required": True, "description": PATH_PARAMETERS[name], "schema": schema}
         for name in sorted(rule.arguments)
     ]
 
@@ -189,63 +187,70 @@ def _parameter(one: Parameter) -> Document:
     }
 
 
-def _responses(rule: Rule, one: Operation) -> Document:
-    limited = rule.rule.startswith(LIMITED)
-    names = ["X-Request-Id", *(RATE if limited else ()), *(("X-CueAPI-Usage-Warning",) if _asks_for_key(rule) else ())]
-    names += ["Idempotent-Replayed"] if "idempotency_key_in_use" in one.refuses else []
-    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+def _responses(route: _Route) -> Document:
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in _headers(route)}
     responses: Document = {}
-    for status, answer in ((one.status, one.answer), *one.also):
-        told = responses.setdefault(str(status), {"description": HTTPStatus(status).phrase, "headers": headers})
+    for status, answer in ((route.operation.status, route.operation.answer), *route.operation.also):
+        response = responses.setdefault(str(status), {"description": HTTPStatus(status).phrase, "headers": headers})
         if answer is not None:
-            told.setdefault("content", {}).update(_content(answer))
-    for status, codes in sorted(_refusals(rule, one).items()):
-        content = {"application/json": {"schema": _problem(codes)}}
+            response.setdefault("content", {}).update(_content(answer, ANSWERS))
+    for status, codes in sorted(_refusals(route).items()):
         extra = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}} if status in {429, 503} else {}
-        told = responses.setdefault(str(status), {"headers": {**headers, **extra}})
-        told["description"] = ", ".join(codes)
-        told.setdefault("content", {}).update(content)
+        response = responses.setdefault(str(status), {"headers": {**headers, **extra}})
+        response["description"] = ", ".join(codes)
+        response.setdefault("content", {}).update({"application/json": {"schema": _problem(codes)}})
     return responses
 
 
-def _content(answer: type[BaseModel] | str) -> Document:
-    if isinstance(answer, str):
-        return {answer: {"schema": {} if answer == "application/json" else {"type": "string"}}}
-    return {"application/json": {"schema": _reference(answer)}}
+def _headers(route: _Route) -> Iterator[str]:
+    yield "X-Request-Id"
+    if route.is_limited:
+        yield from ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+    if route.needs_key:
+        yield "X-CueAPI-Usage-Warning"
+    if "idempotency_key_in_use" in route.operation.refuses:
+        yield "Idempotent-Replayed"
 
 
-def _refusals(rule: Rule, one: Operation) -> dict[int, list[str]]:
+def _content(part: type[BaseModel] | str, examples: dict[type[BaseModel], Any]) -> Document:
+    if isinstance(part, str):
+        return {part: {"schema": {"type": "string"}}}
+    return {"application/json": {"schema": _reference(part), "example": examples[part]}}
+
+
+def _refusals(route: _Route) -> dict[int, list[str]]:
     """The codes that a route may refuse with, by status."""
-    codes = {*ALWAYS, *one.refuses}
-    if rule.arguments:
+    codes = {*ALWAYS, *route.operation.refuses}
+    if route.rule.arguments:
         codes |= set(PATH_CODES)
-    if one.body is not None:
+    if route.operation.body is not None:
         codes |= set(BODY_CODES)
-    if rule.rule.startswith(LIMITED):
+    if route.is_limited:
         codes.add("rate_limit_exceeded")
     by_status: dict[int, list[str]] = defaultdict(list)
     for code in sorted(codes):
         by_status[errors.STATUS.get(code, 400)].append(code)
-    if _asks_for_key(rule):
+    if route.needs_key:
         by_status[errors.NOT_SIGNED_IN] += KEY_CODES
-    if rule.endpoint == "sessions.begin":
+    if route.rule.endpoint == "sessions.begin":
         by_status[errors.NOT_SIGNED_IN].append("invalid_token")
     return by_status
 
 
 def _problem(codes: list[str]) -> Schema:
     """`{"error": …}`, the one form of every failure."""
-    error = {
-        "type": "object",
-        "required": ["code", "message", "status"],
-        "properties": {
-            "code": {"type": "string", "enum": sorted(codes)},
-            "message": {"type": "string"},
-            "status": {"type": "integer"},
-        },
+    properties: Schema = {
+        "code": {"type": "string", "enum": sorted(codes), "description": "What is wrong, for programs."},
+        "message": {"type": "string", "description": "What is wrong, for people."},
+        "status": {"type": "integer", "description": "The status of the response."},
     }
     if "validation_error" in codes:
-        error["properties"]["details"] = {"type": "array", "items": _reference(responses.ProblemDetail)}  # type: ignore[index]
+        details = "The fields that are wrong, with `validation_error`."
+        properties["details"] = {"type": "array", "items": _reference(webhooks.ProblemDetail), "description": details}
+    error = {
+        "type": "object", "required": ["code", "message", "status"], "properties": properties,
+        "description": "Why the request failed.",
+    }  # fmt: skip
     return {"type": "object", "required": ["error"], "properties": {"error": error}}
 
 
@@ -253,24 +258,27 @@ def _reference(model: type[BaseModel]) -> Schema:
     return {"$ref": REFERENCE.format(model=model.__name__)}
 
 
-def _webhook(model: type[BaseModel], words: str) -> Document:
-    body = {"content": {"application/json": {"schema": _reference(model)}}}
-    return {"post": {"summary": words, "requestBody": body, "responses": {"2XX": {"description": "It was taken."}}}}
+def _webhook(model: type[BaseModel], summary: str, description: str) -> Document:
+    return {
+        "post": {
+            "summary": summary,
+            "description": description,
+            "requestBody": {"content": _content(model, ANSWERS)},
+            "responses": {"2XX": {"description": "It was accepted."}},
+        }
+    }
 
 
-RATE = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-
-
-def _header(kind: str, words: str) -> Document:
-    return {"schema": {"type": kind}, "description": words}
+def _header(kind: str, description: str) -> Document:
+    return {"schema": {"type": kind}, "description": description}
 
 
 HEADERS = {
     "X-Request-Id": _header("string", "Stands in every log line of the request; the client's own, where it sent one."),
     "X-RateLimit-Limit": _header("integer", "Requests in 60 seconds."),
-    "X-RateLimit-Remaining": _header("integer", "How many are left."),
-    "X-RateLimit-Reset": _header("integer", "When more are, in epoch seconds."),
+    "X-RateLimit-Remaining": _header("integer", "Requests that are left of them."),
+    "X-RateLimit-Reset": _header("integer", "When more are allowed, in epoch seconds."),
     "X-CueAPI-Usage-Warning": _header("string", "`approaching_limit` above 80 % of the month's executions."),
     "Idempotent-Replayed": _header("string", "`true` where the first answer came again."),
-    "Retry-After": _header("integer", "Whole seconds, at least one."),
+    "Retry-After": _header("integer", "Whole seconds, at least one, after which to try again."),
 }

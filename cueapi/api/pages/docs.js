@@ -1,3 +1,6 @@
-// Shows the description of the API. Nothing is asked of another host: validatorUrl would.
+// Shows the description of the API, opened at the cues. Nothing is asked of another host: validatorUrl would.
 const place = document.getElementById("docs");
-SwaggerUIBundle({ url: place.dataset.url, domNode: place, deepLinking: true, validatorUrl: null });
+if (!location.hash) history.replaceState(null, "", "#/cues");
+SwaggerUIBundle({
+  url: place.dataset.url, domNode: place, deepLinking: true, docExpansion: "none", validatorUrl: null,
+});

@@ -437,17 +437,30 @@ async def test_every_log_line_of_a_request_carries_its_id_and_no_other_s(api: Ap
     assert api.key not in str(lines)
 
 
-async def test_any_origin_may_call_and_read_the_headers_that_matter(api: Api) -> None:
+async def test_no_web_page_may_call_unless_its_origin_is_set(api: Api) -> None:
     with trio.fail_after(20):
         answered = await api.ask("GET", "/v1/usage", Origin="https://a.example")
-        refused = await api.ask("GET", "/v1/cues/x", Origin="https://a.example")
         preflight = await Api(api.client).ask(
-            "OPTIONS",
-            "/v1/cues/x",
-            Origin="https://a.example",
-            Access_Control_Request_Method="PATCH",
-            Access_Control_Request_Headers="authorization,content-type,x-confirm-destructive",
+            "OPTIONS", "/v1/usage", Origin="https://a.example", Access_Control_Request_Method="GET"
         )
+
+    assert answered.status_code == 200
+    for one in (answered, preflight):
+        assert [name for name in one.headers if name.startswith("access-control-")] == []
+
+
+async def test_any_origin_may_call_and_read_the_headers_that_matter(settings: Settings) -> None:
+    asked = {
+        "Origin": "https://a.example",
+        "Access_Control_Request_Method": "PATCH",
+        "Access_Control_Request_Headers": "authorization,content-type,x-confirm-destructive",
+    }
+    with trio.fail_after(20):
+        async with running(settings.model_copy(update={"cors_origins": "*"})) as daemon:
+            api = await daemon.api.register()
+            answered = await api.ask("GET", "/v1/usage", Origin="https://a.example")
+            refused = await api.ask("GET", "/v1/cues/x", Origin="https://a.example")
+            preflight = await Api(daemon.client).ask("OPTIONS", "/v1/cues/x", **asked)
 
     exposed = {name.strip().lower() for name in answered.headers["Access-Control-Expose-Headers"].split(",")}
     allowed = {name.strip().lower() for name in preflight.headers["Access-Control-Allow-Headers"].split(",")}
@@ -576,8 +589,23 @@ HOPS: dict[str, tuple[list[str], int]] = {
     "the same in IPv6's clothes": (["::ffff:203.0.113.9"], 429),
     "another one of the same /64": (["2001:db8:1:2:ffff::9"], 429),
     "one of the next /64": (["2001:db8:1:3::1"], 401),
+    "with a port": (["203.0.113.9:1001"], 429),
+    "with another port": (["203.0.113.9:1002"], 429),
+    "IPv6 in brackets with a port": (["[2001:db8:1:2::7]:443"], 429),
+    "IPv6 in quotes": (['"[2001:db8:1:2::7]:443"'], 429),
+    "a trusted one with a port behind it": (["203.0.113.9, 10.1.2.3:80"], 429),
     "no address": (["nonsense"], 401),
 }
+
+NO_ADDRESSES = ("nonsense", "unknown", "_hidden", "999.1.1.1", "1.2.3.4:port", "[::1", "1.2.3", "x" * 5_000)
+
+
+def test_what_is_no_address_counts_against_the_proxy_that_sent_it() -> None:
+    trusted = (ip_network("10.0.0.0/8"),)
+
+    counted = {client_address("10.0.0.1", f"203.0.113.9, {text}, 10.0.0.2", trusted) for text in NO_ADDRESSES}
+
+    assert counted == {"10.0.0.2"}
 
 
 async def test_behind_a_trusted_proxy_the_right_most_stranger_is_the_client(limited: Settings) -> None:

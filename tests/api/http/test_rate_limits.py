@@ -176,6 +176,18 @@ async def test_a_route_s_own_limit_is_by_name_and_key_and_tells_when_to_come_aga
     assert 3_590 <= refusal.extra["retry_after"] <= 3_600
 
 
+async def test_what_strangers_make_up_pushes_out_nothing_of_another_kind() -> None:
+    windows = Windows(remembered=10)
+
+    await windows.count("user:7", 3)
+    for number in range(30):
+        await windows.count(f"address:{number}", 3)
+        await windows.check("device-code", str(number), 3, 60)
+    again = await windows.count("user:7", 3)
+
+    assert again.remaining == 1
+
+
 async def test_of_24_callers_at_once_a_limit_admits_as_many_as_it_says(windows: Windows) -> None:
     admitted = []
 

@@ -1,4 +1,4 @@
-"""The server: answers leave whole, idle connections end in time, and nothing of a connection outlives it."""
+"""The server: idle connections end in time, nothing outlives its connection, and bytes that are no HTTP harm none."""
 
 import json
 import socket
@@ -86,7 +86,7 @@ async def test_a_connection_is_closed_when_it_was_idle_for_long_and_never_while_
     assert [moment - begun for moment in closed] == [5 * KEPT_ALIVE - 1]
 
 
-async def test_when_the_server_ends_idle_connections_close_at_once_and_busy_ones_when_they_are_done(
+async def test_when_the_server_ends_idle_connections_close_at_once_and_busy_ones_after_their_answer(
     autojump_clock: MockClock,
 ) -> None:
     closed: list[str] = []
@@ -126,7 +126,7 @@ BYTES = {
     "a length and a coding": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "an endless header": b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000,
-    "a coding that nobody knows": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n",
+    "an unknown coding": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n",
     "a query and no path": b"GET ?x HTTP/1.1\r\nHost: x\r\n\r\n",
     "half an address": b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
     "half an address in disguise": b"GET http://%5B/ HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -135,7 +135,7 @@ BYTES = {
 
 
 @pytest.mark.parametrize("sent", BYTES.values(), ids=BYTES.keys())
-async def test_whatever_bytes_come_the_others_are_served_on(daemon: RunningDaemon, sent: bytes) -> None:
+async def test_whatever_bytes_come_other_connections_are_served(daemon: RunningDaemon, sent: bytes) -> None:
     port = daemon.resources.listener.getsockname()[1]
 
     with trio.fail_after(30):
@@ -157,7 +157,7 @@ REFUSED = ["two lengths", "a query and no path", "half an address", "half an add
 
 
 @pytest.mark.parametrize("sent", [BYTES[name] for name in REFUSED], ids=REFUSED)
-async def test_what_is_no_http_is_refused_in_the_form_of_every_refusal(daemon: RunningDaemon, sent: bytes) -> None:
+async def test_a_malformed_request_is_refused_in_the_form_of_every_refusal(daemon: RunningDaemon, sent: bytes) -> None:
     port = daemon.resources.listener.getsockname()[1]
 
     with trio.fail_after(10):
@@ -173,12 +173,12 @@ async def test_what_is_no_http_is_refused_in_the_form_of_every_refusal(daemon: R
     assert b"x-content-type-options: nosniff" in head
     assert json.loads(body)["error"] == {
         "code": "bad_request",
-        "message": "This is no HTTP request that can be read.",
+        "message": "Malformed HTTP request.",
         "status": 400,
     }
 
 
-async def test_a_wish_for_a_websocket_is_passed_over(daemon: RunningDaemon) -> None:
+async def test_a_request_for_a_websocket_is_answered_as_any_other(daemon: RunningDaemon) -> None:
     port = daemon.resources.listener.getsockname()[1]
 
     with trio.fail_after(10):
@@ -189,7 +189,7 @@ async def test_a_wish_for_a_websocket_is_passed_over(daemon: RunningDaemon) -> N
     assert answered.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_client_that_never_reads_its_answers_does_not_hold_up_the_end(settings: Settings) -> None:
+async def test_a_client_that_never_reads_its_answers_does_not_delay_the_end(settings: Settings) -> None:
     with trio.fail_after(30):
         async with running(settings) as daemon:
             stream = await trio.open_tcp_stream("127.0.0.1", daemon.resources.listener.getsockname()[1])
@@ -200,7 +200,7 @@ async def test_a_client_that_never_reads_its_answers_does_not_hold_up_the_end(se
         await stream.aclose()
 
 
-async def test_a_client_that_takes_nothing_for_long_is_hung_up_on(autojump_clock: MockClock) -> None:
+async def test_a_connection_whose_client_reads_nothing_is_closed(autojump_clock: MockClock) -> None:
     ours, theirs = [trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in socket.socketpair()]
     line = ConnectionHandler(
         ASGIWrapper(QuartTrio("never asked")), Config(), WorkerContext(None), ConnectionState(LifespanState()), ours

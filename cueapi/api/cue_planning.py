@@ -1,0 +1,101 @@
+"""From the body of a request to a cue that can be stored, with what is to be said about the body."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from cueapi.api.models.requests.bodies import Open
+from cueapi.api.models.requests.cues import CueBody
+from cueapi.domain import cue as domain
+from cueapi.domain.clock import parse_moment
+from cueapi.domain.cue import Cue
+from cueapi.domain.errors import Invalid, Problem, Refusal
+from cueapi.domain.signature import check_headers, is_reserved
+from cueapi.domain.target import Rules
+from cueapi.net.dns import Resolver, check_reachable
+from cueapi.storage.cues import CueRecord
+
+FARTHEST = timedelta(days=366)
+"""How far ahead `send_at` may lie."""
+
+
+def plan(body: CueBody) -> Cue:
+    """The cue that a body, or its short form, describes."""
+    schedule = _one_of(
+        body, "schedule", {"cron": body.cron, "at": body.at, "timezone": body.timezone}, nested=body.schedule
+    )
+    callback = _one_of(body, "callback", {"url": body.callback_url}, nested=body.callback)
+    if body.callback is not None and "transport" in (body.callback.model_extra or {}):
+        raise Invalid(Problem("body.callback.transport", "belongs at the top level: transport, not callback.transport"))
+    if not schedule:
+        raise Refusal(
+            "invalid_schedule",
+            'A cue needs a schedule, for example {"type": "recurring", "cron": "0 9 * * *", "timezone": "UTC"}.',
+        )
+    transport = _transport(body)
+    return domain.planned({**body.given(), "schedule": schedule, "callback": callback, "transport": transport})
+
+
+def _one_of(body: CueBody, name: str, short: dict[str, Any], *, nested: Open | None) -> dict[str, Any]:
+    """The nested object, or what the short form gives for it; both at once contradict each other."""
+    typed = {key: value for key, value in short.items() if value is not None}
+    if nested is None:
+        return typed
+    if set(typed) - {"timezone"}:
+        raise Invalid(Problem(f"body.{name}", f"give either {name} or the short form ({', '.join(typed)}), not both"))
+    return typed | nested.given()
+
+
+def _transport(body: CueBody) -> str:
+    if body.transport is not None and body.worker is not None and (body.transport == "worker") != body.worker:
+        raise Invalid(Problem("body.worker", f"contradicts transport: {body.transport!r}"))
+    return body.transport or ("worker" if body.worker else "webhook")
+
+
+def ignored(body: CueBody, planned: Cue) -> list[str]:
+    """Sentences about what was given and has no effect."""
+    part, prefix = (body, "") if body.schedule is None else (body.schedule, "schedule.")
+    idle = "at" if planned.schedule.type == "recurring" else "cron"
+    found = {
+        "Unknown fields were ignored": body.unknown(),
+        f"Of no use in a schedule of type {planned.schedule.type}": [prefix + idle] if getattr(part, idle) else [],
+        "Headers that only we set are not sent": [name for name in planned.callback.headers if is_reserved(name)],
+    }
+    return [f"{what}: {', '.join(names)[:500]}." for what, names in found.items() if names]
+
+
+def check(planned: Cue, *, worker_evidence: bool) -> None:
+    """Refuses headers that cannot be sent, and what the transport does not allow."""
+    problems = check_headers(planned.callback.headers)
+    if problems:
+        raise Invalid(*problems)
+    domain.check_transport(planned, worker_evidence=worker_evidence)
+
+
+async def reachable(planned: Cue, resolver: Resolver, rules: Rules, *, warning: str | None = None) -> CueRecord:
+    """The cue as it is stored. Its URLs are resolved anew each time that it is written, and refused where they must."""
+    payload = domain.payload_text(planned.payload)
+    host = None
+    if planned.callback.url:
+        target, unresolved = await check_reachable(planned.callback.url, resolver, rules)
+        host, warning = f"{target.host}:{target.port}", unresolved
+    if planned.on_failure.get("webhook"):
+        _, unresolved = await check_reachable(planned.on_failure["webhook"], resolver, rules)
+        warning = warning or unresolved
+    return CueRecord(planned, payload, host, warning)
+
+
+def unchecked(planned: Cue, warning: str | None) -> CueRecord:
+    """The cue as it is stored, its URLs unchanged: without a host the stored one stays."""
+    return CueRecord(planned, domain.payload_text(planned.payload), None, warning)
+
+
+def send_at(text: str, now: datetime) -> datetime:
+    """The moment at which a fire by hand is due; refuses one that is past, or too far ahead."""
+    try:
+        at = parse_moment(text)
+    except ValueError:
+        message = "must be an ISO 8601 moment, for example 2030-05-01T09:00:00Z"
+        raise Invalid(Problem("body.send_at", message)) from None
+    if not now < at <= now + FARTHEST:
+        raise Refusal("invalid_schedule", "send_at must lie in the future, at most a year ahead.")
+    return at

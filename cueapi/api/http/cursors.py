@@ -1,0 +1,49 @@
+"""Cursors: where a list goes on, for lists that are longer than an offset may reach."""
+
+import base64
+import hashlib
+import json
+from datetime import datetime
+from uuid import UUID
+
+from attrs import frozen
+
+from cueapi.api.http.parameters import Text
+from cueapi.domain.clock import iso, parse_moment
+from cueapi.domain.errors import Refusal
+from cueapi.domain.ids import parse_uuid
+
+CURSOR = Text("cursor", "`next_cursor` of the page before, under the same filters; `offset` is then ignored.")
+
+
+@frozen
+class Cursor:
+    """Where a list goes on: behind a row, under the same filters."""
+
+    filters: str
+
+    @classmethod
+    def over(cls, **filters: object) -> "Cursor":
+        """The cursors of a list with these filters."""
+        given = json.dumps({name: str(value) for name, value in sorted(filters.items())})
+        return cls(hashlib.sha256(given.encode()).hexdigest()[:16])
+
+    def write(self, created_at: datetime, identity: UUID) -> str:
+        """The cursor that goes on behind this row."""
+        content = json.dumps([iso(created_at), str(identity), self.filters]).encode()
+        return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+    def read(self) -> tuple[datetime, UUID] | None:
+        """Where the request's cursor goes on; refuses a damaged one, and one of other filters."""
+        given = CURSOR.read()
+        if given is None:
+            return None
+        try:
+            content = base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))
+            created_at, identity, filters = json.loads(content)
+            row = (parse_moment(created_at), parse_uuid(identity))
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise Refusal("invalid_filter", "The cursor is damaged; send next_cursor unchanged.") from None
+        if row[1] is None or filters != self.filters:
+            raise Refusal("invalid_filter", "The cursor belongs to a list with other filters.")
+        return row[0], row[1]

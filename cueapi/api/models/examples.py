@@ -1,0 +1,247 @@
+"""One example for each body and each answer, of one story with consistent ids; `/docs` shows them."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from cueapi.api.models.requests import accounts as account_bodies
+from cueapi.api.models.requests import cues as cue_bodies
+from cueapi.api.models.requests import executions as execution_bodies
+from cueapi.api.models.requests.bodies import Anything
+from cueapi.api.models.responses import accounts, alerts, cues, executions, health, outcomes, usage, webhooks, workers
+
+Example = dict[str, Any]
+
+CUE_ID, WORKER_CUE_ID = "cue_k3v9x2m7q1ap", "cue_w8d4t6z0n5rb"
+EXECUTION_ID, REPLAY_ID, WORK_ID = (
+    "01985f3a-7c00-7b1e-9d42-5a6f0c8e2b17",
+    "01985f61-2a40-7e05-8c3b-1f7d94a0e6c8",
+    "01985f44-9b10-7d63-a1f0-c52e8b7d3a94",
+)
+ALERT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b29"
+EMAIL, API_KEY = "you@example.com", "cue_sk_3f9a1c7e5b2d8046f1e3a9c5d7b20846"
+SECRET = "4be1f08c6d3a97527e0bc4d8a1f593602c7e8d14b95a3f06e8d7c2b1a4095f63"
+DEVICE_CODE = "K7QX-93MD"
+DAY = "2026-06-0"
+PAYLOAD = {"task": "daily_brief", "topics": ["sales", "support"]}
+
+CUE: Example = {
+    "id": CUE_ID,
+    "name": "morning-agent-brief",
+    "description": "Writes the morning brief.",
+    "status": "active",
+    "transport": "webhook",
+    "schedule": {
+        "type": "recurring", "timezone": "America/Los_Angeles", "cron": "0 9 * * *", "catchup": "latest",
+        "overlap": "skip",
+    },
+    "callback": {"url": "https://your-agent.example.com/run", "method": "POST", "headers": {"X-Team": "research"}},
+    "payload": PAYLOAD,
+    "retry": {"max_attempts": 4, "backoff_minutes": [1, 5, 15]},
+    "on_failure": {"email": True, "webhook": None, "pause": False},
+    "verification": {"mode": "require_external_id"},
+    "delivery": {"timeout_seconds": 30, "outcome_deadline_seconds": 3600},
+    "alerts": {"consecutive_failures": 3},
+    "next_run": f"{DAY}3T16:00:00Z",
+    "last_run": f"{DAY}2T16:00:00Z",
+    "run_count": 41,
+    "fired_count": 41,
+    "warning": None,
+    "created_at": "2026-04-22T08:15:30.104233Z",
+    "updated_at": "2026-05-11T13:02:09.871002Z",
+}  # fmt: skip
+CREATED = (
+    "name",
+    "description",
+    "schedule",
+    "callback",
+    "payload",
+    "retry",
+    "on_failure",
+    "verification",
+    "delivery",
+    "alerts",
+)
+
+OUTCOME: Example = {
+    "success": True, "result": "Sent to 14 readers.", "error": None, "metadata": {"tokens": 5120},
+    "recorded_at": f"{DAY}2T16:00:04.337210Z",
+}  # fmt: skip
+EVIDENCE: Example = {
+    "external_id": "msg_8842", "result_url": "https://brief.example.com/2026-06-02", "result_ref": None,
+    "result_type": "email", "summary": "Morning brief of 2 June.",
+    "artifacts": [{"name": "brief.html", "bytes": 18230}],
+}  # fmt: skip
+EXECUTION: Example = {
+    "id": EXECUTION_ID,
+    "execution_id": EXECUTION_ID,
+    "cue_id": CUE_ID,
+    "cue_name": "morning-agent-brief",
+    "scheduled_for": f"{DAY}2T16:00:00Z",
+    "status": "success",
+    "triggered_by": "scheduled",
+    "attempts": 1,
+    "http_status": 202,
+    "response_body": "accepted",
+    "error_message": None,
+    "started_at": f"{DAY}2T16:00:00.021874Z",
+    "delivered_at": f"{DAY}2T16:00:00.187345Z",
+    "last_attempt_at": f"{DAY}2T16:00:00.021874Z",
+    "next_retry": None,
+    "next_run": f"{DAY}3T16:00:00Z",
+    "claimed_by_worker": None,
+    "claimed_at": None,
+    "outcome": OUTCOME,
+    "outcome_success": True,
+    "outcome_state": "verified_success",
+    "evidence": {**EVIDENCE, "validation_state": "valid"},
+    "outcome_deadline_at": f"{DAY}2T17:00:00.187345Z",
+    "missed_runs": 0,
+    "created_at": f"{DAY}2T16:00:00.008112Z",
+    "updated_at": f"{DAY}2T16:00:04.337210Z",
+}
+ATTEMPT: Example = {
+    "attempt": 1, "started_at": f"{DAY}2T16:00:00.021874Z", "duration_ms": 165, "http_status": 202, "error": None,
+    "outcome": "success",
+}  # fmt: skip
+FIRED: Example = {
+    "id": EXECUTION_ID, "cue_id": CUE_ID, "scheduled_for": f"{DAY}2T16:00:00Z", "status": "pending",
+    "triggered_by": "manual_fire",
+}  # fmt: skip
+WORK: Example = {
+    "execution_id": WORK_ID, "cue_id": WORKER_CUE_ID, "cue_name": "nightly-report", "task": "nightly_report",
+    "scheduled_for": f"{DAY}2T02:00:00Z", "payload": {"task": "nightly_report", "region": "emea"}, "attempt": 1,
+}  # fmt: skip
+WORKER: Example = {
+    "worker_id": "worker-1", "last_heartbeat": f"{DAY}2T16:00:31.550419Z", "seconds_since_heartbeat": 12,
+    "heartbeat_status": "active", "handlers": ["nightly_report"], "registered_since": "2026-05-30T07:41:00.002918Z",
+}  # fmt: skip
+ALERT: Example = {
+    "id": ALERT_ID, "cue_id": CUE_ID, "execution_id": EXECUTION_ID, "alert_type": "verification_failed",
+    "severity": "warning", "message": "morning-agent-brief reported success without external_id.",
+    "metadata": {"missing": "external_id"}, "acknowledged": False, "created_at": f"{DAY}2T16:00:04.337210Z",
+}  # fmt: skip
+PAGE: Example = {"total": 1, "limit": 20, "offset": 0, "has_more": False}
+STATE: Example = {"execution_id": EXECUTION_ID, "outcome_state": "verified_success"}
+USED: Example = {"used": 7, "limit": 1000, "remaining": 993, "percent_used": 0.7}
+MONTH: Example = {"start": "2026-06-01T00:00:00Z", "end": "2026-07-01T00:00:00Z"}
+
+BODIES: dict[type[BaseModel], Any] = {
+    cue_bodies.CueBody: {name: CUE[name] for name in CREATED},
+    cue_bodies.CuePatch: {"schedule": {"cron": "30 8 * * 1-5"}, "status": "active"},
+    cue_bodies.FireBody: {"payload_override": {"topics": ["sales"]}, "send_at": f"{DAY}2T16:00:00Z"},
+    cue_bodies.Ids: {"ids": [CUE_ID, WORKER_CUE_ID]},
+    execution_bodies.ClaimBody: {"worker_id": "worker-1", "task": "nightly_report"},
+    execution_bodies.OutcomeBody: {"success": True, "result": "Sent to 14 readers.", "external_id": "msg_8842"},
+    execution_bodies.EvidenceBody: EVIDENCE,
+    execution_bodies.VerifyBody: {"valid": False, "reason": "The numbers are those of May."},
+    execution_bodies.HeartbeatBody: {
+        "worker_id": "worker-1", "handlers": ["nightly_report"], "running": [], "claim": 5,
+    },
+    account_bodies.RegisterBody: {"email": EMAIL},
+    account_bodies.MePatch: {"alert_webhook_url": "https://your-server.example.com/cueapi-alerts"},
+    account_bodies.CodeBody: {"device_code": DEVICE_CODE},
+    account_bodies.SubmitBody: {"device_code": DEVICE_CODE, "email": EMAIL},
+    account_bodies.ConfirmBody: {"device_code": DEVICE_CODE, "token": "q7mE2v0XcT4yLr8nWb5sKd1hZp9uJf3g"},
+    account_bodies.SessionBody: {"token": "Jr5kXw2ZtQ8eNc7vBm4yHs1dLp0aGf6u"},
+    Anything: {"hello": "world"},
+}  # fmt: skip
+
+ANSWERS: dict[type[BaseModel], Any] = {
+    cues.Cue: CUE,
+    cues.CueList: {"cues": [CUE], **PAGE, "limit": 50},
+    cues.CueWithHistory: {
+        **CUE, "executions": [EXECUTION], "execution_total": 41, "execution_limit": 1, "execution_offset": 0,
+    },
+    cues.Upcoming: {"upcoming": [f"{DAY}{day}T16:00:00Z" for day in range(3, 8)]},
+    cues.BulkDeleted: {"deleted": [CUE_ID], "not_found": [WORKER_CUE_ID]},
+    executions.Fired: FIRED,
+    executions.Replayed: {**FIRED, "id": REPLAY_ID, "triggered_by": "replay", "replayed_from": EXECUTION_ID},
+    executions.ExecutionList: {"executions": [EXECUTION], **PAGE, "next_cursor": None},
+    executions.LoggedExecution: {**EXECUTION, "attempt_log": [ATTEMPT]},
+    executions.ClaimableList: {"executions": [WORK]},
+    executions.Claimed: {"claimed": True, "execution_id": WORK_ID, "lease_seconds": 900},
+    executions.LeaseExtended: {
+        "execution_id": WORK_ID, "lease_extended_until": f"{DAY}2T02:17:41.220518Z", "acknowledged": True,
+    },
+    outcomes.OutcomeRecorded: {**STATE, "outcome_recorded": True, "will_retry": False, "reason": None},
+    outcomes.Verified: {
+        **STATE, "outcome_state": "verification_failed", "valid": False, "reason": "The numbers are those of May.",
+    },
+    outcomes.VerificationPending: {**STATE, "outcome_state": "verification_pending"},
+    outcomes.EvidenceUpdated: {**STATE, "evidence_updated": True},
+    workers.HeartbeatTaken: {
+        "acknowledged": True, "server_time": f"{DAY}2T16:00:31.550419Z", "worker_id": "worker-1",
+        "executions": [{**WORK, "lease_seconds": 900}],
+    },
+    workers.WorkerList: {"workers": [WORKER]},
+    alerts.Alert: {**ALERT, "acknowledged": True},
+    alerts.AlertList: {"alerts": [ALERT], **PAGE, "next_cursor": None},
+    accounts.Registered: {"api_key": API_KEY, "email": EMAIL},
+    accounts.Me: {
+        "email": EMAIL, "plan": "self_hosted", "active_cues": 7, "active_cue_limit": 1000,
+        "executions_this_month": 214, "monthly_execution_limit": 1000000, "rate_limit_per_minute": 600,
+        "has_webhook_secret": True, "api_key_prefix": API_KEY[:14], "alert_webhook_url": None,
+    },
+    accounts.Updated: {"updated_at": f"{DAY}2T16:12:00.450127Z"},
+    accounts.Key: {"api_key": API_KEY},
+    accounts.NewKey: {"api_key": API_KEY, "previous_key_revoked": True},
+    accounts.Secret: {"webhook_secret": f"whsec_{SECRET}"},
+    accounts.NewSecret: {"webhook_secret": f"whsec_{SECRET}", "previous_secret_revoked": True},
+    accounts.AlertWebhookSecret: {"alert_webhook_secret": SECRET},
+    accounts.NewAlertWebhookSecret: {"alert_webhook_secret": SECRET, "previous_secret_revoked": True},
+    accounts.DeviceCode: {
+        "verification_url": f"http://localhost:8000/auth/device?code={DEVICE_CODE}", "expires_in": 900,
+    },
+    accounts.EmailSent: {"status": "email_sent"},
+    accounts.Polled: {
+        "status": "approved", "email": EMAIL, "api_key": API_KEY, "session_token": "Jr5kXw2ZtQ8eNc7vBm4yHs1dLp0aGf6u",
+    },
+    accounts.Approved: {"status": "approved", "email": EMAIL},
+    accounts.Session: {"session_token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.n0tAr3alS1gnature", "email": EMAIL},
+    usage.Usage: {
+        "plan": "self_hosted",
+        "billing_period": {**MONTH, "days_remaining": 28},
+        "period": MONTH,
+        "cues": {**USED, "active": 6},
+        "executions": {
+            "used": 214, "limit": 1000000, "remaining": 999786, "percent_used": 0.02, "percentage": 0.02,
+            "projected_month_end": 3852, "will_exceed_limit": False,
+        },
+        "outcomes": {"reported": 198, "succeeded": 191, "failed": 7},
+        "rate_limit": {"requests_per_minute": 600, "limit": 600, "current_usage": 3},
+        "upgrade_url": None,
+    },
+    health.Stored: {"stored": True},
+    health.Echo: {
+        "status": "delivered", "payload": {"execution_id": EXECUTION_ID, "attempt": 1},
+        "headers": {"content-type": "application/json", "x-cueapi-attempt": "1"},
+        "received_at": f"{DAY}2T16:00:00.150388Z",
+    },
+    health.Readiness: {"status": "healthy"},
+    health.Health: {
+        "status": "healthy",
+        "version": "1.0.0",
+        "timestamp": f"{DAY}2T16:00:31.550419Z",
+        "services": {"postgres": "healthy", "redis": "disabled", "poller": "running", "worker": "running"},
+        "poller": {
+            "last_run": f"{DAY}2T16:00:30.004712Z", "seconds_ago": 1.546, "cues_last_cycle": 1,
+            "cycle_duration_ms": 4.2,
+        },
+        "workers": {"active_count": 1},
+        "queue": {"pending_outbox": 0, "stale_executions": 0, "pending_retries": 0, "pending_worker_claims": 0},
+        "siblings": {"poller": {"state": "running", "restarts": 0, "since": f"{DAY}1T05:12:44.120933Z"}},
+    },
+    webhooks.DeliverySent: {
+        "execution_id": EXECUTION_ID, "cue_id": CUE_ID, "name": "morning-agent-brief",
+        "scheduled_for": f"{DAY}2T16:00:00Z", "attempt": 1, "payload": PAYLOAD,
+    },
+    webhooks.AlertSent: {
+        "alert_id": ALERT_ID, **{name: value for name, value in ALERT.items() if name not in {"id", "acknowledged"}},
+    },
+    webhooks.FailureSent: {
+        "event": "cue.failed", "cue_id": CUE_ID, "cue_name": "morning-agent-brief", "execution_id": EXECUTION_ID,
+        "attempts": 4, "last_http_status": 500, "last_error": "The webhook answered 500.",
+        "failed_at": f"{DAY}2T16:21:02.440125Z",
+    },
+}  # fmt: skip

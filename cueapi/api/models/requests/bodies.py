@@ -1,0 +1,113 @@
+"""What bodies have in common, and how the body of a PATCH follows from the body that creates."""
+
+from functools import reduce
+from operator import or_
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
+from pydantic.fields import FieldInfo
+
+Specifier: TypeAlias = Any
+"""What pydantic's Field returns."""
+
+
+class Open(BaseModel):
+    """Unknown keys are kept, to be named."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    def unknown(self, prefix: str = "") -> list[str]:
+        """The unknown keys, here and below."""
+        names = [prefix + name for name in self.model_extra or ()]
+        for name in type(self).model_fields:
+            below = getattr(self, name)
+            if isinstance(below, Open):
+                names += below.unknown(f"{prefix}{name}.")
+        return names
+
+    def given(self) -> dict[str, Any]:
+        """The known fields that were given, nested; null means left out."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: value.given() if isinstance(value, Open) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
+
+class Closed(BaseModel):
+    """Unknown keys are refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Anything(RootModel[Any]):
+    """Any JSON value."""
+
+
+NO_DEFAULT = object()
+LEFT_OUT = " Left out: "
+
+
+def optional(description: str, default: object = NO_DEFAULT, *, left_out: str = "") -> Specifier:
+    """
+    A field that may be left out, or null. What then holds is told to readers, and filled in elsewhere.
+
+    It is *default*, or *left_out* says it in words.
+    """
+
+    def tell(schema: dict[str, Any]) -> None:
+        schema.pop("default", None)
+        if default is not NO_DEFAULT:
+            schema["default"] = default
+
+    told = f"{description}{LEFT_OUT}{left_out}." if left_out else description
+    return Field(default=None, description=told, json_schema_extra=tell)
+
+
+class Marker:
+    """Says in an annotation what a PATCH does with a field."""
+
+
+NULL_CLEARS = Marker()
+"""In a PATCH null clears the field; elsewhere it is refused."""
+
+ONLY_ON_CREATE = Marker()
+"""A PATCH does not know the field."""
+
+
+def patch_of(model: type[Open], **added: Any) -> type[Closed]:  # noqa: ANN401 (pydantic has no type for them)
+    """
+    *model* as the body of a PATCH: each field may be left out, and unknown ones are refused.
+
+    *added* are fields that only the PATCH knows.
+    """
+    fields: dict[str, Any] = {
+        name: (_patched(field), _left_out(field))
+        for name, field in model.model_fields.items()
+        if ONLY_ON_CREATE not in field.metadata
+    }
+    name = model.__name__.replace("Body", "Patch")
+    return create_model(name, __base__=Closed, __doc__=model.__doc__, **fields, **added)
+
+
+def _patched(field: FieldInfo) -> object:
+    """The type of a field in a PATCH."""
+    is_union = get_origin(field.annotation) in {Union, UnionType}
+    kinds: list[Any] = [*get_args(field.annotation)] if is_union else [field.annotation]
+    kinds = [
+        patch_of(kind) if isinstance(kind, type) and issubclass(kind, Open) else kind
+        for kind in kinds
+        if kind is not NoneType
+    ]
+    if NULL_CLEARS in field.metadata:
+        kinds.append(None)
+    limits = [one for one in field.metadata if not isinstance(one, Marker)]
+    kind = reduce(or_, kinds)
+    return Annotated[kind, *limits] if limits else kind
+
+
+def _left_out(field: FieldInfo) -> Specifier:
+    """The default is never looked at, and not told: what is left out stays as it is."""
+    return Field(default_factory=lambda: None, description=(field.description or "").partition(LEFT_OUT)[0])

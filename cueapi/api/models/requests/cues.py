@@ -1,0 +1,125 @@
+"""Bodies about cues."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from cueapi.api.models.requests.bodies import NULL_CLEARS, ONLY_ON_CREATE, Open, optional, patch_of
+from cueapi.api.models.values import Catchup, Method, Mode, Overlap, Transport
+
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Attempts = Annotated[int, Field(ge=1, le=11)]
+Backoff = Annotated[list[Annotated[int, Field(ge=0, le=1440)]], Field(min_length=1, max_length=10)]
+Payload = dict[str, Any]
+EMPTY_IS_NULL = BeforeValidator(lambda given: None if given == "" else given)
+"""Forms send an empty text for no URL."""
+
+
+class ScheduleBody(Open):
+    """When a cue fires."""
+
+    type: str | None = optional("`recurring` (has `cron`) or `once` (has `at`).", left_out="follows from these")
+    cron: str | None = optional("The five fields of crontab(5), a macro, `L` or `MON#2`.")
+    at: str | None = optional("ISO 8601, in the future; without an offset it is local time in `timezone`.")
+    timezone: str | None = optional("IANA time zone in which `cron` and `at` are read.", "UTC")
+    catchup: Catchup | None = optional("After a standstill: one firing for all missed times, all, or none.", "latest")
+    overlap: Overlap | None = optional("Whether to fire while an earlier execution is unfinished.", "allow")
+
+
+class CallbackBody(Open):
+    """Where a webhook goes, and how."""
+
+    url: str | None = optional("Where deliveries are sent.", left_out="refused, unless workers pull")
+    method: Method | None = optional("HTTP method of a delivery; GET has no body.", "POST")
+    headers: Annotated[dict[str, str] | None, NULL_CLEARS] = optional("Headers to add to a delivery.", {})
+
+
+class RetryBody(Open):
+    """How many attempts an execution has, and the pauses between them."""
+
+    max_attempts: Attempts | None = optional(
+        "Attempts in all, the first one included.", left_out="one more than `backoff_minutes` has entries"
+    )
+    backoff_minutes: Backoff | None = optional("Minutes before each further attempt; the last one repeats.", [1, 5, 15])
+
+
+class OnFailureBody(Open):
+    """What follows after the last failed attempt."""
+
+    email: bool | None = optional("Whether to send the account a mail.", True)
+    webhook: Annotated[str | None, EMPTY_IS_NULL, NULL_CLEARS] = optional("URL to tell of the failure.", None)
+    pause: bool | None = optional("Whether to pause the cue.", False)
+
+
+class VerificationBody(Open):
+    """What a success report must bring to be believed."""
+
+    mode: Mode | None = optional("The evidence that a success report needs; `manual`: a person decides.", "none")
+
+
+class DeliveryBody(Open):
+    """Deadlines of the cue's own."""
+
+    timeout_seconds: Annotated[int, Field(ge=1, le=3_600)] | None = optional(
+        "Seconds in which a webhook must answer.", left_out="the server's `WEBHOOK_TIMEOUT_SECONDS`"
+    )
+    outcome_deadline_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = optional(
+        "Seconds after delivery in which an outcome must be reported.",
+        left_out="no deadline for webhooks, the server's `WORKER_OUTCOME_DEADLINE_SECONDS` for workers",
+    )
+
+
+class AlertsBody(Open):
+    """When the account is alerted."""
+
+    consecutive_failures: Annotated[int, Field(ge=1, le=100)] | None = optional(
+        "Raise an alert at so many failed executions in a row, and at each multiple.", 3
+    )
+    missed_window_multiplier: Annotated[int, Field(ge=1, le=100)] | None = optional(
+        "Raise an alert where a firing is late by so many times the interval to the one after.", left_out="never"
+    )
+
+
+class CueBody(Open):
+    """A cue; or its short form, with `cron` or `at`, `timezone`, `callback_url` and `worker` at the top level."""
+
+    name: Name = Field(description="Name of the cue, unique in the account.")
+    description: Annotated[str | None, NULL_CLEARS] = optional("Text for people.", None)
+    schedule: ScheduleBody | None = optional("When the cue fires.", left_out="the short form says it")
+    transport: Annotated[Transport | None, ONLY_ON_CREATE] = optional(
+        "Whether executions are sent to a URL or pulled by workers.", "webhook"
+    )
+    callback: CallbackBody | None = optional("Where a webhook goes, and how.")
+    payload: Payload | None = optional("What each execution carries to its handler, up to 1 MiB as JSON.", {})
+    retry: RetryBody | None = optional("How many attempts an execution has, and the pauses between them.")
+    on_failure: OnFailureBody | None = optional("What follows after the last failed attempt.")
+    verification: VerificationBody | None = optional("What a success report must bring to be believed.")
+    delivery: Annotated[DeliveryBody | None, NULL_CLEARS] = optional("Deadlines of the cue's own.", None)
+    alerts: Annotated[AlertsBody | None, NULL_CLEARS] = optional("When the account is alerted.", None)
+    cron: Annotated[str | None, ONLY_ON_CREATE] = optional("Short for `schedule.cron`.")
+    at: Annotated[str | None, ONLY_ON_CREATE] = optional("Short for `schedule.at`.")
+    timezone: Annotated[str | None, ONLY_ON_CREATE] = optional("Short for `schedule.timezone`.")
+    callback_url: Annotated[str | None, ONLY_ON_CREATE] = optional("Short for `callback.url`.")
+    worker: Annotated[bool | None, ONLY_ON_CREATE] = optional('`true` is short for `"transport": "worker"`.')
+
+
+CuePatch = patch_of(
+    CueBody, status=(Literal["active", "paused"], optional("Pause the cue, or make it active again; applies last."))
+)
+
+
+class FireBody(Open):
+    """A fire by hand; may be empty."""
+
+    payload_override: Payload | None = optional("Payload of this execution, merged into the cue's.")
+    merge_strategy: Literal["merge", "replace"] | None = optional(
+        "`merge`: keys of the override replace those of the cue's payload; `replace`: the override is the payload.",
+        "merge",
+    )
+    send_at: str | None = optional("ISO 8601, at most a year ahead: when to fire.", left_out="now")
+
+
+class Ids(Open):
+    """Cues to delete."""
+
+    ids: Annotated[list[str], Field(min_length=1, max_length=100)] = Field(description="Ids of 1 to 100 cues.")

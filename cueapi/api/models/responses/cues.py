@@ -1,0 +1,144 @@
+"""Answers about cues."""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, Field
+
+from cueapi.api.models.rendering import Column, Columns, Rendered, json_in
+from cueapi.api.models.responses.executions import Execution
+from cueapi.api.models.responses.lists import Page
+from cueapi.api.models.values import Catchup, Count, CueId, CueStatus, Method, Mode, Overlap, Transport
+
+
+class Schedule(Rendered):
+    """When a cue fires."""
+
+    columns: ClassVar[Columns] = {"type": Column("schedule_type"), "at": Column("schedule_at")}
+
+    type: Literal["recurring", "once"] = Field(description="`recurring` has `cron`, `once` has `at`.")
+    timezone: str = Field(description="IANA time zone in which `cron` is read.")
+    cron: str | None = Field(default=None, description="The five fields of crontab(5), or a macro.")
+    at: datetime | None = Field(default=None, description="The one time at which the cue fires, in UTC.")
+    catchup: Catchup = Field(description="What becomes of times that were missed: one firing for all, all, or none.")
+    overlap: Overlap = Field(description="Whether the cue fires while an earlier execution is unfinished.")
+
+
+class Callback(Rendered):
+    """Where a webhook goes, and how."""
+
+    columns: ClassVar[Columns] = {
+        "url": Column("callback_url"),
+        "method": Column("callback_method"),
+        "headers": json_in("callback_headers"),
+    }
+
+    url: str | None = Field(description="Where deliveries are sent; null where a worker cue has none.")
+    method: Method = Field(description="HTTP method of a delivery; GET has no body.")
+    headers: dict[str, str] = Field(description="Headers added to a delivery.")
+
+
+class Retry(Rendered):
+    """How many attempts an execution has, and the pauses between them."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=11)] = Field(description="Attempts in all, the first one included.")
+    backoff_minutes: list[Count] = Field(description="Minutes before each further attempt; the last one repeats.")
+
+
+class OnFailure(Rendered):
+    """What follows after the last failed attempt."""
+
+    columns: ClassVar[Columns] = {name: Column(f"on_failure_{name}") for name in ("email", "webhook", "pause")}
+
+    email: bool = Field(description="Whether the account gets a mail.")
+    webhook: str | None = Field(description="URL that is told of the failure; null: none.")
+    pause: bool = Field(description="Whether the cue is paused.")
+
+
+class Verification(Rendered):
+    """What a success report must bring to be believed."""
+
+    columns: ClassVar[Columns] = {"mode": Column("verification")}
+
+    mode: Mode = Field(description="The evidence that a success report needs; `manual`: a person decides.")
+
+
+class Delivery(Rendered):
+    """Deadlines of the cue's own."""
+
+    timeout_seconds: int | None = Field(default=None, description="Seconds in which a webhook must answer.")
+    outcome_deadline_seconds: int | None = Field(
+        default=None, description="Seconds after delivery in which an outcome must be reported."
+    )
+
+
+class AlertRules(Rendered):
+    """When the account is alerted."""
+
+    columns: ClassVar[Columns] = {
+        name: Column(f"alert_{name}") for name in ("consecutive_failures", "missed_window_multiplier")
+    }
+
+    consecutive_failures: int | None = Field(
+        default=None,
+        description="An alert is raised at so many failed executions in a row; else at 3.",
+    )
+    missed_window_multiplier: int | None = Field(
+        default=None,
+        description="An alert is raised where a firing is late by so many intervals; else never.",
+    )
+
+
+class Cue(Rendered):
+    """A schedule and where to call."""
+
+    columns: ClassVar[Columns] = {"payload": json_in("payload")}
+
+    id: CueId = Field(description="Id of the cue.")
+    name: str = Field(description="Name, unique in the account.")
+    description: str | None = Field(description="Text for people; null where there is none.")
+    status: CueStatus = Field(description="Only an `active` cue fires by itself.")
+    transport: Transport = Field(description="Whether executions are sent to a URL or pulled by workers.")
+    schedule: Schedule = Field(description="When the cue fires.")
+    callback: Callback = Field(description="Where a webhook goes, and how.")
+    payload: dict[str, Any] = Field(description="What each execution carries to its handler.")
+    retry: Retry = Field(description="How many attempts an execution has, and the pauses between them.")
+    on_failure: OnFailure = Field(description="What follows after the last failed attempt.")
+    verification: Verification = Field(description="What a success report must bring to be believed.")
+    delivery: Delivery | None = Field(description="Deadlines of the cue's own; null: those of the server.")
+    alerts: AlertRules | None = Field(description="When the account is alerted; null: at 3 failed executions in a row.")
+    next_run: datetime | None = Field(description="When the cue fires next; null where it does not.")
+    last_run: datetime | None = Field(description="When the cue last fired; null where it has not yet.")
+    run_count: Count = Field(description="Executions that have ended.")
+    fired_count: Count = Field(description="Executions made, by schedule or by hand.")
+    warning: str | None = Field(description="What may keep executions from their handler; null where nothing does.")
+    created_at: datetime = Field(description="When the cue was created.")
+    updated_at: datetime = Field(description="When the cue was last changed.")
+
+
+class CueList(Page):
+    """Cues, newest first."""
+
+    cues: list[Cue] = Field(description="The cues of this page.")
+
+
+class CueWithHistory(Cue):
+    """A cue with its newest executions."""
+
+    executions: list[Execution] = Field(description="Its executions, newest first.")
+    execution_total: Count = Field(description="Executions of the cue, exact up to 10,000.")
+    execution_limit: Count = Field(description="Executions shown here, at most.")
+    execution_offset: Count = Field(description="Executions that were skipped.")
+
+
+class Upcoming(BaseModel):
+    """The next fire times."""
+
+    upcoming: list[datetime] = Field(description="Fire times in UTC, the earliest first.")
+
+
+class BulkDeleted(BaseModel):
+    """Which cues were deleted."""
+
+    deleted: list[str] = Field(description="Ids of cues that were deleted.")
+    not_found: list[str] = Field(description="Ids that are not those of a cue of the account.")

@@ -1,0 +1,53 @@
+"""What webhooks are sent, and what a refusal says of a field."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from cueapi.api.models.values import AlertType, Count, CueId, Severity
+
+
+class DeliverySent(BaseModel):
+    """What a webhook handler is sent, unless its method is GET."""
+
+    execution_id: UUID = Field(description="Id of the execution, the same on every attempt.")
+    cue_id: CueId = Field(description="Id of its cue.")
+    name: str = Field(description="Name of its cue.")
+    scheduled_for: datetime = Field(description="The time for which the execution was made.")
+    attempt: Annotated[int, Field(ge=1)] = Field(description="Number of this attempt, from 1.")
+    payload: dict[str, Any] = Field(description="The execution's payload.")
+
+
+class AlertSent(BaseModel):
+    """What an alert webhook is sent."""
+
+    alert_id: UUID = Field(description="Id of the alert.")
+    alert_type: AlertType = Field(description="What happened.")
+    severity: Severity = Field(description="How bad it is.")
+    message: str = Field(description="What happened, in a sentence.")
+    execution_id: UUID | None = Field(description="Id of the execution that it is about.")
+    cue_id: CueId | None = Field(description="Id of the cue that it is about.")
+    created_at: datetime = Field(description="When the alert was raised.")
+    metadata: dict[str, Any] = Field(description="Further facts, by alert type.")
+
+
+class FailureSent(BaseModel):
+    """What `on_failure.webhook` is sent."""
+
+    event: Literal["cue.failed"] = Field(description="Always `cue.failed`.")
+    cue_id: CueId = Field(description="Id of the cue.")
+    cue_name: str = Field(description="Name of the cue.")
+    execution_id: UUID = Field(description="Id of the execution that failed for good.")
+    attempts: Count = Field(description="Attempts that it had.")
+    last_http_status: int | None = Field(description="Status that the last attempt was answered with.")
+    last_error: str | None = Field(description="Why the last attempt failed.")
+    failed_at: datetime = Field(description="When it failed for good.")
+
+
+class ProblemDetail(BaseModel):
+    """One field that is wrong."""
+
+    field: str = Field(description="Where it stands, for example `body.schedule.cron`.")
+    message: str = Field(description="What is wrong with it.")

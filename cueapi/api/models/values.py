@@ -1,0 +1,27 @@
+"""Values that fields of requests and answers share: ids, counts, and the words of the contract."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+CueId = Annotated[str, Field(pattern="^cue_[a-z0-9]{12}$")]
+ApiKey = Annotated[str, Field(pattern="^cue_sk_[0-9a-f]{32}$")]
+WebhookSecret = Annotated[str, Field(pattern="^whsec_[0-9a-f]{64}$")]
+AlertSecret = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+
+Method = Literal["POST", "GET", "PUT", "PATCH"]
+Transport = Literal["webhook", "worker"]
+Mode = Literal["none", "require_external_id", "require_result_url", "require_artifacts", "manual"]
+Catchup = Literal["latest", "all", "none"]
+Overlap = Literal["allow", "skip"]
+CueStatus = Literal["active", "paused", "completed", "failed"]
+TriggeredBy = Literal["scheduled", "manual_fire", "replay"]
+Status = Literal["pending", "delivering", "retrying", "retry_ready", "success", "failed", "missed", "outcome_timeout"]
+OutcomeState = Literal[
+    "reported_success", "reported_failure", "verified_success", "verification_failed", "verification_pending"
+]
+AlertType = Literal[
+    "consecutive_failures", "verification_failed", "outcome_timeout", "execution_failed", "missed_run", "worker_offline"
+]
+Severity = Literal["warning", "critical"]

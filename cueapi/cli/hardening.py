@@ -1,0 +1,56 @@
+"""What `cueapid check` warns of: settings that work, and that an installation others can reach should not have."""
+
+import resource
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from urllib.parse import urlsplit
+
+from cueapi.domain.target import Rules
+from cueapi.settings import Settings
+
+WIDEST = {4: 8, 6: 16}
+"""Prefix lengths: a network with a shorter one is more than an organisation's own."""
+
+FEW_FILES = 4_096
+"""Open files below which a daemon may run short of connections."""
+
+
+def warnings(settings: Settings) -> list[str]:
+    """One sentence for each line of the README's hardening list that *settings* do not follow."""
+    public = not _is_loopback(settings.host)
+    found = {
+        "ENV: should be production where others can reach HOST": public and settings.env != "production",
+        "ALLOW_REGISTER: is true, and others can reach HOST: anyone can make an account": public
+        and settings.allow_register,
+        "CORS_ORIGINS: is *: every web page may call this server with a key that it knows": "*"
+        in settings.cors_origins.split(","),
+        "BASE_URL: is http://; put TLS in front, and begin it with https://": settings.env == "production"
+        and urlsplit(settings.base_url or "http:").scheme != "https",
+    }
+    return [sentence for sentence, holds in found.items() if holds] + _wide_networks(settings) + _few_files()
+
+
+def _wide_networks(settings: Settings) -> list[str]:
+    opened = [network for network, _ in Rules.parse_allow(settings.callback_allow).networks if _wide(network)]
+    trusted = [network for network in settings.proxies if _wide(network)]
+    return [
+        *(f"CALLBACK_ALLOW: {network} is wide open; name the hosts that callbacks need" for network in opened),
+        *(f"TRUSTED_PROXIES: {network} lets its clients choose the address they count by" for network in trusted),
+    ]
+
+
+def _few_files() -> list[str]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard >= FEW_FILES:
+        return []
+    return [f"open files: at most {hard} (now {soft}); raise the limit (ulimit -n, LimitNOFILE=) for many connections"]
+
+
+def _wide(network: IPv4Network | IPv6Network) -> bool:
+    return network.prefixlen < WIDEST[network.version]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,245 @@
+"""HTTP/1.1 on one connection to one checked address. Knows h11 and TLS; what goes wrong is an exception of httpx."""
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import h11
+import httpx
+import trio
+from attrs import define, field
+
+from cueapi.domain.attempt import ANSWER_LIMIT
+from cueapi.domain.target import Target
+
+READ_SIZE = 16 * 1024
+HEAD_LIMIT = 64 * 1024
+WIRE_LIMIT = ANSWER_LIMIT + 4 * HEAD_LIMIT
+"""Bytes read for one answer whatever they are: interim answers and padded chunks are not endless."""
+
+SENT_AT_ONCE = 16 * 1024
+"""Bytes that the buffers of a socket take in any case: what is longer is sent while the answer is awaited."""
+
+CONNECT_TIMEOUT = 3.0
+"""Seconds for an address that does not answer, where there is another one."""
+
+FRAMING = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"upgrade",
+    }
+)
+"""Headers that belong to the connection: it writes its own, and drops those of the request."""
+
+
+class NeverAnswered(httpx.RemoteProtocolError):
+    """The connection ended before the first byte of an answer."""
+
+
+class _NotConnected(httpx.ConnectError):
+    """This address refused, or cannot be reached; the next one may do."""
+
+
+async def connect(target: Target, addresses: Sequence[str], tls: ssl.SSLContext) -> "HttpConnection":
+    """Connect to the first of the checked *addresses* that accepts; TLS is spoken with the name."""
+    for address in addresses[:-1]:
+        with trio.move_on_after(CONNECT_TIMEOUT):
+            try:
+                return await _open(target, address, tls)
+            except _NotConnected:
+                continue
+    return await _open(target, addresses[-1], tls)
+
+
+@define(eq=False)
+class HttpConnection:
+    """One request at a time; `close` is to be called wherever one did not end well."""
+
+    target: Target
+    address: str
+    stream: trio.abc.Stream
+    socket: trio.socket.SocketType
+    opened_at: float = field(factory=trio.current_time)
+    _http: h11.Connection = field(factory=lambda: h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT))
+    _received: int = 0
+    _head_came: bool = False
+    _ended: bool = False
+    _sent: bool = True
+
+    async def exchange(self, request: httpx.Request, path: str, on_send: Callable[[], None]) -> httpx.Response:
+        """Send *request*, which has been read, and read its answer; *on_send* is called before the first byte."""
+        self._received, self._head_came = 0, False
+        try:
+            wire = self._encode(request, path)
+        except h11.LocalProtocolError as error:
+            raise httpx.LocalProtocolError(f"the request cannot be written: {error}") from error
+        on_send()
+        if len(wire) > SENT_AT_ONCE:
+            return await self._answer_while_sending(wire)
+        await self._send(wire)
+        return await self._answer()
+
+    async def _send(self, wire: bytes) -> None:
+        # It may have answered before it closed.
+        with suppress(trio.BrokenResourceError):
+            await self.stream.send_all(wire)
+        self._sent = True
+
+    async def _answer_while_sending(self, wire: bytes) -> httpx.Response:
+        """Servers may answer as soon as they have read the head, and never read the rest."""
+        self._sent = False
+        outcome: httpx.Response | httpx.TransportError
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send, wire, name="http: send a large body")
+            try:
+                outcome = await self._answer()
+            except httpx.TransportError as error:
+                outcome = error
+            nursery.cancel_scope.cancel(reason="answered")
+        if isinstance(outcome, httpx.TransportError):
+            raise outcome
+        return outcome
+
+    def is_fresh(self, reused_for: float) -> bool:
+        """May another request go out here? Bytes that arrive unasked end the use of a connection."""
+        return trio.current_time() - self.opened_at < reused_for and not self.socket.is_readable()
+
+    def reset(self) -> bool:
+        """Get ready for another request; False where the protocol does not allow one."""
+        http = self._http
+        if (
+            not self._sent
+            or http.our_state is not h11.DONE
+            or http.their_state is not h11.DONE
+            or http.trailing_data[0]
+        ):
+            return False
+        http.start_next_cycle()
+        return True
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def _encode(self, request: httpx.Request, path: str) -> bytes:
+        body = request.content
+        headers = [(b"Host", self.target.authority.encode("ascii"))]
+        headers += [pair for pair in request.headers.raw if pair[0].lower() not in FRAMING]
+        if body or request.method not in {"GET", "HEAD"}:
+            headers.append((b"Content-Length", b"%d" % len(body)))
+        head = h11.Request(method=request.method, target=path, headers=headers)
+        parts = (head, h11.Data(body), h11.EndOfMessage()) if body else (head, h11.EndOfMessage())
+        return b"".join(self._http.send(part) or b"" for part in parts)
+
+    async def _answer(self) -> httpx.Response:
+        try:
+            return await self._read_answer()
+        except h11.RemoteProtocolError as error:
+            raise httpx.RemoteProtocolError(self._what_was_wrong()) from error
+
+    async def _read_answer(self) -> httpx.Response:
+        head = await self._next_event()
+        while isinstance(head, h11.InformationalResponse):
+            head = await self._next_event()
+        if not isinstance(head, h11.Response):
+            raise httpx.RemoteProtocolError(self._what_was_wrong())
+        self._head_came = True
+        body, cut = await self._body()
+        # A stream and not `content`, which httpx would unpack here and now.
+        return httpx.Response(
+            head.status_code,
+            headers=list(head.headers),
+            stream=httpx.ByteStream(body),
+            extensions={"http_version": b"HTTP/" + head.http_version, "reason_phrase": head.reason, "cut": cut},
+        )
+
+    async def _body(self) -> tuple[bytes, bool]:
+        body = bytearray()
+        while isinstance(event := await self._next_event(), h11.Data):
+            body += event.data
+            if len(body) > ANSWER_LIMIT:
+                return bytes(body[:ANSWER_LIMIT]), True
+        return bytes(body), False
+
+    async def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._receive())
+        return event
+
+    async def _receive(self) -> bytes:
+        try:
+            data = bytes(await self.stream.receive_some(READ_SIZE))
+        except trio.BrokenResourceError as error:
+            if self._received:
+                raise httpx.ReadError(self._broke_off()) from error
+            data = b""
+        if not data and not self._received:
+            raise NeverAnswered(f"{_who(self.target)} closed the connection without an answer")
+        self._received += len(data)
+        self._ended = not data
+        if self._received > WIRE_LIMIT:
+            raise httpx.RemoteProtocolError(f"invalid HTTP answer from {_who(self.target)}: no end of headers")
+        return data
+
+    def _what_was_wrong(self) -> str:
+        if self._head_came and self._ended:
+            return self._broke_off()
+        return f"invalid HTTP answer from {_who(self.target)}"
+
+    def _broke_off(self) -> str:
+        return f"the answer of {_who(self.target)} broke off"
+
+
+async def _open(target: Target, address: str, tls: ssl.SSLContext) -> HttpConnection:
+    family, where = (
+        (socket.AF_INET6, (address, target.port, 0, 0)) if ":" in address else (socket.AF_INET, (address, target.port))
+    )
+    opened: trio.socket.SocketType | None = None
+    try:
+        opened = trio.socket.socket(family, socket.SOCK_STREAM)
+        await opened.connect(where)
+        stream: trio.abc.Stream = trio.SocketStream(opened)
+        if target.scheme == "https":
+            stream = await _secure(stream, target, tls)
+    except BaseException as error:
+        if opened is not None:
+            opened.close()
+        if isinstance(error, OSError):
+            raise _NotConnected(_why_not_connected(error, target)) from error
+        raise
+    return HttpConnection(target, address, stream, opened)
+
+
+async def _secure(stream: trio.abc.Stream, target: Target, tls: ssl.SSLContext) -> trio.abc.Stream:
+    secured = trio.SSLStream(stream, tls, server_hostname=target.host, https_compatible=True)
+    try:
+        await secured.do_handshake()
+    except trio.BrokenResourceError as error:
+        match error.__cause__:
+            case ssl.SSLCertVerificationError() as cause:
+                reason = f"the certificate of {_who(target)} is not valid: {cause.verify_message}"
+            case ssl.SSLError(reason=str(detail)) as cause if not isinstance(cause, ssl.SSLEOFError):
+                reason = f"no TLS with {_who(target)}: {detail.replace('_', ' ').lower()}"
+            case _:
+                reason = f"{_who(target)} closed the connection during the TLS handshake"
+        raise httpx.ConnectError(reason) from error
+    return secured
+
+
+def _why_not_connected(error: OSError, target: Target) -> str:
+    if error.errno == errno.ECONNREFUSED:
+        return f"connection refused by {_who(target)}"
+    return f"no connection to {_who(target)}: {os.strerror(error.errno or 0).lower()}"
+
+
+def _who(target: Target) -> str:
+    return f"{target.host} port {target.port}"

@@ -1,0 +1,90 @@
+"""What a setting may hold: each function gives its text back, or raises ValueError with what it must look like."""
+
+import re
+from email.utils import parseaddr
+from ipaddress import ip_network
+from urllib.parse import urlsplit
+
+from cueapi.domain.target import Rules
+
+
+def checked_postgres_url(text: str) -> str:
+    """A PostgreSQL URL as the driver understands it."""
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
+        raise ValueError("must look like postgresql://user:password@host:5432/database")
+    # A password with one of these signs ends the URL's authority too early.
+    hosts = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2].split(",")
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise ValueError("has no host and port that can be read; in a password write / ? # @ as %2F %3F %23 %40")
+    return f"postgresql://{rest}"
+
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^\s:\[\]]*)(:[0-9]{1,5})?")
+
+
+def redis_url(text: str) -> str:
+    """The URL of a Redis."""
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must look like redis://host:6379/0")
+    if not _has_port(text):
+        raise ValueError("has no port that can be read; in a password write / ? # @ as %2F %3F %23 %40")
+    return text
+
+
+def smtp_url(text: str) -> str:
+    """The URL of a mail server."""
+    found = re.fullmatch(r"smtps?://([^/?#]*@)?[^/?#@:]+(:[0-9]{1,5})?/?(\?(?P<options>[^#]*))?", text)
+    if found is None or not _has_port(text):
+        raise ValueError("must look like smtp://user:pass@host:587?starttls=true")
+    # Reject unknown options: a misspelt `starttls` would silently send the password unencrypted.
+    if (found["options"] or "starttls=false") not in {"starttls=true", "starttls=false"}:
+        raise ValueError("may end in ?starttls=true or ?starttls=false, and in nothing else")
+    if text.startswith("smtps:") and found["options"] == "starttls=true":
+        raise ValueError("speaks TLS from the first byte on with smtps://; leave ?starttls=true out")
+    return text
+
+
+def _has_port(url: str) -> bool:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return True
+
+
+def sender(text: str) -> str:
+    """An address, or Name <address>."""
+    _, address = parseaddr(text)
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or not text.isprintable():
+        raise ValueError("must look like cueapi@example.com or CueAPI <cueapi@example.com>")
+    return text
+
+
+def base_url(text: str) -> str:
+    """How the server is reached, without a slash at its end."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must look like https://cueapi.example.com")
+    return text.rstrip("/")
+
+
+def origins(text: str) -> str:
+    """Origins of web pages, separated by commas."""
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        if entry != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@*A-Z]+", entry):
+            raise ValueError(f"{entry} is no origin: must look like https://app.example.com, in lower case, or be *")
+    return text
+
+
+def networks(text: str) -> str:
+    """CIDRs, separated by commas."""
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        ip_network(entry, strict=False)
+    return text
+
+
+def allow(text: str) -> str:
+    """Names and CIDRs, separated by commas."""
+    Rules.parse_allow(text)
+    return text

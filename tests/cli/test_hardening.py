@@ -1,0 +1,57 @@
+"""What `check` warns of: each line of the README's hardening list, and nothing where it is followed."""
+
+import pytest
+
+from cueapi.cli.hardening import warnings
+from cueapi.settings import Settings
+
+HARD = {
+    "host": "10.0.0.5",
+    "env": "production",
+    "allow_register": False,
+    "cors_origins": "https://app.example.com",
+    "base_url": "https://cueapi.example.com",
+    "callback_allow": "10.1.0.0/16,agent.internal",
+    "trusted_proxies": "10.0.0.1/32",
+}
+
+SOFT = {
+    "development in public": ({"env": "development", "host": "0.0.0.0"}, "ENV: "),
+    "development in public, by IPv6": ({"env": "development", "host": "::"}, "ENV: "),
+    "development in public, by name": ({"env": "development", "host": "cueapi.internal"}, "ENV: "),
+    "open registration": ({"allow_register": True}, "ALLOW_REGISTER: "),
+    "every origin": ({"cors_origins": "https://app.example.com,*"}, "CORS_ORIGINS: "),
+    "no TLS": ({"base_url": "http://cueapi.example.com"}, "BASE_URL: "),
+    "no address": ({"base_url": None}, "BASE_URL: "),
+    "callbacks anywhere": ({"callback_allow": "0.0.0.0/0"}, "CALLBACK_ALLOW: 0.0.0.0/0 "),
+    "callbacks anywhere, by IPv6": ({"callback_allow": "::/0"}, "CALLBACK_ALLOW: ::/0 "),
+    "callbacks to half of the world": ({"callback_allow": "128.0.0.0/1"}, "CALLBACK_ALLOW: 128.0.0.0/1 "),
+    "every proxy": ({"trusted_proxies": "0.0.0.0/0"}, "TRUSTED_PROXIES: 0.0.0.0/0 "),
+}
+
+
+def settings(**changes: object) -> Settings:
+    return Settings(_env_file=None, session_secret="s" * 32, **{**HARD, **changes})
+
+
+def of_settings(found: list[str]) -> list[str]:
+    """Without what is said of the machine that runs the tests."""
+    return [sentence for sentence in found if not sentence.startswith("open files")]
+
+
+def test_nothing_is_said_of_hard_settings() -> None:
+    assert of_settings(warnings(settings())) == []
+
+
+def test_a_newcomer_on_loopback_is_not_warned() -> None:
+    newcomer = settings(host="127.0.0.1", env="development", allow_register=True, base_url=None)
+
+    assert of_settings(warnings(newcomer)) == []
+
+
+@pytest.mark.parametrize(("changes", "begin"), SOFT.values(), ids=SOFT.keys())
+def test_each_line_of_the_hardening_list_is_one_warning(changes: dict[str, object], begin: str) -> None:
+    found = of_settings(warnings(settings(**changes)))
+
+    assert len(found) == 1
+    assert found[0].startswith(begin)
