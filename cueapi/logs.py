@@ -5,15 +5,15 @@ How the daemon speaks: one event a fact.
 |---|---|---|
 | daemon_started, daemon_stopped | address, data_dir, version · seconds | the daemon is up · has ended |
 | cues_fired | cues, executions, missed | a poll fired something |
-| attempt_settled, attempt_handed_back | execution_id, attempt, status, http_status, duration_ms | it was written |
-| attempt_fell | execution_id | a bug: one try failed over it |
+| attempt_settled, attempt_released | execution_id, attempt, status, http_status, duration_ms | it was written |
+| attempt_crashed | execution_id | a bug: one attempt failed of it |
 | result_dropped | execution_id, attempt | its claim had passed to another, or the execution had ended |
 | results_waited | results, reason, seconds | PostgreSQL is away, and results wait for it |
 | claims_recovered, leases_ended, deadlines_passed, executions_unclaimed | executions | the rescue took them back |
 | claim_failed | reason | a row made the claim of many fail: each is claimed alone |
 | cue_quarantined, execution_quarantined, result_unstorable | cue_id, execution_id, reason | a row was set aside |
-| notice_sent, notice_put_off, notice_dropped | notice, kind, attempt, reason | an alert, failure webhook or mail |
-| notice_unsettled | notice, kind, reason | PostgreSQL was away when it had been tried: it is told again |
+| notification_sent, …_put_off, …_dropped | notification, kind, attempt, reason | an alert, failure webhook or mail |
+| notification_unsettled | notification, kind, reason | PostgreSQL was away after the attempt: it is sent again |
 | mail_unset | advice | once at the start, where no SMTP is set |
 | daemon_registered | daemon | the daemon holds the lock of its number |
 | pooler_found | advice | a pooler lies before PostgreSQL |

@@ -17,7 +17,7 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver, check_reachable
 from cueapi.security.vault import Vault
-from cueapi.storage import accounts
+from cueapi.storage import accounts, webhook_secrets
 from cueapi.storage.accounts import NewAccount
 from cueapi.storage.database import Database, Duplicate, Executor
 
@@ -149,7 +149,7 @@ class Accounts:
     @operation(responses.Secret)
     async def webhook_secret(self) -> Response:
         """Show the secret that webhooks are signed with."""
-        return answer({"webhook_secret": await accounts.webhook_secret(self.database, g.account.id)})
+        return answer({"webhook_secret": await webhook_secrets.webhook_secret(self.database, g.account.id)})
 
     @operation(responses.NewSecret, parameters=(CONFIRMED, OVERLAP), refuses=("confirmation_required",))
     async def rotate_webhook_secret(self) -> Response:
@@ -160,7 +160,7 @@ class Accounts:
         """
         CONFIRMED.require()
         hours = OVERLAP.read()
-        secret = await accounts.rotate_webhook_secret(
+        secret = await webhook_secrets.rotate_webhook_secret(
             self.database, user=g.account.id, secret=ids.new_webhook_secret(), overlap_hours=hours
         )
         return answer({"webhook_secret": secret, "previous_secret_revoked": hours == 0})
@@ -168,7 +168,7 @@ class Accounts:
     @operation(responses.AlertWebhookSecret)
     async def alert_secret(self) -> Response:
         """Show the secret that alert webhooks are signed with."""
-        secret = await accounts.alert_secret(self.database, user=g.account.id, otherwise=ids.new_alert_secret())
+        secret = await webhook_secrets.alert_secret(self.database, user=g.account.id, otherwise=ids.new_alert_secret())
         return answer({"alert_webhook_secret": secret})
 
     @operation(responses.NewAlertWebhookSecret, parameters=(CONFIRMED,), refuses=("confirmation_required",))
@@ -179,7 +179,9 @@ class Accounts:
         The former one ends at once.
         """
         CONFIRMED.require()
-        secret = await accounts.rotate_alert_secret(self.database, user=g.account.id, secret=ids.new_alert_secret())
+        secret = await webhook_secrets.rotate_alert_secret(
+            self.database, user=g.account.id, secret=ids.new_alert_secret()
+        )
         return answer({"alert_webhook_secret": secret, "previous_secret_revoked": True})
 
 

@@ -31,10 +31,10 @@ from cueapi.domain import cue as domain
 from cueapi.domain.clock import iso
 from cueapi.domain.ids import is_cue_id, new_uuid7
 from cueapi.domain.schedule import upcoming
-from cueapi.storage import cues, histories
+from cueapi.storage import cues, fires, histories
 from cueapi.storage.clock import Clock
-from cueapi.storage.cues import FiredExecution, ManualFire
 from cueapi.storage.database import Database
+from cueapi.storage.fires import FiredExecution, ManualFire
 from cueapi.storage.paging import PAGE_CAP
 from cueapi.wakeups.hub import WakeupHub
 
@@ -196,7 +196,7 @@ class Cues:
         async with idempotent(self.database) as once:
             manual_fire = await self._manual_fire(cue_id, await read(FireBody))
             monthly = g.account.limits.monthly_executions
-            made = is_cue_id(cue_id) and await cues.fire(
+            made = is_cue_id(cue_id) and await fires.fire(
                 await once.begin(), cue_id=cue_id, user=g.account.id, manual_fire=manual_fire, monthly=monthly
             )
             if not made:

@@ -28,10 +28,10 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import FINAL, SHOWN, Status
 from cueapi.domain.ids import new_uuid7, parse_uuid
 from cueapi.domain.outcome import OutcomeState
-from cueapi.storage import cues, executions, worker_claims
-from cueapi.storage.cues import FiredExecution, ManualFire
+from cueapi.storage import executions, fires, worker_claims
 from cueapi.storage.database import Database, Executor
 from cueapi.storage.executions import ExecutionRow, Filter
+from cueapi.storage.fires import FiredExecution, ManualFire
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import ANYTHING, Found
@@ -188,14 +188,14 @@ class Executions:
             return once.keep(answer(shown), then=partial(wake_handlers, self.hub, made.transport))
 
     async def _replay(self, db: Executor, identity: UUID) -> FiredExecution:
-        old = await cues.replayable(db, execution=identity, user=g.account.id)
+        old = await fires.replayable(db, execution=identity, user=g.account.id)
         if old is None:
             raise not_found()
         if old.status not in FINAL:
             raise Refusal("execution_in_flight", f"Only what has ended can be replayed; this one is {old['status']}.")
         manual_fire = ManualFire(new_uuid7(), old.payload, old.task, None, identity)
         monthly = g.account.limits.monthly_executions
-        made = await cues.fire(db, cue_id=old.cue_id, user=g.account.id, manual_fire=manual_fire, monthly=monthly)
+        made = await fires.fire(db, cue_id=old.cue_id, user=g.account.id, manual_fire=manual_fire, monthly=monthly)
         if made is None:
             raise not_found()
         return made

@@ -14,7 +14,7 @@ from cueapi.net.redis import RedisUnavailable
 from cueapi.net.smtp import MailFailed
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
-from cueapi.storage import accounts, due_cues
+from cueapi.storage import due_cues, fingerprints
 from cueapi.storage.clock import TOLERANCE
 from cueapi.storage.database import Database, StorageUnavailable
 from cueapi.storage.schema import SchemaMismatch, pending
@@ -59,7 +59,7 @@ async def _migrations(database: Database) -> CheckResult:
 
 
 async def _secret(settings: Settings, database: Database) -> CheckResult:
-    known = await accounts.known_fingerprint(database)
+    known = await fingerprints.known_fingerprint(database)
     if known is None:
         return True, "secret", "not used yet"
     try:

@@ -18,7 +18,7 @@ from cueapi.embedded_postgres.binaries import find_tree
 from cueapi.embedded_postgres.server import join_embedded
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
-from cueapi.storage import accounts, notify
+from cueapi.storage import accounts, fingerprints, notify, users
 from cueapi.storage.database import Database
 from cueapi.storage.schema import migrate
 
@@ -81,7 +81,7 @@ async def add_user(settings: Settings, email: str) -> None:
 async def list_users(settings: Settings) -> None:
     """A line an account."""
     async with _migrated(settings) as database:
-        rows = await accounts.everyone(database)
+        rows = await users.everyone(database)
     for row in rows:
         state = "revoked" if row.revoked_at else "active"
         click.echo(f"{row.email}\t{row.plan}\t{row.live_cues} cues\t{row.prefix or '-'}\t{state}")
@@ -97,7 +97,7 @@ async def new_key(settings: Settings, email: str) -> None:
         user: int = row.id
         async with database.transaction() as db:
             await accounts.lock(db, user)
-            await accounts.readmit(db, user)
+            await users.readmit(db, user)
             await accounts.rotate_key(
                 db, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=vault.encrypt(key)
             )
@@ -114,7 +114,7 @@ async def set_limits(
         raise CommandFailed("Give --cues, --executions, --rate, or several.")
     async with _migrated(settings) as database:
         user = await _user(database, email)
-        await accounts.set_limits(database, user, cues=cues, executions=executions, rate=rate)
+        await users.set_limits(database, user, cues=cues, executions=executions, rate=rate)
         await notify.notify(database, f"{COMMAND} account:{user}")
     click.echo(f"The limits of {email} are set.")
 
@@ -132,7 +132,7 @@ async def revoke(settings: Settings, email: str) -> None:
 async def accept_secret(settings: Settings) -> None:
     """Go on with the present secret where the former one is lost."""
     async with _migrated(settings) as database:
-        await accounts.accept_fingerprint(database, Vault.of(secret_of(settings)).fingerprint)
+        await fingerprints.accept_fingerprint(database, Vault.of(secret_of(settings)).fingerprint)
     click.echo(
         "The database goes with this secret from now on. Keys work as before; those that were made under the former "
         "secret cannot be shown again, and sessions have ended. Start every daemon anew."

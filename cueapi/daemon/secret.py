@@ -6,7 +6,7 @@ from pathlib import Path
 from cueapi.embedded_postgres.data_dir import DataDirUnusable, make, translate_os_errors, write_once
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
-from cueapi.storage import accounts
+from cueapi.storage import fingerprints
 from cueapi.storage.database import Database
 
 
@@ -35,7 +35,7 @@ OTHER_SECRET = (
 
 async def check_secret(database: Database, vault: Vault) -> None:
     """Raises CannotStart where the database is used under another secret."""
-    if await accounts.fingerprint(database, vault.fingerprint) != vault.fingerprint:
+    if await fingerprints.fingerprint(database, vault.fingerprint) != vault.fingerprint:
         raise CannotStart(OTHER_SECRET)
 
 

@@ -4,4 +4,6 @@ From "due" to "settled": one sibling a file.
 A row → poller → outbox → `[deliveries]` → pool → webhook → `[results]` → recorder → a row. `pool.py` decides nothing,
 `domain/attempt.py` waits for nothing, `webhook.py` stores nothing, `storage/` sends nothing. One edge goes back
 (retries): it is offered instead of awaited, and it passes through a claim.
+
+A cue or an execution that makes a statement fail is set aside alone (`quarantine`), and its user is told.
 """

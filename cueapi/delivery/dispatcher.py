@@ -30,7 +30,7 @@ from cueapi.wakeups.identity import DaemonId
 from supervisor import Channel, beat
 
 LOCKED_PAUSE = 0.1
-"""Seconds after which deliveries are looked at again that another dispatcher had locked: it may have left them."""
+"""Seconds after which deliveries that another dispatcher had locked are claimed: it may have left them."""
 
 log = structlog.get_logger("cueapi.delivery.dispatcher")
 
@@ -68,29 +68,29 @@ class Dispatcher:
                 return
             look_at = max(4 * headroom.places, 64)
             claimed = await self._claim(number, headroom, look_at)
-            # Before they are sent: places come free from then on.
+            # Before they are sent: slots are freed from then on.
             if claimed.rows and len(claimed.rows) < claimed.examined:
                 self.capacity.request_wakeup()
             for delivery in await self._readable(claimed.rows):
-                # In one step, so that either may fall at any time: what has a place lies in the channel or is in the
-                # pool's hands. There is always room, since the channel holds as many as there are places.
+                # Without a checkpoint in between, so that either sibling may fail at any time: what has a slot is in
+                # the channel or with the pool. There is always room: the channel holds as many as there are slots.
                 deliveries.send_nowait(delivery)
                 self.capacity.take(delivery)
                 # The first are on their way, and may be back, before the last is sent: the pool does not run dry.
                 await trio.lowlevel.checkpoint()
             if claimed.skipped_locked:
                 self.hub.dispatches.wake_at(trio.current_time() + LOCKED_PAUSE)
-            # As many as were looked at: there may be more behind them. Nothing claimed: only full lanes.
+            # As many as were looked at: there may be more behind them. Nothing claimed: only full hosts and accounts.
             more = claimed.orphans > 0 or (bool(claimed.rows) and claimed.examined == look_at)
 
     async def _take_back(self) -> None:
-        """What a former life of this sibling has claimed, and got no answer of, goes back as the same try."""
+        """Release, as the same attempt, what this sibling claimed before a restart without hearing the answer."""
         number = self.identity.number
         if number is None:
             return
         while lost := await daemons.held_by(self.database, number, but=self.capacity.unrecorded()):
-            steps = [claim_lost(one.state.fence, one.state.retry, lost_claims=one.lost_claims) for one in lost]
-            written = await self.quarantine.apply_transitions(steps)
+            transitions = [claim_lost(one.state.fence, one.state.retry, lost_claims=one.lost_claims) for one in lost]
+            written = await self.quarantine.apply_transitions(transitions)
             log.warning("claims_recovered", executions=len(written))
             if has_alerts(written):
                 self.hub.notice_ready()

@@ -11,21 +11,21 @@ from cueapi.storage.database import Database
 from supervisor import Periodic, beat
 
 PAUSE = 0.1
-"""Seconds between two batches: housekeeping leaves the disk to the others."""
+"""Seconds between two batches: housekeeping must not keep the disk busy."""
 
 log = structlog.get_logger("cueapi.delivery.janitor")
 
 
 @frozen
 class Janitor:
-    """Source of nothing. Ends when it is cancelled. *retention_days* 0 keeps everything."""
+    """Deletes expired rows, a batch at a time. Ends when it is cancelled. *retention_days* 0 keeps everything."""
 
     database: Database
     ticks: Periodic
     retention_days: int
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Tidy up each interval. A new life begins with a turn: else the board would call it `waiting` for so long."""
+        """Tidy up at the start and each interval; without the first round the board would show `waiting` till then."""
         self.ticks.wake()
         task_status.started()
         while True:

@@ -1,10 +1,11 @@
-"""Notices: tells users of alerts and failures, by webhook and mail. Nothing that is decided waits for it."""
+"""The notifier: sends alerts and failures to users, by webhook and mail. No decision waits for it."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from time import time
+from typing import Any
 
 import structlog
 import trio
@@ -22,20 +23,20 @@ from cueapi.wakeups.identity import DaemonId
 from supervisor import beat
 
 TIMEOUT = 10.0
-"""Seconds that a receiver of a notice has to answer."""
+"""Seconds that a receiver has to answer."""
 
 LEASE = 120.0
-"""Seconds after which a notice that nobody settled is taken again; a mail may take several steps of a timeout each."""
+"""Seconds after which an unfinished notification is claimed again; a mail may take several timeouts."""
 
 PLACES, PER_USER = 32, 4
-"""Notices at once, and of these for one user: a receiver that hangs holds up its own user's only."""
+"""Notifications at once, and of these for one user: a receiver that hangs delays only its own user's."""
 
 log = structlog.get_logger("cueapi.delivery.notifier")
 
 
 @frozen
 class NotificationSenders:
-    """How notices leave. No *mailer*, no mail; *unseal* opens links of sign-ins, *base_url* begins those we write."""
+    """How notifications leave. No *mailer*, no mail; *decrypt* opens sign-in links, *base_url* begins other links."""
 
     webhook: Webhook
     mailer: Mailer | None
@@ -46,9 +47,9 @@ class NotificationSenders:
 @define(eq=False)
 class Notifier:
     """
-    Drainer of the table of notices: once *stopping* is set it claims no more, and ends with those under way.
+    Drainer of the table of notifications: once *stopping* is set it claims no more, and ends with those under way.
 
-    What it could not finish is taken again by another daemon, or by its next life.
+    What it could not finish is claimed again by another daemon, or after a restart.
     """
 
     database: Database
@@ -59,12 +60,12 @@ class Notifier:
     _under_way: Counter[int] = field(init=False, factory=Counter)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Claim what is ready at each wake-up, and try it."""
+        """Claim what is ready at each wake-up, and send it."""
         self._under_way.clear()
         self.hub.notifications.wake()
         async with trio.open_nursery() as nursery:
             with trio.CancelScope() as claiming:
-                nursery.start_soon(self._watch, claiming, name="notices: watch for the stop")
+                nursery.start_soon(self._watch, claiming, name="notifications: watch for the stop")
                 task_status.started()
                 while True:
                     await self.hub.notifications.wait()
@@ -80,62 +81,64 @@ class Notifier:
         if number is None or places <= 0:
             return  # Woken again as soon as we have a number, and with each place that comes free.
         headroom = NotificationHeadroom(places, dict(self._under_way), PER_USER)
-        for notice in await notifications.claim(self.database, daemon=number, headroom=headroom, lease=LEASE):
-            self._under_way[notice.user] += 1
-            nursery.start_soon(self._tell, notice, name=f"notice {notice.id}")
+        for notification in await notifications.claim(self.database, daemon=number, headroom=headroom, lease=LEASE):
+            self._under_way[notification.user] += 1
+            nursery.start_soon(self._send, notification, name=f"notification {notification.id}")
         if (due_in := await notifications.ahead(self.database)) is not None and due_in > 0:
             self.hub.notifications.wake_at(trio.current_time() + due_in)
 
-    async def _tell(self, notice: Notification) -> None:
-        """Try once, and settle."""
+    async def _send(self, notification: Notification) -> None:
+        """Make one attempt, and store what came of it."""
         try:
-            if self.notification_senders.mailer is None and notice.kind.endswith("_mail"):
-                await notifications.remove(self.database, notice)  # Said once, at the start.
+            if self.notification_senders.mailer is None and notification.kind.endswith("_mail"):
+                await notifications.remove(self.database, notification)  # Logged once, at the start.
                 return
-            failure = await self._try(notice)
-            await self._settle(notice, failure)
+            failure = await self._attempt(notification)
+            await self._store(notification, failure)
         except StorageUnavailable as away:
-            # The others under way go on; this one is taken again when its lease has run out.
-            log.warning("notice_unsettled", notice=notice.id, kind=notice.kind, reason=str(away))
+            # Others under way go on; this one is claimed again when its lease has run out.
+            log.warning("notification_unsettled", **_named(notification), reason=str(away))
         finally:
-            self._under_way -= Counter([notice.user])
+            self._under_way -= Counter([notification.user])
             self.hub.notifications.wake()
 
-    async def _settle(self, notice: Notification, failure: str | None) -> None:
+    async def _store(self, notification: Notification, failure: str | None) -> None:
+        attempt = notification.attempt
         if failure is None:
-            await notifications.remove(self.database, notice)
-            log.info("notice_sent", notice=notice.id, kind=notice.kind)
-        elif notice.attempt < MAX_ATTEMPTS:
-            await notifications.put_off(self.database, notice, PAUSES[min(notice.attempt, len(PAUSES)) - 1])
-            log.info("notice_put_off", notice=notice.id, kind=notice.kind, attempt=notice.attempt, reason=failure)
+            await notifications.remove(self.database, notification)
+            log.info("notification_sent", **_named(notification))
+        elif attempt < MAX_ATTEMPTS:
+            await notifications.put_off(self.database, notification, PAUSES[min(attempt, len(PAUSES)) - 1])
+            log.info("notification_put_off", **_named(notification), attempt=attempt, reason=failure)
         else:
-            await notifications.remove(self.database, notice)
-            log.warning("notice_dropped", notice=notice.id, kind=notice.kind, attempt=notice.attempt, reason=failure)
+            await notifications.remove(self.database, notification)
+            log.warning("notification_dropped", **_named(notification), attempt=attempt, reason=failure)
 
-    async def _try(self, notice: Notification) -> str | None:
-        """None where it was told; else why not."""
+    async def _attempt(self, notification: Notification) -> str | None:
+        """None where it was sent; else why not."""
         try:
-            if notice.kind in {"alert_webhook", "failure_webhook"}:
-                return await self._call(notice)
-            return await self._mail(notice)
+            if notification.kind in {"alert_webhook", "failure_webhook"}:
+                return await self._call(notification)
+            return await self._mail(notification)
         except (KeyError, TypeError, ValueError) as damaged:
-            return f"the notice cannot be read: {type(damaged).__name__}"
+            return f"the notification cannot be read: {type(damaged).__name__}"
 
-    async def _call(self, notice: Notification) -> str | None:
-        if notice.url is None or notice.secret is None:
+    async def _call(self, notification: Notification) -> str | None:
+        if notification.url is None or notification.secret is None:
             return "it has nowhere to go"
-        body = domain.webhook_content(notice.content)
+        body = domain.webhook_content(notification.content)
         headers = domain.webhook_headers(
-            notice.kind, notice.content, secret=notice.secret, timestamp=int(time()), body=body
+            notification.kind, notification.content, secret=notification.secret, timestamp=int(time()), body=body
         )
-        result = await self.notification_senders.webhook.post(Outgoing("POST", notice.url, headers, body, TIMEOUT))
+        outgoing = Outgoing("POST", notification.url, headers, body, TIMEOUT)
+        result = await self.notification_senders.webhook.post(outgoing)
         if not isinstance(result, Answered):
             return result.reason
         return None if 200 <= result.status < 300 else f"the receiver answered {result.status}"
 
-    async def _mail(self, notice: Notification) -> str | None:
+    async def _mail(self, notification: Notification) -> str | None:
         mailer = self.notification_senders.mailer
-        mail = self._written(notice)
+        mail = self._written(notification)
         if mailer is None or mail is None:
             return "it cannot be opened with this SESSION_SECRET"
         with suppress(trio.TooSlowError):
@@ -147,13 +150,13 @@ class Notifier:
                 return None
         return f"no answer within {LEASE / 2:g} s"
 
-    def _written(self, notice: Notification) -> Mail | None:
-        """The mail; its key is the same on each try."""
-        content = notice.content
-        if notice.kind == "failure_mail":
+    def _written(self, notification: Notification) -> Mail | None:
+        """The mail; its key is the same on each attempt."""
+        content = notification.content
+        if notification.kind == "failure_mail":
             text = domain.failure_text(content, self.notification_senders.base_url)
-            key = f"failure-{content['execution_id'] or notice.id}"
-            return Mail(str(notice.email), domain.failure_subject(content), text, key)
+            key = f"failure-{content['execution_id'] or notification.id}"
+            return Mail(str(notification.email), domain.failure_subject(content), text, key)
         ciphertext = str(content["sealed"]).encode()
         link = self.notification_senders.decrypt(ciphertext)
         if link is None:
@@ -161,3 +164,8 @@ class Notifier:
         text = domain.sign_in_text(link, content["device_code"])
         key = hashlib.sha256(ciphertext).hexdigest()[:32]
         return Mail(content["to"], domain.SIGN_IN_SUBJECT, text, f"sign-in-{key}")
+
+
+def _named(notification: Notification) -> dict[str, Any]:
+    """What names a notification in the log."""
+    return {"notification": notification.id, "kind": notification.kind}

@@ -24,10 +24,10 @@ FIRINGS_A_STATEMENT = 2_000
 """A batch of due cues is cut where it would fire more: a cue may catch up on a thousand times."""
 
 MARGIN = 0.002
-"""Seconds after a cue's time at which it is looked for: not before it is due."""
+"""Seconds after a cue's time at which the poller looks for it: not before it is due."""
 
 BUSY_PAUSE = 0.05
-"""Seconds after which a due cue is looked at again that another daemon was moving."""
+"""Seconds after which the poller looks again for a due cue that another daemon was moving."""
 
 SCHEDULE = attrgetter("cron", "timezone", "catchup", "overlap", "next_run", "window_multiplier")
 """What a cue's firings are computed from."""
@@ -37,7 +37,7 @@ log = structlog.get_logger("cueapi.delivery.poller")
 
 @define
 class LastPoll:
-    """What `/health` tells of the poller."""
+    """What `/health` shows of the poller."""
 
     at: datetime | None = None
     cues: int = 0
@@ -58,7 +58,7 @@ class Poller:
     monthly: Mapping[str, int]
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Poll at each wake-up, and know when the next cue is due."""
+        """Poll at each wake-up, and be woken when the next cue is due."""
         self.hub.polls.wake()
         task_status.started()
         while True:
@@ -142,7 +142,7 @@ class Poller:
 
 
 def parts(planned: list[DueCue]) -> Iterator[list[DueCue]]:
-    """*planned* in portions of which none fires more than one statement should."""
+    """*planned* in portions, so that no statement fires too many."""
     part: list[DueCue] = []
     size = 0
     for due_cue in planned:

@@ -12,14 +12,14 @@ from cueapi.domain.attempt import Delivery, evaluate_attempt
 from cueapi.domain.execution import Transition, attempt_failed, claim_lost, released
 from supervisor import Channel
 
-INTERNAL = "The try could not be made or judged: an error of the server's own"
+INTERNAL = "The attempt could not be made or evaluated: an error of the server's own"
 
 log = structlog.get_logger("cueapi.delivery.pool")
 
 
 @frozen
 class DispatchPool:
-    """Drainer from `[deliveries]` to `[results]`. Once *stopping* is set, what was only claimed is handed back."""
+    """Drainer from `[deliveries]` to `[results]`. Once *stopping* is set, what was only claimed is released."""
 
     deliveries: Channel[Delivery]
     results: Channel[Transition]
@@ -40,7 +40,7 @@ class DispatchPool:
                 task_status.started()
 
     async def _recover(self, results: trio.MemorySendChannel[Transition]) -> None:
-        """What a former life of this sibling had in its hands goes back; what still lies in the channel stays."""
+        """Release what this sibling was delivering before a restart; what is still in the channel stays."""
         waiting = self.deliveries.depth
         for delivery in self.capacity.held()[: max(self.capacity.taken - waiting, 0)]:
             await results.send(claim_lost(delivery.fence, delivery.retry, lost_claims=delivery.lost_claims))
@@ -62,6 +62,6 @@ class DispatchPool:
             result = await self.webhook.attempt(delivery)
             return evaluate_attempt(delivery, result, duration=trio.current_time() - begun, now=datetime.now(UTC))
         except Exception as error:
-            # A bug of ours that some row or answer brings to light ends one try, not the hundreds beside it.
-            log.exception("attempt_fell", execution_id=str(delivery.execution_id))
+            # A bug of ours that one row or answer triggers fails one attempt, not the hundreds beside it.
+            log.exception("attempt_crashed", execution_id=str(delivery.execution_id))
             return attempt_failed(delivery.fence, delivery.retry, error=f"{INTERNAL} ({type(error).__name__}).")

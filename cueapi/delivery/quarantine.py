@@ -47,21 +47,21 @@ class Quarantine:
     database: Database
     on_alert: Callable[[], None] = _tell_no_one
 
-    async def apply_transitions(self, steps: Sequence[Transition]) -> dict[UUID, TransitionResult]:
-        """Apply *steps*; one that cannot be stored ends its execution, and no other."""
-        results = await run_isolating(steps, self._apply, self.fail_unstorable)
+    async def apply_transitions(self, transitions: Sequence[Transition]) -> dict[UUID, TransitionResult]:
+        """Apply *transitions*; one that cannot be stored ends its execution, and no other."""
+        results = await run_isolating(transitions, self._apply, self.fail_unstorable)
         return {execution: result for written in results for execution, result in written.items()}
 
-    async def _apply(self, steps: Sequence[Transition]) -> dict[UUID, TransitionResult]:
-        return await apply_transitions(self.database, steps)
+    async def _apply(self, transitions: Sequence[Transition]) -> dict[UUID, TransitionResult]:
+        return await apply_transitions(self.database, transitions)
 
-    async def fail_unstorable(self, step: Transition, error: Unstorable) -> dict[UUID, TransitionResult]:
+    async def fail_unstorable(self, transition: Transition, error: Unstorable) -> dict[UUID, TransitionResult]:
         """End an execution whose result, or whose row, cannot be worked with."""
-        log.warning("result_unstorable", execution_id=str(step.fence.execution_id), reason=str(error))
+        log.warning("result_unstorable", execution_id=str(transition.fence.execution_id), reason=str(error))
         try:
-            return await self._apply([attempt_failed(step.fence, NO_RETRY, error=NOT_STORED)])
+            return await self._apply([attempt_failed(transition.fence, NO_RETRY, error=NOT_STORED)])
         except Unstorable:
-            await self.execution(step.fence.execution_id, NOT_STORED)
+            await self.execution(transition.fence.execution_id, NOT_STORED)
             return {}
 
     async def execution(self, execution: UUID, reason: str) -> None:

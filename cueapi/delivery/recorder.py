@@ -1,4 +1,4 @@
-"""The recorder: one task that writes results down, a batch a statement. Keeps each until it was written."""
+"""The recorder: one task that writes results, a batch a statement. Keeps each result until it was written."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
@@ -22,7 +22,7 @@ GATHERING = 0.02
 """Seconds in which a batch gathers."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
-"""Seconds between tries while PostgreSQL is away."""
+"""Seconds between attempts to write while PostgreSQL is away."""
 
 log = structlog.get_logger("cueapi.delivery.recorder")
 
@@ -32,7 +32,7 @@ class Recorder:
     """
     Drainer of `[results]`.
 
-    What may be claimed at once is announced: what a drain gives back is for the other daemons. *horizon* is the number
+    What may be claimed at once is announced: what a drain releases is for the other daemons. *horizon* is the number
     of seconds within which a retry is armed in the wheel; the poll arms the rest.
     """
 
@@ -46,12 +46,12 @@ class Recorder:
     _kept: list[Transition] = field(init=False, factory=list)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Write results until the channel has ended and is empty; a former life's first."""
+        """Write results until the channel has ended and is empty; those kept before a restart come first."""
         with self.results.receiver() as results:
             task_status.started()
             await self._record()
-            async for step in results:
-                self._kept.append(step)
+            async for transition in results:
+                self._kept.append(transition)
                 await self._gather(results)
                 await self._record()
                 beat()
@@ -69,8 +69,8 @@ class Recorder:
         pause = FIRST_PAUSE
         quarantine = Quarantine(self.database, self.hub.notice_ready)
 
-        async def fail(step: Transition, error: Unstorable) -> None:
-            self._written([step], await quarantine.fail_unstorable(step, error))
+        async def fail(transition: Transition, error: Unstorable) -> None:
+            self._written([transition], await quarantine.fail_unstorable(transition, error))
 
         while self._kept:
             try:
@@ -80,41 +80,41 @@ class Recorder:
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _write(self, steps: Sequence[Transition]) -> None:
-        self._written(steps, await apply_transitions(self.database, steps))
+    async def _write(self, transitions: Sequence[Transition]) -> None:
+        self._written(transitions, await apply_transitions(self.database, transitions))
 
-    def _written(self, steps: Sequence[Transition], written: Mapping[UUID, TransitionResult]) -> None:
-        """*steps*, the first of those that are kept, are done with."""
-        del self._kept[: len(steps)]
+    def _written(self, transitions: Sequence[Transition], written: Mapping[UUID, TransitionResult]) -> None:
+        """Forget *transitions*, the first of those that are kept, and pass on what follows from them."""
+        del self._kept[: len(transitions)]
         if has_alerts(written):
             self.hub.notice_ready()
-        for step in steps:
-            self._tell(step, written.get(step.fence.execution_id))
+        for transition in transitions:
+            self._tell(transition, written.get(transition.fence.execution_id))
 
-    def _tell(self, step: Transition, row: TransitionResult | None) -> None:
+    def _tell(self, transition: Transition, row: TransitionResult | None) -> None:
         """Log and count what was written, and arm the retry."""
-        fence = step.fence
+        fence = transition.fence
         if fence.claim is not None:
             self.capacity.recorded(fence.claim)
         if row is None:
             log.info("result_dropped", execution_id=str(fence.execution_id), attempt=fence.attempts)
             return
-        self.metrics.settled(step)
-        if not step.ends and step.pause is not None:
-            self._remind(step.pause)
+        self.metrics.settled(transition)
+        if not transition.ends and transition.pause is not None:
+            self._remind(transition.pause)
         log.info(
-            "attempt_handed_back" if step.released else "attempt_settled",
+            "attempt_released" if transition.released else "attempt_settled",
             execution_id=str(fence.execution_id),
             attempt=fence.attempts,
-            status=step.status,
-            http_status=step.record and step.record.http_status,
-            duration_ms=step.record and step.record.duration_ms,
-            dropped=list(step.dropped) or None,
+            status=transition.status,
+            http_status=transition.record and transition.record.http_status,
+            duration_ms=transition.record and transition.record.duration_ms,
+            dropped=list(transition.dropped) or None,
         )
 
     def _remind(self, pause: float) -> None:
         if pause <= 0:
             self.hub.delivery_ready()
         elif pause <= self.horizon:
-            # Full? The row says when it is due, and the next poll finds it.
+            # Where the channel is full, the next poll finds the row by its time.
             self.retries.offer(Reminder(pause))

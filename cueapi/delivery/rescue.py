@@ -18,7 +18,7 @@ from cueapi.wakeups.hub import WakeupHub
 from supervisor import Periodic, beat
 
 LOOK_INTERVAL = 5.0
-"""Seconds between two looks. A daemon whose lock was free at two of them is gone."""
+"""Seconds between two rounds. A daemon whose lock was free in two of them is gone."""
 
 log = structlog.get_logger("cueapi.delivery.rescue")
 
@@ -26,10 +26,10 @@ log = structlog.get_logger("cueapi.delivery.rescue")
 @frozen
 class RescueTimeouts:
     """
-    Seconds: a worker's silence after which it is gone, and how long an execution may wait for one.
+    Seconds: a worker's silence after which it is gone, and how long an execution may wait for a worker.
 
-    A start may follow a time in which nobody was reached. Who only could not say that he lives is given *daemon_grace*
-    from then on (a recorder tries every 15 s to write down what it kept), and *worker_grace*.
+    After a start, other daemons and workers may have been unable to reach PostgreSQL. Give them *daemon_grace* (a
+    recorder writes what it kept at the latest every 15 s) and *worker_grace* before their claims are taken.
     """
 
     worker_silence: float
@@ -40,7 +40,7 @@ class RescueTimeouts:
 
 @frozen
 class Rescue:
-    """Source of handed-back executions. Ends when it is cancelled."""
+    """Source of released executions. Ends when it is cancelled."""
 
     database: Database
     ticks: Periodic
@@ -49,7 +49,7 @@ class Rescue:
     metrics: Metrics
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Look every few seconds."""
+        """Take back what is lost or overdue, every few seconds."""
         self.ticks.wake()
         task_status.started()
         born = trio.current_time()
@@ -75,22 +75,22 @@ class Rescue:
     ) -> None:
         """Decide what is found, a batch at a time, until nothing more is found that can be moved."""
         while lost := await find(self.database):
-            steps = [follow(one) for one in lost]
-            written = await Quarantine(self.database, self.hub.notice_ready).apply_transitions(steps)
-            for step in steps:
-                if step.fence.execution_id in written:
-                    self.metrics.settled(step)
+            transitions = [follow(one) for one in lost]
+            written = await Quarantine(self.database, self.hub.notice_ready).apply_transitions(transitions)
+            for transition in transitions:
+                if transition.fence.execution_id in written:
+                    self.metrics.settled(transition)
             if not written:
                 return
             log.warning(event, executions=len(written))
-            self._wake(lost, steps)
+            self._wake(lost, transitions)
             if has_alerts(written):
                 self.hub.notice_ready()
 
-    def _wake(self, lost: list[LostClaim], steps: list[Transition]) -> None:
+    def _wake(self, lost: list[LostClaim], transitions: list[Transition]) -> None:
         self.hub.delivery_ready(announce=False)
-        for one, step in zip(lost, steps, strict=True):
-            if one.state.transport == "worker" and not step.ends and step.pause == 0.0:
+        for one, transition in zip(lost, transitions, strict=True):
+            if one.state.transport == "worker" and not transition.ends and transition.pause == 0.0:
                 self.hub.work_ready(one.user)
 
     async def _ended_leases(self, database: Database) -> list[LostClaim]:

@@ -7,7 +7,7 @@ from cueapi.wakeups.hub import WakeupHub
 from supervisor import Channel, Wheel, beat
 
 LONGEST_SILENCE = 10.0
-"""Seconds after which an empty wheel gives a sign of life."""
+"""Seconds after which an empty wheel beats."""
 
 
 @frozen
@@ -29,7 +29,7 @@ class Retries:
     hub: WakeupHub
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Take reminders in, and wake whom they are for at their time."""
+        """Receive reminders, and wake the dispatcher or the workers at their time."""
         with self.reminders.receiver() as reminders:
             task_status.started()
             while True:

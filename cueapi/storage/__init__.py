@@ -1,6 +1,15 @@
 """
 The only SQL. PostgreSQL is the truth; everything else in the process is a hint.
 
-One module per aggregate, a statement above its only function. Races are settled in the statements:
-`skip locked`, `on conflict`, and fences on the claim that a write belongs to.
+One module per aggregate, a statement above its only function; what is longer than 30 lines is a file of sql/ with named
+parameters. Rows leave as typed values: each row class stands beside its statement and declares its columns.
+
+* **The database says no.** States, ranges and shapes are columns with CHECKs (migrations/). A value that a constraint
+  refuses is Unstorable; `quarantine` ends a cue or an execution that no statement can work with.
+* **Races are settled in the statements**: `skip locked`, `on conflict`, and fences. An execution is written only upon
+  its claim, attempt, status and last report as they were read; a cue's schedule only upon its revision.
+* **Locks**: a statement that writes several cues locks them in the order of their ids, users and months likewise. A
+  single statement that ends in a deadlock is sent again, and so is the transaction of transitions.
+* **Leases**: a daemon's claims are in the outbox, and lost when the advisory lock of its number is free; a worker's are
+  in the execution, and lost when it is silent.
 """

@@ -179,58 +179,6 @@ async def change(
     return await fetch_value(db, CHANGE, user, email, alert_url, alert_secret, kind=datetime)
 
 
-WEBHOOK_SECRET = "select webhook_secret from users where id = $1"
-
-
-async def webhook_secret(db: Executor, user: int) -> str | None:
-    """The secret that the user's webhooks are signed with."""
-    return await fetch_value(db, WEBHOOK_SECRET, user, kind=str)
-
-
-# With an overlap the former secret signs beside the new one for so long; without, it is dead at once.
-ROTATE_WEBHOOK_SECRET = """
-update users
-   set previous_webhook_secret = case when $3::int > 0 then webhook_secret end,
-       previous_secret_until = case when $3::int > 0 then now() + $3::int * interval '1 hour' end,
-       webhook_secret = $2,
-       updated_at = clock_timestamp()
- where id = $1
-returning webhook_secret
-"""
-
-
-async def rotate_webhook_secret(db: Executor, *, user: int, secret: str, overlap_hours: int) -> str | None:
-    """Replace the webhook secret."""
-    return await fetch_value(db, ROTATE_WEBHOOK_SECRET, user, secret, overlap_hours, kind=str)
-
-
-# The first caller's secret stays, however many call at once.
-ALERT_SECRET = """
-update users
-   set alert_webhook_secret = coalesce(alert_webhook_secret, $2)
- where id = $1
-returning alert_webhook_secret
-"""
-
-
-async def alert_secret(db: Executor, *, user: int, otherwise: str) -> str | None:
-    """The alert webhook secret, made on the first call."""
-    return await fetch_value(db, ALERT_SECRET, user, otherwise, kind=str)
-
-
-ROTATE_ALERT_SECRET = """
-update users
-   set alert_webhook_secret = $2, updated_at = clock_timestamp()
- where id = $1
-returning alert_webhook_secret
-"""
-
-
-async def rotate_alert_secret(db: Executor, *, user: int, secret: str) -> str | None:
-    """Replace the alert webhook secret; the former one is dead at once."""
-    return await fetch_value(db, ROTATE_ALERT_SECRET, user, secret, kind=str)
-
-
 LOCK_USER = "select id from users where id = $1 for no key update"
 
 
@@ -266,14 +214,6 @@ async def _tell(db: Executor, user: int) -> None:
     await notify(db, f"account account:{user}")
 
 
-READMIT = "update users set revoked_at = null where id = $1"
-
-
-async def readmit(db: Executor, user: int) -> None:
-    """A user who was revoked may have a key again."""
-    await db.execute(READMIT, user)
-
-
 class KeyRow(Row):
     """A live key: its prefix, and its encrypted copy."""
 
@@ -289,31 +229,6 @@ async def key(db: Executor, user: int) -> KeyRow | None:
     return await db.fetch_one(KEY, user, row=KeyRow)
 
 
-class UserRow(Row):
-    """A user as the operator's list shows it."""
-
-    id: int
-    email: str
-    plan: str
-    live_cues: int
-    revoked_at: datetime | None
-    created_at: datetime
-    prefix: str | None
-
-
-ALL = """
-select u.id, u.email, u.plan, u.live_cues, u.revoked_at, u.created_at, k.prefix
-  from users u
-  left join api_keys k on k.user_id = u.id and k.rotated_at is null
- order by u.id
-"""
-
-
-async def everyone(db: Executor) -> list[UserRow]:
-    """All users, as the operator's list shows them."""
-    return await db.fetch(ALL, row=UserRow)
-
-
 class AddressRow(Row):
     """The user of an address, and whether the account is revoked."""
 
@@ -327,21 +242,6 @@ BY_EMAIL = "select id, revoked_at is not null as revoked from users where lower(
 async def by_email(db: Executor, email: str) -> AddressRow | None:
     """The user of an address; None where it has no account."""
     return await db.fetch_one(BY_EMAIL, email, row=AddressRow)
-
-
-SET_LIMITS = """
-update users
-   set active_cue_limit = coalesce($2, active_cue_limit),
-       monthly_execution_limit = coalesce($3, monthly_execution_limit),
-       rate_limit_per_minute = coalesce($4, rate_limit_per_minute),
-       updated_at = clock_timestamp()
- where id = $1
-"""
-
-
-async def set_limits(db: Executor, user: int, *, cues: int | None, executions: int | None, rate: int | None) -> None:
-    """The user's own numbers; None leaves one as it is."""
-    await db.execute(SET_LIMITS, user, cues, executions, rate)
 
 
 # Key and sessions end, the cues rest; what has fired goes on.
@@ -365,36 +265,3 @@ async def revoke(db: Executor, user: int) -> None:
     """End the user's key and sessions, pause the cues and tell every daemon; the transaction has locked the user."""
     await db.execute(REVOKE, user)
     await _tell(db, user)
-
-
-FINGERPRINT = """
-insert into meta (key, value) values ('session_secret', $1)
-    on conflict (key) do update set value = meta.value
-returning value
-"""
-
-
-async def fingerprint(db: Executor, ours: str) -> str:
-    """The fingerprint of the secret that this database is used with: ours, where we are the first."""
-    kept = await fetch_value(db, FINGERPRINT, ours, kind=str)
-    assert kept is not None
-    return kept
-
-
-KNOWN_FINGERPRINT = "select value from meta where key = 'session_secret'"
-
-
-async def known_fingerprint(db: Executor) -> str | None:
-    """The fingerprint of the secret that this database is used with; None where no daemon has used it yet."""
-    return await fetch_value(db, KNOWN_FINGERPRINT, kind=str)
-
-
-ACCEPT_FINGERPRINT = """
-insert into meta (key, value) values ('session_secret', $1)
-    on conflict (key) do update set value = excluded.value
-"""
-
-
-async def accept_fingerprint(db: Executor, ours: str) -> None:
-    """The database is used with our secret from now on, whatever it was used with."""
-    await db.execute(ACCEPT_FINGERPRINT, ours)

@@ -15,11 +15,11 @@ class Clock:
     offset: timedelta = timedelta(0)
 
     def now(self) -> datetime:
-        """The moment that PostgreSQL would tell, give or take a round trip."""
+        """The moment by PostgreSQL's clock, give or take a round trip."""
         return datetime.now(UTC) + self.offset
 
     def measure(self, told: datetime) -> bool:
-        """Take *told* for the present moment; True where the machine's clock has gone astray with it."""
+        """Take *told* for the present moment; True where the machine's clock has just been found to be off."""
         was_astray = abs(self.offset) > TOLERANCE
         self.offset = told - datetime.now(UTC)
         return abs(self.offset) > TOLERANCE and not was_astray

@@ -2,8 +2,7 @@
 
 import json
 from datetime import datetime
-from typing import Any, LiteralString
-from uuid import UUID
+from typing import Any, LiteralString, NamedTuple
 
 from attrs import frozen
 
@@ -11,6 +10,7 @@ from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.paging import Page, numbered, paged
+from cueapi.storage.statements import fragment, load
 
 
 class CueColumns:
@@ -67,7 +67,7 @@ class CueColumns:
 
     @property
     def alerts(self) -> dict[str, int] | None:
-        """When its user wants alerts; None where the user said nothing of it."""
+        """When its user wants alerts; None where the cue has no settings of its own."""
         return _given(
             consecutive_failures=self.alert_consecutive_failures,
             missed_window_multiplier=self.alert_missed_window_multiplier,
@@ -84,18 +84,7 @@ class CueRow(CueColumns, Row):
     revision: int
 
 
-COLUMNS: LiteralString = """
-c.id, c.name, c.description, c.status, c.transport, c.schedule_type, c.cron, c.schedule_at, c.timezone, c.catchup,
-c.overlap, c.callback_url, c.callback_method, c.callback_headers, c.payload, c.max_attempts, c.backoff_minutes,
-c.on_failure_email, c.on_failure_webhook, c.on_failure_pause, c.verification, c.timeout_seconds,
-c.outcome_deadline_seconds, c.alert_consecutive_failures, c.alert_missed_window_multiplier, c.next_run, c.last_run,
-c.run_count, c.fired_count, c.revision, c.created_at, c.updated_at,
-case when c.transport = 'worker'
-          and not exists (select from workers w
-                           where w.user_id = c.user_id and w.last_heartbeat > now() - interval '180 seconds')
-     then 'No worker is alive: executions wait until one sends a heartbeat and claims them.'
-     else c.warning end as warning
-"""
+COLUMNS = fragment("cue_columns")
 
 
 @frozen
@@ -108,45 +97,79 @@ class CueRecord:
     warning: str | None
 
 
-def _values(placed: CueRecord) -> list[object]:
-    cue, schedule = placed.cue, placed.cue.schedule
-    return [
-        cue.name, cue.description, schedule.type, schedule.cron, schedule.at, schedule.timezone,
-        str(schedule.catchup), str(schedule.overlap), cue.callback.url, cue.callback.method,
-        json.dumps(cue.callback.headers), placed.host, placed.payload, payload_task(cue.payload),
-        cue.retry.max_attempts, list(cue.retry.backoff_minutes),
-        *map(cue.on_failure.get, ("email", "webhook", "pause")), str(cue.verification),
-        *map((cue.delivery or {}).get, ("timeout_seconds", "outcome_deadline_seconds")),
-        *map((cue.alerts or {}).get, ("consecutive_failures", "missed_window_multiplier")), placed.warning,
-    ]  # fmt: skip
+class CueValues(NamedTuple):
+    """What is stored of a cue's description, and beside it."""
+
+    name: str
+    description: str | None
+    schedule_type: str
+    cron: str | None
+    schedule_at: datetime | None
+    timezone: str
+    catchup: str
+    overlap: str
+    callback_url: str | None
+    callback_method: str
+    callback_headers: str
+    callback_host: str | None
+    payload: str
+    task: str | None
+    max_attempts: int
+    backoff_minutes: list[int]
+    on_failure_email: bool
+    on_failure_webhook: str | None
+    on_failure_pause: bool
+    verification: str
+    timeout_seconds: int | None
+    outcome_deadline_seconds: int | None
+    alert_consecutive_failures: int | None
+    alert_missed_window_multiplier: int | None
+    warning: str | None
+
+    @staticmethod
+    def of(placed: CueRecord) -> "CueValues":
+        """The values of a cue, with what is stored beside it."""
+        cue, schedule = placed.cue, placed.cue.schedule
+        delivery, alerts = cue.delivery or {}, cue.alerts or {}
+        return CueValues(
+            name=cue.name,
+            description=cue.description,
+            schedule_type=schedule.type,
+            cron=schedule.cron,
+            schedule_at=schedule.at,
+            timezone=schedule.timezone,
+            catchup=str(schedule.catchup),
+            overlap=str(schedule.overlap),
+            callback_url=cue.callback.url,
+            callback_method=cue.callback.method,
+            callback_headers=json.dumps(cue.callback.headers),
+            callback_host=placed.host,
+            payload=placed.payload,
+            task=payload_task(cue.payload),
+            max_attempts=cue.retry.max_attempts,
+            backoff_minutes=list(cue.retry.backoff_minutes),
+            on_failure_email=cue.on_failure["email"],
+            on_failure_webhook=cue.on_failure["webhook"],
+            on_failure_pause=cue.on_failure["pause"],
+            verification=str(cue.verification),
+            timeout_seconds=delivery.get("timeout_seconds"),
+            outcome_deadline_seconds=delivery.get("outcome_deadline_seconds"),
+            alert_consecutive_failures=alerts.get("consecutive_failures"),
+            alert_missed_window_multiplier=alerts.get("missed_window_multiplier"),
+            warning=placed.warning,
+        )
 
 
-# $1 user, $2 the most active and paused cues. The user's row is locked first: of any number of creations at once
-# no more succeed than there is room for. No row: no room.
-ADD: LiteralString = (
-    """
-with room as (
-    select id from users where id = $1 and revoked_at is null and live_cues < $2 for no key update
-)
-insert into cues as c (id, user_id, status, transport, next_run,
-       name, description, schedule_type, cron, schedule_at, timezone, catchup, overlap, callback_url, callback_method,
-       callback_headers, callback_host, payload, task, max_attempts, backoff_minutes, on_failure_email,
-       on_failure_webhook, on_failure_pause, verification, timeout_seconds, outcome_deadline_seconds,
-       alert_consecutive_failures, alert_missed_window_multiplier, warning)
-select $3, room.id, 'active', $4, $5,
-       $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20::smallint, $21, $22::bool, $23, $24::bool,
-       $25, $26::int, $27::int, $28::smallint, $29::smallint, $30
-  from room
-returning """
-    + COLUMNS
-)
+ADD = load("add_cue", ("user", "room", "cue_id", "transport", "next_run", *CueValues._fields))
 
 
 async def add(
     db: Executor, placed: CueRecord, *, cue_id: str, user: int, limit: int, next_run: datetime
 ) -> CueRow | None:
     """The new cue; None where the plan has no room. Raises Duplicate where its name is taken."""
-    return await db.fetch_one(ADD, user, limit, cue_id, placed.cue.transport, next_run, *_values(placed), row=CueRow)
+    return await db.fetch_one(
+        ADD, user, limit, cue_id, placed.cue.transport, next_run, *CueValues.of(placed), row=CueRow
+    )
 
 
 SHOW: LiteralString = "select " + COLUMNS + " from cues c where c.id = $1 and c.user_id = $2 and c.deleted_at is null"
@@ -158,7 +181,7 @@ async def show(db: Executor, *, cue_id: str, user: int) -> CueRow | None:
 
 
 def to_cue(row: CueRow) -> Cue:
-    """What the user of a cue has said of it."""
+    """A row as the cue that its user described."""
     return Cue(
         name=row.name,
         description=row.description,
@@ -198,41 +221,9 @@ async def page(
     )  # fmt: skip
 
 
-# $3 the revision that the change was made upon; $4 the room that a revived cue needs, null where it needs none.
-# Waiting deliveries move to the new host with the cue: fairness counts by it. No host ($20): the old one.
-CHANGE: LiteralString = (
-    """
-with room as (
-    select id
-      from users
-     where id = $2 and revoked_at is null and ($4::int is null or live_cues < $4)
-       for no key update
-), changed as (
-    update cues c
-       set status = $5,
-           next_run = case when $6 then $7 else c.next_run end,
-           revision = c.revision + 1,
-           updated_at = clock_timestamp(),
-           consecutive_failures = case when $8 then 0 else c.consecutive_failures end,
-           name = $9, description = $10, schedule_type = $11, cron = $12, schedule_at = $13, timezone = $14,
-           catchup = $15, overlap = $16, callback_url = $17, callback_method = $18, callback_headers = $19,
-           callback_host = coalesce($20, c.callback_host), payload = $21, task = $22, max_attempts = $23::smallint,
-           backoff_minutes = $24, on_failure_email = $25, on_failure_webhook = $26, on_failure_pause = $27,
-           verification = $28, timeout_seconds = $29, outcome_deadline_seconds = $30, alert_consecutive_failures = $31,
-           alert_missed_window_multiplier = $32, warning = $33
-      from room
-     where c.id = $1
-       and c.user_id = room.id
-       and c.revision = $3
-       and c.deleted_at is null
- returning """
-    + COLUMNS
-    + """
-), requeued as (
-    update outbox o set host = $20 from changed c where o.cue_id = c.id and o.host <> $20
-)
-select * from changed
-"""
+CHANGE = load(
+    "change_cue",
+    ("cue_id", "user", "revision", "room", "status", "moves", "next_run", "revives", *CueValues._fields),
 )
 
 
@@ -251,7 +242,7 @@ async def change(db: Executor, placed: CueRecord, made: CueUpdate, *, cue_id: st
     """The changed cue; None where it has moved meanwhile or there is no room to revive it."""
     return await db.fetch_one(
         CHANGE, cue_id, user, made.revision, made.room, made.status, made.moves, made.next_run,
-        made.room is not None, *_values(placed), row=CueRow,
+        made.room is not None, *CueValues.of(placed), row=CueRow,
     )  # fmt: skip
 
 
@@ -297,91 +288,3 @@ async def delete(db: Executor, *, cue_ids: list[str], user: int) -> list[str]:
     if gone:
         await db.execute(CALL_OFF, gone)
     return gone
-
-
-class FiredExecution(Row):
-    """An execution that a user asked for, and in how many seconds it may begin."""
-
-    id: UUID
-    cue_id: str
-    transport: str
-    scheduled_for: datetime
-    status: str
-    due_in: float
-
-
-# Works in any status. $4 payload or null: the cue's own; $6 when to fire, or null: now; $9 executions a month: where
-# the month is spent, the execution ends at once.
-FIRE = """
-with spent as materialized (
-    select month_is_spent($2, $9) as is from cues where id = $1 and user_id = $2 and deleted_at is null
-), fired as (
-    update cues c
-       set fired_count = c.fired_count + 1,
-           run_count = c.run_count + (case when s.is then 1 else 0 end),
-           last_run = case when $6::timestamptz is null then now() else c.last_run end
-      from spent s
-     where c.id = $1
-       and c.user_id = $2
-       and c.deleted_at is null
- returning c.id, c.user_id, c.transport, c.callback_host, c.payload, c.task, s.is as ends
-), made as (
-    insert into executions (id, cue_id, user_id, transport, triggered_by, replayed_from, scheduled_for, status,
-                            ready_at, payload, task, finished_at, error_message)
-    select $3, id, user_id, transport, $7, $8, coalesce($6, now()), case when ends then 'failed' else 'pending' end,
-           coalesce($6, now()), coalesce($4::json, payload), case when $4 is null then task else $5 end,
-           case when ends then now() end, case when ends then 'Monthly execution limit reached' end
-      from fired
- returning id, cue_id, user_id, transport, scheduled_for, ready_at, status
-), queued as (
-    insert into outbox (execution_id, cue_id, user_id, host, ready_at)
-    select m.id, m.cue_id, m.user_id, f.callback_host, m.ready_at
-      from made m
-      join fired f on f.id = m.cue_id
-     where m.transport = 'webhook' and m.status = 'pending'
-)
-select id, cue_id, transport, scheduled_for, status, extract(epoch from ready_at - now())::float8 as due_in from made
-"""
-
-
-@frozen
-class ManualFire:
-    """An execution that a user asks for: its payload (None: the cue's), its time (None: now), what it repeats."""
-
-    execution_id: UUID
-    payload: str | None = None
-    task: str | None = None
-    at: datetime | None = None
-    replayed_from: UUID | None = None
-
-
-async def fire(db: Executor, *, cue_id: str, user: int, manual_fire: ManualFire, monthly: int) -> FiredExecution | None:
-    """The new execution; None where the cue is not this user's. *monthly* is how many a month has."""
-    origin = "manual_fire" if manual_fire.replayed_from is None else "replay"
-    return await db.fetch_one(
-        FIRE, cue_id, user, manual_fire.execution_id, manual_fire.payload, manual_fire.task, manual_fire.at, origin,
-        manual_fire.replayed_from, monthly, row=FiredExecution,
-    )  # fmt: skip
-
-
-class ReplayableExecution(Row):
-    """What a replay takes from the execution that it repeats; *payload* is JSON."""
-
-    cue_id: str
-    status: str
-    payload: str
-    task: str | None
-
-
-REPLAYABLE = """
-select e.cue_id, e.status, e.payload, e.task
-  from executions e
-  join cues c on c.id = e.cue_id and c.deleted_at is null
- where e.id = $1
-   and e.user_id = $2
-"""
-
-
-async def replayable(db: Executor, *, execution: UUID, user: int) -> ReplayableExecution | None:
-    """The execution that a replay repeats; None where it is not this user's, or its cue is deleted."""
-    return await db.fetch_one(REPLAYABLE, execution, user, row=ReplayableExecution)

@@ -1,7 +1,6 @@
-"""Which daemons live, and what those that are gone have left behind."""
+"""Which daemons are alive, and what those that are gone have left behind."""
 
 from collections.abc import Iterable
-from typing import LiteralString
 from uuid import UUID
 
 from attrs import frozen
@@ -51,7 +50,7 @@ async def resume(db: Executor, number: int) -> bool:
     return await db.execute(RESUME, number) > 0
 
 
-# Two looks, 5 s apart: a lock that is free only between two connections of its daemon is no sign of death.
+# Seen free twice, 5 s apart: a lock that is free only between two connections of its daemon is no sign of death.
 SWEEP_DEAD = """
 with held as (
     select l.objid::bigint as number
@@ -72,7 +71,7 @@ delete from daemons d
 
 
 async def sweep_dead(db: Executor) -> None:
-    """Note whose lock is free, and forget the daemons that are gone and hold nothing."""
+    """Note which daemons' locks are free, and forget the daemons that are gone and hold nothing."""
     await db.execute(SWEEP_DEAD)
 
 
@@ -83,18 +82,6 @@ class LostClaim:
     state: ExecutionState
     lost_claims: int
     user: int
-
-
-_STATE: LiteralString = """
-select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker,
-       e.ready_at, e.lost_claims, c.max_attempts, c.backoff_minutes, c.verification
-"""
-
-# Of a row with `claimed_by`: whether the daemon that claimed it may still be there.
-HOLDER_LIVES: LiteralString = """
-exists (select 1 from daemons d
-         where d.number = claimed_by and coalesce(d.free_since, now()) > now() - interval '5 seconds')
-"""
 
 
 class LostClaimRow(StateRow):
@@ -108,19 +95,14 @@ def _lost(row: LostClaimRow) -> LostClaim:
 
 
 # A claim is lost when its daemon is gone or, where $1, its lease has run out.
-LOST = (
-    _STATE
-    + """
+LOST = """
+select s.*
   from outbox o
-  join executions e on e.id = o.execution_id
-  join cues c on c.id = e.cue_id
+  join execution_states s on s.id = o.execution_id
  where o.claimed_by is not null
-   and ($1::bool and o.lease_until < now() or not """
-    + HOLDER_LIVES
-    + """)
+   and ($1::bool and o.lease_until < now() or not exists (select from living_daemons d where d.number = o.claimed_by))
  limit 500
 """
-)
 
 
 async def lost(db: Executor, *, leases: bool) -> list[LostClaim]:
@@ -128,17 +110,14 @@ async def lost(db: Executor, *, leases: bool) -> list[LostClaim]:
     return [_lost(row) for row in await db.fetch(LOST, leases, row=LostClaimRow)]
 
 
-HELD_BY = (
-    _STATE
-    + """
+HELD_BY = """
+select s.*
   from outbox o
-  join executions e on e.id = o.execution_id
-  join cues c on c.id = e.cue_id
+  join execution_states s on s.id = o.execution_id
  where o.claimed_by = $1
-   and e.claim <> all ($2::uuid[])
+   and s.claim <> all ($2::uuid[])
  limit 500
 """
-)
 
 
 async def held_by(db: Executor, number: int, *, but: Iterable[UUID] = ()) -> list[LostClaim]:
@@ -156,20 +135,17 @@ async def deregister(db: Executor, number: int) -> None:
 
 # $1 seconds of silence after which a worker is taken for gone. A live worker keeps its lease, but never beyond the
 # outcome's deadline (OVERDUE).
-ENDED_LEASES = (
-    _STATE
-    + """
-  from executions e
-  join cues c on c.id = e.cue_id
- where e.transport = 'worker'
-   and e.status = 'delivering'
-   and e.lease_until < now()
+ENDED_LEASES = """
+select s.*
+  from execution_states s
+ where s.transport = 'worker'
+   and s.status = 'delivering'
+   and s.lease_until < now()
    and not exists (select 1 from workers w
-                    where w.user_id = e.user_id and w.worker_id = e.claimed_by_worker
+                    where w.user_id = s.user_id and w.worker_id = s.claimed_by_worker
                       and w.last_heartbeat > now() - $1::float8 * interval '1 second')
  limit 500
 """
-)
 
 
 async def ended_leases(db: Executor, silence: float) -> list[LostClaim]:
@@ -177,63 +153,54 @@ async def ended_leases(db: Executor, silence: float) -> list[LostClaim]:
     return [_lost(row) for row in await db.fetch(ENDED_LEASES, silence, row=LostClaimRow)]
 
 
-# $1 user, $2 worker, $3 what it says it runs. What it was given a minute ago it has had time to begin.
-DROPPED = (
-    _STATE
-    + """
-  from executions e
-  join cues c on c.id = e.cue_id
- where e.user_id = $1
-   and e.claimed_by_worker = $2
-   and e.transport = 'worker'
-   and e.status = 'delivering'
-   and e.claimed_at < now() - interval '60 seconds'
-   and e.id <> all ($3::uuid[])
+# $1 user, $2 worker, $3 what it reports as running. What it claimed over a minute ago it has had time to begin.
+DROPPED = """
+select s.*
+  from execution_states s
+ where s.user_id = $1
+   and s.claimed_by_worker = $2
+   and s.transport = 'worker'
+   and s.status = 'delivering'
+   and s.claimed_at < now() - interval '60 seconds'
+   and s.id <> all ($3::uuid[])
  limit 500
 """
-)
 
 
 async def dropped(db: Executor, *, user: int, worker: str, running: list[UUID]) -> list[LostClaim]:
-    """What a worker holds and does not run any more, by its own word."""
+    """What a worker holds and, by its own report, does not run any more."""
     return [_lost(row) for row in await db.fetch(DROPPED, user, worker, running, row=LostClaimRow)]
 
 
 # $1 seconds for which an execution may wait for a worker: from its time on, or from when it was made, which is later
 # where a time is caught up.
-UNCLAIMED = (
-    _STATE
-    + """
-  from executions e
-  join cues c on c.id = e.cue_id
- where e.transport = 'worker'
-   and e.status in ('pending', 'retrying')
-   and e.ready_at < now() - $1::float8 * interval '1 second'
-   and e.created_at < now() - $1::float8 * interval '1 second'
-   and c.deleted_at is null
+UNCLAIMED = """
+select s.*
+  from execution_states s
+ where s.transport = 'worker'
+   and s.status in ('pending', 'retrying')
+   and s.ready_at < now() - $1::float8 * interval '1 second'
+   and s.created_at < now() - $1::float8 * interval '1 second'
+   and s.deleted_at is null
  limit 500
 """
-)
 
 
 async def unclaimed(db: Executor, patience: float) -> list[LostClaim]:
-    """Worker executions that nobody has come for."""
+    """Worker executions that no worker has claimed in time."""
     return [_lost(row) for row in await db.fetch(UNCLAIMED, patience, row=LostClaimRow)]
 
 
-# The first condition on the status says nothing that the second does not; it is the index's.
-OVERDUE = (
-    _STATE
-    + """
-  from executions e
-  join cues c on c.id = e.cue_id
- where e.outcome_deadline_at < now()
-   and e.status in ('success', 'delivering')
-   and (e.outcome_attempt is null or e.outcome_attempt < e.attempts)
-   and (e.transport, e.status) in (('webhook', 'success'), ('worker', 'delivering'))
+# The condition on the status is implied by the last one; it is there for the index.
+OVERDUE = """
+select s.*
+  from execution_states s
+ where s.outcome_deadline_at < now()
+   and s.status in ('success', 'delivering')
+   and (s.outcome_attempt is null or s.outcome_attempt < s.attempts)
+   and (s.transport, s.status) in (('webhook', 'success'), ('worker', 'delivering'))
  limit 500
 """
-)
 
 
 async def overdue(db: Executor) -> list[LostClaim]:

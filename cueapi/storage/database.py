@@ -40,6 +40,10 @@ class StorageUnavailable(Exception):
     """PostgreSQL cannot be reached, is starting or stopping, or has no room left."""
 
 
+class Deadlock(StorageUnavailable):
+    """A transaction that lost: nothing of it was done, and it may be begun again."""
+
+
 class StorageRefused(StorageUnavailable):
     """PostgreSQL answers and does not let us in: a wrong password, no such database."""
 
@@ -91,7 +95,7 @@ _AWAY = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
-    asyncpg.DeadlockDetectedError,  # a transaction that lost: nothing of it was done
+    asyncpg.DeadlockDetectedError,
     asyncpg.OperatorInterventionError,  # admin shutdown, crash shutdown, cannot connect now
     asyncpg.ReadOnlySQLTransactionError,  # a standby answers during a fail-over
     asyncpg.PostgresSystemError,
@@ -105,7 +109,7 @@ _FOREIGN = (
     asyncpg.ProgramLimitExceededError,  # a row that is too large for an index
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
-    asyncpg.exceptions.ClientConfigurationError,  # an sslmode that is none
+    asyncpg.exceptions.ClientConfigurationError,  # an unknown sslmode
     *_AWAY,
 )
 
@@ -124,6 +128,8 @@ def _ours(error: Exception) -> Exception:
             | asyncpg.exceptions.ClientConfigurationError()
         ):
             return StorageRefused(str(error))
+        case asyncpg.DeadlockDetectedError():
+            return Deadlock(str(error))
         case _:
             return StorageUnavailable(str(error) or type(error).__name__)
 
@@ -160,7 +166,7 @@ class Transaction:
             return _count(await self.connection.execute(statement, *values))
 
     async def is_pooled(self) -> bool:
-        """True where somebody between us and the server speaks for it: its process is not the one that greeted us."""
+        """True behind a pooler: the server process that answers is not the one that greeted us."""
         pid = await fetch_value(self, "select pg_backend_pid() as pid", kind=int)
         greeted: int = self.connection.get_server_pid()
         return pid != greeted

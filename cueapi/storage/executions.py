@@ -185,14 +185,7 @@ class StateRow(Row):
     verification: str
 
 
-STATE = """
-select e.id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker, e.ready_at,
-       e.lost_claims, c.max_attempts, c.backoff_minutes, c.verification
-  from executions e
-  join cues c on c.id = e.cue_id and c.deleted_at is null
- where e.id = $1
-   and e.user_id = $2
-"""
+STATE = "select s.* from execution_states s where s.id = $1 and s.user_id = $2 and s.deleted_at is null"
 
 
 async def state(db: Executor, *, execution: UUID, user: int) -> ExecutionState | None:
@@ -216,7 +209,7 @@ def to_execution_state(row: StateRow) -> ExecutionState:
 
 # $3 the state that the person saw: the verdict counts for no other.
 VERIFY = """
-with believed as (
+with verified as (
     update executions e
        set outcome_state = $4, validation_state = coalesce($5, e.validation_state),
            summary = case when $6::text is null then e.summary
@@ -230,12 +223,12 @@ with believed as (
 ), settled as (
     update alerts a
        set acknowledged = true
-      from believed b
+      from verified b
      where a.execution_id = b.id
        and a.alert_type = 'verification_failed'
        and b.outcome_state = 'verified_success'
 )
-select id from believed
+select id from verified
 """
 
 

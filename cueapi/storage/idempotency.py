@@ -18,7 +18,7 @@ class Key:
 
     @property
     def lock(self) -> int:
-        """The number of its lock: 64 bits, in the space of single numbers, where none of our other locks are."""
+        """The number of its lock: 64 bits, in the space of single numbers, which no other lock of ours uses."""
         content = f"{self.user} {self.method} {self.path} {self.key}".encode()
         return int.from_bytes(hashlib.sha256(content).digest()[:8], "big", signed=True)
 
@@ -52,7 +52,7 @@ select body_hash, status, answer
 
 
 async def find(db: Executor, key: Key) -> KeptAnswer | None:
-    """The first answer, and the digest of what it answers; None where there was none within 24 hours."""
+    """The first answer; None where the key was not used within 24 hours."""
     return await db.fetch_one(FIND, key.user, key.method, key.path, key.key, row=KeptAnswer)
 
 

@@ -1,4 +1,4 @@
-"""What goes when its time has come, in batches that nobody notices."""
+"""Deletes what has expired, in small batches."""
 
 from typing import LiteralString
 
@@ -16,7 +16,7 @@ with gone as (
        and not exists (select 1 from outbox o where o.execution_id = e.id)
      limit $1
        for update of e skip locked
-), tries as (
+), logged as (
     delete from attempts a using gone g where a.execution_id = g.id
 ), raised as (
     delete from alerts a using gone g where a.execution_id = g.id
@@ -43,7 +43,7 @@ with old as (
      order by finished_at
      limit $1
        for update skip locked
-), tries as (
+), logged as (
     delete from attempts a using old o where a.execution_id = o.id
 )
 delete from executions e using old o where e.id = o.id
@@ -68,7 +68,7 @@ EXPIRED: tuple[LiteralString, ...] = (
     "delete from echoes where token in (select token from echoes where expires_at < now() limit $1)",
     "delete from workers where (user_id, worker_id) in"
     " (select user_id, worker_id from workers where last_heartbeat < now() - interval '30 days' limit $1)",
-    # What a hand has left of a claim whose execution it removed.
+    # Claims whose execution was deleted in SQL.
     "delete from outbox where execution_id in"
     " (select o.execution_id from outbox o"
     "   where o.claimed_by is not null and o.lease_until < now() - interval '1 hour'"

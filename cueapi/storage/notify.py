@@ -1,4 +1,4 @@
-"""What daemons say to each other."""
+"""Notifications between daemons."""
 
 from cueapi.storage.database import Executor
 
@@ -11,7 +11,7 @@ LIMIT = 7_900
 
 
 async def notify(db: Executor, text: str) -> None:
-    """Tell every daemon, ourselves included; *text* is the sender and its topics, between spaces."""
+    """Notify every daemon, ourselves included; *text* is the sender and its topics, separated by spaces."""
     sender, *topics = text.split(" ")
     part = sender
     for topic in topics:

@@ -46,7 +46,7 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """What is kept of it, to notice a change."""
+        """What is stored of it, so that a later change is detected."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 

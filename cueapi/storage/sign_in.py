@@ -72,7 +72,7 @@ async def linked(db: Executor, code: str, *, token_hash: bytes) -> DeviceCodeRow
     return await db.fetch_one(LINKED, code, token_hash, row=DeviceCodeRow)
 
 
-# Of any number of clicks one approves.
+# Of any number of clicks, one approves.
 APPROVE = """
 update device_codes
    set status = 'approved'
@@ -104,7 +104,7 @@ class ClaimedSignIn(Row):
     encrypted: bytes | None
 
 
-# Of any number of polls one gets it. $2 the digest of the session token, $3 its lifetime in seconds.
+# Of any number of polls, one gets it. $2 the digest of the session token, $3 its lifetime in seconds.
 CLAIM = """
 with claimed as (
     update device_codes

@@ -1,11 +1,13 @@
 """Claims of workers: of any number of callers, one wins."""
 
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from attrs import frozen
 
 from cueapi.storage.database import Executor, Row, fetch_value
+from cueapi.storage.statements import load
 
 
 class Work(Row):
@@ -19,47 +21,6 @@ class Work(Row):
     payload: str
     attempts: int
     claim: UUID | None
-
-
-# $1 user, $2 worker, $3 handlers, null: those of its last heartbeat, $4 task or null, $5 how many, $6 lease,
-# $7 deadline, both in seconds. The oldest first; begins a try, as that of a delivery does.
-CLAIM_WORK = """
-with wanted as (
-    select coalesce($3::text[], (select handlers from workers where user_id = $1 and worker_id = $2), '{}') as handlers
-), picked as materialized (
-    select e.id
-      from executions e
-      join cues c on c.id = e.cue_id and c.deleted_at is null
-     where e.user_id = $1
-       and e.transport = 'worker'
-       and e.status in ('pending', 'retrying')
-       and e.ready_at <= now()
-       and ($4::text is null or e.task = $4)
-       and ((select handlers = '{}' from wanted)
-            or e.task = any ((select handlers from wanted)::text[])
-            or c.name = any ((select handlers from wanted)::text[]))
-     order by e.ready_at, e.id
-     limit $5
-       for no key update of e skip locked
-), begun as (
-    update executions e
-       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
-           claimed_by_worker = $2,
-           claimed_at = now(), lease_until = now() + $6::float8 * interval '1 second',
-           outcome_deadline_at = now() + interval '1 second' * coalesce(c.outcome_deadline_seconds, $7::float8),
-           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
-      from picked p, cues c
-     where e.id = p.id
-       and c.id = e.cue_id
- returning e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.ready_at, e.payload,
-           e.attempts, e.claim, e.started_at = now() as first
-), counted as (
-    insert into usage (user_id, month, executions)
-    select $1, date_trunc('month', now() at time zone 'utc')::date, count(*) from begun where first having count(*) > 0
-        on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
-)
-select id, cue_id, cue_name, task, scheduled_for, payload, attempts, claim from begun order by ready_at, id
-"""
 
 
 @frozen
@@ -81,15 +42,36 @@ class ClaimRequest:
     task: str | None = None
 
 
-async def claim_work(db: Executor, wish: ClaimRequest, terms: LeaseTerms) -> list[Work]:
-    """Claim what *wish* asks for, the oldest first."""
-    return await db.fetch(
-        CLAIM_WORK, wish.user, wish.worker, wish.handlers, wish.task, wish.most, terms.lease, terms.deadline,
-        row=Work,
-    )  # fmt: skip
+class WorkClaim(NamedTuple):
+    """The parameters of a claim; lease and deadline are seconds."""
+
+    user: int
+    worker: str
+    handlers: list[str] | None
+    task: str | None
+    most: int
+    lease: float
+    deadline: float
 
 
-# As CLAIM_WORK, for the one execution $2; the conditions settle who of many wins.
+CLAIM_WORK = load("claim_work", WorkClaim._fields)
+
+
+async def claim_work(db: Executor, request: ClaimRequest, terms: LeaseTerms) -> list[Work]:
+    """Claim what is asked for, the oldest first."""
+    parameters = WorkClaim(
+        user=request.user,
+        worker=request.worker,
+        handlers=request.handlers,
+        task=request.task,
+        most=request.most,
+        lease=terms.lease,
+        deadline=terms.deadline,
+    )
+    return await db.fetch(CLAIM_WORK, *parameters, row=Work)
+
+
+# As CLAIM_WORK, for the one execution $2; the conditions decide which of many callers wins.
 CLAIM_ONE = """
 with begun as (
     update executions e
@@ -155,7 +137,7 @@ async def claimable(db: Executor, *, user: int, task: str | None, most: int) -> 
     return await db.fetch(CLAIMABLE_TASK, user, most, task, row=Work)
 
 
-# Only the holder's; $3 null is a worker that does not say who it is.
+# Only the holder's; $3 is null for a worker that does not give its name.
 EXTEND_LEASE = """
 update executions e
    set lease_until = now() + $4::float8 * interval '1 second', updated_at = clock_timestamp()
@@ -172,5 +154,5 @@ returning e.lease_until
 async def extend_lease(
     db: Executor, *, user: int, execution: UUID, worker: str | None, lease: float
 ) -> datetime | None:
-    """The moment until which the claim is held now; None where there is none, or another's."""
+    """The moment until which the claim is held now; None where this worker does not hold it."""
     return await fetch_value(db, EXTEND_LEASE, user, execution, worker, lease, kind=datetime)

@@ -8,7 +8,7 @@ from cueapi.domain.retry import Retry
 
 
 def delivery_of(*, attempt: int = 1, retry: Retry | None = None, outcome_deadline: float | None = None) -> Delivery:
-    """The first try of an execution, with three to follow after 1, 5 and 15 minutes."""
+    """The first attempt of an execution, with three to follow after 1, 5 and 15 minutes."""
     return Delivery(
         execution_id=UUID(int=7),
         cue_id="cue_abcdefghijkl",

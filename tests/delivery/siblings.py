@@ -10,7 +10,7 @@ import trio
 from attrs import define, field, frozen
 
 from cueapi.storage.clock import Clock
-from cueapi.storage.database import Database, R
+from cueapi.storage.database import Database, R, Transaction
 from cueapi.trio_asyncpg.connection import close, connect
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import LongPoll
@@ -20,8 +20,25 @@ Run = Callable[..., Awaitable[None]]
 
 
 @frozen
+class CountingTransaction(Transaction):
+    """Notes the first word of each of its statements."""
+
+    said: list[str]
+
+    async def fetch(self, statement: str, *values: object, row: type[R] | None = None) -> list[R]:
+        """All rows."""
+        self.said.append(statement.split(maxsplit=1)[0])
+        return await Transaction.fetch(self, statement, *values, row=row)
+
+    async def execute(self, statement: str, *values: object) -> int:
+        """How many rows the statement touched."""
+        self.said.append(statement.split(maxsplit=1)[0])
+        return await Transaction.execute(self, statement, *values)
+
+
+@frozen
 class Counting(Database):
-    """Notes the first word of each statement that is said to it."""
+    """Notes the first word of each statement that is said to it, with `begin` and `commit`."""
 
     said: list[str] = field(factory=list)
 
@@ -34,6 +51,14 @@ class Counting(Database):
         """How many rows the statement touched."""
         self.said.append(statement.split(maxsplit=1)[0])
         return await Database.execute(self, statement, *values)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Several statements, between two more."""
+        self.said.append("begin")
+        async with Database.transaction(self) as tx:
+            yield CountingTransaction(tx.connection, self.said)
+        self.said.append("commit")
 
 
 @define(eq=False)
@@ -49,7 +74,7 @@ class NotedCalls(LongPoll):
 
 @define(eq=False)
 class NotedAccounts:
-    """Remembers no account; notes which are to be forgotten, and whether changes are heard of."""
+    """Remembers no account; notes which are to be forgotten, and whether the cache was marked valid."""
 
     invalidated: list[int] = field(factory=list)
     valid: list[bool] = field(factory=list)
@@ -59,7 +84,7 @@ class NotedAccounts:
         self.invalidated.append(user)
 
     def mark_cache_valid(self, valid: bool) -> None:
-        """Changes are heard of, or not."""
+        """The cache is valid from now on, or not."""
         self.valid.append(valid)
 
 
@@ -79,7 +104,7 @@ async def alive(*runs: Run) -> AsyncIterator[None]:
 
 
 async def until(fact: Callable[[], object]) -> None:
-    """Return when *fact* (which may be asked with `await`) is true; whoever asks sets the deadline."""
+    """Return when *fact* (which may be asked with `await`) is true; the caller sets the deadline."""
     while True:
         told = fact()
         if await told if isawaitable(told) else told:
@@ -101,7 +126,7 @@ async def one_turn(run: Run) -> None:
 
 @asynccontextmanager
 async def gone(admin_url: str, database_url: str) -> AsyncIterator[None]:
-    """For the length of the block there is no such database, and whoever was connected is cut off."""
+    """For the length of the block there is no such database, and every connection to it is cut."""
     name = urlsplit(database_url).path.removeprefix("/")
     admin = await connect(admin_url)
     try:

@@ -195,7 +195,9 @@ async def _is_put_off(database: Database) -> bool:
     return bool(await database.fetch("select from notifications where claim is null and attempts > 0"))
 
 
-async def test_a_notice_is_tried_three_times_after_one_and_five_minutes(settings: Settings, database: Database) -> None:
+async def test_a_notification_is_attempted_three_times_after_one_and_five_minutes(
+    settings: Settings, database: Database
+) -> None:
     pauses = []
     with trio.fail_after(30):
         async with open_receiver([500, 301, 503]) as receiver:
@@ -219,7 +221,7 @@ async def test_a_notice_is_tried_three_times_after_one_and_five_minutes(settings
     assert len(receiver.requests) == 3
 
 
-async def test_a_notice_of_a_daemon_that_is_gone_is_told_by_another_as_the_same_try(
+async def test_a_notification_of_a_daemon_that_is_gone_is_sent_by_another_as_the_same_attempt(
     settings: Settings, database: Database
 ) -> None:
     with trio.fail_after(30):
@@ -259,7 +261,7 @@ async def test_a_receiver_that_hangs_holds_up_its_own_user_only(daemon: RunningD
     assert 1 <= hanging <= 4
 
 
-async def test_notices_under_way_end_before_the_daemon_does(settings: Settings, database: Database) -> None:
+async def test_notifications_under_way_end_before_the_daemon_does(settings: Settings, database: Database) -> None:
     with trio.fail_after(30):
         async with open_receiver([0.5]) as receiver:
             async with running(settings) as daemon:
@@ -297,7 +299,7 @@ async def test_a_notification_whose_content_is_damaged_is_dropped_alone(
     assert [mail["Subject"].startswith("CueAPI: cue-") for mail in mailed.box.mails] == [True]
 
 
-async def test_reporting_an_outcome_neither_waits_for_a_notice_nor_fails_because_of_it(api: Api) -> None:
+async def test_reporting_an_outcome_neither_waits_for_a_notification_nor_fails_because_of_it(api: Api) -> None:
     with trio.fail_after(20):
         async with open_receiver(["hang"]) as receiver:
             await api.patch("/v1/auth/me", {"alert_webhook_url": receiver.url()})
@@ -308,7 +310,7 @@ async def test_reporting_an_outcome_neither_waits_for_a_notice_nor_fails_because
     assert told["outcome_recorded"]
 
 
-async def test_only_the_holder_of_a_claim_settles_a_notice(database: Database) -> None:
+async def test_only_the_holder_of_a_claim_settles_a_notification(database: Database) -> None:
     number = await daemons.register(database, "here")
     await notifications.add_sign_in_mail(database, user=None, content={"to": "a@example.com"})
     (first,) = await notifications.claim(database, daemon=number, headroom=NotificationHeadroom(8, {}, 4), lease=0.0)
@@ -322,9 +324,9 @@ async def test_only_the_holder_of_a_claim_settles_a_notice(database: Database) -
     assert await notifications.claim(database, daemon=number, headroom=NotificationHeadroom(8, {}, 4), lease=60.0) == []
 
 
-async def test_without_smtp_a_mail_is_dropped_and_nobody_says_that_it_was_sent(api: Api, database: Database) -> None:
+async def test_without_smtp_a_mail_is_dropped_and_is_not_logged_as_sent(api: Api, database: Database) -> None:
     with trio.fail_after(20), capture_logs() as lines:
         await fail(api)
         await until(lambda: _empty(database))
 
-    assert [line for line in lines if line["event"].startswith("notice_")] == []
+    assert [line for line in lines if line["event"].startswith("notification_")] == []

@@ -1,4 +1,4 @@
-"""The pool: what falls over one try ends that try, and nothing that is under way beside it."""
+"""The pool: what makes one attempt crash ends that attempt, and nothing that is under way beside it."""
 
 from uuid import uuid4
 
@@ -23,12 +23,12 @@ def delivery_to(url: str, verification: str = "none") -> Delivery:
     return evolve(delivery_of(), execution_id=uuid4(), claim=uuid4(), url=url, verification=verification)
 
 
-async def test_a_try_that_a_bug_falls_over_fails_alone_and_gives_its_place_up() -> None:
+async def test_an_attempt_that_a_bug_crashes_fails_alone_and_frees_its_slot() -> None:
     deliveries, results = Channel[Delivery]("deliveries", 8), Channel[Transition]("results", 8)
     places = Capacity(8, 8)
     with trio.fail_after(20), capture_logs() as lines:
         async with open_receiver({"/slow": [0.5], "/done": [(200, b'{"success": true}')]}) as receiver:
-            bad = delivery_to(receiver.url("/done"), verification="of a kind that nobody knows")
+            bad = delivery_to(receiver.url("/done"), verification="of an unknown kind")
             good = [delivery_to(receiver.url("/slow")) for _ in range(3)]
             with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
                 pool = DispatchPool(deliveries, results, places, webhook, 8, trio.Event())
@@ -42,9 +42,9 @@ async def test_a_try_that_a_bug_falls_over_fails_alone_and_gives_its_place_up() 
     fell = steps.pop(bad.execution_id)
     assert (fell.status, fell.error) == (
         Status.RETRYING,
-        "The try could not be made or judged: an error of the server's own (ValueError).",
+        "The attempt could not be made or evaluated: an error of the server's own (ValueError).",
     )
     assert {step.status for step in steps.values()} == {Status.SUCCESS}
-    assert [(line["event"], line["execution_id"]) for line in lines] == [("attempt_fell", str(bad.execution_id))]
+    assert [(line["event"], line["execution_id"]) for line in lines] == [("attempt_crashed", str(bad.execution_id))]
     assert len(receiver.requests) == 4
     assert places.taken == 0

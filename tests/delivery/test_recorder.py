@@ -45,7 +45,7 @@ def recorder(counting: Counting) -> Recorder:
 
 
 async def claimed(database: Database, number: int, **columns: object) -> list[Delivery]:
-    """So many tries under way of one cue."""
+    """So many attempts under way of one cue."""
     cue_id = await add_cue(database, await add_user(database), **columns)
     for _ in range(number):
         await add_execution(database, cue_id)

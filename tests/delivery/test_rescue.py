@@ -1,4 +1,4 @@
-"""What is taken back, and what is left to whoever holds it."""
+"""What is taken back, and what is left to its holder."""
 
 from math import inf
 
@@ -37,7 +37,7 @@ def rescue(database: Database) -> Rescue:
     return Rescue(database, Periodic(0.0), quiet_hub(), timeouts, Metrics())
 
 
-async def test_a_delivery_that_kills_five_daemons_in_a_row_has_had_a_failed_try(
+async def test_a_delivery_that_kills_five_daemons_in_a_row_has_had_a_failed_attempt(
     database: Database, rescue: Rescue
 ) -> None:
     cue_id = await add_cue(database, await add_user(database), max_attempts=1)
@@ -58,7 +58,9 @@ async def test_a_delivery_that_kills_five_daemons_in_a_row_has_had_a_failed_try(
     assert await queued(database) == []
 
 
-async def test_a_try_that_comes_to_a_result_ends_the_row_of_lost_claims(database: Database, rescue: Rescue) -> None:
+async def test_an_attempt_that_comes_to_a_result_ends_the_row_of_lost_claims(
+    database: Database, rescue: Rescue
+) -> None:
     cue_id = await add_cue(database, await add_user(database), max_attempts=9, backoff_minutes=[0])
     execution = await add_execution(database, cue_id)
     for _ in range(5):
@@ -103,7 +105,7 @@ async def test_more_than_a_batch_is_taken_back_in_one_turn(database: Database, r
     assert await database.fetch("select 1 from outbox where claimed_by is not null") == []
 
 
-async def test_a_worker_s_ended_lease_is_a_failed_try_only_when_the_worker_is_silent(
+async def test_a_worker_s_ended_lease_is_a_failed_attempt_only_when_the_worker_is_silent(
     database: Database, rescue: Rescue
 ) -> None:
     user = await add_user(database)
@@ -160,12 +162,14 @@ OVERDUE = {"status": "success", "attempts": 1, "finished_at": ago(), "outcome_de
 
 
 @pytest.mark.parametrize(
-    ("tries", "expected", "waiting"), [(1, "outcome_timeout", 0), (2, "retrying", 1)], ids=["no try left", "one left"]
+    ("attempts", "expected", "waiting"),
+    [(1, "outcome_timeout", 0), (2, "retrying", 1)],
+    ids=["no attempt left", "one left"],
 )
-async def test_a_handler_that_does_not_report_in_time_has_failed_the_try(
-    database: Database, rescue: Rescue, tries: int, expected: str, waiting: int
+async def test_a_handler_that_does_not_report_in_time_has_failed_the_attempt(
+    database: Database, rescue: Rescue, attempts: int, expected: str, waiting: int
 ) -> None:
-    cue_id = await add_cue(database, await add_user(database), max_attempts=tries, run_count=1)
+    cue_id = await add_cue(database, await add_user(database), max_attempts=attempts, run_count=1)
     execution = await add_execution(database, cue_id, **OVERDUE)
 
     await one_turn(rescue.run)
@@ -204,7 +208,7 @@ OFFLINE = {
 
 
 @pytest.mark.parametrize(("silent", "living", "told"), OFFLINE.values(), ids=OFFLINE.keys())
-async def test_a_silent_worker_is_missed_where_work_waits_that_nobody_else_does(
+async def test_a_silent_worker_raises_an_alert_where_work_waits_that_no_other_worker_does(
     database: Database, rescue: Rescue, silent: list[str], living: list[str] | None, *, told: bool
 ) -> None:
     user = await add_user(database)
@@ -220,7 +224,7 @@ async def test_a_silent_worker_is_missed_where_work_waits_that_nobody_else_does(
     assert await alert_types(database) == (["worker_offline"] if told else [])
 
 
-async def test_a_worker_is_missed_once_an_hour_and_not_before_five_minutes_or_without_work(
+async def test_a_silent_worker_raises_an_alert_once_an_hour_and_not_before_five_minutes_or_without_work(
     database: Database, rescue: Rescue
 ) -> None:
     user = await add_user(database)
@@ -299,7 +303,7 @@ GRACES = {
 
 
 @pytest.mark.parametrize(("daemon_grace", "worker_grace", "expected"), GRACES.values(), ids=GRACES.keys())
-async def test_after_an_outage_nothing_is_taken_from_who_only_could_not_say_that_he_lives(
+async def test_after_an_outage_daemons_and_workers_have_time_to_report_before_their_claims_are_taken(
     database: Database, rescue: Rescue, daemon_grace: float, worker_grace: float, expected: list[str]
 ) -> None:
     user, old = await add_user(database), ago(hours=1)

@@ -172,7 +172,7 @@ async def test_a_lease_that_ran_out_is_lost_although_its_daemon_lives(
     assert seen == [execution]
 
 
-async def test_what_a_gone_daemon_held_goes_back_as_the_same_try_and_its_late_result_is_fenced_out(
+async def test_what_a_gone_daemon_held_goes_back_as_the_same_attempt_and_its_late_result_is_fenced_out(
     database: Database, cue_id: str
 ) -> None:
     execution = await add_execution(database, cue_id)
@@ -222,7 +222,7 @@ LEASES = {
     "the lease stands": ("lease_until = now() + interval '1 minute'", 999, False),
     "the lease ended and the worker is silent": ("lease_until = now() - interval '1 second'", 181, True),
     "the lease ended and the worker lives": ("lease_until = now() - interval '1 second'", 10, False),
-    "the lease ended and the worker was never heard of": ("lease_until = now() - interval '1 second'", None, True),
+    "the lease ended and the worker never sent a heartbeat": ("lease_until = now() - interval '1 second'", None, True),
 }
 
 
@@ -247,7 +247,7 @@ DEADLINES: dict[str, tuple[dict[str, object], bool]] = {
     "a worker's": ({"transport": "worker", "status": "delivering"}, True),
     "a handler's": ({"transport": "webhook", "status": "success"}, True),
     "a handler's that reported": ({"transport": "webhook", "status": "success", "outcome_attempt": 2}, False),
-    "a handler's that reported on an earlier try": (
+    "a handler's that reported on an earlier attempt": (
         {"transport": "webhook", "status": "success", "outcome_attempt": 1},
         True,
     ),

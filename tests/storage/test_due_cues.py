@@ -117,7 +117,7 @@ async def test_missed_times_are_recorded_and_go_nowhere(database: Database) -> N
 
 RUNNING: dict[str, tuple[dict[str, Any], bool]] = {
     "under way": ({"status": "delivering", "attempts": 1}, True),
-    "between two tries": ({"status": "retrying", "attempts": 1}, True),
+    "between two attempts": ({"status": "retrying", "attempts": 1}, True),
     "by hand": ({"status": "delivering", "attempts": 1, "triggered_by": "replay"}, True),
     "awaits its outcome": (
         {"status": "success", "attempts": 1, "finished_at": DUE, "outcome_deadline_at": ago(hours=-1)},

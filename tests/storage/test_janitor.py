@@ -16,7 +16,7 @@ async def ids(database: Database) -> set[UUID]:
 
 
 async def note(database: Database, user: int, execution: UUID, *, days: int = 0) -> None:
-    """A try and an alert of the execution."""
+    """An attempt and an alert of the execution."""
     alert = {"id": uuid4(), "user_id": user, "execution_id": execution, "alert_type": "execution_failed"}
     alert |= {"severity": "critical", "message": "", "created_at": ago(days=days)}
     await database.execute(insert("alerts", alert), *alert.values())
@@ -156,7 +156,7 @@ async def test_an_execution_of_which_an_outcome_may_still_come_is_kept(database:
     assert [row["id"] for row in await database.fetch("select id from executions")] == [awaited]
 
 
-async def test_a_claim_that_a_hand_took_the_execution_of_goes(database: Database) -> None:
+async def test_a_claim_whose_execution_was_deleted_in_sql_is_deleted(database: Database) -> None:
     cue_id = await add_cue(database, await add_user(database))
     kept, gone = [await add_execution(database, cue_id) for _ in range(2)]
     await claim(database)

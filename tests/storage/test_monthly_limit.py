@@ -6,10 +6,10 @@ import pytest
 
 from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.ids import new_uuid7
-from cueapi.storage import cues
-from cueapi.storage.cues import ManualFire
+from cueapi.storage import fires
 from cueapi.storage.database import Database, Row
 from cueapi.storage.due_cues import DueCue, fire_due
+from cueapi.storage.fires import ManualFire
 from tests.storage.rows import (
     MONTHLY,
     ONCE,
@@ -41,7 +41,7 @@ async def end_grace(database: Database) -> None:
 
 
 async def fire_by_hand(database: Database, cue_id: str, user: int, monthly: int = 300) -> UUID:
-    made = await cues.fire(database, cue_id=cue_id, user=user, manual_fire=ManualFire(new_uuid7()), monthly=monthly)
+    made = await fires.fire(database, cue_id=cue_id, user=user, manual_fire=ManualFire(new_uuid7()), monthly=monthly)
     assert made is not None
     return UUID(str(made["id"]))
 

@@ -10,9 +10,9 @@ import pytest
 import trio
 
 from cueapi.domain.ids import new_uuid7
-from cueapi.storage import cues, daemons, outbox
-from cueapi.storage.cues import ManualFire
+from cueapi.storage import cues, daemons, fires, outbox
 from cueapi.storage.database import Database
+from cueapi.storage.fires import ManualFire
 from cueapi.storage.outbox import CueGone, claim_deliveries, to_delivery
 from tests.storage.rows import (
     add_cue,
@@ -34,7 +34,7 @@ async def fill(database: Database, cue_id: str, number: int, host: str | None = 
     return made
 
 
-async def test_a_claim_begins_a_try_and_carries_what_the_request_needs(database: Database) -> None:
+async def test_a_claim_begins_an_attempt_and_carries_what_the_request_needs(database: Database) -> None:
     user = await add_user(database)
     cue_id = await add_cue(
         database,
@@ -77,7 +77,7 @@ async def test_a_rotated_secret_signs_beside_the_new_one_for_as_long_as_it_was_g
     assert len(delivery.secrets) == number
 
 
-async def test_a_try_goes_where_the_cue_points_at_the_moment_with_the_payload_of_its_execution(
+async def test_an_attempt_goes_where_the_cue_points_at_the_moment_with_the_payload_of_its_execution(
     database: Database,
 ) -> None:
     cue_id = await add_cue(database, await add_user(database), payload='{"a": 1}')
@@ -184,7 +184,7 @@ async def test_a_claim_tells_how_many_rows_it_has_seen(database: Database) -> No
 
 async def test_a_claim_tells_that_it_has_passed_over_what_another_daemon_looks_at(database: Database) -> None:
     made = await fill(database, await add_cue(database, await add_user(database)), 12)
-    # A first try counts for the month, and there the second daemon would wait.
+    # A first attempt counts for the month, and there the second daemon would wait.
     await database.execute("update executions set started_at = now()")
     ask = partial(outbox.claim_deliveries, headroom=headroom(per_host=3), within=30.0, look_at=10)
 
@@ -198,7 +198,7 @@ async def test_a_claim_tells_that_it_has_passed_over_what_another_daemon_looks_a
     assert [claimed.skipped_locked for claimed in (first, second, third)] == [False, True, False]
 
 
-async def test_rows_without_their_execution_hold_nobody_up(database: Database) -> None:
+async def test_rows_without_their_execution_delay_no_others(database: Database) -> None:
     made = await fill(database, await add_cue(database, await add_user(database)), 5)
     await database.execute("delete from executions where id = any ($1)", made[:3])
 
@@ -249,8 +249,8 @@ async def test_what_is_fired_by_hand_for_later_waits_in_the_queue_until_then(dat
     user = await add_user(database)
     cue_id = await add_cue(database, user)
     later, now = new_uuid7(), new_uuid7()
-    await cues.fire(database, cue_id=cue_id, user=user, manual_fire=ManualFire(later, at=ago(hours=-1)), monthly=10**9)
-    await cues.fire(database, cue_id=cue_id, user=user, manual_fire=ManualFire(now), monthly=10**9)
+    await fires.fire(database, cue_id=cue_id, user=user, manual_fire=ManualFire(later, at=ago(hours=-1)), monthly=10**9)
+    await fires.fire(database, cue_id=cue_id, user=user, manual_fire=ManualFire(now), monthly=10**9)
 
     claimed = await claim(database)
 
@@ -275,7 +275,7 @@ async def test_a_firing_that_a_delete_waits_for_is_called_off_with_the_others(da
         cue_id = await add_cue(database, user)
         async with trio.open_nursery() as nursery:
             async with database.transaction() as tx:
-                await cues.fire(tx, cue_id=cue_id, user=user, manual_fire=ManualFire(new_uuid7()), monthly=10**9)
+                await fires.fire(tx, cue_id=cue_id, user=user, manual_fire=ManualFire(new_uuid7()), monthly=10**9)
                 nursery.start_soon(partial(cues.delete, database, cue_ids=[cue_id], user=user))
                 await trio.sleep(0.02)
 

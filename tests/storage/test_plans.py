@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,12 +16,23 @@ from cueapi.domain.attempt import Answered, Result, Unreachable, evaluate_attemp
 from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.execution import Transition
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
-from cueapi.storage import alerts, cues, daemons, due_cues, executions, health, janitor, outbox, worker_claims
-from cueapi.storage.cues import ManualFire
+from cueapi.storage import (
+    alerts,
+    cues,
+    daemons,
+    due_cues,
+    executions,
+    fires,
+    health,
+    janitor,
+    outbox,
+    worker_claims,
+)
 from cueapi.storage.database import Executor, R
 from cueapi.storage.due_cues import DueCue
 from cueapi.storage.executions import Filter
-from cueapi.storage.transitions import apply_transitions
+from cueapi.storage.fires import ManualFire
+from cueapi.storage.transitions import RECORD_FAILURES, apply_transitions
 from cueapi.storage.worker_claims import ClaimRequest
 from cueapi.trio_asyncpg.connection import Connection, close, connect
 from tests.conftest import in_database, say
@@ -84,7 +95,7 @@ FILL = (
     "insert into outbox (execution_id, cue_id, user_id, host, ready_at)"
     " select gen_random_uuid(), 'cue_' || lpad(n::text, 12, '0'), 1, 'later:443', now() + n * interval '1 second'"
     "   from generate_series(1, 60000) n",
-    # As many pages as a million tries have, and alerts of years.
+    # As many pages as a million attempts have, and alerts of years.
     "insert into attempts (execution_id, attempt, error) select id, 1, repeat('x', 500) from executions"
     " where id < '00000000-0000-7000-8000-00000000ffff'",
     "insert into alerts (id, user_id, execution_id, alert_type, severity, message, created_at)"
@@ -160,6 +171,11 @@ class Explaining:
         told = [await self._explain(f"execute {_call(name, given)}") for _ in range(EXECUTIONS)]
         self.plans.extend(_plan(json.loads(text)[0]["Plan"]) for text in (told[0], told[-1]))
         raise Explained
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["Explaining"]:
+        """Explains the first of its statements."""
+        yield self
 
     async def _literal(self, value: object, kind: str) -> str:
         """The value as it stands in a statement."""
@@ -244,12 +260,22 @@ def execution(number: int) -> UUID:
 
 
 def steps(result: Result, retry: Retry = DEFAULT_RETRY) -> list[Transition]:
-    """A hundred tries under way, and what they came to."""
+    """A hundred attempts under way, and what they came to."""
     under_way = [
         evolve(delivery_of(retry=retry), execution_id=execution(number), claim=execution(number))
         for number in range(985_010, 986_010, 10)
     ]
     return [evaluate_attempt(one, result, duration=0.1, now=NOW) for one in under_way]
+
+
+def failures() -> str:
+    """A hundred attempts that failed for good, as the statement of their consequences is given them."""
+    common = {"attempts": 1, "http_status": 500, "error": "no paper", "alert": "execution_failed"}
+    records = [
+        {"ord": number, "id": str(execution(number)), "missing": None, "consecutive_failures": 1} | common
+        for number in range(985_010, 986_010, 10)
+    ]
+    return json.dumps(records)
 
 
 def turns(number: int) -> list[DueCue]:
@@ -282,6 +308,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "DECIDE: 100 delivered": (lambda db: apply_transitions(db, steps(Answered(200))), 1_500),
     "DECIDE: 100 to be retried": (lambda db: apply_transitions(db, steps(Unreachable(""))), 1_500),
     "DECIDE: 100 failed": (lambda db: apply_transitions(db, steps(Unreachable(""), NO_RETRY)), 2_500),
+    "what 100 failures lead to": (lambda db: db.execute(RECORD_FAILURES, failures()), 1_500),
     "DECIDE: one": (lambda db: apply_transitions(db, steps(Answered(200))[:1]), 20),
     "claimable": (lambda db: worker_claims.claimable(db, user=BUSY_USER, task=None, most=50), 200),
     "claimable of a task": (lambda db: worker_claims.claimable(db, user=BUSY_USER, task="task9", most=50), 200),
@@ -307,7 +334,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the janitor: alerts": (lambda db: db.execute(janitor.RETIRED_ALERTS, 1000, 90), 3_000),
     "deleting a cue": (lambda db: cues.delete(db, cue_ids=["cue_000000000002"], user=1), 20),
     "firing by hand": (
-        lambda db: cues.fire(db, cue_id="cue_000000000002", user=1, manual_fire=ManualFire(uuid4()), monthly=10**9),
+        lambda db: fires.fire(db, cue_id="cue_000000000002", user=1, manual_fire=ManualFire(uuid4()), monthly=10**9),
         10,
     ),
     "one execution": (lambda db: executions.show(db, execution=execution(7), user=1), 10),

@@ -77,7 +77,7 @@ async def test_one_that_was_delivered_stays_so_and_awaits_no_outcome_any_more(da
     assert await told(database, execution) == [("execution_failed", "delivered: cannot be read")]
 
 
-async def test_the_execution_of_a_deleted_cue_is_ended_and_nobody_is_told(database: Database) -> None:
+async def test_the_execution_of_a_deleted_cue_is_ended_without_an_alert(database: Database) -> None:
     cue_id = await add_cue(database, await add_user(database), deleted_at=ago())
     execution = await add_execution(database, cue_id)
 

@@ -78,7 +78,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(empty_url: str, monk
     assert row["half"] is None
 
 
-async def test_live_cues_are_counted_whoever_changes_them(database: Database) -> None:
+async def test_live_cues_are_counted_by_whatever_statement_they_change(database: Database) -> None:
     from tests.storage.rows import add_cue, add_user
 
     user = await add_user(database)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import product
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -22,6 +23,11 @@ VERB = re.compile(r"\s*(select|insert|update|delete|with|create)\b")
 CURSOR = (datetime(2026, 1, 1, tzinfo=UTC), UUID(int=7))
 
 
+def source_of(module: str) -> str:
+    """The text of a module of the storage."""
+    return (Path(cueapi.storage.__path__[0]) / f"{module}.py").read_text("utf-8")
+
+
 def constants() -> Iterator[tuple[str, str]]:
     """Every constant that is a whole statement, by its name."""
     for module in pkgutil.iter_modules(cueapi.storage.__path__):
@@ -36,10 +42,26 @@ def constants() -> Iterator[tuple[str, str]]:
 
 STATEMENTS = dict(constants())
 
+FROM_FILES = {
+    name for name in STATEMENTS if f'{name.split(".")[1]} = load(' in source_of(name.split(".")[0])
+}  # fmt: skip
+
 
 def test_the_statements_are_found() -> None:
     assert len(STATEMENTS) >= 75
     assert {"transitions.APPLY_TRANSITIONS.0", "outbox.CLAIM_DELIVERIES.0", "janitor.EXPIRED.7"} <= STATEMENTS.keys()
+
+
+def test_every_file_of_statements_is_used_once_and_every_long_statement_is_a_file() -> None:
+    folder = Path(cueapi.storage.__path__[0])
+    texts = "".join(path.read_text("utf-8") for path in (*folder.glob("*.py"), *folder.glob("sql/*.sql")))
+    loaded = re.findall(r'\bload\(\s*"(\w+)"', texts)
+    included = re.findall(r'\bfragment\("(\w+)"|^-- include: (\w+)$', texts, re.MULTILINE)
+    long = [name for name, text in STATEMENTS.items() if text.count("\n") > 31 and name not in FROM_FILES]
+
+    assert sorted(loaded) == sorted(set(loaded))
+    assert {path.stem for path in folder.glob("sql/*.sql")} == {*loaded} | {a or b for a, b in included}
+    assert long == []
 
 
 async def test_every_statement_can_be_prepared(database: Database) -> None:

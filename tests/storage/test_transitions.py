@@ -55,7 +55,7 @@ async def report(database: Database, execution: UUID, said: Report, worker: str 
 
 
 async def fail(database: Database, cue_id: str, *, times: int) -> None:
-    """Let executions of a cue that has one try fail, in one batch."""
+    """Let executions of a cue that has one attempt fail, in one batch."""
     for _ in range(times):
         await add_execution(database, cue_id)
     refused = Unreachable("refused")
@@ -64,7 +64,7 @@ async def fail(database: Database, cue_id: str, *, times: int) -> None:
     )
 
 
-async def test_a_delivered_try_ends_the_execution_and_leaves_the_queue(database: Database) -> None:
+async def test_a_delivered_attempt_ends_the_execution_and_leaves_the_queue(database: Database) -> None:
     cue_id = await add_cue(database, await add_user(database))
     execution = await add_execution(database, cue_id)
     (delivery,) = await claim(database)
@@ -84,7 +84,7 @@ async def test_a_delivered_try_ends_the_execution_and_leaves_the_queue(database:
     assert (await look_up_cue(database, cue_id))["run_count"] == 1
 
 
-async def test_a_failed_try_waits_for_its_pause_in_row_and_queue_alike(database: Database) -> None:
+async def test_a_failed_attempt_waits_for_its_pause_in_row_and_queue_alike(database: Database) -> None:
     cue_id = await add_cue(database, await add_user(database), backoff_minutes=[7])
     execution = await add_execution(database, cue_id)
     (delivery,) = await claim(database)
@@ -105,7 +105,7 @@ async def test_a_failed_try_waits_for_its_pause_in_row_and_queue_alike(database:
 FENCES = {
     "another claim": {"claim": uuid4()},
     "no claim": {"claim": None},
-    "an earlier try": {"attempts": 1},
+    "an earlier attempt": {"attempts": 1},
     "another status": {"status": "retrying"},
     "another report": {"outcome_attempt": 1},
 }
@@ -149,7 +149,7 @@ async def test_a_batch_writes_the_steps_that_stand_and_drops_the_others(database
     assert (await look_up_cue(database, cue_id))["run_count"] == 1
 
 
-async def test_of_many_reports_at_once_for_one_try_one_counts(database: Database) -> None:
+async def test_of_many_reports_at_once_for_one_attempt_one_counts(database: Database) -> None:
     user = await add_user(database)
     cue_id = await add_cue(database, user)
     for _ in range(15):
@@ -185,7 +185,7 @@ async def test_a_report_and_the_deadline_do_not_both_count(database: Database) -
     assert (row["status"], row["outcome_state"]) == ("success", "reported_success")
 
 
-async def test_a_success_report_ends_the_try_under_way_and_fences_its_result_out(database: Database) -> None:
+async def test_a_success_report_ends_the_attempt_under_way_and_fences_its_result_out(database: Database) -> None:
     cue_id = await add_cue(database, await add_user(database))
     execution = await add_execution(database, cue_id)
     (delivery,) = await claim(database)
@@ -199,7 +199,7 @@ async def test_a_success_report_ends_the_try_under_way_and_fences_its_result_out
     assert await queued(database) == []
 
 
-async def test_a_failure_report_with_tries_left_has_the_next_try_follow_which_may_report_anew(
+async def test_a_failure_report_with_attempts_left_has_the_next_attempt_follow_which_may_report_anew(
     database: Database,
 ) -> None:
     cue_id = await add_cue(database, await add_user(database), backoff_minutes=[0])
@@ -224,7 +224,7 @@ async def test_a_failure_report_with_tries_left_has_the_next_try_follow_which_ma
     assert [tuple(row) for row in logged] == [(1, "no paper", "reported_failure"), (2, None, "success")]
 
 
-async def test_the_last_failed_try_is_told_once_in_five_minutes_for_each_execution(database: Database) -> None:
+async def test_the_last_failed_attempt_is_told_once_in_five_minutes_for_each_execution(database: Database) -> None:
     user = await add_user(database)
     cue_id = await add_cue(database, user, **ONE_TRY)
 
@@ -432,7 +432,7 @@ async def test_a_one_time_cue_with_a_new_time_ahead_stays_active(database: Datab
     [({}, "active", "paused"), ({}, "paused", "paused"), (ONCE, "active", "failed")],
     ids=["recurring", "paused already", "one-time"],
 )
-async def test_the_last_failed_try_pauses_a_cue_that_asks_for_it(
+async def test_the_last_failed_attempt_pauses_a_cue_that_asks_for_it(
     database: Database, schedule: dict[str, object], status: str, after: str
 ) -> None:
     cue_id = await add_cue(
@@ -449,7 +449,7 @@ async def test_the_last_failed_try_pauses_a_cue_that_asks_for_it(
     assert (cue["status"], cue["next_run"]) == (after, None)
 
 
-async def test_a_failed_try_with_tries_left_pauses_nothing(database: Database) -> None:
+async def test_a_failed_attempt_with_attempts_left_pauses_nothing(database: Database) -> None:
     ahead = ago(hours=-1)
     cue_id = await add_cue(database, await add_user(database), on_failure_pause=True, next_run=ahead)
     await add_execution(database, cue_id)
@@ -499,7 +499,7 @@ async def test_a_report_on_what_has_failed_is_stored_and_the_status_stays(databa
     assert (cue["consecutive_failures"], cue["run_count"]) == (0, 0)
 
 
-async def test_an_execution_counts_in_the_month_when_its_first_try_begins_exactly_once(database: Database) -> None:
+async def test_an_execution_counts_in_the_month_when_its_first_attempt_begins_exactly_once(database: Database) -> None:
     user = await add_user(database)
     cue_id = await add_cue(database, user, backoff_minutes=[0])
     await add_execution(database, cue_id)
@@ -519,7 +519,7 @@ async def test_an_execution_counts_in_the_month_when_its_first_try_begins_exactl
     assert tuple(used) == (1, 1, 1, 0)
 
 
-async def test_what_is_handed_back_is_the_same_try_again_and_is_not_logged(database: Database) -> None:
+async def test_what_is_released_is_the_same_attempt_again_and_is_not_logged(database: Database) -> None:
     cue_id = await add_cue(database, await add_user(database))
     execution = await add_execution(database, cue_id)
     (first,) = await claim(database)
@@ -545,7 +545,7 @@ async def test_what_a_drain_hands_back_neither_adds_to_the_lost_claims_nor_forge
     assert (await look_up(database, execution))["lost_claims"] == 1
 
 
-async def test_the_fifth_claim_lost_in_a_row_is_a_failed_try(database: Database) -> None:
+async def test_the_fifth_claim_lost_in_a_row_is_a_failed_attempt(database: Database) -> None:
     cue_id = await add_cue(database, await add_user(database))
     execution = await add_execution(database, cue_id)
 
@@ -561,7 +561,7 @@ async def test_the_fifth_claim_lost_in_a_row_is_a_failed_try(database: Database)
     assert seen == [("pending", 0, number) for number in (1, 2, 3, 4)] + [("retrying", 1, 0)]
 
 
-async def test_a_deadline_that_passes_with_tries_left_brings_a_webhook_back_into_the_queue(
+async def test_a_deadline_that_passes_with_attempts_left_brings_a_webhook_back_into_the_queue(
     database: Database,
 ) -> None:
     cue_id = await add_cue(database, await add_user(database), backoff_minutes=[0], outcome_deadline_seconds=60)
@@ -580,7 +580,7 @@ async def test_a_deadline_that_passes_with_tries_left_brings_a_webhook_back_into
     assert (await look_up_cue(database, cue_id))["run_count"] == 0
 
 
-async def test_a_deadline_that_passes_with_no_try_left_ends_the_execution_with_an_alert(database: Database) -> None:
+async def test_a_deadline_that_passes_with_no_attempt_left_ends_the_execution_with_an_alert(database: Database) -> None:
     cue_id = await add_cue(database, await add_user(database), **ONCE, **ONE_TRY)
     late = {"status": "success", "attempts": 1, "finished_at": ago(), "outcome_deadline_at": ago(seconds=1)}
     execution = await add_execution(database, cue_id, triggered_by="scheduled", **late)
@@ -595,7 +595,9 @@ async def test_a_deadline_that_passes_with_no_try_left_ends_the_execution_with_a
     assert await daemons.overdue(database) == []
 
 
-async def test_after_its_cue_was_deleted_a_failed_try_is_not_repeated_and_nobody_is_told(database: Database) -> None:
+async def test_after_its_cue_was_deleted_a_failed_attempt_is_not_repeated_and_raises_no_alert(
+    database: Database,
+) -> None:
     user = await add_user(database)
     cue_id = await add_cue(database, user, backoff_minutes=[0])
     await add_execution(database, cue_id)
@@ -625,7 +627,7 @@ async def test_the_end_of_a_deleted_cue_s_execution_raises_no_alert(database: Da
     assert await queued(database) == []
 
 
-async def test_a_worker_s_failed_try_frees_the_execution_for_any_worker(database: Database) -> None:
+async def test_a_worker_s_failed_attempt_frees_the_execution_for_any_worker(database: Database) -> None:
     user = await add_user(database)
     cue_id = await add_cue(database, user, transport="worker", backoff_minutes=[0])
     execution = await add_execution(database, cue_id)

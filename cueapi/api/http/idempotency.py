@@ -87,7 +87,7 @@ async def idempotent(database: Database) -> AsyncIterator[IdempotentRequest]:
 
         async with idempotent(self.database) as once:
             ... read and check the request ...
-            row = await cues.fire(await once.begin(), ...)
+            row = await fires.fire(await once.begin(), ...)
             return once.keep(answer(...), then=self.hub.delivery_ready)
 
     Without the header `begin` gives the database itself. With it a repeat is answered at the top of the block, before

@@ -302,6 +302,10 @@ create table daemons (
         and greatest(started_at, free_since) < '10000-01-01 00:00:00+00')
 );
 
+-- One whose lock was free for less than 5 s may only have lost its connection.
+create view living_daemons as
+select number from daemons where free_since is null or free_since > now() - interval '5 seconds';
+
 create table workers (
     user_id             bigint not null references users on delete cascade,
     worker_id           text not null check (length(worker_id) between 1 and 255),
@@ -387,6 +391,15 @@ create table usage (
     failed     bigint not null default 0 check (failed >= 0),
     primary key (user_id, month)
 ) with (fillfactor = 50);
+
+-- An execution as a decision about it needs it, with what its cue says of retries and verification.
+create view execution_states as
+select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker, e.ready_at,
+       e.lost_claims, c.max_attempts, c.backoff_minutes, c.verification,
+       -- What such executions are found by.
+       e.claimed_at, e.lease_until, e.outcome_deadline_at, e.created_at, c.deleted_at
+  from executions e
+  join cues c on c.id = e.cue_id;
 
 create function iso(moment timestamptz) returns text language sql stable as $$
     select to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')

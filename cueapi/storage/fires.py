@@ -1,0 +1,88 @@
+"""Executions that a user asks for: fired now, or at a time, or replayed."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from attrs import frozen
+
+from cueapi.storage.database import Executor, Row
+from cueapi.storage.statements import load
+
+
+class FiredExecution(Row):
+    """An execution that a user asked for, and in how many seconds it may begin."""
+
+    id: UUID
+    cue_id: str
+    transport: str
+    scheduled_for: datetime
+    status: str
+    due_in: float
+
+
+class CueFire(NamedTuple):
+    """The parameters of a fire."""
+
+    cue_id: str
+    user: int
+    execution_id: UUID
+    payload: str | None
+    task: str | None
+    at: datetime | None
+    triggered_by: str
+    replayed_from: UUID | None
+    monthly: int
+
+
+FIRE = load("fire_cue", CueFire._fields)
+
+
+@frozen
+class ManualFire:
+    """An execution that a user asks for: its payload (None: the cue's), its time (None: now), what it repeats."""
+
+    execution_id: UUID
+    payload: str | None = None
+    task: str | None = None
+    at: datetime | None = None
+    replayed_from: UUID | None = None
+
+
+async def fire(db: Executor, *, cue_id: str, user: int, manual_fire: ManualFire, monthly: int) -> FiredExecution | None:
+    """The new execution; None where the cue is not this user's. *monthly* is how many a month has."""
+    parameters = CueFire(
+        cue_id=cue_id,
+        user=user,
+        execution_id=manual_fire.execution_id,
+        payload=manual_fire.payload,
+        task=manual_fire.task,
+        at=manual_fire.at,
+        triggered_by="manual_fire" if manual_fire.replayed_from is None else "replay",
+        replayed_from=manual_fire.replayed_from,
+        monthly=monthly,
+    )
+    return await db.fetch_one(FIRE, *parameters, row=FiredExecution)
+
+
+class ReplayableExecution(Row):
+    """What a replay takes from the execution that it repeats; *payload* is JSON."""
+
+    cue_id: str
+    status: str
+    payload: str
+    task: str | None
+
+
+REPLAYABLE = """
+select e.cue_id, e.status, e.payload, e.task
+  from executions e
+  join cues c on c.id = e.cue_id and c.deleted_at is null
+ where e.id = $1
+   and e.user_id = $2
+"""
+
+
+async def replayable(db: Executor, *, execution: UUID, user: int) -> ReplayableExecution | None:
+    """The execution that a replay repeats; None where it is not this user's, or its cue is deleted."""
+    return await db.fetch_one(REPLAYABLE, execution, user, row=ReplayableExecution)

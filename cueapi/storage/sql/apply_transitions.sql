@@ -1,0 +1,148 @@
+-- :transitions are JSON records. Returns the executions whose fence still stood.
+--
+-- Guarantees: a transition is written only upon what it was decided on (claim, attempt, status, last report), and with
+-- it, or not at all: its outbox row, the log of attempts, the month's outcome counters, and what it makes of its cue:
+-- run count, the end of a one-time cue, the pause of `on_failure`, and the end of its failures in a row. What failures
+-- lead to beyond that is record_failures.sql, in the same transaction; all changes of a status are here, so that each
+-- transaction moves the users' counts of live cues in one statement.
+--
+-- `status || ''` keeps the planner from joining through an index by status: the look-up is by primary key.
+with transitions as materialized (
+    select *
+      from json_to_recordset(:transitions::json) as x(
+           ord int, id uuid, claim uuid, attempts int, seen text, seen_outcome int,
+           status text, pause float8, released bool, claim_lost bool, delivered bool, deadline float8, final bool,
+           wire bool, http_status int, response_body text, error_message text, duration_ms bigint,
+           report bool, success bool, result text, error text, metadata json, state text, validation text,
+           missing text, external_id text, result_url text, result_ref text, result_type text, summary text,
+           artifacts json, consecutive_failures int, alert text, logged_as text)
+), decided as (
+    update executions e
+       set status = x.status,
+           attempts = e.attempts - (case when x.released then 1 else 0 end),
+           lost_claims = case when x.claim_lost then e.lost_claims + 1
+                              when x.released then e.lost_claims else 0 end,
+           ready_at = coalesce(now() + x.pause * interval '1 second', e.ready_at),
+           claim = null,
+           lease_until = null,
+           claimed_by_worker = case when x.final then e.claimed_by_worker end,
+           claimed_at = case when x.final then e.claimed_at end,
+           delivered_at = case when x.delivered then coalesce(e.delivered_at, now()) else e.delivered_at end,
+           finished_at = case when x.final then coalesce(e.finished_at, now()) end,
+           http_status = case when x.wire then x.http_status else e.http_status end,
+           response_body = case when x.wire then x.response_body else e.response_body end,
+           error_message = case when x.wire or x.error_message is not null or (x.success and x.status = 'success')
+                                then x.error_message else e.error_message end,
+           outcome_attempt = case when x.report then x.attempts else e.outcome_attempt end,
+           outcome_success = case when x.report then x.success else e.outcome_success end,
+           outcome_result = case when x.report then x.result else e.outcome_result end,
+           outcome_error = case when x.report then x.error else e.outcome_error end,
+           outcome_metadata = case when x.report then x.metadata else e.outcome_metadata end,
+           outcome_recorded_at = case when x.report then now() else e.outcome_recorded_at end,
+           outcome_state = case when x.report then x.state else e.outcome_state end,
+           validation_state = case when x.report then x.validation else e.validation_state end,
+           external_id = case when x.report then x.external_id else e.external_id end,
+           result_url = case when x.report then x.result_url else e.result_url end,
+           result_ref = case when x.report then x.result_ref else e.result_ref end,
+           result_type = case when x.report then x.result_type else e.result_type end,
+           summary = case when x.report then x.summary else e.summary end,
+           artifacts = case when x.report then x.artifacts else e.artifacts end,
+           outcome_deadline_at = case when x.released or (x.final and x.deadline is null and not x.wire)
+                                      then e.outcome_deadline_at
+                                      else now() + x.deadline * interval '1 second' end,
+           updated_at = clock_timestamp()
+      from transitions x
+     where e.id = x.id
+       and e.claim is not distinct from x.claim
+       and e.attempts = x.attempts
+       and e.status || '' = x.seen
+       and (x.seen_outcome is null or coalesce(e.outcome_attempt, -1) = x.seen_outcome)
+ returning e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.scheduled_for, e.status, e.ready_at,
+           e.last_attempt_at, x.attempts, x.final,
+           x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,
+           x.final or not exists (select from cues c where c.id = e.cue_id and c.deleted_at is null) as leaves,
+           x.report, x.success, x.consecutive_failures, x.alert is not null as lost, x.missing, x.logged_as,
+           x.http_status, x.duration_ms, coalesce(x.error_message, x.error) as reason
+), unqueued as (
+    -- The attempts of a deleted cue end with the one that was under way.
+    delete from outbox o using decided d where o.execution_id = d.id and d.leaves
+), requeued as (
+    -- What was delivered, and is attempted again after its deadline, has no row any more.
+    insert into outbox (execution_id, cue_id, user_id, host, ready_at)
+    select d.id, d.cue_id, d.user_id, c.callback_host, d.ready_at
+      from decided d
+      join cues c on c.id = d.cue_id
+     where d.transport = 'webhook' and not d.leaves
+     order by d.id
+        on conflict (execution_id) do update
+       set claimed_by = null, lease_until = null, ready_at = excluded.ready_at
+), logged as (
+    insert into attempts (execution_id, attempt, started_at, duration_ms, http_status, error, outcome)
+    select id, attempts, last_attempt_at,
+           -- Not below 0 where the clock was set back meanwhile.
+           greatest(coalesce(duration_ms, extract(epoch from now() - last_attempt_at) * 1000), 0),
+           http_status, reason, logged_as
+      from decided
+     where logged_as is not null and attempts > 0
+        on conflict (execution_id, attempt) do update
+       set outcome = excluded.outcome,
+           error = coalesce(excluded.error, attempts.error),
+           http_status = coalesce(excluded.http_status, attempts.http_status)
+), counted as (
+    insert into usage (user_id, month, reported, succeeded, failed)
+    select user_id, date_trunc('month', now() at time zone 'utc')::date,
+           count(*), count(*) filter (where success), count(*) filter (where not success)
+      from decided
+     where report
+     group by user_id
+     order by user_id
+        on conflict (user_id, month) do update
+       set reported = usage.reported + excluded.reported,
+           succeeded = usage.succeeded + excluded.succeeded,
+           failed = usage.failed + excluded.failed
+), moves as (
+    select cue_id,
+           count(*) filter (where final and not was_final) - count(*) filter (where was_final and not final) as runs,
+           coalesce(bool_or(consecutive_failures = 0), false) as succeeded,
+           coalesce(bool_or(consecutive_failures = 1), false) as failed,
+           bool_or(lost) as lost
+      from decided
+     group by cue_id
+    having bool_or(final or was_final or consecutive_failures is not null)
+), locked as (
+    -- In the same order by every writer: two recorders must not wait for each other.
+    select c.id, m.runs, m.succeeded and not m.failed as ends_failures, c.on_failure_pause and m.lost as pauses,
+           -- What the execution of a one-time cue makes of it; that of an earlier schedule makes nothing.
+           (select max(case when not d.final and not d.was_final then null
+                            when not d.final then 'active'
+                            when d.status = 'success' then 'completed'
+                            else 'failed' end)
+              from decided d
+             where c.schedule_type = 'once' and d.cue_id = c.id
+               and d.triggered_by = 'scheduled'
+               and d.scheduled_for = c.schedule_at) as once_status
+      from cues c
+      join moves m on m.cue_id = c.id
+     where c.deleted_at is null
+     order by c.id
+       for no key update of c
+), moved as (
+    update cues c
+       set run_count = c.run_count + l.runs,
+           consecutive_failures = case when l.ends_failures then 0 else c.consecutive_failures end,
+           status = case when c.schedule_type = 'once' and c.next_run is null and l.once_status is not null
+                         then l.once_status
+                         when l.pauses and c.status = 'active' and c.schedule_type = 'recurring' then 'paused'
+                         else c.status end,
+           next_run = case when l.pauses and c.schedule_type = 'recurring' then null else c.next_run end,
+           -- It moves with the status: a change that was made upon the cue before it ended must not revive it.
+           revision = c.revision
+                    + (case when l.pauses then 1
+                            when c.schedule_type = 'once' and c.next_run is null and l.once_status <> c.status then 1
+                            else 0 end)
+      from locked l
+     where c.id = l.id
+)
+select id, status, ready_at,
+       coalesce(consecutive_failures = 1, false) or lost or missing is not null as is_told
+  from decided

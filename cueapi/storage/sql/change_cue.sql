@@ -1,0 +1,53 @@
+-- :revision   what the change was made upon
+-- :room       the most active and paused cues, where the cue is revived and needs room; null where it needs none
+-- :moves      whether :next_run is to be set
+--
+-- Waiting deliveries move to the new host with the cue: fairness counts by it. No :callback_host: the old one stays.
+with room as (
+    select id
+      from users
+     where id = :user and revoked_at is null and (:room::int is null or live_cues < :room)
+       for no key update
+), changed as (
+    update cues c
+       set status = :status,
+           next_run = case when :moves then :next_run else c.next_run end,
+           revision = c.revision + 1,
+           updated_at = clock_timestamp(),
+           consecutive_failures = case when :revives then 0 else c.consecutive_failures end,
+           name = :name,
+           description = :description,
+           schedule_type = :schedule_type,
+           cron = :cron,
+           schedule_at = :schedule_at,
+           timezone = :timezone,
+           catchup = :catchup,
+           overlap = :overlap,
+           callback_url = :callback_url,
+           callback_method = :callback_method,
+           callback_headers = :callback_headers,
+           callback_host = coalesce(:callback_host, c.callback_host),
+           payload = :payload,
+           task = :task,
+           max_attempts = :max_attempts,
+           backoff_minutes = :backoff_minutes,
+           on_failure_email = :on_failure_email,
+           on_failure_webhook = :on_failure_webhook,
+           on_failure_pause = :on_failure_pause,
+           verification = :verification,
+           timeout_seconds = :timeout_seconds,
+           outcome_deadline_seconds = :outcome_deadline_seconds,
+           alert_consecutive_failures = :alert_consecutive_failures,
+           alert_missed_window_multiplier = :alert_missed_window_multiplier,
+           warning = :warning
+      from room
+     where c.id = :cue_id
+       and c.user_id = room.id
+       and c.revision = :revision
+       and c.deleted_at is null
+ returning
+-- include: cue_columns
+), requeued as (
+    update outbox o set host = :callback_host from changed c where o.cue_id = c.id and o.host <> :callback_host
+)
+select * from changed

@@ -1,0 +1,84 @@
+-- Guarantees: a row is claimed by one daemon (skip locked), never more for a host or an account than it has places for,
+-- in the order of their time; nothing by a daemon that another has seen without its lock. An attempt begins here:
+-- `attempts` counts it, the first one counts for the month. An execution whose cue is deleted is claimed, too, without a
+-- name. Orphaned outbox rows are deleted. The result always has at least one row, with the counters.
+--
+-- :daemon            its number
+-- :places            free places of the pool
+-- :hosts, :host_counts, :per_host   hosts in flight, how many each, and the most for one
+-- :users, :user_counts, :per_user   likewise accounts
+-- :timeout           seconds of an attempt where the cue says nothing
+-- :look_at           how many rows to look at
+-- :only              the one execution, or null
+with busy_hosts as (select * from unnest(:hosts::text[], :host_counts::int[]) as b(host, busy)),
+busy_users as (select * from unnest(:users::bigint[], :user_counts::int[]) as b(user_id, busy)),
+ready as materialized (
+    select execution_id, user_id, host, ready_at
+      from outbox
+     where
+-- include: claimable
+       and not exists (select from daemons where number = :daemon and free_since is not null)
+     order by ready_at
+     limit :look_at
+       for update skip locked
+), ranked as (
+    select r.execution_id, r.ready_at,
+           row_number() over (partition by r.host order by r.ready_at) + coalesce(h.busy, 0) as host_place,
+           row_number() over (partition by r.user_id order by r.ready_at) + coalesce(u.busy, 0) as user_place
+      from ready r
+      left join busy_hosts h on h.host = r.host
+      left join busy_users u on u.user_id = r.user_id
+), picked as materialized (
+    select execution_id
+      from ranked
+     where host_place <= :per_host and user_place <= :per_user
+     order by ready_at
+     limit :places
+), begun as (
+    update executions e
+       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
+           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
+      from picked p
+     where e.id = p.execution_id
+ returning e.id, e.cue_id, e.user_id, e.claim, e.attempts, e.scheduled_for, e.payload, e.lost_claims,
+           e.started_at = now() as first
+), claimed as (
+    update outbox o
+       set claimed_by = :daemon,
+           lease_until = now() + interval '1 second' * (60 + coalesce(c.timeout_seconds, :timeout::float8))
+      from begun b
+      left join cues c on c.id = b.cue_id
+     where o.execution_id = b.id
+), counted as (
+    insert into usage (user_id, month, executions)
+    select user_id, date_trunc('month', now() at time zone 'utc')::date, count(*)
+      from begun
+     where first
+     group by user_id
+     order by user_id
+        on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
+), orphans as (
+    delete from outbox o
+     using picked p
+     where o.execution_id = p.execution_id
+       and not exists (select from executions e where e.id = p.execution_id)
+), counts as (
+    select examined,
+           (select count(*) from picked) as picked,
+           examined < :look_at
+               and examined < (select count(*) from (select from outbox where
+-- include: claimable
+                                                      limit :look_at) waiting) as skipped_locked
+      from (select count(*) as examined from ready) r
+)
+select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.lost_claims, b.scheduled_for,
+       case when c.deleted_at is null then c.name end as name, c.callback_url,
+       c.callback_method, c.callback_headers, c.callback_host,
+       c.max_attempts, c.backoff_minutes, c.verification, c.timeout_seconds, c.outcome_deadline_seconds,
+       u.webhook_secret,
+       case when u.previous_secret_until > now() then u.previous_webhook_secret end as previous_secret,
+       n.examined, n.picked, n.skipped_locked
+  from counts n
+  left join begun b on true
+  left join cues c on c.id = b.cue_id
+  left join users u on u.id = b.user_id

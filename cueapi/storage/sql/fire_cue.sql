@@ -1,0 +1,34 @@
+-- Works in any status. Where the month is spent, the execution ends at once.
+--
+-- :payload, :task   null: the cue's own
+-- :at               null: now
+-- :monthly          how many executions a month the user's plan has
+with spent as materialized (
+    select month_is_spent(:user, :monthly) as is from cues where id = :cue_id and user_id = :user and deleted_at is null
+), fired as (
+    update cues c
+       set fired_count = c.fired_count + 1,
+           run_count = c.run_count + (case when s.is then 1 else 0 end),
+           last_run = case when :at::timestamptz is null then now() else c.last_run end
+      from spent s
+     where c.id = :cue_id
+       and c.user_id = :user
+       and c.deleted_at is null
+ returning c.id, c.user_id, c.transport, c.callback_host, c.payload, c.task, s.is as ends
+), made as (
+    insert into executions (id, cue_id, user_id, transport, triggered_by, replayed_from, scheduled_for, status,
+                            ready_at, payload, task, finished_at, error_message)
+    select :execution_id, id, user_id, transport, :triggered_by, :replayed_from, coalesce(:at, now()),
+           case when ends then 'failed' else 'pending' end,
+           coalesce(:at, now()), coalesce(:payload::json, payload), case when :payload is null then task else :task end,
+           case when ends then now() end, case when ends then 'Monthly execution limit reached' end
+      from fired
+ returning id, cue_id, user_id, transport, scheduled_for, ready_at, status
+), queued as (
+    insert into outbox (execution_id, cue_id, user_id, host, ready_at)
+    select m.id, m.cue_id, m.user_id, f.callback_host, m.ready_at
+      from made m
+      join fired f on f.id = m.cue_id
+     where m.transport = 'webhook' and m.status = 'pending'
+)
+select id, cue_id, transport, scheduled_for, status, extract(epoch from ready_at - now())::float8 as due_in from made

@@ -1,0 +1,92 @@
+-- :due_cues and :firings are JSON records; :monthly is how many executions a month each plan has.
+--
+-- Guarantees: a cue is moved only from what the poll read; its next run, its executions and their outbox rows appear
+-- together; a scheduled time fires at most once. A cue that another daemon is moving is skipped. "Is one running?" is
+-- asked where the row is made. An account whose month is spent has executions that end at once. (`status || ''`: found
+-- by cue, not by an index of the status.)
+with due as (
+    select * from json_to_recordset(:due_cues::json)
+        as t(cue text, seen timestamptz, revision bigint, next timestamptz, late bool)
+), firings as (
+    select * from json_to_recordset(:firings::json)
+        as f(id uuid, cue text, scheduled_for timestamptz, missed_runs int, missed bool)
+), held as materialized (
+    select c.id, c.user_id, c.name, c.transport, c.callback_host, c.payload, c.task, c.overlap, c.schedule_type,
+           t.seen, t.next, t.late
+      from cues c
+      join due t on t.cue = c.id
+     where c.next_run = t.seen
+       and c.revision = t.revision
+       and c.status = 'active'
+       and c.deleted_at is null
+     order by c.id
+       for no key update of c skip locked
+), spent as materialized (
+    select u.id
+      from users u
+     where u.id in (select user_id from held)
+       and month_is_spent(u.id, coalesce(:monthly::jsonb ->> u.plan, :monthly::jsonb ->> 'self_hosted')::bigint)
+), made as (
+    insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, payload,
+                            task, missed_runs, finished_at, error_message)
+    select f.id, h.id, h.user_id, h.transport, 'scheduled', f.scheduled_for,
+           case when f.missed or busy.id is not null then 'missed'
+                when s.id is not null then 'failed'
+                else 'pending' end,
+           f.scheduled_for, h.payload, h.task, f.missed_runs,
+           case when f.missed or busy.id is not null or s.id is not null then now() end,
+           case when f.missed then 'Missed while no daemon ran; catchup is none.'
+                when busy.id is not null then format('Skipped: execution %s is still running.', busy.id)
+                when s.id is not null then 'Monthly execution limit reached' end
+      from firings f
+      join held h on h.id = f.cue
+      left join spent s on s.id = h.user_id
+      left join lateral (
+           (select e.id from executions e
+             where h.overlap = 'skip' and e.cue_id = h.id and e.finished_at is null and e.attempts > 0 limit 1)
+           union all
+           (select e.id from executions e
+             where h.overlap = 'skip' and e.cue_id = h.id and e.status || '' = 'success'
+               and e.outcome_deadline_at > now() and e.attempts > 0
+               and (e.outcome_attempt is null or e.outcome_attempt < e.attempts) limit 1)
+           limit 1) busy on true
+        on conflict (cue_id, scheduled_for) where triggered_by = 'scheduled' do nothing
+ returning id, cue_id, user_id, transport, status, ready_at, scheduled_for
+), counts as (
+    select cue_id, count(*) as made, count(*) filter (where status <> 'pending') as ended,
+           count(*) filter (where status <> 'missed') as fired
+      from made
+     group by cue_id
+), moved as (
+    update cues c
+       set next_run = h.next,
+           status = case when h.schedule_type = 'once' and n.ended > 0 then 'failed' else c.status end,
+           revision = c.revision + (case when h.schedule_type = 'once' and n.ended > 0 then 1 else 0 end),
+           fired_count = c.fired_count + coalesce(n.made, 0),
+           run_count = c.run_count + coalesce(n.ended, 0),
+           last_run = case when n.fired > 0 then now() else c.last_run end
+      from held h
+      left join counts n on n.cue_id = h.id
+     where c.id = h.id
+), queued as (
+    insert into outbox (execution_id, cue_id, user_id, host, ready_at)
+    select m.id, m.cue_id, m.user_id, h.callback_host, m.ready_at
+      from made m
+      join held h on h.id = m.cue_id
+     where m.transport = 'webhook' and m.status = 'pending'
+), raised as (
+    select raise_alert(h.user_id, 'missed_run', h.id, h.id,
+                       (select m.id from made m where m.cue_id = h.id order by m.scheduled_for desc limit 1),
+                       format('%s was due at %s and fired %s s late.', h.name, iso(h.seen),
+                              round(extract(epoch from now() - h.seen))),
+                       json_build_object('due_at', iso(h.seen))) as id
+      from held h
+     where h.late
+     order by h.id
+)
+select (select count(*) from held) as held,
+       (select count(id) from raised) + (select count(*) from spent) as alerts,
+       count(*) filter (where status = 'pending') as fired,
+       count(*) filter (where status = 'missed') as missed,
+       array_agg(distinct user_id) filter (where transport = 'worker' and status = 'pending') as workers
+  from made

@@ -1,0 +1,65 @@
+-- What failures, and reports without their evidence, lead to: failures in a row, alerts, what `on_failure` asks for.
+--
+-- :failures are JSON records of what apply_transitions.sql has just written in this transaction, which holds the locks
+-- of their cues; success reports are among them, since each ends a row of failures. `on_failure` follows where an
+-- execution is lost, which is where an `alert` says why. The database's functions see to it that there is one alert for
+-- a subject in 5 minutes, and that a user gets ten mails in an hour.
+with failures as materialized (
+    select f.ord, f.attempts, f.http_status, f.alert, f.missing, f.consecutive_failures,
+           e.id, e.status, e.cue_id, c.user_id, c.name,
+           coalesce(e.error_message, f.error) as reason
+      from json_to_recordset(:failures::json) as f(
+           ord int, id uuid, attempts int, http_status int, error text, alert text, missing text,
+           consecutive_failures int)
+      join executions e on e.id = f.id
+      join cues c on c.id = e.cue_id and c.deleted_at is null
+), failure_runs as (
+    -- The rows of failures that a batch goes on with (0) or begins (1, 2, …): each success report ends one.
+    select cue_id, run, count(*) filter (where consecutive_failures = 1) as failures
+      from (select cue_id, consecutive_failures,
+                   count(*) filter (where consecutive_failures = 0) over (partition by cue_id order by ord) as run
+              from failures
+             where consecutive_failures is not null) s
+     group by cue_id, run
+), updated as (
+    update cues c
+       set consecutive_failures = r.failures + case when r.run = 0 then c.consecutive_failures else 0 end
+      from (select distinct on (cue_id) cue_id, run, failures from failure_runs order by cue_id, run desc) r
+     where c.id = r.cue_id
+), raised as (
+    select user_id, alert as alert_type, case when alert = 'missed_run' then cue_id else id::text end as subject,
+           cue_id, id as execution_id,
+           format('%s: %s', name, coalesce(reason, 'a failure was reported')) as message,
+           json_build_object('status', status, 'attempts', attempts, 'http_status', http_status) as metadata
+      from failures
+     where alert is not null
+     union all
+    select user_id, 'verification_failed', id::text, cue_id, id,
+           format('The outcome of execution %s was reported without %s.', id, missing),
+           json_build_object('missing', missing)
+      from failures
+     where missing is not null
+     union all
+    -- Of the cue as it was before: the number of failures has passed a multiple of what its user asks for.
+    select c.user_id, 'consecutive_failures', c.id, c.id, null,
+           format('%s: %s failures in a row', c.name, n.before + r.failures),
+           json_build_object('consecutive_failures', n.before + r.failures)
+      from failure_runs r
+      join cues c on c.id = r.cue_id
+      join lateral (select case when r.run = 0 then c.consecutive_failures else 0 end as before,
+                           coalesce(c.alert_consecutive_failures, 3) as every) n on true
+     where (n.before + r.failures) / n.every > n.before / n.every
+), told as (
+    select c.user_id, f.ord, c.on_failure_webhook as hook, c.on_failure_email as mail,
+           jsonb_build_object('event', 'cue.failed', 'cue_id', f.cue_id, 'cue_name', f.name, 'execution_id', f.id,
+                              'attempts', f.attempts, 'last_http_status', f.http_status, 'last_error', f.reason,
+                              'failed_at', iso(now())) as failure
+      from failures f
+      join cues c on c.id = f.cue_id
+     where f.alert is not null
+       and (c.on_failure_webhook is not null or c.on_failure_email)
+)
+select (select count(raise_alert(user_id, alert_type, subject, cue_id, execution_id, message, metadata))
+          from (select * from raised order by user_id, alert_type, subject) r) as alerts,
+       (select count(tell_of_failure(user_id, hook, mail, failure))
+          from (select * from told order by user_id, ord offset 0) t) as notices
