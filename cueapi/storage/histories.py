@@ -1,6 +1,7 @@
 """A cue together with its newest executions, in one statement: what is asked for most."""
 
 from inspect import get_annotations
+from operator import itemgetter
 from typing import LiteralString
 
 from attrs import frozen
@@ -16,8 +17,11 @@ class ShownCue(CueColumns):
     """A cue as it stands, under the names of CUE, in the rows of its executions."""
 
     def __init__(self, row: ExecutionRow) -> None:
-        for name in get_annotations(CueColumns):
-            setattr(self, name, row["shown_" + name])
+        for name, shown in _SHOWN:
+            setattr(self, name, shown(row))
+
+
+_SHOWN = [(name, itemgetter("shown_" + name)) for name in get_annotations(CueColumns)]
 
 
 CUE: tuple[LiteralString, ...] = (
