@@ -12,13 +12,18 @@ How the daemon speaks: one event a fact.
 | claims_recovered, leases_ended, deadlines_passed, executions_unclaimed | executions | the rescue took them back |
 | claim_failed | reason | a row made the claim of many fail: each is claimed alone |
 | cue_quarantined, execution_quarantined, result_unstorable | cue_id, execution_id, reason | a row was set aside |
-| notification_sent, …_put_off, …_dropped | notification, kind, attempt, reason | an alert, failure webhook or mail |
+| notification_sent | notification, kind, attempt | an alert, failure webhook or mail went out |
+| notification_put_off, notification_dropped | notification, kind, attempt, reason | it is sent again · no longer |
 | notification_unsettled | notification, kind, reason | PostgreSQL was away after the attempt: it is sent again |
-| mail_unset | advice | once at the start, where no SMTP is set |
+| mail_not_configured | advice | once at the start, where no SMTP is set |
 | daemon_registered | daemon | the daemon holds the lock of its number |
+| database_awaited | reason, seconds | the start waits for its database |
+| database_created, database_started, database_adopted, database_stopped | pid, seconds | the embedded PostgreSQL |
+| database_recovering, database_lost | pid, last_words | it repairs itself · it ended and is started again |
+| wakeup_unknown | topic | a session of the database notified what no daemon sends |
 | pooler_found | advice | a pooler lies before PostgreSQL |
 | claims_left | reason | PostgreSQL was away at the end: the others will find what this daemon held |
-| clock_astray | offset_seconds | the machine's clock differs from PostgreSQL's |
+| clock_differs | offset_seconds | the machine's clock differs from PostgreSQL's |
 | rows_removed | rows | the janitor removed a batch |
 | request_answered | request_id, user_id, method, route, status, duration_ms | the API answered (debug below 400) |
 | rate_limits_local, rate_limits_shared | reason | Redis is away: each daemon counts by itself · it is back |

@@ -129,7 +129,7 @@ class Poller:
         """Be there in time for the next cue, and arm what comes due before the poll after the next."""
         row = await due_cues.ahead(self.database)
         if self.clock.measure(row.now):
-            log.warning("clock_astray", offset_seconds=round(self.clock.offset.total_seconds(), 1))
+            log.warning("clock_differs", offset_seconds=round(self.clock.offset.total_seconds(), 1))
         if row.next_due is not None and row.next_due < self.hub.polls.interval:
             pause = row.next_due + MARGIN if row.next_due > 0 else BUSY_PAUSE
             self.hub.polls.wake_at(trio.current_time() + pause)

@@ -45,7 +45,7 @@ class Deadlock(StorageUnavailable):
 
 
 class StorageRefused(StorageUnavailable):
-    """PostgreSQL answers and does not let us in: a wrong password, no such database."""
+    """PostgreSQL answers and refuses the connection: a wrong password, or a database that does not exist."""
 
 
 class Duplicate(Exception):

@@ -36,10 +36,10 @@ async def test_the_demo_tells_of_a_cue_on_time_a_retry_and_a_worker_and_cleans_u
 
     assert (ended.code, ended.told) == (0, "")
     for words in (
-        "try 1 of flaky-report: I fail",
-        "try 2 of flaky-report: done",
+        "attempt 1 of flaky-report: I fail",
+        "attempt 2 of flaky-report: done",
         "worker laptop has claimed nightly-work",
-        "try 1 of brief-once: done",
+        "attempt 1 of brief-once: done",
     ):
         assert words in ended.said
     table = [line.split() for line in ended.said.splitlines() if "reported_success" in line]

@@ -164,8 +164,8 @@ class Gate:
         # What clients make up must not grow the metrics.
         method = request.method if request.method in METHODS else "other"
         self.metrics.answered(method, route, response.status_code, seconds)
-        tell = log.debug if response.status_code < 400 else log.info
-        tell(
+        write_log = log.debug if response.status_code < 400 else log.info
+        write_log(
             "request_answered",
             method=method,
             route=route,
