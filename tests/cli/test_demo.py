@@ -36,7 +36,7 @@ async def test_the_demo_tells_of_a_cue_on_time_a_retry_and_a_worker_and_cleans_u
 
     assert (ended.code, ended.told) == (0, "")
     for words in (
-        "attempt 1 of flaky-report: I fail",
+        "attempt 1 of flaky-report fails",
         "attempt 2 of flaky-report: done",
         "worker laptop has claimed nightly-work",
         "attempt 1 of brief-once: done",
