@@ -10,7 +10,7 @@ from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.paging import Page, numbered, paged
-from cueapi.storage.statements import fragment, load
+from cueapi.storage.statements import columns_of, load
 
 
 class CueColumns:
@@ -84,7 +84,13 @@ class CueRow(CueColumns, Row):
     revision: int
 
 
-COLUMNS = fragment("cue_columns")
+WARNING: LiteralString = """case when c.transport = 'worker'
+          and not exists (select from workers w
+                           where w.user_id = c.user_id and w.last_heartbeat > now() - interval '180 seconds')
+     then 'No worker is alive: executions wait until one sends a heartbeat and claims them.'
+     else c.warning end as warning"""
+
+COLUMNS: LiteralString = columns_of(CueColumns, "c.{}", but=("warning",)) + ", c.revision, " + WARNING
 
 
 @frozen
@@ -111,7 +117,6 @@ class CueValues(NamedTuple):
     callback_url: str | None
     callback_method: str
     callback_headers: str
-    callback_host: str | None
     payload: str
     task: str | None
     max_attempts: int
@@ -143,7 +148,6 @@ class CueValues(NamedTuple):
             callback_url=cue.callback.url,
             callback_method=cue.callback.method,
             callback_headers=json.dumps(cue.callback.headers),
-            callback_host=placed.host,
             payload=placed.payload,
             task=payload_task(cue.payload),
             max_attempts=cue.retry.max_attempts,
@@ -160,7 +164,13 @@ class CueValues(NamedTuple):
         )
 
 
-ADD = load("add_cue", ("user", "room", "cue_id", "transport", "next_run", *CueValues._fields))
+ADD = load(
+    "add_cue",
+    ("user", "room", "cue_id", "transport", "next_run", "callback_host", *CueValues._fields),
+    columns=COLUMNS,
+    names=columns_of(CueValues, "{}"),
+    values=columns_of(CueValues, ":{}"),
+)
 
 
 async def add(
@@ -168,7 +178,7 @@ async def add(
 ) -> CueRow | None:
     """The new cue; None where the plan has no room. Raises Duplicate where its name is taken."""
     return await db.fetch_one(
-        ADD, user, limit, cue_id, placed.cue.transport, next_run, *CueValues.of(placed), row=CueRow
+        ADD, user, limit, cue_id, placed.cue.transport, next_run, placed.host, *CueValues.of(placed), row=CueRow
     )
 
 
@@ -223,8 +233,21 @@ async def page(
 
 CHANGE = load(
     "change_cue",
-    ("cue_id", "user", "revision", "room", "status", "moves", "next_run", "revives", *CueValues._fields),
-)
+    (
+        "cue_id",
+        "user",
+        "revision",
+        "room",
+        "status",
+        "moves",
+        "next_run",
+        "revives",
+        "callback_host",
+        *CueValues._fields,
+    ),
+    columns=COLUMNS,
+    assignments=columns_of(CueValues, "{0} = :{0}"),
+)  # fmt: skip
 
 
 @frozen
@@ -242,7 +265,7 @@ async def change(db: Executor, placed: CueRecord, made: CueUpdate, *, cue_id: st
     """The changed cue; None where it has moved meanwhile or there is no room to revive it."""
     return await db.fetch_one(
         CHANGE, cue_id, user, made.revision, made.room, made.status, made.moves, made.next_run,
-        made.room is not None, *CueValues.of(placed), row=CueRow,
+        made.room is not None, placed.host, *CueValues.of(placed), row=CueRow,
     )  # fmt: skip
 
 

@@ -11,10 +11,11 @@ from cueapi.storage.cues import CueColumns
 from cueapi.storage.database import Executor
 from cueapi.storage.executions import ExecutionRow
 from cueapi.storage.paging import Page
+from cueapi.storage.statements import columns_of
 
 
 class ShownCue(CueColumns):
-    """A cue as it stands, under the names of CUE, in the rows of its executions."""
+    """A cue as it stands, in the rows of its executions, where its columns are named `shown_…`."""
 
     def __init__(self, row: ExecutionRow) -> None:
         for name, shown in _SHOWN:
@@ -24,21 +25,12 @@ class ShownCue(CueColumns):
 _SHOWN = [(name, itemgetter("shown_" + name)) for name in get_annotations(CueColumns)]
 
 
-CUE: tuple[LiteralString, ...] = (
-    "id", "name", "description", "status", "transport", "schedule_type", "cron", "schedule_at", "timezone", "catchup",
-    "overlap", "callback_url", "callback_method", "callback_headers", "payload", "max_attempts", "backoff_minutes",
-    "on_failure_email", "on_failure_webhook", "on_failure_pause", "verification", "timeout_seconds",
-    "outcome_deadline_seconds", "alert_consecutive_failures", "alert_missed_window_multiplier", "next_run", "last_run",
-    "run_count", "fired_count", "created_at", "updated_at", "warning",
-)  # fmt: skip
-"""The columns of a cue as they are shown. In a row with those of an execution they are named `shown_…`."""
-
 # $1 cue, $2 user, $3 how many executions and one more, $4 behind how many. No row: not this user's.
 SHOW: LiteralString = (
     "with cue as (" + cues.SHOW + "), page as (select " + executions.COLUMNS + " from executions e join cue c on true"
     " where e.cue_id = $1 order by e.created_at desc, e.id desc limit $3 offset $4),"
     " total as (select count(*) as total from (select 1 from executions e where e.cue_id = $1 limit 10001) counted) "
-    "select total.total, " + ", ".join(["cue." + name + " as shown_" + name for name in CUE]) + ", page.*"
+    "select total.total, " + columns_of(CueColumns, "cue.{0} as shown_{0}") + ", page.*"
     " from cue cross join total left join page on true order by page.created_at desc, page.id desc"
 )  # fmt: skip
 

@@ -2,13 +2,14 @@
 The statements of sql/, each a file, with named parameters.
 
 `:name` in a file becomes `$1`, `$2`, … once, at import, in the order that the caller names: mostly the fields of a
-NamedTuple, whose values are then given as they stand. A line `-- include: name` is replaced by that other file; other
-lines of comment stay in the file.
+NamedTuple, whose values are then given as they stand. A line `-- include: name` is replaced by the text that the caller
+gives under that name, else by that other file; other lines of comment stay in the file.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from inspect import get_annotations
 from typing import LiteralString
 
 # What a parameter could be mistaken for comes first: comments, quoted texts and names, casts.
@@ -16,15 +17,19 @@ _TOKEN = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\"[^\"]*\"|::|:([a-z_]+)")
 _COMMENT = re.compile(r"^ *--(?: include: (\w+))?.*\n", re.MULTILINE)
 
 
-def load(name: str, parameters: Sequence[str] = ()) -> LiteralString:
+def load(name: str, parameters: Sequence[str] = (), **texts: str) -> LiteralString:
     """The statement of sql/*name*.sql; raises ValueError where its parameters are not exactly *parameters*."""
-    return numbered_parameters(fragment(name), parameters)
+    return numbered_parameters(_read(name, texts), parameters)
 
 
-def fragment(name: str) -> LiteralString:
+def _read(name: str, texts: Mapping[str, str]) -> str:
     """The text of sql/*name*.sql, with what it includes."""
     text = (files("cueapi.storage") / "sql" / f"{name}.sql").read_text("utf-8")
-    return _COMMENT.sub(lambda found: fragment(found[1]) if found[1] else "", text)
+    return _COMMENT.sub(lambda found: _included(found[1], texts) if found[1] else "", text)
+
+
+def _included(name: str, texts: Mapping[str, str]) -> str:
+    return texts[name] + "\n" if name in texts else _read(name, texts)
 
 
 def numbered_parameters(text: str, parameters: Sequence[str]) -> LiteralString:
@@ -34,3 +39,9 @@ def numbered_parameters(text: str, parameters: Sequence[str]) -> LiteralString:
         raise ValueError(f"The statement uses {sorted(used)}, and is given {sorted(parameters)}.")
     numbers = {name: f"${number}" for number, name in enumerate(parameters, 1)}
     return _TOKEN.sub(lambda found: numbers[found[1]] if found[1] else found[0], text)
+
+
+def columns_of(declared: type, pattern: str, *, but: Iterable[str] = ()) -> LiteralString:
+    """*pattern* for the name of each column that a class declares, with commas; without those of *but*."""
+    names = [name for name in get_annotations(declared) if name not in but]
+    return ", ".join(pattern.format(name) for name in names)

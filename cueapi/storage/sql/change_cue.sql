@@ -15,38 +15,15 @@ with room as (
            revision = c.revision + 1,
            updated_at = clock_timestamp(),
            consecutive_failures = case when :revives then 0 else c.consecutive_failures end,
-           name = :name,
-           description = :description,
-           schedule_type = :schedule_type,
-           cron = :cron,
-           schedule_at = :schedule_at,
-           timezone = :timezone,
-           catchup = :catchup,
-           overlap = :overlap,
-           callback_url = :callback_url,
-           callback_method = :callback_method,
-           callback_headers = :callback_headers,
            callback_host = coalesce(:callback_host, c.callback_host),
-           payload = :payload,
-           task = :task,
-           max_attempts = :max_attempts,
-           backoff_minutes = :backoff_minutes,
-           on_failure_email = :on_failure_email,
-           on_failure_webhook = :on_failure_webhook,
-           on_failure_pause = :on_failure_pause,
-           verification = :verification,
-           timeout_seconds = :timeout_seconds,
-           outcome_deadline_seconds = :outcome_deadline_seconds,
-           alert_consecutive_failures = :alert_consecutive_failures,
-           alert_missed_window_multiplier = :alert_missed_window_multiplier,
-           warning = :warning
+-- include: assignments
       from room
      where c.id = :cue_id
        and c.user_id = room.id
        and c.revision = :revision
        and c.deleted_at is null
  returning
--- include: cue_columns
+-- include: columns
 ), requeued as (
     update outbox o set host = :callback_host from changed c where o.cue_id = c.id and o.host <> :callback_host
 )
