@@ -25,7 +25,8 @@ DEVICE_CODE = "K7QX-93MD"
 DAY = "2026-06-0"
 PAYLOAD = {"task": "daily_brief", "topics": ["sales", "support"]}
 
-CUE: Example = {
+# A field of a cue may bring its example itself.
+CUE: Example = {name: field.examples[0] for name, field in cues.Cue.model_fields.items() if field.examples} | {
     "id": CUE_ID,
     "name": "morning-agent-brief",
     "description": "Writes the morning brief.",
