@@ -69,6 +69,7 @@ class Cue:
     schedule: Schedule
     transport: str = "webhook"
     description: str | None = None
+    group: str | None = None
     callback: Callback = Callback()
     payload: dict[str, Any] = field(factory=dict)
     retry: Retry = DEFAULT_RETRY

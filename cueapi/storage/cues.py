@@ -21,6 +21,7 @@ class CueColumns:
     id: str
     name: str
     description: str | None
+    group_name: str | None
     status: str
     transport: str
     schedule_type: str
@@ -108,6 +109,7 @@ class CueValues(NamedTuple):
 
     name: str
     description: str | None
+    group_name: str | None
     schedule_type: str
     cron: str | None
     schedule_at: datetime | None
@@ -139,6 +141,7 @@ class CueValues(NamedTuple):
         return CueValues(
             name=cue.name,
             description=cue.description,
+            group_name=cue.group,
             schedule_type=schedule.type,
             cron=schedule.cron,
             schedule_at=schedule.at,
@@ -195,6 +198,7 @@ def to_cue(row: CueRow) -> Cue:
     return Cue(
         name=row.name,
         description=row.description,
+        group=row.group_name,
         transport=row.transport,
         schedule=Schedule(
             row.schedule_type,

@@ -78,6 +78,7 @@ INVALID = [
 
 NULL = {
     "description": None,
+    "group": None,
     "delivery": None,
     "alerts": None,
     "callback": {"headers": None},
@@ -485,3 +486,18 @@ async def test_a_change_that_is_refused_moves_no_delivery_to_another_host(databa
 
     assert changed is None
     assert [row["host"] for row in await database.fetch("select host from outbox")] == ["127.0.0.1:9"]
+
+
+async def test_a_group_is_set_shown_changed_and_cleared(api: Api) -> None:
+    with trio.fail_after(10):
+        made = await api.post("/v1/cues", cue(URL, group="a" + "9._-" * 15 + "zz"))
+        path = f"/v1/cues/{made['id']}"
+        kept = await api.patch(path, {"description": "d"})
+        changed = await api.patch(path, {"group": "0"})
+        refused = await api.refused("PATCH", path, {"group": "Two words"})
+        read = await api.get(path)
+        cleared = await api.patch(path, {"group": None})
+
+    assert (made["group"], kept["group"]) == ("a" + "9._-" * 15 + "zz",) * 2
+    assert (changed["group"], read["group"], cleared["group"]) == ("0", "0", None)
+    assert refused[:2] == (422, "validation_error")

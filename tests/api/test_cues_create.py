@@ -36,6 +36,10 @@ INVALID = [
     Refused("an empty name", cue(URL, name=""), 422, "validation_error", "body.name: string should have at least 1"),
     Refused("a long name", cue(URL, name="x" * 256), 422, "validation_error", "at most 255 characters"),
     Refused("a number as name", cue(URL, name=5), 422, "validation_error", "body.name"),
+    *(
+        Refused(f"the group {group!r}", cue(URL, group=group), 422, "validation_error", "body.group")
+        for group in ("", "Team", "-a", ".a", "a b", "a\n", "é", "x" * 64, 5, ["a"])
+    ),
     Refused("a number as description", cue(URL, description=5), 422, "validation_error", "body.description"),
     Refused("a text as schedule", cue(URL, schedule="0 9 * * *"), 422, "validation_error", "body.schedule"),
     Refused("a number as type", scheduled(type=5), 422, "validation_error", "body.schedule.type"),
@@ -232,6 +236,7 @@ async def test_a_cue_that_says_the_least_gets_every_default(api: Api) -> None:
         "id": made["id"],
         "name": "least",
         "description": None,
+        "group": None,
         "status": "active",
         "transport": "webhook",
         "schedule": {

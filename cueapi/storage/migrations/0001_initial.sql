@@ -108,6 +108,7 @@ create table cues (
     user_id               bigint not null references users on delete cascade,
     name                  text not null check (length(name) between 1 and 255),
     description           text,
+    group_name            text check (group_name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'),
     status                text not null check (status in ('active', 'paused', 'completed', 'failed')),
     transport             text not null check (transport in ('webhook', 'worker')),
     schedule_type         text not null check (schedule_type in ('recurring', 'once')),

@@ -8,6 +8,7 @@ from cueapi.api.models.requests.bodies import NULL_CLEARS, ONLY_ON_CREATE, Open,
 from cueapi.api.models.values import Catchup, Method, Mode, Overlap, Transport
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
+Group = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Attempts = Annotated[int, Field(ge=1, le=11)]
 Backoff = Annotated[list[Annotated[int, Field(ge=0, le=1440)]], Field(min_length=1, max_length=10)]
 Payload = dict[str, Any]
@@ -85,6 +86,7 @@ class CueBody(Open):
 
     name: Name = Field(description="Name of the cue, unique in the account.")
     description: Annotated[str | None, NULL_CLEARS] = optional("Text for people.", None)
+    group: Annotated[Group | None, NULL_CLEARS] = optional("The group that the cue belongs to.", None)
     schedule: ScheduleBody | None = optional("When the cue fires.", left_out="the short form says it")
     transport: Annotated[Transport | None, ONLY_ON_CREATE] = optional(
         "Whether executions are sent to a URL or pulled by workers.", "webhook"

@@ -92,11 +92,12 @@ class AlertRules(Rendered):
 class Cue(Rendered):
     """A schedule and where to call."""
 
-    columns: ClassVar[Columns] = {"payload": json_in("payload")}
+    columns: ClassVar[Columns] = {"group": Column("group_name"), "payload": json_in("payload")}
 
     id: CueId = Field(description="Id of the cue.")
     name: str = Field(description="Name, unique in the account.")
     description: str | None = Field(description="Text for people; null where there is none.")
+    group: str | None = Field(description="The group that the cue belongs to.", examples=["briefs"])
     status: CueStatus = Field(description="Only an `active` cue fires by itself.")
     transport: Transport = Field(description="Whether executions are sent to a URL or pulled by workers.")
     schedule: Schedule = Field(description="When the cue fires.")
