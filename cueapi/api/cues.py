@@ -19,10 +19,12 @@ from cueapi.api.http.parameters import (
     OFFSET,
     Choice,
     Moment,
+    Pattern,
     Text,
     Whole,
     page_limit,
 )
+from cueapi.api.models import values
 from cueapi.api.models.rendering import answer, page_of
 from cueapi.api.models.requests.cues import CueBody, CuePatch, FireBody, Ids
 from cueapi.api.models.responses import cues as responses
@@ -31,8 +33,9 @@ from cueapi.domain import cue as domain
 from cueapi.domain.clock import iso
 from cueapi.domain.ids import is_cue_id, new_uuid7
 from cueapi.domain.schedule import upcoming
-from cueapi.storage import cues, fires, histories
+from cueapi.storage import cue_deletion, cues, fires, histories
 from cueapi.storage.clock import Clock
+from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Database
 from cueapi.storage.fires import FiredExecution, ManualFire
 from cueapi.storage.paging import PAGE_CAP
@@ -40,6 +43,7 @@ from cueapi.wakeups.hub import WakeupHub
 
 STATUS = Choice("status", "Only cues in this status.", domain.STATUSES)
 NAME = Text("name", "Only the cue of exactly this name.")
+GROUP = Pattern("group", "Only cues of this group.", values.GROUP)
 LIMIT = page_limit(50)
 EXECUTION_LIMIT = Whole("execution_limit", "Executions to show, at most.", 1, 100, 10)
 EXECUTION_OFFSET = Whole("execution_offset", "Executions to skip.", 0, PAGE_CAP, 0)
@@ -90,11 +94,12 @@ class Cues:
             shown["warning"] = " ".join([*ignored, *filter(None, [shown["warning"]])]) or None
             return once.keep(answer(shown, 201), then=partial(self.hub.cue_written, row.next_run))
 
-    @operation(responses.CueList, parameters=(STATUS, NAME, LIMIT, OFFSET), refuses=("invalid_filter",))
+    @operation(responses.CueList, parameters=(STATUS, NAME, GROUP, LIMIT, OFFSET), refuses=("invalid_filter",))
     async def list(self) -> Response:
         """List cues, newest first."""
-        status, name, limit, offset = STATUS.read(), NAME.read(), LIMIT.read(), OFFSET.read()
-        page = await cues.page(self.database, user=g.account.id, status=status, name=name, limit=limit, offset=offset)
+        wanted = CueFilter(g.account.id, status=STATUS.read(), name=NAME.read(), group=GROUP.read())
+        limit, offset = LIMIT.read(), OFFSET.read()
+        page = await cues.page(self.database, wanted, limit=limit, offset=offset)
         shown = [responses.Cue.render(row) for row in page.rows]
         return answer({"cues": shown, **page_of(page, limit=limit, offset=offset)})
 
@@ -120,7 +125,7 @@ class Cues:
     async def list_executions(self, cue_id: str) -> Response:
         """List the executions of a cue, newest first."""
         await find(self.database, cue_id)
-        return await self.executions.listed(cue_id)
+        return await self.executions.list_of_cue(cue_id)
 
     @operation(responses.Upcoming, parameters=(COUNT, AFTER), refuses=("cue_not_found",))
     async def upcoming(self, cue_id: str) -> Response:
@@ -164,7 +169,7 @@ class Cues:
         It is gone at once with its history, and its name is free. Waiting deliveries are cancelled; a request that is
         under way is not.
         """
-        if not is_cue_id(cue_id) or not await cues.delete(self.database, cue_ids=[cue_id], user=g.account.id):
+        if not is_cue_id(cue_id) or not await cue_deletion.delete(self.database, cue_ids=[cue_id], user=g.account.id):
             raise not_found()
         return Response(b"", 204)
 
@@ -174,7 +179,7 @@ class Cues:
         CONFIRMED.require()
         wanted = [*dict.fromkeys((await read(Ids)).ids)]
         known = [one for one in wanted if is_cue_id(one)]
-        deleted = {*await cues.delete(self.database, cue_ids=known, user=g.account.id)}
+        deleted = {*await cue_deletion.delete(self.database, cue_ids=known, user=g.account.id)}
         shown = {
             "deleted": [one for one in wanted if one in deleted],
             "not_found": [one for one in wanted if one not in deleted],

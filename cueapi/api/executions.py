@@ -17,10 +17,12 @@ from cueapi.api.http.parameters import (
     WORKER_ID,
     Choice,
     Moment,
+    Pattern,
     Seconds,
     Text,
     page_limit,
 )
+from cueapi.api.models import values
 from cueapi.api.models.rendering import answer, page_of
 from cueapi.api.models.requests.executions import ClaimBody
 from cueapi.api.models.responses import executions as responses
@@ -37,6 +39,7 @@ from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import ANYTHING, Found
 
 CUE_ID = Text("cue_id", "Only executions of this cue.")
+GROUP = Pattern("group", "Only executions of cues in this group.", values.GROUP)
 STATUS = Choice("status", "Only executions in this status.", SHOWN)
 OUTCOME_STATE = Choice("outcome_state", "Only executions with an outcome in this state.", OutcomeState)
 TRIGGERED_BY = Choice("triggered_by", "Only executions made this way.", ("scheduled", "manual_fire", "replay"))
@@ -71,17 +74,20 @@ class Executions:
         routes.post("/<execution_id>/replay")(self.replay)
         return routes
 
-    @operation(responses.ExecutionList, parameters=(CUE_ID, *EXECUTION_FILTERS), refuses=("invalid_filter",))
+    @operation(responses.ExecutionList, parameters=(CUE_ID, GROUP, *EXECUTION_FILTERS), refuses=("invalid_filter",))
     async def list(self) -> Response:
         """List executions, newest first."""
-        return await self.listed(CUE_ID.read())
+        return await self.listed(_filter(CUE_ID.read(), GROUP.read()))
 
-    async def listed(self, cue_id: str | None) -> Response:
-        """One page of executions, of one cue where *cue_id* is given; by offset, or behind a cursor."""
-        wanted = _filter(cue_id)
+    async def list_of_cue(self, cue_id: str) -> Response:
+        """One page of the executions of a cue."""
+        return await self.listed(_filter(cue_id, None))
+
+    async def listed(self, wanted: Filter) -> Response:
+        """One page of executions; by offset, or behind a cursor."""
         cursor = Cursor.over(
-            cue=cue_id, status=wanted.status, outcome=wanted.outcome_state, by=wanted.triggered_by,
-            since=wanted.since, until=wanted.until,
+            cue=wanted.cue, group=wanted.group, status=wanted.status, outcome=wanted.outcome_state,
+            by=wanted.triggered_by, since=wanted.since, until=wanted.until,
         )  # fmt: skip
         before = cursor.read()
         limit, offset = LIMIT.read(), 0 if before else OFFSET.read()
@@ -230,10 +236,11 @@ def wake_handlers(hub: WakeupHub, transport: str) -> None:
         hub.delivery_ready()
 
 
-def _filter(cue_id: str | None) -> Filter:
+def _filter(cue_id: str | None, group: str | None) -> Filter:
     return Filter(
         g.account.id,
         cue=cue_id,
+        group=group,
         status=STATUS.read(),
         outcome_state=OUTCOME_STATE.read(),
         triggered_by=TRIGGERED_BY.read(),

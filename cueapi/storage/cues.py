@@ -219,15 +219,25 @@ def to_cue(row: CueRow) -> Cue:
     )
 
 
-async def page(
-    db: Executor, *, user: int, status: str | None, name: str | None, limit: int, offset: int
-) -> Page[CueRow]:
+@frozen
+class CueFilter:
+    """Which cues of a user; None leaves a condition out."""
+
+    user: int
+    status: str | None = None
+    name: str | None = None
+    group: str | None = None
+
+
+async def page(db: Executor, wanted: CueFilter, *, limit: int, offset: int) -> Page[CueRow]:
     """One page of cues, newest first, ties by id."""
-    terms: list[tuple[LiteralString, object]] = [("c.user_id = ?", user)]
-    if status is not None:
-        terms.append(("c.status = ?", status))
-    if name is not None:
-        terms.append(("c.name = ?", name))
+    terms: list[tuple[LiteralString, object]] = [("c.user_id = ?", wanted.user)]
+    if wanted.status is not None:
+        terms.append(("c.status = ?", wanted.status))
+    if wanted.name is not None:
+        terms.append(("c.name = ?", wanted.name))
+    if wanted.group is not None:
+        terms.append(("c.group_name = ?", wanted.group))
     where: LiteralString = numbered([term for term, _ in terms]) + " and c.deleted_at is null"
     return await paged(
         db, row=CueRow, columns=COLUMNS, source="cues c", where=where, values=[value for _, value in terms],
@@ -281,37 +291,3 @@ HAS_FIRED = (
 async def has_fired(db: Executor, *, cue_id: str, at: datetime) -> bool:
     """True where that scheduled time of the cue has an execution."""
     return await fetch_value(db, HAS_FIRED, cue_id, at, kind=bool) is True
-
-
-class DeletedCue(Row):
-    """A cue that was there, and is deleted."""
-
-    id: str
-
-
-# Marked, invisible, its name free: at once, whatever the size of the history. Waiting deliveries are called off;
-# a request under way is not cut. The rows go later, in batches.
-DELETE = """
-with gone as (
-    update cues set deleted_at = now(), next_run = null, revision = revision + 1
-     where id = any ($1::text[])
-       and user_id = $2
-       and deleted_at is null
- returning id
-), called_off as (
-    delete from outbox o using gone g where o.cue_id = g.id and o.claimed_by is null
-)
-select id from gone
-"""
-
-
-# Run again: a concurrent firing that the first statement waited for is not in its snapshot.
-CALL_OFF = "delete from outbox where cue_id = any ($1::text[]) and claimed_by is null"
-
-
-async def delete(db: Executor, *, cue_ids: list[str], user: int) -> list[str]:
-    """Delete these cues; the ids of those that were there."""
-    gone = [row.id for row in await db.fetch(DELETE, cue_ids, user, row=DeletedCue)]
-    if gone:
-        await db.execute(CALL_OFF, gone)
-    return gone

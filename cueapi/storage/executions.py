@@ -83,6 +83,7 @@ class Filter:
 
     user: int
     cue: str | None = None
+    group: str | None = None
     status: str | None = None
     outcome_state: str | None = None
     triggered_by: str | None = None
@@ -97,21 +98,24 @@ _STATUS: dict[str, LiteralString] = {
 }
 
 
+_CONDITIONS: dict[str, LiteralString] = {
+    "user": "e.user_id = ?",
+    "cue": "e.cue_id = ?",
+    "group": "exists (select from cues g where g.id = e.cue_id and g.user_id = e.user_id and g.group_name = ?)",
+    "outcome_state": "e.outcome_state = ?",
+    "triggered_by": "e.triggered_by = ?",
+    "since": "e.created_at >= ?",
+    "until": "e.created_at <= ?",
+}
+"""The condition of each field of a filter; those of a status follow."""
+
+
 def _conditions(wanted: Filter) -> tuple[LiteralString, list[object]]:
     """The conditions of *wanted*, with the values of their parameters."""
-    terms: list[tuple[LiteralString, object]] = [("e.user_id = ?", wanted.user)]
-    if wanted.cue is not None:
-        terms.append(("e.cue_id = ?", wanted.cue))
-    if wanted.outcome_state is not None:
-        terms.append(("e.outcome_state = ?", wanted.outcome_state))
-    if wanted.triggered_by is not None:
-        terms.append(("e.triggered_by = ?", wanted.triggered_by))
-    if wanted.since is not None:
-        terms.append(("e.created_at >= ?", wanted.since))
-    if wanted.until is not None:
-        terms.append(("e.created_at <= ?", wanted.until))
+    terms = [(term, getattr(wanted, name)) for name, term in _CONDITIONS.items()]
     if wanted.status is not None and wanted.status not in _STATUS:
         terms.append(("e.status = ?", wanted.status))
+    terms = [(term, value) for term, value in terms if value is not None]
     text = numbered([term for term, _ in terms])
     if wanted.status in _STATUS:
         text += " and " + _STATUS[wanted.status]
@@ -122,18 +126,9 @@ async def page(db: Executor, wanted: Filter, *, limit: int, offset: int) -> Page
     """One page of executions, newest first, ties by id; with one row more where there is one."""
     where, values = _conditions(wanted)
     return await paged(
-        db,
-        row=ExecutionRow,
-        columns=COLUMNS,
-        source=SOURCE,
-        counted=COUNTED,
-        where=where,
-        values=values,
-        alias="e",
-        before=wanted.before,
-        limit=limit,
-        offset=offset,
-    )
+        db, row=ExecutionRow, columns=COLUMNS, source=SOURCE, counted=COUNTED, where=where, values=values, alias="e",
+        before=wanted.before, limit=limit, offset=offset,
+    )  # fmt: skip
 
 
 SHOW = "select " + COLUMNS + " from " + SOURCE + " where e.id = $1 and e.user_id = $2"

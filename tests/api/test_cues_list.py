@@ -419,3 +419,27 @@ async def test_a_fire_by_hand_may_wait_for_its_time(api: Api) -> None:
     assert request.header("x-cueapi-execution-id") == near["id"]
     assert 0 <= request.at - soon.timestamp() < 1
     assert (waiting["status"], waiting["attempts"]) == ("pending", 0)
+
+
+async def test_cues_and_executions_are_filtered_by_the_group(api: Api) -> None:
+    with trio.fail_after(10):
+        grouped = await api.post("/v1/cues", cue(URL, name="grouped", transport="worker", group="team-1"))
+        other = await api.post("/v1/cues", cue(URL, name="other", transport="worker", group="team-2"))
+        alone = await api.post("/v1/cues", cue(URL, name="alone", transport="worker"))
+        for one in (grouped, other, alone, grouped):
+            await api.post(f"/v1/cues/{one['id']}/fire", {})
+        found = await api.get("/v1/cues?group=team-1")
+        fired = await api.get("/v1/executions?group=team-1&limit=1")
+        rest = await api.get(f"/v1/executions?group=team-1&cursor={fired['next_cursor']}")
+        nothing = [await api.get(f"/v1/{name}?group=team-3") for name in ("cues", "executions")]
+        bad = [
+            await api.refused("GET", f"/v1/{name}?group={group}")
+            for name in ("cues", "executions")
+            for group in ("Team", "-", "a%0A", "a" * 64)
+        ]
+
+    assert [one["name"] for one in found["cues"]] == ["grouped"]
+    assert {one["cue_id"] for one in fired["executions"] + rest["executions"]} == {grouped["id"]}
+    assert (found["total"], fired["total"], len(rest["executions"])) == (1, 2, 1)
+    assert [one["total"] for one in nothing] == [0, 0]
+    assert {one[:2] for one in bad} == {(422, "validation_error")}

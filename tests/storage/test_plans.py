@@ -18,6 +18,7 @@ from cueapi.domain.execution import Transition
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 from cueapi.storage import (
     alerts,
+    cue_deletion,
     cues,
     daemons,
     due_cues,
@@ -28,6 +29,7 @@ from cueapi.storage import (
     outbox,
     worker_claims,
 )
+from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Executor, R
 from cueapi.storage.due_cues import DueCue
 from cueapi.storage.executions import Filter
@@ -332,7 +334,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the janitor: retention": (lambda db: db.execute(janitor.RETIRED, 1000, 90), 6_000),
     "the janitor: retention, nothing to do": (lambda db: db.execute(janitor.RETIRED, 1000, 120), 100),
     "the janitor: alerts": (lambda db: db.execute(janitor.RETIRED_ALERTS, 1000, 90), 3_000),
-    "deleting a cue": (lambda db: cues.delete(db, cue_ids=["cue_000000000002"], user=1), 20),
+    "deleting a cue": (lambda db: cue_deletion.delete(db, cue_ids=["cue_000000000002"], user=1), 20),
     "firing by hand": (
         lambda db: fires.fire(db, cue_id="cue_000000000002", user=1, manual_fire=ManualFire(uuid4()), monthly=10**9),
         10,
@@ -396,12 +398,12 @@ async def test_a_page_behind_a_cursor_is_as_cheap_wherever_it_lies(explaining: E
 
 
 @pytest.mark.parametrize(
-    ("status", "name"), [(None, None), ("active", None), ("paused", None), ("failed", None), (None, "cue 2")]
+    "chosen",
+    [{}, {"status": "active"}, {"status": "paused"}, {"status": "failed"}, {"name": "cue 2"}, {"group": "none"}],
+    ids=str,
 )
-async def test_a_page_of_cues_is_read_by_an_index(explaining: Explaining, status: str | None, name: str | None) -> None:
-    plan = await explain(
-        explaining, lambda db: cues.page(db, user=BUSY_USER, status=status, name=name, limit=20, offset=0)
-    )
+async def test_a_page_of_cues_is_read_by_an_index(explaining: Explaining, chosen: dict[str, str]) -> None:
+    plan = await explain(explaining, lambda db: cues.page(db, CueFilter(BUSY_USER, **chosen), limit=20, offset=0))
 
     assert plan.sequential == set(), f"\n{plan.text}"
     # Every other cue is his, and 10,001 are counted.

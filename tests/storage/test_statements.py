@@ -15,6 +15,7 @@ import trio
 
 import cueapi.storage
 from cueapi.storage import alerts, cues, executions
+from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Database
 from cueapi.storage.executions import Filter
 from tests.storage.rows import add_user
@@ -86,6 +87,7 @@ async def test_every_combination_of_filters_of_executions_is_a_statement(
     user = await add_user(database)
     choices = [
         [None, "cue_000000000000"],
+        [None, "g"],
         [None, "failed", "retrying", "retry_ready"],
         [None, "verified_success"],
         [None, "replay"],
@@ -99,15 +101,15 @@ async def test_every_combination_of_filters_of_executions_is_a_statement(
             page = await executions.page(database, Filter(user, *choice, before=cursor), limit=20, offset=0)
             totals.append((page.total, page.rows, page.more))
 
-    assert totals == [(0, [], False)] * 128
+    assert totals == [(0, [], False)] * 256
 
 
 async def test_every_combination_of_filters_of_cues_is_a_statement(database: Database) -> None:
     user = await add_user(database)
 
     with trio.fail_after(10):
-        for status, name in product([None, "active"], [None, "n"]):
-            page = await cues.page(database, user=user, status=status, name=name, limit=20, offset=40)
+        for choice in product([None, "active"], [None, "n"], [None, "g"]):
+            page = await cues.page(database, CueFilter(user, *choice), limit=20, offset=40)
             assert (page.total, page.rows, page.more) == (0, [], False)
 
 

@@ -23,7 +23,7 @@ from cueapi.domain.execution import (
 )
 from cueapi.domain.outcome import Evidence, Report
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY
-from cueapi.storage import cues, daemons
+from cueapi.storage import cue_deletion, cues, daemons
 from cueapi.storage.cues import CueRecord, CueUpdate
 from cueapi.storage.database import Database, Unstorable
 from cueapi.storage.transitions import apply_transitions
@@ -604,7 +604,7 @@ async def test_after_its_cue_was_deleted_a_failed_attempt_is_not_repeated_and_ra
     (under_way,) = await claim(database)
     await add_execution(database, cue_id)
 
-    await cues.delete(database, cue_ids=[cue_id], user=user)
+    await cue_deletion.delete(database, cue_ids=[cue_id], user=user)
     waiting = await queued(database)
     await apply_transitions(database, [evaluate_attempt(under_way, Answered(500), duration=0.1, now=ago())])
 
@@ -620,7 +620,7 @@ async def test_the_end_of_a_deleted_cue_s_execution_raises_no_alert(database: Da
     await add_execution(database, cue_id)
     (under_way,) = await claim(database)
 
-    await cues.delete(database, cue_ids=[cue_id], user=user)
+    await cue_deletion.delete(database, cue_ids=[cue_id], user=user)
     await apply_transitions(database, [evaluate_attempt(under_way, Answered(500), duration=0.1, now=ago())])
 
     assert await alert_types(database) == []

@@ -70,6 +70,25 @@ class Text(Parameter):
         return request.args.get(self.name, "")
 
 
+@frozen
+class Pattern(Text):
+    """A text of a form."""
+
+    pattern: str
+
+    @property
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        return {"type": "string", "pattern": self.pattern}
+
+    def read(self) -> str | None:
+        """The text; None where it is missing or empty."""
+        value = self._given()
+        if value is not None and not re.fullmatch(self.pattern, value):
+            raise self._wrong(f"must match {self.pattern}")
+        return value
+
+
 def _in_order(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(str(word) for word in words))
 

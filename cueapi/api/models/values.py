@@ -8,6 +8,7 @@ CueId = Annotated[str, Field(pattern="^cue_[a-z0-9]{12}$")]
 ApiKey = Annotated[str, Field(pattern="^cue_sk_[0-9a-f]{32}$")]
 WebhookSecret = Annotated[str, Field(pattern="^whsec_[0-9a-f]{64}$")]
 AlertSecret = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+GROUP = "^[a-z0-9][a-z0-9._-]{0,62}$"
 Count = Annotated[int, Field(ge=0)]
 
 Method = Literal["POST", "GET", "PUT", "PATCH"]

@@ -163,6 +163,8 @@ create table cues (
 create unique index cues_name on cues (user_id, name) where deleted_at is null;
 create index cues_newest on cues (user_id, created_at desc, id desc) where deleted_at is null;
 create index cues_by_status on cues (user_id, status, created_at desc, id desc) where deleted_at is null;
+create index cues_by_group on cues (user_id, group_name, created_at desc, id desc)
+    where deleted_at is null and group_name is not null;
 create index cues_due on cues (next_run) where next_run is not null;
 create index cues_deleted on cues (deleted_at) where deleted_at is not null;
 

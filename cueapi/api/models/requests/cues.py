@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from cueapi.api.models.requests.bodies import NULL_CLEARS, ONLY_ON_CREATE, Open, optional, patch_of
-from cueapi.api.models.values import Catchup, Method, Mode, Overlap, Transport
+from cueapi.api.models.values import GROUP, Catchup, Method, Mode, Overlap, Transport
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
-Group = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Group = Annotated[str, Field(pattern=GROUP)]
 Attempts = Annotated[int, Field(ge=1, le=11)]
 Backoff = Annotated[list[Annotated[int, Field(ge=0, le=1440)]], Field(min_length=1, max_length=10)]
 Payload = dict[str, Any]
