@@ -44,12 +44,13 @@ class OneRequest(TrioASGIHTTPConnection):
 
     async def handle_messages(self, nursery: trio.Nursery, request: Request, receive: Foreign) -> None:  # type: ignore[override] # as QuartTrio's own, which adds the nursery
         """Receive the body; a client that hangs up before it is answered ends the request."""
-        size = 0
+        size, limit = 0, self.app.config["MAX_CONTENT_LENGTH"]
         while (message := await receive())["type"] == "http.request":
-            # Quart drops what is beyond its limit.
-            request.body.append(message["body"])
+            # The first part beyond the limit is what refuses the body; no later one is kept.
+            if size <= limit:
+                await _keep(request.body, message["body"])
             size += len(message["body"])
-            if not message["more_body"]:
+            if not message["more_body"] or size > limit:
                 request.body.set_complete()
             if not message["more_body"] or size > LINGER_BYTES:
                 self.received.set()
@@ -78,3 +79,11 @@ class OneRequest(TrioASGIHTTPConnection):
         headers = encode_headers(response.headers)
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": body.data, "more_body": False})
+
+
+async def _keep(body: Foreign, part: bytes) -> None:
+    """Hand a part of the body to whoever reads it. Quart 0.23, which needs Python 3.13, has another verb for it."""
+    if hasattr(body, "put"):
+        await body.put(part)
+    else:
+        body.append(part)
