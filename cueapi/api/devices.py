@@ -206,7 +206,7 @@ class Devices:
                 raise _invalid_status()
             if welcome and self.post.mails:
                 ciphertext = self.vault.encrypt(link).decode()
-                content = {"to": email, "device_code": code, "sealed": ciphertext}
+                content = {"to": email, "device_code": code, "ciphertext": ciphertext}
                 await add_sign_in_mail(db, user=None if user is None else user.id, content=content)
         if welcome and self.post.mails:
             self.post.ready()

@@ -82,7 +82,7 @@ def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
 
 
 def notification_senders(resources: Resources) -> NotificationSenders:
-    """How notifications leave."""
+    """What notifications are sent with."""
     return NotificationSenders(resources.webhook, resources.settings.mailer, resources.vault.decrypt, resources.address)
 
 

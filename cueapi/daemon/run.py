@@ -49,7 +49,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: each connection is one. The usual soft limit is 1,024."""
+    """Allow as many open files as the system allows: each connection is one. The usual soft limit is 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Where the hard limit cannot be had (macOS names one that it refuses), the soft one stays.
     with suppress(OSError, ValueError):

@@ -36,7 +36,7 @@ log = structlog.get_logger("cueapi.delivery.notifier")
 
 @frozen
 class NotificationSenders:
-    """How notifications leave. No *mailer*, no mail; *decrypt* opens sign-in links, *base_url* begins other links."""
+    """What notifications are sent with. No *mailer*, no mail; *decrypt* reads sign-in links."""
 
     webhook: Webhook
     mailer: Mailer | None
@@ -157,7 +157,7 @@ class Notifier:
             text = domain.failure_text(content, self.notification_senders.base_url)
             key = f"failure-{content['execution_id'] or notification.id}"
             return Mail(str(notification.email), domain.failure_subject(content), text, key)
-        ciphertext = str(content["sealed"]).encode()
+        ciphertext = str(content["ciphertext"]).encode()
         link = self.notification_senders.decrypt(ciphertext)
         if link is None:
             return None

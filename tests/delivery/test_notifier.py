@@ -275,7 +275,7 @@ async def test_notifications_under_way_end_before_the_daemon_does(settings: Sett
 
 @pytest.mark.parametrize(
     "content",
-    ["{}", '{"sealed": 5}', '{"sealed": "none", "to": "a@example.com", "device_code": "c"}'],
+    ["{}", '{"ciphertext": 5}', '{"ciphertext": "none", "to": "a@example.com", "device_code": "c"}'],
 )
 async def test_a_notification_whose_content_is_damaged_is_dropped_alone(
     settings: Settings, database: Database, content: str

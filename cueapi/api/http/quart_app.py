@@ -82,7 +82,7 @@ class OneRequest(TrioASGIHTTPConnection):
 
 
 async def _keep(body: Foreign, part: bytes) -> None:
-    """Hand a part of the body to whoever reads it. Quart 0.23, which needs Python 3.13, has another verb for it."""
+    """Hand a part of the body to its reader. Quart 0.23, which needs Python 3.13, has another verb for it."""
     if hasattr(body, "put"):
         await body.put(part)
     else:
