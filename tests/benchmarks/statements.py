@@ -15,7 +15,7 @@ from tests.benchmarks.size import Size
 from tests.benchmarks.table import Row
 from tests.storage.own_postgres import OwnPostgres
 
-POLL_GOAL, DELIVERIES_GOAL = 6, 20
+POLL_GOAL, DELIVERIES_GOAL = 6, 10
 AHEAD, POLL_TAKES = 0.5, 0.5
 """Seconds from making cues until they are due, and until nothing is said of them any more."""
 

@@ -11,7 +11,7 @@ ROWS = {
     "deliveries": 1,
     "lag": 2,
     "burst": 1,
-    "api": 4,
+    "api": 5,
     "worker": 1,
     "poll": 1,
     "pages": 2,
