@@ -8,7 +8,7 @@ from quart import Blueprint, Response, g
 
 from cueapi.api import cue_planning
 from cueapi.api.cue_writing import CUE_REFUSALS, CueWriter, find, not_found
-from cueapi.api.executions import EXECUTION_FILTERS, Executions, wake_handlers
+from cueapi.api.executions import EXECUTION_FILTERS, Executions, filter_of, wake_handlers
 from cueapi.api.http.body import read
 from cueapi.api.http.idempotency import idempotent
 from cueapi.api.http.operations import operation
@@ -125,7 +125,7 @@ class Cues:
     async def list_executions(self, cue_id: str) -> Response:
         """List the executions of a cue, newest first."""
         await find(self.database, cue_id)
-        return await self.executions.list_of_cue(cue_id)
+        return await self.executions.listed(filter_of(cue_id))
 
     @operation(responses.Upcoming, parameters=(COUNT, AFTER), refuses=("cue_not_found",))
     async def upcoming(self, cue_id: str) -> Response:

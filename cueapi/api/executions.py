@@ -77,11 +77,7 @@ class Executions:
     @operation(responses.ExecutionList, parameters=(CUE_ID, GROUP, *EXECUTION_FILTERS), refuses=("invalid_filter",))
     async def list(self) -> Response:
         """List executions, newest first."""
-        return await self.listed(_filter(CUE_ID.read(), GROUP.read()))
-
-    async def list_of_cue(self, cue_id: str) -> Response:
-        """One page of the executions of a cue."""
-        return await self.listed(_filter(cue_id, None))
+        return await self.listed(filter_of(CUE_ID.read(), GROUP.read()))
 
     async def listed(self, wanted: Filter) -> Response:
         """One page of executions; by offset, or behind a cursor."""
@@ -236,7 +232,8 @@ def wake_handlers(hub: WakeupHub, transport: str) -> None:
         hub.delivery_ready()
 
 
-def _filter(cue_id: str | None, group: str | None) -> Filter:
+def filter_of(cue_id: str | None, group: str | None = None) -> Filter:
+    """Which executions are asked for: of that cue, of that group, and by the filters that all lists take."""
     return Filter(
         g.account.id,
         cue=cue_id,

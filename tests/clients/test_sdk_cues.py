@@ -10,7 +10,10 @@ from tests.conftest import Api, cue
 from tests.receiver import open_receiver
 
 DONE = (200, b'{"success": true}')
-BEYOND = {"verification", "delivery", "alerts", "executions", "execution_total", "execution_limit", "execution_offset"}
+BEYOND = {
+    "group", "verification", "delivery", "alerts", "executions", "execution_total", "execution_limit",
+    "execution_offset",
+}  # fmt: skip
 """What a cue has and the client's model has not."""
 
 

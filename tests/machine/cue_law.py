@@ -65,7 +65,7 @@ def wrong_way(cue: Row, before: Seen, seen: Seen) -> Iterator[str]:
     if former["overlap"] == cue["overlap"]:
         yield from _wrong_overlap(former, fired, before, {step.after["id"] for step in steps})
     lost = any(alert_of(step) not in {None, "verification_failed"} for step in steps)
-    pauses = all(one["on_failure"]["pause"] and one["schedule_type"] == "recurring" for one in (former, cue))
+    pauses = all(one["on_failure_pause"] and one["schedule_type"] == "recurring" for one in (former, cue))
     stayed = former["status"] == "active" and former["revision"] == cue["revision"] and cue["deleted_at"] is None
     if lost and pauses and stayed:
         yield "a failure was to pause it"
