@@ -40,7 +40,7 @@ async def test_a_one_time_cue_is_delivered_on_time_signed_and_completed(api: Api
     assert timedelta(0) <= started - at < timedelta(seconds=1)
 
 
-async def test_a_handler_that_reports_failure_is_retried_until_no_try_is_left(api: Api) -> None:
+async def test_a_handler_that_reports_failure_is_retried_until_no_attempt_is_left(api: Api) -> None:
     failure = (200, b'{"success": false, "error": "no paper"}', {})
     with trio.fail_after(30):
         async with open_receiver([failure]) as receiver:

@@ -118,7 +118,7 @@ async def test_an_execution_has_every_field_of_the_contract_from_the_first_momen
     assert UUID(fresh["id"]).version == 7
 
 
-async def test_an_execution_tells_at_its_end_who_did_it_what_came_of_it_and_each_try(api: Api) -> None:
+async def test_an_execution_tells_at_its_end_who_did_it_what_came_of_it_and_each_attempt(api: Api) -> None:
     proof: dict[str, Any] = {"external_id": "x1", "artifacts": [{"a": 1}], "metadata": {"pages": 3}}
     with trio.fail_after(20):
         done = await claimed(api, "w1", retry={"backoff_minutes": [0]})
@@ -160,7 +160,7 @@ async def test_an_answer_that_is_nested_deep_leaves_every_list_readable(api: Api
     assert statuses == [200, 200, 200]
 
 
-async def test_the_log_of_a_webhook_tells_each_try_with_its_status_and_its_duration(api: Api) -> None:
+async def test_the_log_of_a_webhook_tells_each_attempt_with_its_status_and_its_duration(api: Api) -> None:
     with trio.fail_after(20):
         async with open_receiver([500, (200, b"fine")]) as receiver:
             made = await api.post("/v1/cues", cue(receiver.url(), retry={"backoff_minutes": [0]}))

@@ -95,7 +95,7 @@ async def test_a_success_report_ends_the_execution_for_good(api: Api) -> None:
     assert again[:2] == (409, "claim_failed")
 
 
-async def test_a_failure_with_tries_left_shows_at_once_and_the_next_try_reports_anew(api: Api) -> None:
+async def test_a_failure_with_attempts_left_shows_at_once_and_the_next_attempt_reports_anew(api: Api) -> None:
     with trio.fail_after(20):
         one = await claimed(api, retry={"backoff_minutes": [5]})
         answered = await report(api, one, success=False, error="no paper")
@@ -112,7 +112,7 @@ async def test_a_failure_with_tries_left_shows_at_once_and_the_next_try_reports_
     assert second[:2] == (409, "outcome_already_recorded")
 
 
-async def test_each_try_has_its_report_and_a_success_clears_what_failed_before(api: Api) -> None:
+async def test_each_attempt_has_its_report_and_a_success_clears_what_failed_before(api: Api) -> None:
     with trio.fail_after(20):
         one = await fired(api, retry={"backoff_minutes": [0, 0]})
         first = await attempt(api, one, success=False, error="no paper", external_id="x", metadata={"a": 1})
@@ -142,7 +142,7 @@ async def test_the_last_failure_is_final_and_told(api: Api) -> None:
     assert await alert_types(api) == ["execution_failed"]
 
 
-async def test_a_failure_that_says_no_retry_ends_the_tries_that_are_left(api: Api) -> None:
+async def test_a_failure_that_says_no_retry_ends_the_attempts_that_are_left(api: Api) -> None:
     with trio.fail_after(20):
         one = await claimed(api)
         answered = await report(api, one, success=False, error="wrong address", retry=False)
@@ -162,7 +162,7 @@ async def test_success_is_success_whatever_it_says_of_retries(api: Api) -> None:
     assert (await shown(api, one))["status"] == "success"
 
 
-async def test_a_success_reported_before_the_next_try_calls_it_off(api: Api) -> None:
+async def test_a_success_reported_before_the_next_attempt_calls_it_off(api: Api) -> None:
     with trio.fail_after(20):
         async with open_receiver([500]) as receiver:
             made = await api.post("/v1/cues", cue(receiver.url(), retry={"backoff_minutes": [60]}))
@@ -178,7 +178,7 @@ async def test_a_success_reported_before_the_next_try_calls_it_off(api: Api) -> 
     assert health["queue"]["pending_retries"] == 0
 
 
-async def test_a_failure_reported_for_a_try_that_had_failed_on_the_wire_leaves_the_next_one_as_it_stands(
+async def test_a_failure_reported_for_an_attempt_that_had_failed_on_the_wire_leaves_the_next_one_as_it_stands(
     api: Api,
 ) -> None:
     with trio.fail_after(20):
@@ -239,7 +239,7 @@ async def test_a_success_posted_for_a_delivered_webhook_is_its_outcome(api: Api)
     assert cue_after["run_count"] == 1
 
 
-async def test_what_the_handler_said_inline_is_the_report_of_that_try(api: Api) -> None:
+async def test_what_the_handler_said_inline_is_the_report_of_that_attempt(api: Api) -> None:
     inline = b'{"success": true, "result": "done", "external_id": "x1", "metadata": {"a": 1}, "result_type": 5}'
     with trio.fail_after(20):
         async with open_receiver([(200, inline)]) as receiver:
@@ -275,7 +275,7 @@ async def test_a_late_report_is_stored_and_the_status_stays(api: Api, database: 
     assert await alert_types(api) == []
 
 
-async def test_a_report_needs_no_claim_and_no_try(api: Api) -> None:
+async def test_a_report_needs_no_claim_and_no_attempt(api: Api) -> None:
     with trio.fail_after(20):
         waiting = await fired(api)
         failure = await report(api, waiting, success=False, error="cannot")
@@ -365,7 +365,7 @@ async def test_a_report_with_a_wrong_field_is_refused_by_name_and_records_nothin
     assert (after["status"], after["outcome"]) == ("delivering", None)
 
 
-async def test_of_reports_that_race_for_one_try_exactly_one_counts(api: Api) -> None:
+async def test_of_reports_that_race_for_one_attempt_exactly_one_counts(api: Api) -> None:
     statuses: list[list[int]] = []
     with trio.fail_after(60):
         for _ in range(10):

@@ -185,7 +185,7 @@ async def test_claim_next_of_one_task_takes_that_task_alone(api: Api) -> None:
         assert (await shown(api, first))["claimed_by_worker"] == "default"
 
 
-async def test_a_claim_begins_a_try_with_a_lease_and_a_deadline(api: Api) -> None:
+async def test_a_claim_begins_an_attempt_with_a_lease_and_a_deadline(api: Api) -> None:
     with trio.fail_after(20):
         one = await fired(api)
         answered = await api.post(f"/v1/executions/{one}/claim", {"worker_id": "w1"})

@@ -39,7 +39,7 @@ async def fire(api: Api, url: str, times: int, at: datetime) -> Ledger:
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-async def test_an_execution_that_makes_statements_fail_is_set_aside_alone_and_its_user_is_told(
+async def test_an_execution_that_makes_statements_fail_is_quarantined_alone_and_its_user_is_told(
     daemon: RunningDaemon, api: Api, database: Database, damage: str
 ) -> None:
     at = datetime.now(UTC) + AHEAD

@@ -66,7 +66,7 @@ async def test_a_handler_knows_what_it_works_on(worker_programs: Path, tmp_path:
     assert (who, deep) == ("größe", "7")
 
 
-async def test_a_handler_that_fails_is_tried_again_until_no_try_is_left(
+async def test_a_handler_that_fails_is_tried_again_until_no_attempt_is_left(
     worker_programs: Path, tmp_path: Path, api: Api
 ) -> None:
     with trio.fail_after(60):
@@ -81,7 +81,7 @@ async def test_a_handler_that_fails_is_tried_again_until_no_try_is_left(
     assert [one["execution_id"] for one in alerts["alerts"]] == [shown["id"]]
 
 
-async def test_a_second_try_that_succeeds_ends_a_failed_execution_well(
+async def test_a_second_attempt_that_succeeds_ends_a_failed_execution_well(
     worker_programs: Path, tmp_path: Path, api: Api
 ) -> None:
     with trio.fail_after(60):

@@ -164,7 +164,7 @@ async def test_while_it_drains_the_daemon_is_down_for_balancers_and_takes_outcom
     assert unborn not in arrivals(receiver)
 
 
-async def test_what_is_still_open_when_the_grace_is_over_is_cut_and_goes_back_as_the_same_try(
+async def test_what_is_still_open_when_the_grace_is_over_is_cut_and_goes_back_as_the_same_attempt(
     database_url: str, database: Database, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -407,7 +407,7 @@ async def test_a_delivery_that_a_hand_has_damaged_fails_alone(
         "timezone = '../../etc/passwd', next_run = now()",
     ],
 )
-async def test_a_cue_that_a_hand_has_damaged_is_set_aside_alone(
+async def test_a_cue_that_was_damaged_in_sql_is_quarantined_alone(
     daemon: RunningDaemon, api: Api, database: Database, damage: str
 ) -> None:
     with trio.fail_after(20):

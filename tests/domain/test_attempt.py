@@ -57,7 +57,7 @@ FAILURES: dict[str, tuple[Result, int | None, str]] = {
 
 
 @pytest.mark.parametrize(("result", "status", "message"), FAILURES.values(), ids=FAILURES.keys())
-def test_a_failed_try_is_repeated_after_its_pause(result: Result, status: int | None, message: str) -> None:
+def test_a_failed_attempt_is_repeated_after_its_pause(result: Result, status: int | None, message: str) -> None:
     step = follows(result)
 
     assert (step.status, step.pause, step.ends) == (Status.RETRYING, 60.0, False)
@@ -68,7 +68,7 @@ def test_a_failed_try_is_repeated_after_its_pause(result: Result, status: int | 
 
 
 @pytest.mark.parametrize(("result", "status", "message"), FAILURES.values(), ids=FAILURES.keys())
-def test_the_last_failed_try_ends_the_execution(result: Result, status: int | None, message: str) -> None:
+def test_the_last_failed_attempt_ends_the_execution(result: Result, status: int | None, message: str) -> None:
     step = follows(result, LAST)
 
     assert (step.status, step.pause, step.ends) == (Status.FAILED, None, True)
@@ -77,7 +77,7 @@ def test_the_last_failed_try_ends_the_execution(result: Result, status: int | No
     assert (step.record.http_status, step.record.error_message) == (status, message)
 
 
-def test_410_is_a_failed_try_and_the_last_one_however_many_were_left() -> None:
+def test_410_is_a_failed_attempt_and_the_last_one_however_many_were_left() -> None:
     step = follows(Answered(410, b"gone fishing"))
 
     assert (step.status, step.alert) == (Status.FAILED, AlertType.EXECUTION_FAILED)
@@ -174,7 +174,7 @@ def test_evidence_that_the_cue_asks_for_is_looked_for_in_the_answer() -> None:
     )
 
 
-def test_success_false_is_a_failed_try_with_an_outcome() -> None:
+def test_success_false_is_a_failed_attempt_with_an_outcome() -> None:
     step = follows(Answered(200, said(success=False, error="no paper", result="half")))
 
     assert (step.status, step.pause, step.consecutive_failures, step.alert) == (Status.RETRYING, 60.0, None, None)
@@ -211,7 +211,7 @@ def test_an_answer_that_was_too_long_is_delivered_unread_and_says_so(body: bytes
     assert len(step.record.response_body or "") == TEXT_KEPT
 
 
-def test_an_error_that_was_too_long_is_a_failed_try_all_the_same() -> None:
+def test_an_error_that_was_too_long_is_a_failed_attempt_all_the_same() -> None:
     assert follows(Answered(500, b"x" * 65_536, cut=True)).status == Status.RETRYING
 
 
@@ -286,11 +286,13 @@ def test_no_retry_after_is_too_strange_to_be_ignored(header: str) -> None:
     [(429, "120", 120.0), (503, "120", 120.0), (429, "5", 60.0), (500, "120", 60.0), (404, "120", 60.0)],
     ids=["429", "503", "sooner than the pause", "500", "404"],
 )
-def test_a_handler_that_is_busy_puts_the_next_try_off_and_never_forward(status: int, header: str, pause: float) -> None:
+def test_a_handler_that_is_busy_puts_the_next_attempt_off_and_never_forward(
+    status: int, header: str, pause: float
+) -> None:
     assert follows(Answered(status, retry_after=header)).pause == pause
 
 
-def test_retry_after_brings_no_try_where_none_is_left() -> None:
+def test_retry_after_brings_no_attempt_where_none_is_left() -> None:
     assert follows(Answered(503, retry_after="5"), LAST).status == Status.FAILED
 
 

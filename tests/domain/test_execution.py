@@ -48,7 +48,7 @@ def state(
     return ExecutionState(fence(attempts, status, outcome), transport, mode, retry, held_by, NOW)
 
 
-def test_a_failed_try_with_tries_left_is_followed_by_the_next_after_its_pause() -> None:
+def test_a_failed_attempt_with_attempts_left_is_followed_by_the_next_after_its_pause() -> None:
     step = attempt_failed(fence(2), DEFAULT_RETRY, error="refused")
 
     assert (step.status, step.pause, step.ends) == (Status.RETRYING, 300.0, False)
@@ -56,7 +56,7 @@ def test_a_failed_try_with_tries_left_is_followed_by_the_next_after_its_pause() 
 
 
 @pytest.mark.parametrize(("attempts", "retry"), [(4, DEFAULT_RETRY), (1, NO_RETRY), (1, Retry(1)), (9, Retry(2))])
-def test_a_failed_try_with_none_left_ends_it_and_somebody_is_told(attempts: int, retry: Retry) -> None:
+def test_a_failed_attempt_with_none_left_ends_it_and_somebody_is_told(attempts: int, retry: Retry) -> None:
     step = attempt_failed(fence(attempts), retry)
 
     assert (step.status, step.pause, step.ends) == (Status.FAILED, None, True)
@@ -64,12 +64,12 @@ def test_a_failed_try_with_none_left_ends_it_and_somebody_is_told(attempts: int,
 
 
 @pytest.mark.parametrize(("at_least", "pause"), [(0.0, 60.0), (59.0, 60.0), (61.0, 61.0)])
-def test_the_next_try_comes_no_earlier_than_the_handler_says(at_least: float, pause: float) -> None:
+def test_the_next_attempt_comes_no_earlier_than_the_handler_says(at_least: float, pause: float) -> None:
     assert attempt_failed(fence(), DEFAULT_RETRY, at_least=at_least).pause == pause
 
 
 @pytest.mark.parametrize(("attempts", "status"), [(1, Status.PENDING), (2, Status.RETRYING), (4, Status.RETRYING)])
-def test_what_is_handed_back_is_the_same_try_at_once(attempts: int, status: Status) -> None:
+def test_what_is_released_is_the_same_attempt_at_once(attempts: int, status: Status) -> None:
     step = released(fence(attempts))
 
     assert (step.status, step.pause, step.released, step.logged_as) == (status, 0.0, True, None)
@@ -77,7 +77,7 @@ def test_what_is_handed_back_is_the_same_try_at_once(attempts: int, status: Stat
 
 
 @given(st.integers(0, 20))
-def test_a_lost_claim_is_the_same_try_until_it_was_lost_too_often_in_a_row(lost_claims: int) -> None:
+def test_a_lost_claim_is_the_same_attempt_until_it_was_lost_too_often_in_a_row(lost_claims: int) -> None:
     step = claim_lost(fence(), DEFAULT_RETRY, lost_claims=lost_claims)
 
     assert step.released is step.claim_lost is (lost_claims + 1 < LOST_CLAIMS_ALLOWED)
@@ -101,7 +101,7 @@ def test_what_no_worker_came_for_is_missed_and_a_failure_in_the_row() -> None:
     [(1, Status.RETRYING, None, None), (4, Status.OUTCOME_TIMEOUT, AlertType.OUTCOME_TIMEOUT, 1)],
     ids=["tries left", "none left"],
 )
-def test_a_deadline_that_passes_is_a_failed_try(
+def test_a_deadline_that_passes_is_a_failed_attempt(
     attempts: int, status: Status, alert: AlertType | None, consecutive_failures: int | None
 ) -> None:
     step = deadline_passed(fence(attempts, Status.SUCCESS), DEFAULT_RETRY)
@@ -126,7 +126,7 @@ def test_a_success_report_is_final_whenever_it_comes(status: Status, attempts: i
     assert (step.verification and step.verification.state, step.logged_as) == ("reported_success", "success")
 
 
-def test_a_failure_report_of_the_try_under_way_is_a_failed_try() -> None:
+def test_a_failure_report_of_the_attempt_under_way_is_a_failed_attempt() -> None:
     step = apply_report(state(attempts=2), BAD, worker_id=None)
 
     assert (step.status, step.pause, step.report) == (Status.RETRYING, 300.0, BAD)
@@ -134,7 +134,7 @@ def test_a_failure_report_of_the_try_under_way_is_a_failed_try() -> None:
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.RETRYING])
-def test_a_failure_report_between_two_tries_leaves_the_next_one_where_it_is(status: Status) -> None:
+def test_a_failure_report_between_two_attempts_leaves_the_next_one_where_it_is(status: Status) -> None:
     step = apply_report(state(status), BAD, worker_id=None)
 
     assert (step.status, step.pause, step.ends) == (status, None, False)
@@ -149,7 +149,7 @@ def test_a_failure_report_that_asks_for_no_retry_is_final(status: Status) -> Non
     assert (step.status, step.consecutive_failures, step.alert) == (Status.FAILED, 1, AlertType.EXECUTION_FAILED)
 
 
-def test_a_failure_report_on_the_last_try_is_final() -> None:
+def test_a_failure_report_on_the_last_attempt_is_final() -> None:
     step = apply_report(state(attempts=4), BAD, worker_id=None)
 
     assert (step.status, step.consecutive_failures, step.alert) == (Status.FAILED, 1, AlertType.EXECUTION_FAILED)
@@ -172,7 +172,7 @@ def test_a_failure_posted_for_what_was_delivered_leaves_success_and_somebody_is_
 
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize(("outcome", "again"), [(-1, True), (1, True), (2, False)], ids=["none", "earlier", "this"])
-def test_one_report_counts_for_each_try(status: Status, outcome: int, *, again: bool) -> None:
+def test_one_report_counts_for_each_attempt(status: Status, outcome: int, *, again: bool) -> None:
     def tell() -> None:
         apply_report(state(status, attempts=2, outcome=outcome), GOOD, worker_id=None)
 

@@ -21,12 +21,12 @@ RETRIES = st.builds(Retry, st.integers(1, 20), st.lists(st.integers(0, 10_000), 
     ],
     ids=["the default", "one try", "the last pause repeats", "at once", "none", "no pauses"],
 )
-def test_the_pause_after_each_try(retry: Retry, pauses: list[float | None]) -> None:
+def test_the_pause_after_each_attempt(retry: Retry, pauses: list[float | None]) -> None:
     assert [retry.pause_after(attempt) for attempt in range(1, len(pauses) + 1)] == pauses
 
 
 @given(RETRIES, st.integers(1, 40))
-def test_a_try_follows_while_one_is_left_after_its_own_pause_or_the_last(retry: Retry, attempt: int) -> None:
+def test_an_attempt_follows_while_one_is_left_after_its_own_pause_or_the_last(retry: Retry, attempt: int) -> None:
     pause = retry.pause_after(attempt)
 
     last = len(retry.backoff_minutes) - 1
@@ -35,7 +35,7 @@ def test_a_try_follows_while_one_is_left_after_its_own_pause_or_the_last(retry: 
 
 
 @given(RETRIES)
-def test_there_are_as_many_tries_as_were_asked_for(retry: Retry) -> None:
+def test_there_are_as_many_attempts_as_were_asked_for(retry: Retry) -> None:
     tries = 1
     while retry.pause_after(tries) is not None:
         tries += 1
@@ -43,5 +43,5 @@ def test_there_are_as_many_tries_as_were_asked_for(retry: Retry) -> None:
     assert tries == retry.max_attempts
 
 
-def test_what_a_report_came_to_before_the_first_try_waits_as_after_the_first() -> None:
+def test_what_a_report_came_to_before_the_first_attempt_waits_as_after_the_first() -> None:
     assert DEFAULT_RETRY.pause_after(0) == 60.0

@@ -186,7 +186,7 @@ async def test_a_sibling_whose_storage_is_away_waits_and_is_not_counted(
     nursery.cancel_scope.cancel()
 
 
-async def test_a_wait_in_which_each_try_takes_long_is_one_episode(
+async def test_a_wait_in_which_each_attempt_takes_long_is_one_episode(
     autojump_clock: MockClock, nursery: trio.Nursery, logged: list[EventDict]
 ) -> None:
     away_from = 10.0

@@ -327,7 +327,7 @@ async def test_waiting_has_its_bounds(api: Api, query: str) -> None:
     assert (await api.refused("POST", "/v1/worker/heartbeat", body))[:2] == (422, "validation_error")
 
 
-async def test_what_a_worker_no_longer_runs_by_its_own_word_is_a_failed_try(api: Api, database: Database) -> None:
+async def test_what_a_worker_no_longer_runs_by_its_own_word_is_a_failed_attempt(api: Api, database: Database) -> None:
     made = await api.post("/v1/cues", cue(retry={"max_attempts": 1}))
     ids = [(await api.post(f"/v1/cues/{made['id']}/fire"))["id"] for _ in range(4)]
     for one in ids[:3]:
