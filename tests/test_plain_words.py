@@ -17,9 +17,6 @@ PROSE = [*PRODUCT, *sorted(ROOT.glob("cueapi/**/*.sql")), ROOT / "README.md", *s
 LONGEST = 300
 """Lines of a file."""
 
-LONGER: dict[str, str] = {}
-"""Files that may be longer, each with its reason."""
-
 
 def name_of(path: Path) -> str:
     """The path below the root, as it is written in messages."""
@@ -39,14 +36,10 @@ def test_a_class_name_stands_in_one_module_the_models_of_the_api_aside() -> None
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=map(name_of, PRODUCT))
-def test_no_file_is_longer_than_its_reason_allows(path: Path) -> None:
+def test_no_file_is_longer_than_300_lines(path: Path) -> None:
     lines = len(path.read_text("utf-8").splitlines())
 
-    assert lines <= LONGEST or name_of(path) in LONGER, f"{name_of(path)} has {lines} lines"
-
-
-def test_whatever_may_be_longer_is_longer() -> None:
-    assert [name for name in LONGER if len((ROOT / name).read_text("utf-8").splitlines()) <= LONGEST] == []
+    assert lines <= LONGEST, f"{name_of(path)} has {lines} lines"
 
 
 # The names of the table "now | the field's term" that are no words of other trades.

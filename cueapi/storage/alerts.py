@@ -5,7 +5,7 @@ from typing import LiteralString
 from uuid import UUID
 
 from cueapi.storage.database import Executor, Row
-from cueapi.storage.paging import Page, numbered, paged
+from cueapi.storage.paging import Page, conditions, paged
 
 
 class AlertRow(Row):
@@ -39,16 +39,17 @@ async def page(  # noqa: PLR0913 (one argument a filter)
     offset: int,
 ) -> Page[AlertRow]:
     """One page of alerts, newest first."""
-    terms: list[tuple[LiteralString, object]] = [("a.user_id = ?", user)]
-    if alert_type is not None:
-        terms.append(("a.alert_type = ?", alert_type))
-    if since is not None:
-        terms.append(("a.created_at >= ?", since))
-    if acknowledged is not None:
-        terms.append(("a.acknowledged = ?", acknowledged))
+    where, values = conditions(
+        [
+            ("a.user_id = ?", user),
+            ("a.alert_type = ?", alert_type),
+            ("a.created_at >= ?", since),
+            ("a.acknowledged = ?", acknowledged),
+        ]
+    )
     return await paged(
-        db, row=AlertRow, columns=COLUMNS, source="alerts a", where=numbered([term for term, _ in terms]),
-        values=[value for _, value in terms], alias="a", before=before, limit=limit, offset=offset,
+        db, row=AlertRow, columns=COLUMNS, source="alerts a", where=where, values=values, alias="a", before=before,
+        limit=limit, offset=offset,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row, fetch_value
-from cueapi.storage.paging import Page, numbered, paged
+from cueapi.storage.paging import Page, conditions, paged
 from cueapi.storage.statements import columns_of, load
 
 
@@ -231,16 +231,16 @@ class CueFilter:
 
 async def page(db: Executor, wanted: CueFilter, *, limit: int, offset: int) -> Page[CueRow]:
     """One page of cues, newest first, ties by id."""
-    terms: list[tuple[LiteralString, object]] = [("c.user_id = ?", wanted.user)]
-    if wanted.status is not None:
-        terms.append(("c.status = ?", wanted.status))
-    if wanted.name is not None:
-        terms.append(("c.name = ?", wanted.name))
-    if wanted.group is not None:
-        terms.append(("c.group_name = ?", wanted.group))
-    where: LiteralString = numbered([term for term, _ in terms]) + " and c.deleted_at is null"
+    where, values = conditions(
+        [
+            ("c.user_id = ?", wanted.user),
+            ("c.status = ?", wanted.status),
+            ("c.name = ?", wanted.name),
+            ("c.group_name = ?", wanted.group),
+        ]
+    )
     return await paged(
-        db, row=CueRow, columns=COLUMNS, source="cues c", where=where, values=[value for _, value in terms],
+        db, row=CueRow, columns=COLUMNS, source="cues c", where=where + " and c.deleted_at is null", values=values,
         alias="c", limit=limit, offset=offset,
     )  # fmt: skip
 

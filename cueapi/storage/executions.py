@@ -12,7 +12,7 @@ from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.outcome import Evidence, Verification
 from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row, fetch_value
-from cueapi.storage.paging import Page, numbered, paged
+from cueapi.storage.paging import Page, conditions, paged
 
 
 class ExecutionRow(Row):
@@ -98,28 +98,29 @@ _STATUS: dict[str, LiteralString] = {
 }
 
 
-_CONDITIONS: dict[str, LiteralString] = {
-    "user": "e.user_id = ?",
-    "cue": "e.cue_id = ?",
-    "group": "exists (select from cues g where g.id = e.cue_id and g.user_id = e.user_id and g.group_name = ?)",
-    "outcome_state": "e.outcome_state = ?",
-    "triggered_by": "e.triggered_by = ?",
-    "since": "e.created_at >= ?",
-    "until": "e.created_at <= ?",
-}
-"""The condition of each field of a filter; those of a status follow."""
+_IN_GROUP: LiteralString = (
+    "exists (select from cues g where g.id = e.cue_id and g.user_id = e.user_id and g.group_name = ?)"
+)
 
 
 def _conditions(wanted: Filter) -> tuple[LiteralString, list[object]]:
     """The conditions of *wanted*, with the values of their parameters."""
-    terms = [(term, getattr(wanted, name)) for name, term in _CONDITIONS.items()]
-    if wanted.status is not None and wanted.status not in _STATUS:
-        terms.append(("e.status = ?", wanted.status))
-    terms = [(term, value) for term, value in terms if value is not None]
-    text = numbered([term for term, _ in terms])
-    if wanted.status in _STATUS:
-        text += " and " + _STATUS[wanted.status]
-    return text, [value for _, value in terms]
+    text, values = conditions(
+        [
+            ("e.user_id = ?", wanted.user),
+            ("e.cue_id = ?", wanted.cue),
+            (
+                "exists (select from cues g where g.id = e.cue_id and g.user_id = e.user_id and g.group_name = ?)",
+                wanted.group,
+            ),
+            ("e.outcome_state = ?", wanted.outcome_state),
+            ("e.triggered_by = ?", wanted.triggered_by),
+            ("e.created_at >= ?", wanted.since),
+            ("e.created_at <= ?", wanted.until),
+            ("e.status = ?", None if wanted.status in _STATUS else wanted.status),
+        ]
+    )
+    return text + (" and " + _STATUS[wanted.status] if wanted.status in _STATUS else ""), values
 
 
 async def page(db: Executor, wanted: Filter, *, limit: int, offset: int) -> Page[ExecutionRow]:

@@ -1,5 +1,6 @@
 """Lists with a total, by offset or behind a cursor: one statement a page."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Generic, LiteralString
 from uuid import UUID
@@ -25,9 +26,16 @@ SIZES: tuple[tuple[int, LiteralString], ...] = (
 )
 
 
-def numbered(terms: list[LiteralString]) -> LiteralString:
-    """*terms*, each with one `?`, joined by `and`, their parameters counted."""
-    return " and ".join([term.replace("?", place) for term, place in zip(terms, PLACES, strict=False)])
+def conditions(terms: Iterable[tuple[LiteralString, object]]) -> tuple[LiteralString, list[object]]:
+    """
+    The terms, each with one `?`, joined by `and` with their parameters numbered; and their values.
+
+    A term whose value is None is left out.
+    """
+    given = [(term, value) for term, value in terms if value is not None]
+    places = PLACES[: len(given)]
+    text = " and ".join([term.replace("?", place) for (term, _), place in zip(given, places, strict=True)])
+    return text, [value for _, value in given]
 
 
 @frozen
