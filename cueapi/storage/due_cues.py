@@ -119,8 +119,10 @@ class NextDue(Row):
     now: datetime
 
 
+# Not by `min`: PostgreSQL finds the least value of a domain by no index.
 AHEAD = """
-select extract(epoch from (select min(next_run) from cues where status = 'active')
+select extract(epoch from (select next_run from cues where status = 'active' and next_run is not null
+                            order by next_run limit 1)
                           - clock_timestamp())::float8 as next_due,
        clock_timestamp() as now
 """

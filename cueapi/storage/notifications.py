@@ -116,7 +116,13 @@ async def put_off(db: Executor, notification: Notification, pause: float) -> Non
     await db.execute(PUT_OFF, notification.id, notification.claim, pause)
 
 
-AHEAD = "select extract(epoch from min(ready_at) - now())::float8 as due_in from notifications where claim is null"
+AHEAD = """
+select extract(epoch from ready_at - now())::float8 as due_in
+  from notifications
+ where claim is null
+ order by ready_at
+ limit 1
+"""
 
 
 async def ahead(db: Executor) -> float | None:
