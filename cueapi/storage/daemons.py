@@ -179,6 +179,7 @@ select s.*
   from execution_states s
  where s.transport = 'worker'
    and s.status in ('pending', 'retrying')
+   and s.claim is null
    and s.ready_at < now() - $1::float8 * interval '1 second'
    and s.created_at < now() - $1::float8 * interval '1 second'
    and s.deleted_at is null

@@ -158,6 +158,7 @@ select extract(epoch from ready_at - clock_timestamp())::float8, user_id
           from executions
          where transport = 'worker'
            and status in ('pending', 'retrying')
+           and claim is null
            and ready_at > now() - interval '1 second'
            and ready_at <= now() + $1::float8 * interval '1 second'
          order by ready_at

@@ -22,7 +22,8 @@ select (select count(*) from (select 1 from outbox where claimed_by is null limi
        (select count(*) from (select 1 from outbox where claimed_by is null and ready_at > now() limit 10000) o)
            as pending_retries,
        (select count(*) from (select 1 from executions
-                               where transport = 'worker' and status in ('pending', 'retrying') and ready_at <= now()
+                               where transport = 'worker' and status in ('pending', 'retrying') and claim is null
+                                 and ready_at <= now()
                                limit 10000) e) as pending_worker_claims,
        (select count(*) from workers where last_heartbeat > now() - interval '180 seconds') as active_workers
 """

@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import trio
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from cueapi.daemon.resources import SESSION
 from cueapi.domain.attempt import Answered, Result, Unreachable, evaluate_attempt
@@ -30,19 +28,19 @@ from cueapi.storage import (
     worker_claims,
 )
 from cueapi.storage.cues import CueFilter
-from cueapi.storage.database import Executor, R
+from cueapi.storage.database import Executor
 from cueapi.storage.due_cues import DueCue
 from cueapi.storage.executions import Filter
 from cueapi.storage.fires import ManualFire
 from cueapi.storage.transitions import RECORD_FAILURES, apply_transitions
 from cueapi.storage.worker_claims import ClaimRequest
-from cueapi.trio_asyncpg.connection import Connection, close, connect
+from cueapi.trio_asyncpg.connection import close, connect
 from tests.conftest import in_database, say
 from tests.delivery.deliveries import delivery_of
+from tests.storage.explaining import Explaining, explain
 from tests.storage.rows import MONTHLY, TERMS, headroom
 
 NAME = "cueapi_plans"
-BIG = {"executions", "cues", "outbox", "attempts", "alerts"}
 BUSY_USER, USERS = 1, 20
 NOW = datetime.now(UTC)
 
@@ -134,127 +132,12 @@ def filled(postgres_url: str, template: str) -> Iterator[str]:
     say(postgres_url, f"drop database {NAME} with (force)")
 
 
-EXECUTIONS = 7
-"""After five of them the server may settle on a plan that knows no values; it says which is cheaper, in its opinion."""
-
-
-class Explained(Exception):
-    """The statement was explained, and has done nothing."""
-
-
-@frozen
-class Plan:
-    """What a statement did: an outline, the scans of big tables, and how many rows they read."""
-
-    text: str
-    scans: dict[str, int]
-    sequential: set[str]
-
-    @property
-    def rows(self) -> int:
-        """Rows of the big tables that were touched."""
-        return sum(self.scans.values())
-
-
-@frozen
-class Explaining:
-    """Explains each statement as it is planned at first, and later; in transactions that are rolled back."""
-
-    connection: Connection
-    plans: list[Plan] = field(factory=list)
-
-    async def fetch(self, statement: str, *values: object, row: type[R] | None = None) -> list[R]:
-        """Never returns."""
-        prepared = await self.connection.prepare(statement)
-        types = [one.name for one in prepared.get_parameters()]
-        given = [await self._literal(value, kind) for value, kind in zip(values, types, strict=True)]
-        name = f"explained_{len(self.plans)}"
-        await self.connection.execute(f"prepare {_call(name, types)} as {statement}")
-        told = [await self._explain(f"execute {_call(name, given)}") for _ in range(EXECUTIONS)]
-        self.plans.extend(_plan(json.loads(text)[0]["Plan"]) for text in (told[0], told[-1]))
-        raise Explained
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Explaining"]:
-        """Explains the first of its statements."""
-        yield self
-
-    async def _literal(self, value: object, kind: str) -> str:
-        """The value as it stands in a statement."""
-        literal: str = await self.connection.fetchval(f"select quote_nullable($1::{kind}::text)", value)
-        return literal
-
-    async def _explain(self, statement: str) -> str:
-        transaction = self.connection.transaction()
-        await transaction.start()
-        try:
-            told: str = await self.connection.fetchval(
-                f"explain (analyze, timing off, summary off, format json) {statement}"
-            )
-        finally:
-            await transaction.rollback()
-        return told
-
-    async def fetch_one(self, statement: str, *values: object, row: type[R] | None = None) -> R | None:
-        """Likewise."""
-        await self.fetch(statement, *values)
-        return None
-
-    async def execute(self, statement: str, *values: object) -> int:
-        """Likewise."""
-        await self.fetch(statement, *values)
-        return 0
-
-
-def _call(name: str, values: list[str]) -> str:
-    return f"{name} ({', '.join(values)})" if values else name
-
-
-def _nodes(node: dict[str, Any], above: str = "") -> Iterator[tuple[dict[str, Any], str]]:
-    """Each node, and what kind of node stands above it."""
-    yield node, above
-    for child in node.get("Plans", []):
-        yield from _nodes(child, node["Node Type"])
-
-
-def _outline(node: dict[str, Any], depth: int = 0) -> str:
-    """A line for each node: what it is, on what, and how many rows it was thought to have and had."""
-    names = ("Node Type", "Operation", "Relation Name", "Index Name", "Index Cond", "Filter")
-    told = [str(node[name]) for name in names if name in node]
-    line = f"{'  ' * depth}{' '.join(told)} ({node['Plan Rows']} → {node['Actual Rows']} × {node['Actual Loops']})"
-    return "\n".join([line, *(_outline(child, depth + 1) for child in node.get("Plans", []))])
-
-
-def _plan(root: dict[str, Any]) -> Plan:
-    scans: dict[str, int] = {}
-    sequential = set()
-    for node, above in _nodes(root):
-        table = node.get("Relation Name")
-        if table not in BIG or not node["Node Type"].endswith("Scan"):
-            continue
-        removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-        key = f"{node['Node Type']} {table} {node.get('Index Name', '')}"
-        scans[key] = scans.get(key, 0) + int((node["Actual Rows"] + removed) * node["Actual Loops"])
-        # Where half of a table is wanted and 10,001 rows are enough, a scan that the limit ends is the cheapest.
-        if node["Node Type"] == "Seq Scan" and above != "Limit":
-            sequential.add(table)
-    return Plan(_outline(root), scans, sequential)
-
-
 @pytest.fixture
 async def explaining(filled: str) -> AsyncIterator[Explaining]:
     connection = await connect(filled)
     await connection.execute(SESSION)
     yield Explaining(connection)
     await close(connection)
-
-
-async def explain(explaining: Explaining, ask: Callable[[Executor], Awaitable[object]]) -> Plan:
-    """The worse plan of the one statement that *ask* says."""
-    with trio.fail_after(30), suppress(Explained):
-        await ask(explaining)
-    first, settled = explaining.plans
-    return max(first, settled, key=lambda plan: (len(plan.sequential), plan.rows))
 
 
 def execution(number: int) -> UUID:

@@ -255,8 +255,9 @@ create index executions_claimable on executions (user_id, ready_at, id)
     where transport = 'worker' and status in ('pending', 'retrying');
 create index executions_claimable_task on executions (user_id, task, ready_at, id)
     where transport = 'worker' and status in ('pending', 'retrying');
+-- `claim is null` is implied, but claims do not say it: one planned by this index walks past all other accounts' work.
 create index executions_unclaimed on executions (ready_at)
-    where transport = 'worker' and status in ('pending', 'retrying');
+    where transport = 'worker' and status in ('pending', 'retrying') and claim is null;
 create index executions_held on executions (lease_until) where transport = 'worker' and status = 'delivering';
 create index executions_open on executions (outcome_deadline_at)
     where outcome_deadline_at is not null and (outcome_attempt is null or outcome_attempt < attempts)

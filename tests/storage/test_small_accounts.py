@@ -1,0 +1,128 @@
+"""An account reads its own rows, also beside one that has nearly all: by the first plan and by the settled one."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cueapi.daemon.resources import SESSION
+from cueapi.storage import alerts, cues, executions, histories, usage, worker_claims, workers
+from cueapi.storage.cues import CueFilter
+from cueapi.storage.database import Executor
+from cueapi.storage.executions import Filter
+from cueapi.storage.worker_claims import ClaimRequest
+from cueapi.trio_asyncpg.connection import close, connect
+from tests.conftest import in_database, say
+from tests.storage.explaining import Explaining, Plan, explain
+from tests.storage.rows import TERMS
+from tests.storage.test_plans import PUT_BACK, QUARANTINE
+
+NAME = "cueapi_small_accounts"
+LARGE, SMALL = 1, 2
+FILL = (
+    "insert into users (email, plan, webhook_secret)"
+    " select 'user' || n, 'self_hosted', 'whsec_' || repeat('a', 64) from generate_series(1, 2) n",
+    "alter table cues disable trigger all",
+    # Of 5,000 cues the last five are the small account's; each second one is a worker's.
+    "insert into cues (id, user_id, name, group_name, status, transport, schedule_type, cron, timezone, catchup,"
+    "                  overlap,"
+    "                  callback_url, callback_method, callback_headers, callback_host, payload, max_attempts,"
+    "                  backoff_minutes, verification, next_run, created_at)"
+    " select 'cue_' || lpad(n::text, 12, '0'), case when n > 4995 then 2 else 1 end, 'cue ' || n, 'a', 'active',"
+    "        case when n % 2 = 0 then 'worker' else 'webhook' end, 'recurring', '0 9 * * *', 'UTC', 'latest', 'allow',"
+    "        'http://127.0.0.1:9/', 'POST', '{}', '127.0.0.1:9', '{}', 4, '{1,5,15}', 'none',"
+    "        now() + n * interval '1 second', now() - n * interval '1 minute'"
+    "   from generate_series(1, 5000) n",
+    "alter table cues enable trigger all",
+    # Of 200,000 executions five of each of its cues are the small account's.
+    "insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at,"
+    "                        finished_at, payload, outcome_state, created_at)"
+    " select ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'cue_' || lpad(c::text, 12, '0'),"
+    "        case when c > 4995 then 2 else 1 end, case when c % 2 = 0 then 'worker' else 'webhook' end,"
+    "        'manual_fire', at, s, at, case when s = 'success' then at end, '{}',"
+    "        case when s = 'success' then 'reported_success' end, at"
+    "   from (select n, case when n < 25000 then 1 + n % 5000 else 1 + n % 4995 end as c,"
+    "                now() - n * interval '1 second' as at,"
+    "                case when n < 20000 then 'pending' else 'success' end as s"
+    "           from generate_series(1, 200000) n) made",
+    "insert into alerts (id, user_id, alert_type, severity, message, created_at)"
+    " select gen_random_uuid(), case when n % 10000 = 0 then 2 else 1 end, 'execution_failed', 'critical', 'x',"
+    "        now() - n * interval '1 second' from generate_series(1, 30000) n",
+    "insert into workers (user_id, worker_id) select case when n = 1 then 2 else 1 end, 'w' || n"
+    "  from generate_series(1, 50) n",
+)
+
+
+@pytest.fixture(scope="module")
+def uneven(postgres_url: str, template: str) -> Iterator[str]:
+    """A database in which one account has 200,000 executions, and another 25."""
+    say(postgres_url, f"drop database if exists {NAME}", f"create database {NAME} template {template}")
+    dsn = in_database(postgres_url, NAME)
+    say(dsn, *QUARANTINE, *FILL, *PUT_BACK)
+    yield dsn
+    say(postgres_url, f"drop database {NAME} with (force)")
+
+
+@pytest.fixture
+async def explaining(uneven: str) -> AsyncIterator[Explaining]:
+    connection = await connect(uneven)
+    await connection.execute(SESSION)
+    yield Explaining(connection)
+    await close(connection)
+
+
+Ask = Callable[[Executor, int], Awaitable[object]]
+
+
+def listed(**chosen: Any) -> Ask:
+    return lambda db, user: executions.page(db, Filter(user, **chosen), limit=20, offset=0)
+
+
+def listed_cues(**chosen: Any) -> Ask:
+    return lambda db, user: cues.page(db, CueFilter(user, **chosen), limit=20, offset=0)
+
+
+def listed_alerts(**chosen: Any) -> Ask:
+    given: dict[str, Any] = {"alert_type": None, "since": None, "acknowledged": None, "before": None} | chosen
+    return lambda db, user: alerts.page(db, user=user, **given, limit=20, offset=0)
+
+
+STATEMENTS: dict[str, Ask] = {
+    "executions": listed(),
+    "executions that succeeded": listed(status="success"),
+    "executions that wait": listed(status="pending"),
+    "executions that failed": listed(status="failed"),
+    "executions that were fired by hand": listed(triggered_by="manual_fire"),
+    "executions with an outcome": listed(outcome_state="reported_success"),
+    "executions of a group": listed(group="a"),
+    "executions of a cue": listed(cue="cue_000000004996"),
+    "cues": listed_cues(),
+    "active cues": listed_cues(status="active"),
+    "cues of a group": listed_cues(group="a"),
+    "alerts": listed_alerts(),
+    "alerts of a type": listed_alerts(alert_type="execution_failed"),
+    "open alerts": listed_alerts(acknowledged=False),
+    "a cue's history": lambda db, user: histories.show(db, cue_id="cue_000000004996", user=user, limit=20, offset=0),
+    "usage": usage.this_month,
+    "workers": workers.every,
+    "claimable work": lambda db, user: worker_claims.claimable(db, user=user, task=None, most=50),
+    "a worker's next": lambda db, user: worker_claims.claim_work(db, ClaimRequest(user, "w1", 20), TERMS),
+}
+
+
+@pytest.mark.parametrize("ask", STATEMENTS.values(), ids=STATEMENTS.keys())
+async def test_what_a_small_account_asks_reads_no_other_accounts_rows(explaining: Explaining, ask: Ask) -> None:
+    # What the server settles on where the other account asks is what this one's question is answered by.
+    await explain(explaining, lambda db: ask(db, LARGE))
+    plan: Plan = await explain(explaining, lambda db: ask(db, SMALL))
+
+    # Its 25 executions with their cues, a few times over.
+    assert plan.rows <= 250, f"{plan.scans}\n{plan.text}"
+
+
+@pytest.mark.parametrize("ask", STATEMENTS.values(), ids=STATEMENTS.keys())
+async def test_what_a_large_account_asks_reads_a_page_and_what_a_total_counts(explaining: Explaining, ask: Ask) -> None:
+    plan: Plan = await explain(explaining, lambda db: ask(db, LARGE))
+
+    # A total counts up to 10,001, each perhaps with its cue.
+    assert plan.rows <= 35_000, f"{plan.scans}\n{plan.text}"
