@@ -83,8 +83,8 @@ async def backlog(database: Database, cue_id: str, number: int, *, task: str | N
     await database.execute(
         "insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at,"
         "                        payload, task, finished_at, created_at)"
-        " select gen_random_uuid(), id, user_id, transport, 'scheduled', at, $3, at, payload, $4,"
-        "        case when $3 = 'success' then at end, at"
+        " select gen_random_uuid(), id, user_id, transport, 'scheduled', at, $3::text, at, payload, $4,"
+        "        case when $3::text = 'success' then at end, at"
         "   from cues, lateral (select now() - n * interval '1 second' as at from generate_series(1, $2) n) times"
         "  where id = $1",
         cue_id,
