@@ -8,12 +8,13 @@ from typing import Protocol
 
 import structlog
 from attrs import frozen
-from quart import Blueprint, Response, g, request
+from quart import Blueprint, Response, current_app, g, request
 from quart_trio import QuartTrio
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from cueapi.api.http import errors
 from cueapi.api.http.auth import Authenticator
+from cueapi.api.http.operations import operation_of, refuse_unknown
 from cueapi.api.http.quart_app import OneRequest
 from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
 from cueapi.domain.errors import Refusal
@@ -82,7 +83,7 @@ class Gate:
     metrics: Metrics
 
     async def enter(self) -> Response | None:
-        """Before a request: its id, its user, its limit."""
+        """Before a request: its id, its user, its limit, and whether the call knows what it names."""
         kept = g._get_current_object()
         kept.begun = time.perf_counter()
         wished = request.headers.get("X-Request-Id")
@@ -95,6 +96,9 @@ class Gate:
             return Response(b"", 204, {"Allow": ", ".join(sorted(request.url_rule.methods or ()))})
         if request.path.startswith(LIMITED) and request.routing_exception is None:
             await self._admit()
+            described = operation_of(current_app.view_functions[str(request.endpoint)])
+            if described is not None:
+                await refuse_unknown(described)
         return None
 
     async def _admit(self) -> None:

@@ -7,8 +7,11 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from quart import request
 
+from cueapi.api.http.unknown import MOST_PROBLEMS, SENT_WITHOUT_MEANING, unknown_name
+from cueapi.api.models.requests.bodies import part_of
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.outcome import DEPTH_LIMIT
 
@@ -118,21 +121,23 @@ async def read(kind: type[Body]) -> Body:
 def validated(kind: type[Body], value: dict[str, Any]) -> Body:
     """*value* as *kind*."""
     try:
-        return kind.model_validate(value)
+        return kind.model_validate({name: one for name, one in value.items() if name not in SENT_WITHOUT_MEANING})
     except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
         problems = [
-            Problem(".".join(["body", *(str(part) for part in one["loc"])]), _sentence(one["type"], one["msg"]))
-            for one in error.errors(include_url=False, include_context=False, include_input=False)
+            Problem(".".join(["body", *map(str, one["loc"])]), _sentence(kind, one)) for one in found[:MOST_PROBLEMS]
         ]
         raise Invalid(*problems) from None
 
 
-def _sentence(kind: str, message: str) -> str:
-    """pydantic's message, in the words of JSON."""
-    if kind == "missing":
+def _sentence(kind: type[BaseModel], problem: ErrorDetails) -> str:
+    """pydantic's message about a body of *kind*, in the words of JSON."""
+    message = problem["msg"]
+    if problem["type"] == "missing":
         return "is required"
-    if kind == "extra_forbidden":
-        return "is not a field that can be changed"
+    if problem["type"] == "extra_forbidden":
+        *path, name = problem["loc"]
+        return unknown_name("field", str(name), part_of(kind, path).model_fields)
     for ours, theirs in (("object", "dictionary"), ("array", "list"), ("text", "string")):
         message = message.replace(f"valid {theirs}", f"valid {ours}")
     return message[0].lower() + message[1:]

@@ -16,7 +16,7 @@ from werkzeug.routing import Rule
 
 from cueapi.api.http import errors
 from cueapi.api.http.app import ANYONE, LIMITED
-from cueapi.api.http.operations import Handler, Operation, operation_of
+from cueapi.api.http.operations import TAKING_BODIES, Handler, Operation, operation_of
 from cueapi.api.http.parameters import Parameter, Schema
 from cueapi.api.models.examples import ANSWERS, BODIES
 from cueapi.api.models.responses import webhooks
@@ -223,7 +223,7 @@ def _refusals(route: _Route) -> dict[int, list[str]]:
     codes = {*ALWAYS, *route.operation.refuses}
     if route.rule.arguments:
         codes |= set(PATH_CODES)
-    if route.operation.body is not None:
+    if route.operation.body is not None or (route.is_limited and route.method in TAKING_BODIES):
         codes |= set(BODY_CODES)
     if route.is_limited:
         codes.add("rate_limit_exceeded")

@@ -1,17 +1,25 @@
-"""What a route says of itself in `/openapi.json`: body, answer, parameters, refusals. It costs a request nothing."""
+"""What a route says of itself: body, answer, parameters, refusals. `/openapi.json` shows it; requests keep to it."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from attrs import frozen
 from pydantic import BaseModel
+from quart import request
 
-from cueapi.api.http.parameters import Parameter
+from cueapi.api.http.body import read
+from cueapi.api.http.parameters import Parameter, query_names
+from cueapi.api.http.unknown import MOST_PROBLEMS, SENT_WITHOUT_MEANING, unknown_name
+from cueapi.api.models.requests.bodies import Anything, Nothing
+from cueapi.domain.errors import Invalid, Problem
 
 Handler: TypeAlias = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
 
 HTML, TEXT = "text/html", "text/plain"
+
+TAKING_BODIES = {"POST", "PUT", "PATCH", "DELETE"}
+"""Methods whose body means something (RFC 9110, 9.3); that of a GET is not looked at."""
 
 
 @frozen
@@ -31,6 +39,16 @@ class Operation:
     refuses: tuple[str, ...] = ()
     also: tuple[tuple[int, type[BaseModel] | str], ...] = ()
     for_browsers: bool = False
+
+    @property
+    def takes_any_query(self) -> bool:
+        """Links in mails and webhooks may bring any parameters: pages, and what takes anything, do not look at them."""
+        return self.for_browsers or self.body is Anything or HTML in {kind for _, kind in self.also}
+
+    @property
+    def query(self) -> set[str]:
+        """The names of its query's parameters."""
+        return {one.name for one in self.parameters if one.where == "query"}
 
 
 _DESCRIBED: dict[Handler, Operation] = {}
@@ -67,3 +85,18 @@ def for_browsers(*parameters: Parameter) -> Callable[[F], F]:
 def operation_of(view: Handler) -> Operation | None:
     """The description of a view; None where it has none."""
     return _DESCRIBED.get(getattr(view, "__func__", view))
+
+
+async def refuse_unknown(described: Operation) -> None:
+    """
+    Refuse a request that names a parameter which the operation does not know, or sends fields where it takes none.
+
+    The fields of a body that it takes are checked where that is read.
+    """
+    if request.query_string and not described.takes_any_query:
+        known = described.query
+        unknown = sorted(query_names() - known - SENT_WITHOUT_MEANING)[:MOST_PROBLEMS]
+        if unknown:
+            raise Invalid(*(Problem(f"query.{name}", unknown_name("parameter", name, known)) for name in unknown))
+    if described.body is None and not described.for_browsers and request.method in TAKING_BODIES:
+        await read(Nothing)

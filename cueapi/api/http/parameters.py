@@ -190,6 +190,11 @@ class Moment(Parameter):
             raise self._wrong("must be an ISO 8601 moment, for example 2026-01-01T00:00:00Z") from None
 
 
+def query_names() -> set[str]:
+    """The names in the query of the request."""
+    return set(request.args)
+
+
 def page_limit(default: int) -> Whole:
     """The `limit` of a list."""
     return Whole("limit", "Rows of a page, at most.", 1, 100, default)

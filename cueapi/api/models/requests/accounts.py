@@ -2,16 +2,16 @@
 
 from pydantic import Field
 
-from cueapi.api.models.requests.bodies import Closed, Open, optional
+from cueapi.api.models.requests.bodies import Closed, optional
 
 
-class RegisterBody(Open):
+class RegisterBody(Closed):
     """A new account."""
 
     email: str = Field(description="The account's e-mail address; upper and lower case count as the same.")
 
 
-class CodeBody(Open):
+class CodeBody(Closed):
     """A sign-in, by its device code."""
 
     device_code: str = Field(description="The code that the program made up, 6 to 128 printable characters.")
@@ -29,7 +29,7 @@ class ConfirmBody(CodeBody):
     token: str = Field(description="The token of the magic link.")
 
 
-class SessionBody(Open):
+class SessionBody(Closed):
     """The one-time token of a sign-in."""
 
     token: str = Field(description="The `session_token` that a poll was told.")

@@ -1,5 +1,6 @@
 """What bodies have in common, and how the body of a PATCH follows from the body that creates."""
 
+from collections.abc import Iterable
 from functools import reduce
 from operator import or_
 from types import NoneType, UnionType
@@ -13,7 +14,7 @@ Specifier: TypeAlias = Any
 
 
 class Open(BaseModel):
-    """Unknown keys are kept, to be named."""
+    """Unknown keys are kept, to be named: what creates a cue, alone."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
@@ -37,13 +38,26 @@ class Open(BaseModel):
 
 
 class Closed(BaseModel):
-    """Unknown keys are refused."""
+    """Unknown keys are refused: every other body."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+class Nothing(Closed):
+    """No field at all: the body of a call that takes none, which may be empty."""
+
+
 class Anything(RootModel[Any]):
     """Any JSON value."""
+
+
+def part_of(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel]:
+    """The model of the object at *path* in a body of *model*."""
+    for name in path:
+        annotation = model.model_fields[str(name)].annotation
+        kinds = get_args(annotation) or (annotation,)
+        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return model
 
 
 NO_DEFAULT = object()

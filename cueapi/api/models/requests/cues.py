@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from cueapi.api.models.requests.bodies import NULL_CLEARS, ONLY_ON_CREATE, Open, optional, patch_of
+from cueapi.api.models.requests.bodies import NULL_CLEARS, ONLY_ON_CREATE, Closed, Open, optional, patch_of
 from cueapi.api.models.values import GROUP, Catchup, Method, Mode, Overlap, Transport
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -110,7 +110,7 @@ CuePatch = patch_of(
 )
 
 
-class FireBody(Open):
+class FireBody(Closed):
     """A fire by hand; may be empty."""
 
     payload_override: Payload | None = optional("Payload of this execution, merged into the cue's.")
@@ -121,7 +121,7 @@ class FireBody(Open):
     send_at: str | None = optional("ISO 8601, at most a year ahead: when to fire.", left_out="now")
 
 
-class Ids(Open):
+class Ids(Closed):
     """Cues to delete."""
 
     ids: Annotated[list[str], Field(min_length=1, max_length=100)] = Field(description="Ids of 1 to 100 cues.")

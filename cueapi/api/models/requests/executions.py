@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cueapi.api.models.requests.bodies import Open, optional
+from cueapi.api.models.requests.bodies import Closed, optional
 
 
-class EvidenceBody(Open):
+class EvidenceBody(Closed):
     """Evidence, and metadata; empty texts and lists count as missing."""
 
     external_id: Annotated[str, Field(max_length=500)] | None = optional("Id of the result in another system.")
@@ -28,21 +28,21 @@ class OutcomeBody(EvidenceBody):
     retry: bool | None = optional("After a failure: whether another attempt may follow.", True)
 
 
-class VerifyBody(Open):
+class VerifyBody(Closed):
     """A person's verdict on an outcome; may be empty."""
 
     valid: bool | None = optional("`true` verifies the outcome, `false` rejects it.", True)
     reason: str | None = optional("Why; the first 500 characters are kept.")
 
 
-class ClaimBody(Open):
+class ClaimBody(Closed):
     """A claim; may be empty."""
 
     worker_id: Annotated[str, Field(min_length=1, max_length=255)] | None = optional("The worker's name.", "default")
     task: str | None = optional("Claim only an execution whose `payload.task` is this.")
 
 
-class HeartbeatBody(Open):
+class HeartbeatBody(Closed):
     """A worker's sign of life, which may also claim work; may be empty."""
 
     worker_id: Annotated[str, Field(min_length=1, max_length=255)] | None = optional("The worker's name.", "default")
