@@ -1,7 +1,10 @@
 """From the body of a request to a cue that can be stored, with what is to be said about the body."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
+
+from attrs import evolve
 
 from cueapi.api.models.requests.bodies import Open
 from cueapi.api.models.requests.cues import CueBody
@@ -71,22 +74,30 @@ def check(planned: Cue, *, worker_evidence: bool) -> None:
     domain.check_transport(planned, worker_evidence=worker_evidence)
 
 
-async def reachable(planned: Cue, resolver: Resolver, rules: Rules, *, warning: str | None = None) -> CueRecord:
-    """The cue as it is stored. Its URLs are resolved anew each time that it is written, and refused where they must."""
-    payload = domain.payload_text(planned.payload)
-    host = None
-    if planned.callback.url:
-        target, unresolved = await check_reachable(planned.callback.url, resolver, rules)
-        host, warning = f"{target.host}:{target.port}", unresolved
-    if planned.on_failure.get("webhook"):
-        _, unresolved = await check_reachable(planned.on_failure["webhook"], resolver, rules)
-        warning = warning or unresolved
-    return CueRecord(planned, payload, host, warning)
-
-
-def unchecked(planned: Cue, warning: str | None) -> CueRecord:
-    """The cue as it is stored, its URLs unchanged: without a host the stored one stays."""
+def unplaced(planned: Cue, warning: str | None = None) -> CueRecord:
+    """The cue as it is stored, before its URLs are looked at: without a host the stored one stays."""
     return CueRecord(planned, domain.payload_text(planned.payload), None, warning)
+
+
+FoundTargets: TypeAlias = Mapping[str, tuple[str, str | None]]
+"""Of each URL that was looked at, the host that fairness counts by, and a warning where it does not resolve yet."""
+
+
+async def look_up(planned: Cue, resolver: Resolver, rules: Rules) -> FoundTargets:
+    """Resolve the cue's URLs anew, as each time that it is written; refuses one that is not allowed."""
+    found = {}
+    for url in (planned.callback.url, planned.on_failure.get("webhook")):
+        if url:
+            target, unresolved = await check_reachable(url, resolver, rules)
+            found[url] = f"{target.host}:{target.port}", unresolved
+    return found
+
+
+def placed(record: CueRecord, found: FoundTargets) -> CueRecord:
+    """*record* with what was *found* of its URLs. One that was not looked at keeps what is stored of it."""
+    host, warning = found.get(record.cue.callback.url or "", (record.host, record.warning))
+    _, unresolved = found.get(record.cue.on_failure.get("webhook") or "", ("", None))
+    return evolve(record, host=host, warning=warning or unresolved)
 
 
 def send_at(text: str, now: datetime) -> datetime:

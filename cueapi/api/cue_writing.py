@@ -1,11 +1,14 @@
-"""Writing a cue: what is checked before, and the one statement that adds or changes it."""
+"""Writing a cue: what is checked before, and the statements that add or change it."""
 
+from contextlib import suppress
 from typing import Any
 
+import trio
 from attrs import frozen
 from quart import g
 
 from cueapi.api import cue_planning
+from cueapi.api.cue_planning import FoundTargets
 from cueapi.api.http.idempotency import IdempotentRequest
 from cueapi.domain import cue as domain
 from cueapi.domain.cue import Cue
@@ -13,10 +16,19 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import is_cue_id, new_cue_id
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
-from cueapi.storage import cues
+from cueapi.storage import cue_changes, cues
 from cueapi.storage.clock import Clock
-from cueapi.storage.cues import CueRecord, CueRow, CueUpdate
-from cueapi.storage.database import Database, Duplicate
+from cueapi.storage.cue_changes import CueUpdate
+from cueapi.storage.cues import CueRecord, CueRow
+from cueapi.storage.database import (
+    DEADLOCK_PATIENCE,
+    STATEMENT_PATIENCE,
+    Database,
+    Deadlock,
+    Duplicate,
+    Executor,
+    StorageUnavailable,
+)
 
 CUE_REFUSALS = (
     "invalid_schedule",
@@ -28,9 +40,6 @@ CUE_REFUSALS = (
     "unsupported_verification_for_transport",
 )
 """Why creating or changing a cue may be refused."""
-
-ROUNDS = 5
-"""How often a change is computed anew where the cue was written meanwhile."""
 
 
 @frozen
@@ -47,7 +56,8 @@ class CueWriter:
         """The row of the new cue."""
         cue_planning.check(planned, worker_evidence=self.worker_evidence)
         first = planned.schedule.first_after(self.clock.now())
-        record = await cue_planning.reachable(planned, self.resolver, self.rules)
+        record = cue_planning.unplaced(planned)
+        record = cue_planning.placed(record, await cue_planning.look_up(planned, self.resolver, self.rules))
         limit, db = g.account.limits.active_cues, await once.begin()
         try:
             row = await cues.add(db, record, cue_id=new_cue_id(), user=g.account.id, limit=limit, next_run=first)
@@ -58,50 +68,61 @@ class CueWriter:
         return row
 
     async def change(self, cue_id: str, patch: dict[str, Any]) -> CueRow:
-        """The row of the changed cue; what *patch* leaves out stays."""
-        for _ in range(ROUNDS):
-            row = await find(self.database, cue_id)
-            changed = await self._changed(row, patch)
-            if changed is not None:
-                return changed
-        raise Refusal("invalid_state", "The cue is being changed by other requests; send this one again.")
+        """
+        The row of the changed cue; what *patch* leaves out stays.
 
-    async def _changed(self, row: CueRow, patch: dict[str, Any]) -> CueRow | None:
-        """The changed row; None where it was written since *row* was read."""
-        before = cues.to_cue(row)
-        after = domain.changed(before, patch)
-        # Whatever has become of its URLs, or of what is allowed: a cue can be stopped.
-        stops = patch == {"status": "paused"}
-        if not stops:
-            cue_planning.check(after, worker_evidence=self.worker_evidence)
-        change = domain.schedule_change(
-            before, after, patch.get("status"), fired=await self._has_fired(row), now=self.clock.now()
-        )
-        revives = before.status not in {"active", "paused"} and change.status in {"active", "paused"}
-        limit = g.account.limits.active_cues
-        update = CueUpdate(row.revision, limit if revives else None, change.status, change.moves, change.next_run)
-        same_urls = before.callback.url == after.callback.url and before.on_failure == after.on_failure
-        warning = row.warning if same_urls else None
-        record = cue_planning.unchecked(after, warning) if stops else await self._reachable(after, warning)
-        changed = await self._write(record, update, row.id)
-        if changed is None and revives and (await find(self.database, row.id)).revision == row.revision:
-            raise _no_room(limit)
-        return changed
+        Changes of one cue wait for each other: each is merged into what the one before has left.
+        """
+        # What can be refused, and what takes long, comes before the cue is locked: the poll passes a locked cue over.
+        draft, _ = await self._decided(self.database, await find(self.database, cue_id), patch)
+        found = {} if _stops(patch) else await cue_planning.look_up(draft.cue, self.resolver, self.rules)
+        for _ in range(DEADLOCK_PATIENCE):
+            with suppress(Deadlock):
+                async with self.database.transaction() as db:
+                    with trio.fail_after(STATEMENT_PATIENCE):
+                        return await self._write(db, cue_id, patch, found)
+        raise StorageUnavailable("deadlock")
 
-    async def _reachable(self, cue: Cue, warning: str | None) -> CueRecord:
-        return await cue_planning.reachable(cue, self.resolver, self.rules, warning=warning)
-
-    async def _write(self, record: CueRecord, update: CueUpdate, cue_id: str) -> CueRow | None:
+    async def _write(self, db: Executor, cue_id: str, patch: dict[str, Any], found: FoundTargets) -> CueRow:
+        """Lock the cue, decide upon what stands there, and write it."""
+        row = await cue_changes.lock(db, cue_id=cue_id, user=g.account.id)
+        if row is None:
+            raise not_found()
+        draft, update = await self._decided(db, row, patch)
+        record = cue_planning.placed(draft, found)
         try:
-            return await cues.change(self.database, record, update, cue_id=cue_id, user=g.account.id)
+            changed = await cue_changes.change(db, record, update, cue_id=cue_id, user=g.account.id)
         except Duplicate:
             raise _taken(record.cue.name) from None
+        if changed is None:
+            raise _no_room(g.account.limits.active_cues)
+        return changed
 
-    async def _has_fired(self, row: CueRow) -> bool:
-        """True where a one-time cue's time has its execution."""
-        if row.schedule_at is None or row.next_run is not None:
-            return False
-        return await cues.has_fired(self.database, cue_id=row.id, at=row.schedule_at)
+    async def _decided(self, db: Executor, row: CueRow, patch: dict[str, Any]) -> tuple[CueRecord, CueUpdate]:
+        """What *patch* makes of the cue as it stands in *row*; refuses what cannot be."""
+        before = cues.to_cue(row)
+        after = domain.changed(before, patch)
+        if not _stops(patch):
+            cue_planning.check(after, worker_evidence=self.worker_evidence)
+        fired = await _has_fired(db, row)
+        change = domain.schedule_change(before, after, patch.get("status"), fired=fired, now=self.clock.now())
+        revives = before.status not in {"active", "paused"} and change.status in {"active", "paused"}
+        room = g.account.limits.active_cues if revives else None
+        same_urls = before.callback.url == after.callback.url and before.on_failure == after.on_failure
+        record = cue_planning.unplaced(after, row.warning if same_urls else None)
+        return record, CueUpdate(room, change.status, change.moves, change.next_run)
+
+
+def _stops(patch: dict[str, Any]) -> bool:
+    """Whatever has become of its URLs, or of what is allowed: a cue can be stopped."""
+    return patch == {"status": "paused"}
+
+
+async def _has_fired(db: Executor, row: CueRow) -> bool:
+    """True where a one-time cue's time has its execution."""
+    if row.schedule_at is None or row.next_run is not None:
+        return False
+    return await cue_changes.has_fired(db, cue_id=row.id, at=row.schedule_at)
 
 
 async def find(database: Database, cue_id: str) -> CueRow:

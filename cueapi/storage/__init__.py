@@ -7,9 +7,10 @@ parameters. Rows leave as typed values: each row class stands beside its stateme
 * **The database says no.** States, ranges and shapes are columns with CHECKs (migrations/). A value that a constraint
   refuses is Unstorable; `quarantine` ends a cue or an execution that no statement can work with.
 * **Races are settled in the statements**: `skip locked`, `on conflict`, and fences. An execution is written only upon
-  its claim, attempt, status and last report as they were read; a cue's schedule only upon its revision.
+  its claim, attempt, status and last report as they were read; a poll moves a cue only upon its revision. Changes of a
+  cue wait for each other: its row is locked, decided upon, and written in one transaction.
 * **Locks**: a statement that writes several cues locks them in the order of their ids, users and months likewise. A
-  single statement that ends in a deadlock is sent again, and so is the transaction of transitions.
+  single statement that ends in a deadlock is sent again, and so are the transactions of transitions and of changes.
 * **Leases**: a daemon's claims are in the outbox, and lost when the advisory lock of its number is free; a worker's are
   in the execution, and lost when it is silent.
 """

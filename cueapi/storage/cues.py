@@ -8,7 +8,7 @@ from attrs import frozen
 
 from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
-from cueapi.storage.database import Executor, Row, fetch_value
+from cueapi.storage.database import Executor, Row
 from cueapi.storage.paging import Page, conditions, paged
 from cueapi.storage.statements import columns_of, load
 
@@ -80,7 +80,7 @@ def _given(**numbers: int | None) -> dict[str, int] | None:
 
 
 class CueRow(CueColumns, Row):
-    """A cue, and the revision that a change of it is fenced by."""
+    """A cue, and its revision."""
 
     revision: int
 
@@ -243,51 +243,3 @@ async def page(db: Executor, wanted: CueFilter, *, limit: int, offset: int) -> P
         db, row=CueRow, columns=COLUMNS, source="cues c", where=where + " and c.deleted_at is null", values=values,
         alias="c", limit=limit, offset=offset,
     )  # fmt: skip
-
-
-CHANGE = load(
-    "change_cue",
-    (
-        "cue_id",
-        "user",
-        "revision",
-        "room",
-        "status",
-        "moves",
-        "next_run",
-        "revives",
-        "callback_host",
-        *CueValues._fields,
-    ),
-    columns=COLUMNS,
-    assignments=columns_of(CueValues, "{0} = :{0}"),
-)  # fmt: skip
-
-
-@frozen
-class CueUpdate:
-    """What a change was made upon, and what it makes of status and next run."""
-
-    revision: int
-    room: int | None
-    status: str
-    moves: bool
-    next_run: datetime | None
-
-
-async def change(db: Executor, placed: CueRecord, made: CueUpdate, *, cue_id: str, user: int) -> CueRow | None:
-    """The changed cue; None where it has moved meanwhile or there is no room to revive it."""
-    return await db.fetch_one(
-        CHANGE, cue_id, user, made.revision, made.room, made.status, made.moves, made.next_run,
-        made.room is not None, placed.host, *CueValues.of(placed), row=CueRow,
-    )  # fmt: skip
-
-
-HAS_FIRED = (
-    "select exists (select from executions where cue_id = $1 and triggered_by = 'scheduled' and scheduled_for = $2)"
-)
-
-
-async def has_fired(db: Executor, *, cue_id: str, at: datetime) -> bool:
-    """True where that scheduled time of the cue has an execution."""
-    return await fetch_value(db, HAS_FIRED, cue_id, at, kind=bool) is True

@@ -5,13 +5,14 @@ from typing import Any
 import trio
 
 from cueapi.settings import Settings
-from cueapi.storage import cues
-from cueapi.storage.cues import CueRecord, CueUpdate
+from cueapi.storage import cue_changes, cues
+from cueapi.storage.cue_changes import CueUpdate
+from cueapi.storage.cues import CueRecord
 from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, cue, running
 from tests.receiver import open_receiver
-from tests.storage.rows import add_cue, add_execution, add_user
+from tests.storage.rows import add_cue, add_execution, add_user, one_waits_for_a_lock
 
 URL = "https://93.184.215.14/run"
 """An address: nothing to look up, and nothing is sent there before the new year."""
@@ -20,7 +21,7 @@ ODD = "2090-03-04T05:06:07.800000Z"
 """A moment that no schedule here comes to by itself."""
 
 INVALID = [
-    Refused("transport", {"transport": "worker"}, 422, "validation_error", "body.transport: is not a field that can"),
+    Refused("transport", {"transport": "worker"}, 422, "validation_error", "body.transport: unknown field"),
     Refused("an unknown field", {"colour": "red"}, 422, "validation_error", "body.colour"),
     Refused("the id", {"id": "cue_000000000000"}, 422, "validation_error", "body.id"),
     Refused("next run", {"next_run": ODD}, 422, "validation_error", "body.next_run"),
@@ -417,22 +418,53 @@ async def changed_at_once(api: Api, cue_ids: list[str], *changes: dict[str, Any]
     return statuses
 
 
-async def test_changes_at_once_do_not_undo_each_other(api: Api) -> None:
-    changes = (
-        {"description": "d"},
-        {"payload": {"a": 1}},
-        {"on_failure": {"pause": True}},
-        {"on_failure": {"email": False}},
-    )
-    shown = []
-    with trio.fail_after(30):
-        for _ in range(5):
-            made = await api.post("/v1/cues", cue(URL))
-            statuses = await changed_at_once(api, [made["id"]], *changes)
-            after = await api.get(f"/v1/cues/{made['id']}")
-            shown.append((statuses, after["description"], after["payload"], after["on_failure"]))
+AT_ONCE: tuple[dict[str, Any], ...] = (
+    {"description": "d"}, {"group": "g"}, {"payload": {"a": 1}},
+    {"schedule": {"timezone": "Asia/Tokyo"}}, {"schedule": {"catchup": "all"}}, {"schedule": {"overlap": "skip"}},
+    {"callback": {"method": "PUT"}}, {"callback": {"url": f"{URL}/2"}},
+    {"on_failure": {"pause": True}}, {"on_failure": {"email": False}}, {"on_failure": {"webhook": f"{URL}/failed"}},
+    {"retry": {"max_attempts": 2}}, {"retry": {"backoff_minutes": [9]}},
+    {"delivery": {"timeout_seconds": 7}}, {"delivery": {"outcome_deadline_seconds": 77}},
+    {"alerts": {"consecutive_failures": 5}}, {"alerts": {"missed_window_multiplier": 6}},
+)  # fmt: skip
+"""Changes of which each has a field of its own."""
 
-    assert shown == [([200] * 4, "d", {"a": 1}, {"email": False, "webhook": None, "pause": True})] * 5
+
+async def test_of_many_changes_at_once_none_is_refused_and_none_is_lost(api: Api) -> None:
+    with trio.fail_after(60):
+        for _ in range(3):
+            made = await api.post("/v1/cues", cue(URL))
+            statuses = await changed_at_once(api, [made["id"]], *AT_ONCE, *AT_ONCE)
+            after = await api.get(f"/v1/cues/{made['id']}")
+
+            assert statuses == [200] * 2 * len(AT_ONCE)
+            assert [change for change in AT_ONCE if not holds(after, change)] == []
+
+
+def holds(shown: dict[str, Any], change: dict[str, Any]) -> bool:
+    """Whether a cue has what *change* says."""
+    return all(
+        holds(shown[name], value) if isinstance(value, dict) else shown[name] == value for name, value in change.items()
+    )
+
+
+async def test_a_cue_that_ends_while_it_is_to_be_paused_is_not_paused(api: Api, database: Database) -> None:
+    refused = []
+
+    async def pause(path: str) -> None:
+        refused.append(await api.refused("PATCH", path, {"status": "paused"}))
+
+    with trio.fail_after(20):
+        made = await api.post("/v1/cues", once())
+        async with trio.open_nursery() as nursery, database.transaction() as tx:
+            await tx.execute("select from cues where id = $1 for no key update", made["id"])
+            nursery.start_soon(pause, f"/v1/cues/{made['id']}")
+            await one_waits_for_a_lock(database)
+            await tx.execute("update cues set status = 'completed', next_run = null where id = $1", made["id"])
+        after = await api.get(f"/v1/cues/{made['id']}")
+
+    assert [one[:2] for one in refused] == [(409, "invalid_state")]
+    assert after["status"] == "completed"
 
 
 async def test_a_one_time_cue_whose_time_has_passed_can_still_change_its_overlap(api: Api, database: Database) -> None:
@@ -482,7 +514,8 @@ async def test_a_change_that_is_refused_moves_no_delivery_to_another_host(databa
     assert row is not None
     moved = CueRecord(cues.to_cue(row), "{}", "other:1", None)
 
-    changed = await cues.change(database, moved, CueUpdate(77, None, "active", False, None), cue_id=cue_id, user=user)
+    no_room = CueUpdate(0, "active", moves=False, next_run=None)
+    changed = await cue_changes.change(database, moved, no_room, cue_id=cue_id, user=user)
 
     assert changed is None
     assert [row["host"] for row in await database.fetch("select host from outbox")] == ["127.0.0.1:9"]

@@ -5,6 +5,8 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
+import trio
+
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.ids import new_uuid7
@@ -167,3 +169,10 @@ async def standing_of(database: Executor, execution: UUID) -> ExecutionState:
 async def fence_of(database: Executor, execution: UUID) -> Fence:
     """What a decision about the execution as it stands is made upon."""
     return (await standing_of(database, execution)).fence
+
+
+async def one_waits_for_a_lock(database: Executor) -> None:
+    """Return as soon as a statement in this database waits for another's lock."""
+    waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    while not await database.fetch(waiting):
+        await trio.sleep(0.01)

@@ -23,8 +23,9 @@ from cueapi.domain.execution import (
 )
 from cueapi.domain.outcome import Evidence, Report
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY
-from cueapi.storage import cue_deletion, cues, daemons
-from cueapi.storage.cues import CueRecord, CueUpdate
+from cueapi.storage import cue_changes, cue_deletion, cues, daemons
+from cueapi.storage.cue_changes import CueUpdate
+from cueapi.storage.cues import CueRecord
 from cueapi.storage.database import Database, Unstorable
 from cueapi.storage.transitions import apply_transitions
 from tests.storage.rows import (
@@ -39,6 +40,7 @@ from tests.storage.rows import (
     fence_of,
     look_up,
     look_up_cue,
+    one_waits_for_a_lock,
     queued,
     standing_of,
 )
@@ -397,21 +399,23 @@ async def test_a_one_time_cue_does_not_end_with_what_was_fired_by_hand(database:
     assert (await look_up_cue(database, cue_id))["status"] == "active"
 
 
-async def test_a_change_made_upon_a_one_time_cue_before_it_ended_does_not_revive_it(
-    database: Database,
-) -> None:
+async def test_a_one_time_cue_that_ends_while_it_is_changed_has_ended(database: Database) -> None:
     user = await add_user(database)
     cue_id = await add_cue(database, user, **ONCE)
     await add_execution(database, cue_id, triggered_by="scheduled")
     (delivery,) = await claim(database)
-    read = await cues.show(database, cue_id=cue_id, user=user)
-    same = CueRecord(cues.to_cue(read), "{}", "127.0.0.1:9", None)
-    unmoved = CueUpdate(read["revision"], None, read["status"], moves=False, next_run=None)
+    ends = [evaluate_attempt(delivery, Answered(200), duration=0.1, now=ago())]
 
-    await apply_transitions(database, [evaluate_attempt(delivery, Answered(200), duration=0.1, now=ago())])
-    changed = await cues.change(database, same, unmoved, cue_id=cue_id, user=user)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery, database.transaction() as tx:
+            read = await cue_changes.lock(tx, cue_id=cue_id, user=user)
+            nursery.start_soon(apply_transitions, database, ends)
+            await one_waits_for_a_lock(database)
+            same = CueRecord(cues.to_cue(read), "{}", None, None)
+            unmoved = CueUpdate(None, read["status"], moves=False, next_run=None)
+            changed = await cue_changes.change(tx, same, unmoved, cue_id=cue_id, user=user)
 
-    assert changed is None
+    assert changed is not None
     assert (await look_up_cue(database, cue_id))["status"] == "completed"
 
 

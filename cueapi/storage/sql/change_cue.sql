@@ -1,4 +1,5 @@
--- :revision   what the change was made upon
+-- Upon a row that the transaction has locked.
+--
 -- :room       the most active and paused cues, where the cue is revived and needs room; null where it needs none
 -- :moves      whether :next_run is to be set
 --
@@ -20,7 +21,6 @@ with room as (
       from room
      where c.id = :cue_id
        and c.user_id = room.id
-       and c.revision = :revision
        and c.deleted_at is null
  returning
 -- include: columns
