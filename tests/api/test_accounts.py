@@ -4,6 +4,7 @@ from datetime import datetime
 from hashlib import sha256
 from hmac import digest
 
+import pytest
 import trio
 from pydantic import SecretStr
 
@@ -384,6 +385,23 @@ async def test_who_shows_no_valid_key_is_told_so_everywhere(daemon: RunningDaemo
 
     assert {key: answer[:2] for key, answer in answers.items()} == {key: (401, NO_KEYS[key[0]]) for key in answers}
     assert without == (401, "invalid_api_key", "Send the header Authorization: Bearer YOUR_API_KEY.")
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        ("nope", "This is no API key: a key is cue_sk_ and 32 hexadecimal digits."),
+        ("cue_sk_", "This is no API key: a key is cue_sk_ and 32 hexadecimal digits."),
+        ("cue_sk_" + "A" * 32, "This is no API key: a key is cue_sk_ and 32 hexadecimal digits."),
+        ("cue_sk_" + "a" * 32, "This API key is not known."),
+        ("a.b.c", "This session is not valid."),
+    ],
+)
+async def test_a_refused_token_is_called_what_it_is(daemon: RunningDaemon, token: str, message: str) -> None:
+    _, code, told = await Api(daemon.client, token).refused("GET", "/v1/cues")
+
+    assert told == message
+    assert code == ("invalid_session" if "." in token else "invalid_api_key")
 
 
 async def test_who_was_revoked_a_moment_ago_gets_no_new_key_and_no_new_cue(

@@ -1,5 +1,6 @@
 """Who asks: API keys and sessions, remembered for as long as the other daemons can be heard."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -18,6 +19,10 @@ LIFETIME = 60.0
 """Seconds after which an entry is asked for again, whatever was heard."""
 
 ENTRIES = 100_000
+
+API_KEY = re.compile(r"cue_sk_[0-9a-f]{32}")
+
+NO_KEY = "This is no API key: a key is cue_sk_ and 32 hexadecimal digits."
 
 MALFORMED = "Send the header Authorization: Bearer YOUR_API_KEY."
 
@@ -67,9 +72,12 @@ class Authenticator:
 
     async def _look_up(self, db: Executor, token: str) -> tuple[Account, float]:
         """The account of a key or a session, and for how many seconds it serves."""
-        if token.startswith("cue_sk_"):
+        if API_KEY.fullmatch(token):
             return await self._by_key(db, accounts.digest(token)), LIFETIME
-        return await self._by_session(db, token)
+        # A session is a JSON Web Token in its compact form (RFC 7519, 3): three parts.
+        if token.count(".") == 2:
+            return await self._by_session(db, token)
+        raise NotSignedIn("invalid_api_key", NO_KEY)
 
     async def _by_key(self, db: Executor, key_hash: bytes) -> Account:
         try:
@@ -77,7 +85,7 @@ class Authenticator:
         except Rotated:
             raise NotSignedIn("key_rotated", "This API key was replaced by a newer one.") from None
         if account is None:
-            raise NotSignedIn("invalid_api_key", "This API key is not valid.")
+            raise NotSignedIn("invalid_api_key", "This API key is not known.")
         return account
 
     async def _by_session(self, db: Executor, token: str) -> tuple[Account, float]:
