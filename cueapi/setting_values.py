@@ -1,6 +1,8 @@
 """What a setting may hold: each function gives its text back, or raises ValueError with what it must look like."""
 
 import re
+from collections.abc import Collection
+from difflib import get_close_matches
 from email.utils import parseaddr
 from ipaddress import ip_network
 from urllib.parse import urlsplit
@@ -88,3 +90,25 @@ def allow(text: str) -> str:
     """Names and CIDRs, separated by commas."""
     Rules.parse_allow(text)
     return text
+
+
+MAIL = "has no effect: mail leaves by SMTP_URL, in the name of EMAIL_FROM"
+
+# What servers of this kind, and the hosted one, are configured by elsewhere.
+_ELSEWHERE = {
+    r"(RESEND|SENDGRID|MAILGUN|POSTMARK|MAILJET|BREVO)_\w+": MAIL,
+    r"(SMTP|MAIL|EMAIL)_(HOST|PORT|SERVER|USER|USERNAME|PASS|PASSWORD)": MAIL,
+    r"(SECRET|JWT_SECRET|ENCRYPTION)(_KEY)?": "has no effect: the one secret is SESSION_SECRET",
+    r"STRIPE_\w+": "has no effect: there is no billing; ACTIVE_CUE_LIMIT and its neighbours set the plan",
+}
+
+
+def advice_on(variable: str, known: Collection[str]) -> str | None:
+    """What to say of a *variable* that looks like one of the *known* settings and is none; None of any other."""
+    if variable in known:
+        return None
+    for pattern, advice in _ELSEWHERE.items():
+        if re.fullmatch(pattern, variable):
+            return advice
+    nearest = get_close_matches(variable, known, 1, 0.85) if len(variable) > 6 else []
+    return f"is no setting: is {nearest[0]} meant?" if nearest else None

@@ -11,7 +11,13 @@ from urllib.parse import urlsplit
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from cueapi import setting_values as values
 from cueapi.domain.plan import PLANS, Limits
@@ -198,6 +204,14 @@ def load() -> Settings:
         name = ".".join(str(part) for part in first["loc"]).upper()
         raise BadSetting(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
     return _consistent(settings)
+
+
+def ignored_variables(settings: Settings) -> dict[str, str]:
+    """The variables of the environment and of `.env` that look like settings and are none, each with what to do."""
+    given = {name for source in (EnvSettingsSource, DotEnvSettingsSource) for name in source(Settings).env_vars}
+    known = {name.upper() for name in Settings.model_fields} | {f"{name}_file".upper() for name in SECRETS}
+    advice = {name.upper(): values.advice_on(name.upper(), known) for name in sorted(given)}
+    return {name: told for name, told in advice.items() if told and not (told == values.MAIL and settings.mailer)}
 
 
 def _consistent(settings: Settings) -> Settings:

@@ -8,7 +8,7 @@ import platformdirs
 import pytest
 
 from cueapi.domain.plan import Limits
-from cueapi.settings import BadSetting, Settings, load, postgres_url
+from cueapi.settings import BadSetting, Settings, ignored_variables, load, postgres_url
 
 DEFAULTS = {
     "DATABASE_URL": None,
@@ -309,6 +309,58 @@ def test_the_env_file_is_read_and_the_environment_comes_first(monkeypatch: pytes
     monkeypatch.setenv("PORT", "8002")
 
     assert (load().port, load().poller_batch_size) == (8002, 7)
+
+
+ADVICE = {
+    "RESEND_API_KEY": "SMTP_URL",
+    "RESEND_FROM_EMAIL": "SMTP_URL",
+    "SENDGRID_API_KEY": "SMTP_URL",
+    "SMTP_HOST": "SMTP_URL",
+    "MAIL_PASSWORD": "SMTP_URL",
+    "SMTP_URI": "SMTP_URL",
+    "JWT_SECRET": "SESSION_SECRET",
+    "SECRET_KEY": "SESSION_SECRET",
+    "STRIPE_SECRET_KEY": "ACTIVE_CUE_LIMIT",
+    "ALLOW_REGISTR": "ALLOW_REGISTER",
+    "CALLBACK_ALLOWLIST": "CALLBACK_ALLOW",
+    "SESSION_SECRET_FILES": "SESSION_SECRET_FILE",
+}
+
+
+@pytest.mark.parametrize("in_file", [True, False], ids=["in .env", "in the environment"])
+@pytest.mark.parametrize(("name", "meant"), ADVICE.items(), ids=ADVICE)
+def test_a_variable_that_looks_like_a_setting_and_is_none_is_named_with_the_setting_that_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, meant: str, in_file: bool
+) -> None:
+    if in_file:
+        (tmp_path / ".env").write_text(f"{name}=of-another-server\n")
+    else:
+        monkeypatch.setenv(name, "of-another-server")
+
+    told = ignored_variables(load())[name]
+
+    assert meant in told
+    assert "of-another-server" not in told
+
+
+def test_settings_their_files_and_what_other_programs_read_are_not_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("s" * 40)
+    given = {name: str(value) for name, value in DEFAULTS.items() if value is not None}
+    given |= {"SMTP_URL": "smtp://mail:25", "EMAIL_FROM": "a@example.com", "SESSION_SECRET_FILE": "secret"}
+    given |= {
+        "POSTGRES_PASSWORD": "p",
+        "REDIS_PASSWORD": "p",
+        "PUBLISH": "8000",
+        "RESEND_API_KEY": "mail leaves",
+        "HOSTNAME": "h",
+    }
+    before = set(ignored_variables(load()))
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in given.items()))
+    monkeypatch.setenv("SENDGRID_API_KEY", "")
+
+    assert set(ignored_variables(load())) - before == set()
 
 
 def test_a_wrong_value_in_the_env_file_is_named_like_one_in_the_environment(tmp_path: Path) -> None:

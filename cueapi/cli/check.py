@@ -1,5 +1,6 @@
 """`cueapid check`: says line by line whether everything that a daemon needs is fine."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
@@ -20,8 +21,12 @@ from cueapi.storage.database import Database, StorageUnavailable
 from cueapi.storage.schema import SchemaMismatch, pending
 
 
-async def run_check(settings: Settings) -> None:
-    """One line for each part: fine, or what to do; then warnings. Raises CommandFailed where a part is not fine."""
+async def run_check(settings: Settings, ignored: Mapping[str, str]) -> None:
+    """
+    One line for each part: fine, or what to do; then warnings, those of the *ignored* variables among them.
+
+    Raises CommandFailed where a part is not fine.
+    """
     lines = [(True, "settings", "fine")]
     try:
         async with open_for_command(settings) as database:
@@ -31,11 +36,11 @@ async def run_check(settings: Settings) -> None:
             if schema[0]:
                 lines += [await _secret(settings, database), await _clock(database)]
     except (CannotStart, DataDirError, StorageUnavailable) as error:
-        lines.append((False, "PostgreSQL", str(error)))
+        lines.append((False, "PostgreSQL", str(error).removeprefix("PostgreSQL ")))
     lines += [await _redis(settings), await _smtp(settings)]
     for fine, name, word in lines:
         click.echo(f"{'ok  ' if fine else 'FAIL'} {name}: {word}")
-    for sentence in warnings(settings):
+    for sentence in [*warnings(settings), *(f"{name}: {advice}" for name, advice in ignored.items())]:
         click.echo(f"warn {sentence}")
     if not all(fine for fine, _, _ in lines):
         raise CommandFailed("something is not fine, see above")

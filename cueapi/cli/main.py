@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import click
+import structlog
 import trio
 
 from cueapi.api.http.server import CannotListen
@@ -14,10 +15,12 @@ from cueapi.daemon import run
 from cueapi.daemon.secret import CannotStart
 from cueapi.embedded_postgres.data_dir import DataDirError
 from cueapi.logs import set_up
-from cueapi.settings import BadSetting, Settings, load
+from cueapi.settings import BadSetting, Settings, ignored_variables, load
 from cueapi.storage.database import StorageUnavailable
 from cueapi.storage.schema import SchemaMismatch
 from supervisor import RestartsExhausted
+
+log = structlog.get_logger("cueapi.settings")
 
 WRONG_SETTINGS = 2
 FAILED = 1
@@ -48,6 +51,8 @@ def main(context: click.Context) -> None:
 def serve() -> None:
     """Migrate, then serve until SIGTERM or Ctrl-C. The default."""
     settings = _settings()
+    for variable, advice in ignored_variables(settings).items():
+        log.warning("variable_ignored", variable=variable, advice=advice)
     # A signal during the start is a stop like any other.
     _run(partial(run.run, settings, on_ready=partial(_greet, settings)), interrupted=0)
 
@@ -68,7 +73,8 @@ def migrate() -> None:
 @main.command()
 def check() -> None:
     """Say line by line whether settings, PostgreSQL, migrations, Redis, SMTP and clock are fine."""
-    _run(partial(run_check, _settings()))
+    settings = _settings()
+    _run(partial(run_check, settings, ignored_variables(settings)))
 
 
 @main.command("accept-secret")

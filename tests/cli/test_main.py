@@ -393,6 +393,23 @@ async def test_check_warns_of_what_is_left_open_and_succeeds(
     assert warned[:4] == ["ENV:", "ALLOW_REGISTER:", "CORS_ORIGINS:", "CALLBACK_ALLOW:"]
 
 
+async def test_a_variable_that_does_nothing_here_is_named_at_the_start_and_by_check(
+    cueapid: Commands, tmp_path: Path, database_url: str
+) -> None:
+    (tmp_path / ".env").write_text("RESEND_API_KEY=re_of-the-hosted-server\n")
+
+    checked = await cueapid.run(tmp_path, "check", DATABASE_URL=database_url)
+    async with daemon_process(tmp_path, DATABASE_URL=database_url) as daemon:
+        code = await daemon.stop()
+
+    lines = [json.loads(line) for line in daemon.logged.read_text().splitlines()]
+    (said,) = [line for line in lines if line["event"] == "variable_ignored"]
+    assert (checked.code, code) == (0, 0)
+    assert "warn RESEND_API_KEY: has no effect: mail leaves by SMTP_URL" in checked.said
+    assert (said["level"], said["variable"], "SMTP_URL" in said["advice"]) == ("warning", "RESEND_API_KEY", True)
+    assert "re_of" not in checked.said + daemon.logged.read_text()
+
+
 async def test_a_daemon_raises_the_soft_limit_of_open_files(tmp_path: Path, database_url: str) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1_024, hard), hard))
