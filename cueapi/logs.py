@@ -5,16 +5,21 @@ How the daemon speaks: one event a fact.
 |---|---|---|
 | daemon_started, daemon_stopped | address, data_dir, version · seconds | the daemon is up · has ended |
 | cues_fired | cues, executions, missed | a poll fired something |
-| attempt_settled, attempt_released | execution_id, attempt, status, http_status, duration_ms | it was written |
-| attempt_crashed | execution_id | a bug: one attempt failed of it |
+| attempt_settled | cue_id, cue, execution_id, attempt, outcome, status, reason, http_status, duration_ms | written |
+| attempt_released | as attempt_settled | it was only claimed, and is claimed again as the same attempt |
+| outcome_reported | as attempt_settled | a report on an attempt that had ended already |
+| execution_missed | as attempt_settled | no worker came for it in time |
+| cue_paused | cue_id, cue, execution_id, reason | `on_failure` has paused it |
+| attempt_crashed | cue_id, cue, execution_id, attempt | a bug: one attempt failed of it |
 | result_dropped | execution_id, attempt | its claim had passed to another, or the execution had ended |
 | results_waited | results, reason, seconds | PostgreSQL is away, and results wait for it |
 | claims_recovered, leases_ended, deadlines_passed, executions_unclaimed | executions | the rescue took them back |
 | claim_failed | reason | a row made the claim of many fail: each is claimed alone |
-| cue_quarantined, execution_quarantined, result_unstorable | cue_id, execution_id, reason | a row was set aside |
-| notification_sent | notification, kind, attempt | an alert, failure webhook or mail went out |
-| notification_put_off, notification_dropped | notification, kind, attempt, reason | it is sent again · no longer |
-| notification_unsettled | notification, kind, reason | PostgreSQL was away after the attempt: it is sent again |
+| cue_quarantined, execution_quarantined, result_unstorable | cue_id, cue, execution_id, reason | a row was set aside |
+| notification_sent | notification, kind, cue_id, execution_id, alert_type, attempt | a webhook or mail went out |
+| notification_put_off, notification_dropped | as notification_sent, and reason | it is sent again · no longer |
+| notification_unsettled | as notification_sent, and reason | PostgreSQL was away after the attempt: it is sent again |
+| variable_ignored | variable, advice | once at the start: it looks like a setting and is none |
 | mail_not_configured | advice | once at the start, where no SMTP is set |
 | daemon_registered | daemon | the daemon holds the lock of its number |
 | database_awaited | reason, seconds | the start waits for its database |
@@ -35,6 +40,7 @@ No payloads, no headers, no keys, no links; of callback URLs scheme and host onl
 """
 
 import logging
+import re
 import sys
 from typing import Literal
 
@@ -84,12 +90,10 @@ def _rendering(*, console: bool) -> list[Processor]:
 
 
 def _message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """`message` is a sentence of the event and its facts, for those who read no keys."""
+    """`message` is the event in words; its facts stand in their keys, once. Other libraries' events are sentences."""
     name = str(event.get("event", ""))
-    shown = {key: value for key, value in event.items() if key not in _ENVELOPE and value is not None}
-    facts = " ".join(f"{key}={value}" for key, value in shown.items())
-    event["message"] = f"{name.replace('_', ' ')} {facts}".strip()
+    event["message"] = name.replace("_", " ") if _OURS.fullmatch(name) else name
     return {key: value for key, value in event.items() if value is not None}
 
 
-_ENVELOPE = {"event", "level", "logger", "timestamp", "exception", "stack"}
+_OURS = re.compile(r"[a-z]+(_[a-z]+)+")

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -44,6 +45,17 @@ async def busy(api: Api, receiver_url: str, dead_url: str) -> None:
     await Api(api.client, "cue_sk_key-in-confidence").ask("GET", "/v1/cues")
 
 
+def told_of_attempts(lines: list[dict[str, Any]]) -> None:
+    """Each names its cue, what came of it and why; its message repeats none of it."""
+    assert {line["message"] for line in lines} == {"attempt settled"}
+    assert all(line["cue_id"].startswith("cue_") and line["cue"].startswith("cue-") for line in lines)
+    assert {(line["outcome"], line["status"], line.get("reason")) for line in lines} >= {
+        ("success", "success", None),
+        ("reported_failure", "retrying", "The handler reported a failure."),
+    }
+    assert all(line["reason"] for line in lines if line["outcome"] == "failed")
+
+
 @pytest.mark.parametrize("level", ["debug", "info"])
 async def test_each_line_is_one_json_object_of_the_same_form(database_url: str, tmp_path: Path, level: str) -> None:
     with trio.fail_after(60):
@@ -63,7 +75,7 @@ async def test_each_line_is_one_json_object_of_the_same_form(database_url: str, 
     assert {line["level"] for line in lines} <= {"debug", "info", "warning"}
     assert all(datetime.fromisoformat(line["timestamp"]).utcoffset() is not None for line in lines)
     assert {"daemon_started", "drain_ended", "daemon_stopped"} <= {line["event"] for line in lines}
-    assert {line["execution_id"] for line in lines if line["event"] == "attempt_settled"}
+    told_of_attempts([line for line in lines if line["event"] == "attempt_settled"])
     assert all(line["request_id"] for line in requests)
     assert ("the-request-of-the-test" in {line["request_id"] for line in requests}) == (level == "debug")
     assert {"/v1/cues", "/v1/auth/register"} <= {line["route"] for line in requests}

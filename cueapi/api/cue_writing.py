@@ -109,7 +109,7 @@ class CueWriter:
         revives = before.status not in {"active", "paused"} and change.status in {"active", "paused"}
         room = g.account.limits.active_cues if revives else None
         same_urls = before.callback.url == after.callback.url and before.on_failure == after.on_failure
-        record = cue_planning.unplaced(after, row.warning if same_urls else None)
+        record = cue_planning.unplaced(after, row.url_warning if same_urls else None)
         return record, CueUpdate(room, change.status, change.moves, change.next_run)
 
 

@@ -109,10 +109,10 @@ class Notifier:
             log.info("notification_sent", **_named(notification))
         elif attempt < MAX_ATTEMPTS:
             await notifications.put_off(self.database, notification, PAUSES[min(attempt, len(PAUSES)) - 1])
-            log.info("notification_put_off", **_named(notification), attempt=attempt, reason=failure)
+            log.info("notification_put_off", **_named(notification), reason=failure)
         else:
             await notifications.remove(self.database, notification)
-            log.warning("notification_dropped", **_named(notification), attempt=attempt, reason=failure)
+            log.warning("notification_dropped", **_named(notification), reason=failure)
 
     async def _attempt(self, notification: Notification) -> str | None:
         """None where it was sent; else why not."""
@@ -168,4 +168,6 @@ class Notifier:
 
 def _named(notification: Notification) -> dict[str, Any]:
     """What names a notification in the log."""
-    return {"notification": notification.id, "kind": notification.kind}
+    content = notification.content
+    subject = {name: content.get(name) for name in ("cue_id", "execution_id", "alert_type")}
+    return {"notification": notification.id, "kind": notification.kind, **subject, "attempt": notification.attempt}

@@ -63,5 +63,8 @@ class DispatchPool:
             return evaluate_attempt(delivery, result, duration=trio.current_time() - begun, now=datetime.now(UTC))
         except Exception as error:
             # A bug of ours that one row or answer triggers fails one attempt, not the hundreds beside it.
-            log.exception("attempt_crashed", execution_id=str(delivery.execution_id))
+            log.exception(
+                "attempt_crashed", cue_id=delivery.cue_id, cue=delivery.cue_name,
+                execution_id=str(delivery.execution_id), attempt=delivery.attempt,
+            )  # fmt: skip
             return attempt_failed(delivery.fence, delivery.retry, error=f"{INTERNAL} ({type(error).__name__}).")

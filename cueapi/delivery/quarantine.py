@@ -66,13 +66,18 @@ class Quarantine:
 
     async def execution(self, execution: UUID, reason: str) -> None:
         """End an execution, without touching its cue's counters."""
-        log.warning("execution_quarantined", execution_id=str(execution), reason=reason)
-        self._tell(await quarantine_execution(self.database, execution, reason=reason))
+        result = await quarantine_execution(self.database, execution, reason=reason)
+        named = {"cue_id": result.cue_id, "cue": result.cue_name, "execution_id": str(execution)}
+        log.warning("execution_quarantined", **named, reason=reason)
+        if result.has_paused:
+            log.warning("cue_paused", **named, reason=reason)
+        self._tell(result)
 
     async def cue(self, cue_id: str, revision: int, reason: str) -> None:
         """End a cue that cannot be fired."""
-        log.warning("cue_quarantined", cue_id=cue_id, reason=reason)
-        self._tell(await quarantine_cue(self.database, cue_id=cue_id, revision=revision, reason=reason))
+        result = await quarantine_cue(self.database, cue_id=cue_id, revision=revision, reason=reason)
+        log.warning("cue_quarantined", cue_id=cue_id, cue=result.cue_name, reason=reason)
+        self._tell(result)
 
     def _tell(self, result: QuarantineResult) -> None:
         if result.alerts or result.notices:

@@ -89,10 +89,10 @@ class Recorder:
         if has_alerts(written):
             self.hub.notice_ready()
         for transition in transitions:
-            self._tell(transition, written.get(transition.fence.execution_id))
+            self._follow(transition, written.get(transition.fence.execution_id))
 
-    def _tell(self, transition: Transition, row: TransitionResult | None) -> None:
-        """Log and count what was written, and arm the retry."""
+    def _follow(self, transition: Transition, row: TransitionResult | None) -> None:
+        """Count what was written, and arm the retry."""
         fence = transition.fence
         if fence.claim is not None:
             self.capacity.recorded(fence.claim)
@@ -102,15 +102,6 @@ class Recorder:
         self.metrics.settled(transition)
         if not transition.ends and transition.pause is not None:
             self._remind(transition.pause)
-        log.info(
-            "attempt_released" if transition.released else "attempt_settled",
-            execution_id=str(fence.execution_id),
-            attempt=fence.attempts,
-            status=transition.status,
-            http_status=transition.record and transition.record.http_status,
-            duration_ms=transition.record and transition.record.duration_ms,
-            dropped=list(transition.dropped) or None,
-        )
 
     def _remind(self, pause: float) -> None:
         if pause <= 0:

@@ -93,6 +93,21 @@ class Transition:
         """True where no attempt follows."""
         return self.status in FINAL
 
+    @property
+    def is_late(self) -> bool:
+        """True for a report on an attempt that has come to its end already."""
+        return self.report is not None and self.fence.status != Status.DELIVERING
+
+    @property
+    def reason(self) -> str | None:
+        """Why the attempt did not succeed, without a word of what the handler said; None where it did."""
+        if self.report is not None:
+            missing = self.verification and self.verification.missing
+            if not self.report.success:
+                return "The handler reported a failure."
+            return f"The outcome was reported without {missing}." if missing else None
+        return self.error if self.record is None else self.record.error_message
+
 
 def attempt_failed(
     fence: Fence,

@@ -80,18 +80,22 @@ def _given(**numbers: int | None) -> dict[str, int] | None:
 
 
 class CueRow(CueColumns, Row):
-    """A cue, and its revision."""
+    """A cue, its revision, and the warning that is stored of its URLs."""
 
     revision: int
+    url_warning: str | None
 
 
-WARNING: LiteralString = """case when c.transport = 'worker'
+WARNING: LiteralString = """case when c.status = 'paused' and c.pause_reason is not null then c.pause_reason
+     when c.transport = 'worker'
           and not exists (select from workers w
                            where w.user_id = c.user_id and w.last_heartbeat > now() - interval '180 seconds')
      then 'No worker is alive: executions wait until one sends a heartbeat and claims them.'
      else c.warning end as warning"""
 
-COLUMNS: LiteralString = columns_of(CueColumns, "c.{}", but=("warning",)) + ", c.revision, " + WARNING
+COLUMNS: LiteralString = (
+    columns_of(CueColumns, "c.{}", but=("warning",)) + ", c.revision, c.warning as url_warning, " + WARNING
+)
 
 
 @frozen

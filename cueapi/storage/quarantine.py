@@ -7,10 +7,17 @@ from cueapi.storage.statements import load
 
 
 class QuarantineResult(Row):
-    """How many alerts, and how many notifications of `on_failure`, a quarantine has raised."""
+    """
+    What a quarantine has come to: how many alerts and how many notifications of `on_failure`.
+
+    The cue is null where it was set aside, changed or deleted before. *has_paused* where `on_failure` has paused it.
+    """
 
     alerts: int
     notices: int
+    cue_id: str | None
+    cue_name: str | None
+    has_paused: bool
 
 
 # $2 the revision that the cue was read in: nothing happens where it has changed meanwhile. $3 the reason.
@@ -30,7 +37,8 @@ select count(raise_alert(user_id, 'execution_failed', id, id, null, format('%s: 
        count(tell_of_failure(user_id, on_failure_webhook, on_failure_email,
                              jsonb_build_object('event', 'cue.failed', 'cue_id', id, 'cue_name', name,
                                                 'execution_id', null, 'attempts', 0, 'last_http_status', null,
-                                                'last_error', $3::text, 'failed_at', iso(now())))) as notices
+                                                'last_error', $3::text, 'failed_at', iso(now())))) as notices,
+       max(id) as cue_id, max(name) as cue_name, false as has_paused
   from quarantined
 """
 

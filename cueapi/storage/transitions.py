@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
 from attrs import asdict
 
 from cueapi.domain.execution import Transition
@@ -14,13 +15,23 @@ from cueapi.storage.statements import load
 
 
 class TransitionResult(Row):
-    """An execution that was moved; *is_told* where its user may hear of it: it failed, or lacks evidence."""
+    """
+    An execution that was moved, and its cue.
+
+    *is_told* where its user may hear of it: it failed, or lacks evidence. *has_paused* where `on_failure` has paused
+    the cue because of it.
+    """
 
     id: UUID
     status: str
     ready_at: datetime
+    cue_id: str
+    cue_name: str | None
     is_told: bool
+    has_paused: bool
 
+
+log = structlog.get_logger("cueapi.executions")
 
 APPLY_TRANSITIONS = load("apply_transitions", ("transitions",))
 
@@ -30,8 +41,16 @@ RECORD_FAILURES = load("record_failures", ("failures",))
 async def apply_transitions(
     db: Database | Transaction, transitions: Iterable[Transition]
 ) -> dict[UUID, TransitionResult]:
-    """Write *transitions*, at most one for an execution; the rows of those whose fence still stood, by id."""
-    records = [_record(ord_, transition) for ord_, transition in enumerate(transitions)]
+    """Write *transitions*, at most one for an execution, and log them; those whose fence still stood, by id."""
+    given = list(transitions)
+    written = await _apply_all(db, [_record(ord_, transition) for ord_, transition in enumerate(given)])
+    for transition in given:
+        if (row := written.get(transition.fence.execution_id)) is not None:
+            _log(transition, row)
+    return written
+
+
+async def _apply_all(db: Database | Transaction, records: list[dict[str, Any]]) -> dict[UUID, TransitionResult]:
     if not any(map(_is_told, records)):
         return await _apply(db, records)
     if isinstance(db, Transaction):
@@ -44,6 +63,30 @@ async def apply_transitions(
             continue
     async with db.transaction() as tx:
         return await _apply_with_failures(tx, records)
+
+
+def _log(transition: Transition, row: TransitionResult) -> None:
+    """One line for what was written, and one where it has paused the cue."""
+    record, subject = transition.record, {"cue_id": row.cue_id, "cue": row.cue_name, "execution_id": str(row.id)}
+    facts = subject | {
+        "attempt": transition.fence.attempts,
+        "outcome": transition.logged_as,
+        "status": transition.status,
+        "reason": transition.reason,
+        "http_status": record and record.http_status,
+        "duration_ms": record and record.duration_ms,
+        "dropped": list(transition.dropped) or None,
+    }
+    if transition.released:
+        log.info("attempt_released", **facts)
+    elif transition.logged_as is None:
+        log.info("execution_missed", **facts)
+    elif transition.is_late:
+        log.info("outcome_reported", **facts)
+    else:
+        log.info("attempt_settled", **facts)
+    if row.has_paused:
+        log.warning("cue_paused", **subject, reason=transition.reason)
 
 
 def has_alerts(written: Mapping[UUID, TransitionResult]) -> bool:

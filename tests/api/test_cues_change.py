@@ -220,6 +220,54 @@ async def test_the_warning_follows_the_url(api: Api) -> None:
     assert mended["warning"] is None
 
 
+async def test_that_no_worker_is_alive_is_not_told_any_more_once_one_is_whatever_was_changed_meanwhile(
+    api: Api,
+) -> None:
+    with trio.fail_after(20):
+        made = await api.post("/v1/cues", cue())
+        renamed = await api.patch(f"/v1/cues/{made['id']}", {"name": "renamed"})
+        await api.post("/v1/worker/heartbeat", {})
+        served = await api.get(f"/v1/cues/{made['id']}")
+
+    assert "No worker is alive" in renamed["warning"]
+    assert served["warning"] is None
+
+
+async def test_a_cue_that_on_failure_has_paused_says_when_and_why_until_its_status_is_changed(api: Api) -> None:
+    with trio.fail_after(20):
+        await api.post("/v1/worker/heartbeat", {})
+        made = await api.post("/v1/cues", cue(on_failure={"pause": True}, retry={"max_attempts": 1}))
+        path = f"/v1/cues/{made['id']}"
+        fired = (await api.post(f"{path}/fire"))["id"]
+        await api.post(f"/v1/executions/{fired}/claim")
+        await api.post(f"/v1/executions/{fired}/outcome", {"success": False, "error": "no paper."})
+        paused = await api.get(path)
+        (listed,) = (await api.get("/v1/cues"))["cues"]
+        renamed = await api.patch(path, {"name": "renamed"})
+        resumed = await api.patch(path, {"status": "active"})
+        by_hand = await api.patch(path, {"status": "paused"})
+
+    why = f"execution {fired} has failed for good (no paper)."
+    at = paused["warning"].removeprefix("Paused by on_failure at ").partition(": ")[0]
+    assert (paused["status"], paused["next_run"]) == ("paused", None)
+    assert paused["warning"] == f"Paused by on_failure at {at}: {why}"
+    assert abs(datetime.fromisoformat(at) - datetime.fromisoformat(paused["updated_at"])) < timedelta(seconds=20)
+    assert datetime.fromisoformat(paused["updated_at"]) > datetime.fromisoformat(made["updated_at"])
+    assert listed["warning"] == renamed["warning"] == paused["warning"]
+    assert (resumed["warning"], by_hand["warning"]) == (None, None)
+
+
+async def test_a_one_time_cue_changes_when_it_ends(api: Api) -> None:
+    with trio.fail_after(20):
+        soon = {"type": "once", "at": (datetime.now(UTC) + timedelta(seconds=0.3)).isoformat()}
+        made = await api.post("/v1/cues", cue("http://127.0.0.1:9/", schedule=soon, retry={"max_attempts": 1}))
+        while (ended := await api.get(f"/v1/cues/{made['id']}"))["status"] == "active":
+            await trio.sleep(0.02)
+
+    assert ended["status"] == "failed"
+    assert datetime.fromisoformat(ended["updated_at"]) > datetime.fromisoformat(made["updated_at"])
+
+
 async def test_a_worker_cue_cannot_be_given_an_evidence_mode(api: Api) -> None:
     with trio.fail_after(10):
         made = await api.post("/v1/cues", cue())

@@ -185,8 +185,11 @@ async def test_an_execution_that_cannot_be_claimed_is_quarantined_alone_and_its_
     assert row["error_message"].startswith("It cannot be delivered: ")
     assert await told(database, made[6]) == [("execution_failed", f"broken: {row['error_message']}")]
     assert await notified(database) == ["failure_mail", "failure_webhook"]
-    assert (await look_up_cue(database, broken))["status"] == "paused"
-    assert [line["event"] for line in lines] == ["claim_failed", "execution_quarantined"]
+    paused = await look_up_cue(database, broken)
+    assert paused["status"] == "paused"
+    assert str(made[6]) in paused["pause_reason"]
+    assert {line["cue"] for line in lines[1:]} == {"broken"}
+    assert [line["event"] for line in lines] == ["claim_failed", "execution_quarantined", "cue_paused"]
 
 
 async def test_what_another_dispatcher_only_looked_at_is_taken_soon_after(database: Database) -> None:

@@ -11,7 +11,7 @@ from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.quarantine import NOT_STORED
 from cueapi.delivery.recorder import Recorder
 from cueapi.delivery.retries import Reminder
-from cueapi.domain.attempt import Answered, Delivery, Result, evaluate_attempt
+from cueapi.domain.attempt import Answered, Delivery, Result, Unreachable, evaluate_attempt
 from cueapi.domain.execution import AttemptRecord, Transition
 from cueapi.metrics import Metrics
 from cueapi.storage.database import Database
@@ -214,3 +214,38 @@ async def test_a_channel_that_does_not_end_is_written_from_as_results_come(
                     await until(partial(is_settled, database, delivery))
 
     assert await queued(database) == []
+
+
+async def test_a_result_is_logged_once_with_its_cue_its_outcome_and_why_but_not_in_the_handler_s_words(
+    database: Database, recorder: Recorder
+) -> None:
+    columns = {"name": "nightly", "max_attempts": 1, "on_failure_pause": True}
+    (first, *rest) = await claimed(database, 5, **columns)
+    answers = [
+        Answered(202),
+        Answered(200, b'{"success": true, "metadata": 5}'),
+        Answered(200, b'{"success": false, "error": "in confidence"}'),
+        Unreachable("no answer within 30 s"),
+        Answered(500, b"in confidence"),
+    ]
+
+    with capture_logs() as lines:
+        await record(recorder, [settled(one, answer) for one, answer in zip((first, *rest), answers, strict=True)])
+
+    told = {line["execution_id"]: line for line in lines if line["event"] == "attempt_settled"}
+    facts = [
+        {name: told[str(one.execution_id)][name] for name in ("outcome", "status", "reason", "http_status", "dropped")}
+        for one in (first, *rest)
+    ]
+    assert [tuple(fact.values()) for fact in facts] == [
+        ("delivered", "success", None, 202, None),
+        ("success", "success", None, 200, ["metadata"]),
+        ("reported_failure", "failed", "The handler reported a failure.", 200, None),
+        ("failed", "failed", "no answer within 30 s", None, None),
+        ("failed", "failed", "The handler answered 500.", 500, None),
+    ]
+    assert {(line["cue_id"], line["cue"], line["attempt"]) for line in told.values()} == {(first.cue_id, "nightly", 1)}
+    assert [(line["cue"], line["log_level"]) for line in lines if line["event"] == "cue_paused"] == [
+        ("nightly", "warning")
+    ]
+    assert "in confidence" not in str(lines)

@@ -158,6 +158,8 @@ create table cues (
     alert_consecutive_failures     threshold,
     alert_missed_window_multiplier threshold,
     warning               text,
+    -- Why `on_failure` has paused it, and when; a change of the status clears it.
+    pause_reason          text,
     next_run              moment,
     last_run              moment,
     fired_count           counter not null default 0,
@@ -393,6 +395,12 @@ select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.tran
 
 create function iso(moment timestamptz) returns text language sql stable as $$
     select to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
+-- What a cue that `on_failure` has paused tells of it.
+create function pause_reason(execution uuid, reason text) returns text language sql stable as $$
+    select format('Paused by on_failure at %s: execution %s has failed for good (%s).', iso(now()), execution,
+                  rtrim(coalesce(reason, 'a failure was reported'), '.'))
 $$;
 
 -- One alert per user, type and subject in *silence*: who moves the gate's row raises it. Null where it was raised

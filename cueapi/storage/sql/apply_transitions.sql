@@ -113,7 +113,12 @@ with transitions as materialized (
     having bool_or(final or was_final or consecutive_failures is not null)
 ), locked as (
     -- In the same order by every writer: two recorders must not wait for each other.
-    select c.id, m.runs, m.succeeded and not m.failed as ends_failures, c.on_failure_pause and m.lost as pauses,
+    select c.id, c.status as was, c.schedule_type = 'once' as is_once,
+           c.schedule_type = 'once' and c.next_run is null as is_over,
+           m.runs, m.succeeded and not m.failed as ends_failures, c.on_failure_pause and m.lost as pauses,
+           case when c.on_failure_pause and m.lost
+                then (select d.id from decided d where d.cue_id = c.id and d.lost order by d.id desc limit 1)
+                end as lost_id,
            -- What the execution of a one-time cue makes of it; that of an earlier schedule makes nothing.
            (select max(case when not d.final and not d.was_final then null
                             when not d.final then 'active'
@@ -128,23 +133,31 @@ with transitions as materialized (
      where c.deleted_at is null
      order by c.id
        for no key update of c
+), changes as (
+    select l.*,
+           case when is_over and once_status is not null then once_status
+                when pauses and was = 'active' and not is_once then 'paused'
+                else was end as status
+      from locked l
 ), moved as (
     update cues c
-       set run_count = c.run_count + l.runs,
-           consecutive_failures = case when l.ends_failures then 0 else c.consecutive_failures end,
-           status = case when c.schedule_type = 'once' and c.next_run is null and l.once_status is not null
-                         then l.once_status
-                         when l.pauses and c.status = 'active' and c.schedule_type = 'recurring' then 'paused'
-                         else c.status end,
-           next_run = case when l.pauses and c.schedule_type = 'recurring' then null else c.next_run end,
+       set run_count = c.run_count + n.runs,
+           consecutive_failures = case when n.ends_failures then 0 else c.consecutive_failures end,
+           status = n.status,
+           pause_reason = case when n.status = n.was then c.pause_reason
+                               when n.status = 'paused'
+                               then (select pause_reason(d.id, d.reason) from decided d where d.id = n.lost_id) end,
+           next_run = case when n.pauses and not n.is_once then null else c.next_run end,
            -- It moves with the status: a change that was made upon the cue before it ended must not revive it.
-           revision = c.revision
-                    + (case when l.pauses then 1
-                            when c.schedule_type = 'once' and c.next_run is null and l.once_status <> c.status then 1
-                            else 0 end)
-      from locked l
-     where c.id = l.id
+           revision = c.revision + (case when n.pauses or n.status <> n.was then 1 else 0 end),
+           updated_at = case when n.status <> n.was then clock_timestamp() else c.updated_at end
+      from changes n
+     where c.id = n.id
+ returning c.id, case when n.status = 'paused' and n.was = 'active' then n.lost_id end as paused_by
 )
-select id, status, ready_at,
-       coalesce(consecutive_failures = 1, false) or lost or missing is not null as is_told
-  from decided
+select d.id, d.status, d.ready_at, d.cue_id, c.name as cue_name,
+       coalesce(d.consecutive_failures = 1, false) or d.lost or d.missing is not null as is_told,
+       coalesce(m.paused_by = d.id, false) as has_paused
+  from decided d
+  left join cues c on c.id = d.cue_id
+  left join moved m on m.id = d.cue_id

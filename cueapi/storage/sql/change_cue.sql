@@ -12,6 +12,7 @@ with room as (
 ), changed as (
     update cues c
        set status = :status,
+           pause_reason = case when c.status = :status::cue_status then c.pause_reason end,
            next_run = case when :moves then :next_run else c.next_run end,
            revision = c.revision + 1,
            updated_at = clock_timestamp(),

@@ -62,6 +62,7 @@ with due as (
        set next_run = h.next,
            status = case when h.schedule_type = 'once' and n.ended > 0 then 'failed' else c.status end,
            revision = c.revision + (case when h.schedule_type = 'once' and n.ended > 0 then 1 else 0 end),
+           updated_at = case when h.schedule_type = 'once' and n.ended > 0 then clock_timestamp() else c.updated_at end,
            fired_count = c.fired_count + coalesce(n.made, 0),
            run_count = c.run_count + coalesce(n.ended, 0),
            last_run = case when n.fired > 0 then now() else c.last_run end

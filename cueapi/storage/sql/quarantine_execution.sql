@@ -14,6 +14,7 @@ with quarantined as (
 ), ended as (
     update cues c
        set status = case when c.schedule_type = 'once' then 'failed' else 'paused' end,
+           pause_reason = case when c.schedule_type = 'recurring' then pause_reason(q.id, :reason) end,
            next_run = null, revision = least(c.revision, 9223372036854775806) + 1, updated_at = clock_timestamp()
       from quarantined q
      where c.id = q.cue_id
@@ -21,6 +22,7 @@ with quarantined as (
        and c.status = 'active'
        and case when c.schedule_type = 'recurring' then c.on_failure_pause
                 else q.triggered_by = 'scheduled' and q.scheduled_for = c.schedule_at and c.next_run is null end
+ returning c.status
 )
 select count(raise_alert(c.user_id, 'execution_failed', q.id::text, c.id, q.id, format('%s: %s', c.name, :reason::text),
                          json_build_object('status', q.status, 'attempts', q.attempts,
@@ -29,6 +31,7 @@ select count(raise_alert(c.user_id, 'execution_failed', q.id::text, c.id, q.id, 
                              jsonb_build_object('event', 'cue.failed', 'cue_id', c.id, 'cue_name', c.name,
                                                 'execution_id', q.id, 'attempts', q.attempts,
                                                 'last_http_status', q.http_status, 'last_error', :reason::text,
-                                                'failed_at', iso(now())))) as notices
+                                                'failed_at', iso(now())))) as notices,
+       max(c.id) as cue_id, max(c.name) as cue_name, exists (select from ended where status = 'paused') as has_paused
   from quarantined q
   join cues c on c.id = q.cue_id and c.deleted_at is null

@@ -112,7 +112,10 @@ class Cue(Rendered):
     last_run: datetime | None = Field(description="When the cue last fired; null where it has not yet.")
     run_count: Count = Field(description="Executions that have ended.")
     fired_count: Count = Field(description="Executions made, by schedule or by hand.")
-    warning: str | None = Field(description="What may keep executions from their handler; null where nothing does.")
+    warning: str | None = Field(
+        description="What keeps, or may keep, executions from their handler: when and why `on_failure` has paused the"
+        " cue, that no worker is alive, a host that does not resolve; null where nothing does."
+    )
     created_at: datetime = Field(description="When the cue was created.")
     updated_at: datetime = Field(description="When the cue was last changed.")
 
