@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import trio
 from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 
 from cueapi.cli.main import main
 from cueapi.settings import Settings
@@ -83,6 +84,36 @@ def test_the_table_of_settings_names_every_setting_and_no_other() -> None:
     named = {name for line in table.splitlines() for name in re.findall(r"`([A-Z_]+)`", line.split("|")[1:2].__str__())}
 
     assert named == {name.upper() for name in Settings.model_fields}
+
+
+async def shown_metrics(api: Api) -> dict[str, tuple[str, set[str]]]:
+    """Each metric that a daemon exports: its type, and its labels."""
+    found: dict[str, tuple[str, set[str]]] = {}
+    for family in text_string_to_metric_families((await api.ask("GET", "/metrics")).text):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        found[name] = family.type, {label for sample in family.samples for label in sample.labels} - {"le"}
+    return found
+
+
+async def test_the_table_of_metrics_is_what_is_exported_in_the_forms_of_prometheus(api: Api) -> None:
+    table = {
+        name: (kind.strip(), set(re.findall(r"`(\w+)`", labels)))
+        for line in README.splitlines()
+        if line.startswith("| `cueapi_")
+        for names, kind, labels in [line.split("|")[1:4]]
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    with trio.fail_after(20):
+        while "cueapi_last_poll_timestamp_seconds" not in (shown := await shown_metrics(api)):
+            await trio.sleep(0.02)
+
+    assert shown == table
+    assert all(re.fullmatch(r"cueapi(_[a-z]+)+", name) for name in shown)
+    # prometheus.io/docs/practices/naming: base units, and _total for what only grows.
+    assert not any(name.endswith(("_ms", "_minutes", "_created", "_count")) for name in shown)
+    assert {name for name, (kind, _) in shown.items() if kind == "histogram"} == {
+        name for name in shown if name.endswith(("_lag_seconds", "_duration_seconds"))
+    }
 
 
 def test_every_command_that_the_readme_names_exists() -> None:

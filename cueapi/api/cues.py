@@ -8,7 +8,7 @@ from quart import Blueprint, Response, g
 
 from cueapi.api import cue_planning
 from cueapi.api.cue_writing import CUE_REFUSALS, CueWriter, find, not_found
-from cueapi.api.executions import EXECUTION_FILTERS, Executions, filter_of, wake_handlers
+from cueapi.api.executions import EXECUTION_FILTERS, Executions, filter_of, wake_after_fire
 from cueapi.api.http.body import read
 from cueapi.api.http.idempotency import idempotent
 from cueapi.api.http.operations import operation
@@ -37,7 +37,7 @@ from cueapi.storage import cue_deletion, cues, fires, histories
 from cueapi.storage.clock import Clock
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Database
-from cueapi.storage.fires import FiredExecution, ManualFire
+from cueapi.storage.fires import ManualFire
 from cueapi.storage.paging import PAGE_CAP
 from cueapi.wakeups.hub import WakeupHub
 
@@ -208,7 +208,7 @@ class Cues:
                 raise not_found()
             shown = {name: made[name] for name in ("id", "cue_id", "scheduled_for", "status")}
             shown["triggered_by"] = "manual_fire"
-            return once.keep(answer(shown), then=partial(self._wake, made))
+            return once.keep(answer(shown), then=partial(wake_after_fire, self.hub, made))
 
     async def _manual_fire(self, cue_id: str, body: FireBody) -> ManualFire:
         at = None if body.send_at is None else cue_planning.send_at(body.send_at, self.clock.now())
@@ -218,10 +218,3 @@ class Cues:
         if body.merge_strategy != "replace":
             payload = cues.to_cue(await find(self.database, cue_id)).payload | payload
         return ManualFire(new_uuid7(), domain.payload_text(payload), domain.payload_task(payload), at)
-
-    def _wake(self, made: FiredExecution) -> None:
-        """Wake what sends or claims the new execution: now, or at its time."""
-        if made.due_in > 0:
-            self.hub.cue_written(made.scheduled_for)
-        else:
-            wake_handlers(self.hub, made.transport)

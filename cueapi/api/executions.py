@@ -27,7 +27,7 @@ from cueapi.api.models.rendering import answer, page_of
 from cueapi.api.models.requests.executions import ClaimBody
 from cueapi.api.models.responses import executions as responses
 from cueapi.domain.errors import Refusal
-from cueapi.domain.execution import FINAL, SHOWN, Status
+from cueapi.domain.execution import FINAL, SHOWN, AlertType, Status
 from cueapi.domain.ids import new_uuid7, parse_uuid
 from cueapi.domain.outcome import OutcomeState
 from cueapi.storage import executions, fires, worker_claims
@@ -187,7 +187,7 @@ class Executions:
             made = await self._replay(await once.begin(), identity)
             shown = {name: made[name] for name in ("id", "cue_id", "scheduled_for", "status")}
             shown |= {"triggered_by": "replay", "replayed_from": identity}
-            return once.keep(answer(shown), then=partial(wake_handlers, self.hub, made.transport))
+            return once.keep(answer(shown), then=partial(wake_after_fire, self.hub, made))
 
     async def _replay(self, db: Executor, identity: UUID) -> FiredExecution:
         old = await fires.replayable(db, execution=identity, user=g.account.id)
@@ -230,6 +230,16 @@ def wake_handlers(hub: WakeupHub, transport: str) -> None:
         hub.work_ready(g.account.id)
     else:
         hub.delivery_ready()
+
+
+def wake_after_fire(hub: WakeupHub, made: FiredExecution) -> None:
+    """Wake what takes an execution that this account has asked for, and what tells of it."""
+    if made.has_alerted:
+        hub.notice_ready([AlertType.EXECUTION_FAILED])
+    if made.due_in > 0:
+        hub.cue_written(made.scheduled_for)
+    else:
+        wake_handlers(hub, made.transport)
 
 
 def filter_of(cue_id: str | None, group: str | None = None) -> Filter:

@@ -13,12 +13,14 @@ from cueapi.api.http.operations import TEXT, operation
 from cueapi.api.http.rate_limits import Windows
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.responses import health as responses
-from cueapi.metrics import Metrics
+from cueapi.metrics import Gauge, Metrics, Values
 from cueapi.storage import health
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database, StorageUnavailable
 from cueapi.storage.health import QueueCounts
 from supervisor.health import Entry, HealthBoard, State
+
+VERSION = version("cueapi-daemon")
 
 COUNTS_SERVE = 5.0
 """Seconds for which counts are reused."""
@@ -80,7 +82,7 @@ class Health:
         return answer(
             {
                 "status": "healthy" if well else "degraded",
-                "version": version("cueapi-daemon"),
+                "version": VERSION,
                 "timestamp": self.clock.now(),
                 "services": {
                     "postgres": "healthy" if counts else "unavailable",
@@ -122,7 +124,29 @@ class Health:
     @operation(TEXT)
     async def show_metrics(self) -> Response:
         """Show metrics for Prometheus."""
+        await self._count()
         return Response(self.metrics.text(), 200, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    def gauges(self) -> list[Gauge]:
+        """What `/metrics` shows of it; of the queues nothing while PostgreSQL is away."""
+        return [
+            Gauge("cueapi_build_info", "1, with the version.", ("version",), lambda: [((VERSION,), 1)]),
+            Gauge("cueapi_last_poll_timestamp_seconds", "When the poller last ran.", (), self._last_poll),
+            Gauge("cueapi_backlog", "What is due and waits, counted up to 10,000.", ("kind",),
+                    lambda: self._counted_of({"deliveries": "ready_deliveries", "work": "pending_worker_claims"})),
+            Gauge("cueapi_backlog_oldest_seconds", "For how long the oldest of it has been due.", ("kind",),
+                    lambda: self._counted_of({"deliveries": "oldest_delivery", "work": "oldest_work"})),
+            Gauge("cueapi_workers_alive", "Pull workers with a heartbeat in the last 180 s.", (),
+                    lambda: [((), value) for _, value in self._counted_of({"": "active_workers"})]),
+        ]  # fmt: skip
+
+    def _last_poll(self) -> Values:
+        at = self.polls().at
+        return [] if at is None else [((), at.timestamp())]
+
+    def _counted_of(self, columns: Mapping[str, str]) -> Values:
+        counts = self._counts
+        return [] if counts is None else [((label,), counts[column]) for label, column in columns.items()]
 
     async def _reachable(self) -> bool:
         with trio.move_on_after(PATIENCE):

@@ -81,7 +81,7 @@ class Outcomes:
             if (written := done.get(state.fence.execution_id)) is not None:
                 self.metrics.settled(transition)
                 if has_alerts(done):
-                    self.hub.notice_ready()
+                    self.hub.notice_ready(done.alerts)
                 if not transition.ends and transition.pause == 0.0:
                     wake_handlers(self.hub, state.transport)
                 return _recorded(state, transition, written)

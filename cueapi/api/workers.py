@@ -18,6 +18,7 @@ from cueapi.api.models.responses.executions import Work
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import Fence, Status, attempt_failed, released
 from cueapi.domain.ids import parse_uuid
+from cueapi.metrics import Metrics
 from cueapi.storage import daemons, worker_claims, workers
 from cueapi.storage.database import STATEMENT_PATIENCE, Database
 from cueapi.storage.transitions import apply_transitions, has_alerts
@@ -34,6 +35,7 @@ class Workers:
     database: Database
     terms: LeaseTerms
     hub: WakeupHub
+    metrics: Metrics
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -92,8 +94,12 @@ class Workers:
         steps = [attempt_failed(one.state.fence, one.state.retry, error=message) for one in lost]
         if not steps:
             return
-        if has_alerts(await apply_transitions(self.database, steps)):
-            self.hub.notice_ready()
+        written = await apply_transitions(self.database, steps)
+        for step in steps:
+            if step.fence.execution_id in written:
+                self.metrics.settled(step)
+        if has_alerts(written):
+            self.hub.notice_ready(written.alerts)
         if any(step.pause == 0 for step in steps):
             self.hub.work_ready(user)
 

@@ -1,4 +1,4 @@
-"""The API, composed: what every request passes, the resources, the senders of notifications, the gauges of /metrics."""
+"""The API, composed: what every request passes, the resources, the senders of notifications."""
 
 from urllib.parse import urlsplit
 
@@ -20,7 +20,6 @@ from cueapi.api.workers import Workers
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.wiring import Wiring
 from cueapi.delivery.notifier import NotificationSenders
-from cueapi.metrics import Gauge
 from cueapi.storage.worker_claims import LeaseTerms
 
 
@@ -44,21 +43,22 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     executions = Executions(database, terms, hub)
     writer = CueWriter(database, resources.clock, webhook.resolver, webhook.rules, settings.worker_evidence)
     last = wiring.last_poll
+    health = Health(
+        database, wiring.board, wiring.stopping, wiring.metrics, resources.clock,
+        lambda: Polls(last.at, last.cues, last.duration), settings.poller_interval_seconds, wiring.windows,
+    )  # fmt: skip
+    wiring.metrics.read(*health.gauges())
     return [
         *sign_in(resources, wiring),
         Cues(database, resources.clock, writer, hub, executions),
         executions,
         Outcomes(database, wiring.metrics, hub),
-        Workers(database, terms, hub),
+        Workers(database, terms, hub, wiring.metrics),
         Alerts(database),
         Usage(database),
         Echo(database, wiring.windows),
-        Health(
-            database, wiring.board, wiring.stopping, wiring.metrics, resources.clock,
-            lambda: Polls(last.at, last.cues, last.duration), settings.poller_interval_seconds,
-            wiring.windows,
-        ),
-    ]  # fmt: skip
+        health,
+    ]
 
 
 def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
@@ -84,28 +84,3 @@ def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
 def notification_senders(resources: Resources) -> NotificationSenders:
     """What notifications are sent with."""
     return NotificationSenders(resources.webhook, resources.settings.mailer, resources.vault.decrypt, resources.address)
-
-
-def gauges(resources: Resources, wiring: Wiring) -> list[Gauge]:
-    """What /metrics reads when it is asked."""
-    channels, database = (wiring.deliveries, wiring.results, wiring.retries), resources.database.pool
-    board = wiring.board
-    return [
-        Gauge("cueapi_channel_depth", "Items in each channel.", ("channel",),
-                lambda: [((channel.name,), channel.depth) for channel in channels]),
-        Gauge("cueapi_channel_capacity", "Most items of each channel.", ("channel",),
-                lambda: [((channel.name,), channel.capacity) for channel in channels]),
-        Gauge("cueapi_retry_wheel_size", "Reminders in the retry wheel.", (), lambda: [((), len(wiring.wheel))]),
-        Gauge("cueapi_pool_places", "Slots of the dispatch pool.", ("state",),
-                lambda: [(("taken",), wiring.capacity.taken), (("all",), wiring.capacity.size)]),
-        Gauge("cueapi_sibling_state", "1 for the state that each sibling is in.", ("sibling", "state"),
-                lambda: [((name, str(entry.state)), 1) for name, entry in board.snapshot().items()]),
-        Gauge("cueapi_sibling_restarts", "Restarts of each sibling.", ("sibling",),
-                lambda: [((name,), entry.restarts) for name, entry in board.snapshot().items()]),
-        Gauge("cueapi_database_connections", "Connections to PostgreSQL.", ("state",),
-                lambda: [(("idle",), database.idle), (("in_use",), database.in_use), (("all",), database.size)]),
-        Gauge("cueapi_waiting_calls", "Calls of workers that wait for work.", (),
-                lambda: [((), len(wiring.hub.long_poll))]),
-        Gauge("cueapi_database_waiters", "Tasks that wait for a connection.", (),
-                lambda: [((), database.waiters)]),
-    ]  # fmt: skip

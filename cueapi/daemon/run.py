@@ -11,8 +11,8 @@ import structlog
 import trio
 from attrs import frozen
 
+from cueapi.daemon.gauges import gauges
 from cueapi.daemon.resources import Resources, open_resources
-from cueapi.daemon.routes import gauges
 from cueapi.daemon.siblings import siblings
 from cueapi.daemon.wiring import Wiring
 from cueapi.delivery.quarantine import Quarantine

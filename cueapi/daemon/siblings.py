@@ -33,7 +33,7 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     timeouts = RescueTimeouts(silence, settings.worker_unclaimed_timeout_seconds, worker_grace=silence)
     monthly = {name: plan.monthly_executions for name, plan in settings.plans.items()}
 
-    notifier = Notifier(database, hub, identity, notification_senders(resources), wiring.stopping)
+    notifier = Notifier(database, hub, identity, notification_senders(resources), wiring.stopping, metrics)
     recorder = Recorder(database, results, retries, hub, metrics, capacity, horizon=2 * interval)
     pool = DispatchPool(
         deliveries, results, capacity, resources.webhook, settings.dispatch_concurrency, wiring.stopping

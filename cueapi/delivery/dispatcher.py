@@ -93,7 +93,7 @@ class Dispatcher:
             written = await self.quarantine.apply_transitions(transitions)
             log.warning("claims_recovered", executions=len(written))
             if has_alerts(written):
-                self.hub.notice_ready()
+                self.hub.notice_ready(written.alerts)
             if not written:
                 return
 

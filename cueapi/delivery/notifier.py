@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from cueapi.delivery.webhook import Outgoing, Webhook
 from cueapi.domain import notification as domain
 from cueapi.domain.attempt import Answered
+from cueapi.metrics import Metrics
 from cueapi.net.smtp import Mail, Mailer, MailFailed
 from cueapi.storage import notifications
 from cueapi.storage.database import Database, StorageUnavailable
@@ -57,6 +58,7 @@ class Notifier:
     identity: DaemonId
     notification_senders: NotificationSenders
     stopping: trio.Event
+    metrics: Metrics
     _under_way: Counter[int] = field(init=False, factory=Counter)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -106,12 +108,15 @@ class Notifier:
         attempt = notification.attempt
         if failure is None:
             await notifications.remove(self.database, notification)
+            self.metrics.notified(notification.kind, "sent")
             log.info("notification_sent", **_named(notification))
         elif attempt < MAX_ATTEMPTS:
             await notifications.put_off(self.database, notification, PAUSES[min(attempt, len(PAUSES)) - 1])
+            self.metrics.notified(notification.kind, "put_off")
             log.info("notification_put_off", **_named(notification), reason=failure)
         else:
             await notifications.remove(self.database, notification)
+            self.metrics.notified(notification.kind, "dropped")
             log.warning("notification_dropped", **_named(notification), reason=failure)
 
     async def _attempt(self, notification: Notification) -> str | None:

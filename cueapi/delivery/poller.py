@@ -108,7 +108,7 @@ class Poller:
         result = await due_cues.fire_due(self.database, planned, self.monthly)
         self.metrics.fired(result.fired, result.missed)
         if result.alerts:
-            self.hub.notice_ready()
+            self.hub.notice_ready(result.alerts)
         for user in result.workers or ():
             self.hub.work_ready(user)
         self.hub.delivery_ready(announce=False)

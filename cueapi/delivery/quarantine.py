@@ -10,11 +10,11 @@ from uuid import UUID
 import structlog
 from attrs import frozen
 
-from cueapi.domain.execution import Transition, attempt_failed
+from cueapi.domain.execution import AlertType, Transition, attempt_failed
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage.database import Database, Unstorable
 from cueapi.storage.quarantine import QuarantineResult, quarantine_cue, quarantine_execution
-from cueapi.storage.transitions import TransitionResult, apply_transitions
+from cueapi.storage.transitions import Written, apply_transitions
 
 NOT_STORED = "The result could not be stored."
 
@@ -36,33 +36,35 @@ async def run_isolating(
     return [result for one in batch for result in await run_isolating([one], run, quarantine)]
 
 
-def _tell_no_one() -> None:
+def _tell_no_one(_: Sequence[str] = ()) -> None:
     """Default callback: do nothing."""
 
 
 @frozen
 class Quarantine:
-    """Ends single cues and executions; *on_alert* is called where that has raised an alert or a notification."""
+    """Ends single cues and executions; *on_alert* is told the types of the alerts that this has raised."""
 
     database: Database
-    on_alert: Callable[[], None] = _tell_no_one
+    on_alert: Callable[[Sequence[str]], None] = _tell_no_one
 
-    async def apply_transitions(self, transitions: Sequence[Transition]) -> dict[UUID, TransitionResult]:
+    async def apply_transitions(self, transitions: Sequence[Transition]) -> Written:
         """Apply *transitions*; one that cannot be stored ends its execution, and no other."""
         results = await run_isolating(transitions, self._apply, self.fail_unstorable)
-        return {execution: result for written in results for execution, result in written.items()}
+        written = Written((execution, result) for part in results for execution, result in part.items())
+        written.alerts = tuple(alert for part in results for alert in part.alerts)
+        return written
 
-    async def _apply(self, transitions: Sequence[Transition]) -> dict[UUID, TransitionResult]:
+    async def _apply(self, transitions: Sequence[Transition]) -> Written:
         return await apply_transitions(self.database, transitions)
 
-    async def fail_unstorable(self, transition: Transition, error: Unstorable) -> dict[UUID, TransitionResult]:
+    async def fail_unstorable(self, transition: Transition, error: Unstorable) -> Written:
         """End an execution whose result, or whose row, cannot be worked with."""
         log.warning("result_unstorable", execution_id=str(transition.fence.execution_id), reason=str(error))
         try:
             return await self._apply([attempt_failed(transition.fence, NO_RETRY, error=NOT_STORED)])
         except Unstorable:
             await self.execution(transition.fence.execution_id, NOT_STORED)
-            return {}
+            return Written()
 
     async def execution(self, execution: UUID, reason: str) -> None:
         """End an execution, without touching its cue's counters."""
@@ -81,4 +83,4 @@ class Quarantine:
 
     def _tell(self, result: QuarantineResult) -> None:
         if result.alerts or result.notices:
-            self.on_alert()
+            self.on_alert([AlertType.EXECUTION_FAILED] * result.alerts)

@@ -1,7 +1,6 @@
 """The recorder: one task that writes results, a batch a statement. Keeps each result until it was written."""
 
-from collections.abc import Mapping, Sequence
-from uuid import UUID
+from collections.abc import Sequence
 
 import structlog
 import trio
@@ -13,7 +12,7 @@ from cueapi.delivery.retries import Reminder
 from cueapi.domain.execution import Transition
 from cueapi.metrics import Metrics
 from cueapi.storage.database import Database, StorageUnavailable, Unstorable
-from cueapi.storage.transitions import TransitionResult, apply_transitions, has_alerts
+from cueapi.storage.transitions import TransitionResult, Written, apply_transitions, has_alerts
 from cueapi.wakeups.hub import WakeupHub
 from supervisor import Channel, beat
 
@@ -83,11 +82,11 @@ class Recorder:
     async def _write(self, transitions: Sequence[Transition]) -> None:
         self._written(transitions, await apply_transitions(self.database, transitions))
 
-    def _written(self, transitions: Sequence[Transition], written: Mapping[UUID, TransitionResult]) -> None:
+    def _written(self, transitions: Sequence[Transition], written: Written) -> None:
         """Forget *transitions*, the first of those that are kept, and pass on what follows from them."""
         del self._kept[: len(transitions)]
         if has_alerts(written):
-            self.hub.notice_ready()
+            self.hub.notice_ready(written.alerts)
         for transition in transitions:
             self._follow(transition, written.get(transition.fence.execution_id))
 

@@ -8,7 +8,7 @@ import trio
 from attrs import frozen
 
 from cueapi.delivery.quarantine import Quarantine
-from cueapi.domain.execution import Transition, attempt_failed, claim_lost, deadline_passed, unclaimed
+from cueapi.domain.execution import AlertType, Transition, attempt_failed, claim_lost, deadline_passed, unclaimed
 from cueapi.metrics import Metrics
 from cueapi.storage import daemons, workers
 from cueapi.storage.daemons import LostClaim
@@ -63,8 +63,8 @@ class Rescue:
             if age >= self.timeouts.worker_grace:
                 await self._take_back("leases_ended", self._ended_leases, _lapsed)
                 await self._take_back("executions_unclaimed", self._unclaimed, _unclaimed)
-                if await workers.alert_offline(self.database):
-                    self.hub.notice_ready()
+                if raised := await workers.alert_offline(self.database):
+                    self.hub.notice_ready([AlertType.WORKER_OFFLINE] * raised)
             beat()
 
     async def _take_back(
@@ -85,7 +85,7 @@ class Rescue:
             log.warning(event, executions=len(written))
             self._wake(lost, transitions)
             if has_alerts(written):
-                self.hub.notice_ready()
+                self.hub.notice_ready(written.alerts)
 
     def _wake(self, lost: list[LostClaim], transitions: list[Transition]) -> None:
         self.hub.delivery_ready(announce=False)

@@ -57,10 +57,10 @@ class DueCue:
 
 
 class PollResult(Row):
-    """What a poll has moved: cues, executions made by kind, alerts, and the users whose workers have work."""
+    """What a poll has moved: cues, executions by kind, the types of alerts, and the users whose workers have work."""
 
     held: int
-    alerts: int
+    alerts: list[str]
     fired: int
     missed: int
     workers: list[int] | None

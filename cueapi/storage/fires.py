@@ -11,7 +11,7 @@ from cueapi.storage.statements import load
 
 
 class FiredExecution(Row):
-    """An execution that a user asked for, and in how many seconds it may begin."""
+    """An execution that a user asked for, in how many seconds it may begin, and whether an alert was raised by it."""
 
     id: UUID
     cue_id: str
@@ -19,6 +19,7 @@ class FiredExecution(Row):
     scheduled_for: datetime
     status: str
     due_in: float
+    has_alerted: bool
 
 
 class CueFire(NamedTuple):

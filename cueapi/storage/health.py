@@ -6,17 +6,22 @@ PING = "select 1"
 
 
 class QueueCounts(Row):
-    """How much waits, by kind, and how many workers are alive."""
+    """How much waits, by kind, for how many seconds the oldest of it has been due, and how many workers are alive."""
 
     pending_outbox: int
+    ready_deliveries: int
     stale_executions: int
     pending_retries: int
     pending_worker_claims: int
+    oldest_delivery: float
+    oldest_work: float
     active_workers: int
 
 
 COUNTS = """
 select (select count(*) from (select 1 from outbox where claimed_by is null limit 10000) o) as pending_outbox,
+       (select count(*) from (select 1 from outbox where claimed_by is null and ready_at <= now() limit 10000) o)
+           as ready_deliveries,
        (select count(*) from (select 1 from outbox where claimed_by is not null and lease_until < now() limit 10000) o)
            as stale_executions,
        (select count(*) from (select 1 from outbox where claimed_by is null and ready_at > now() limit 10000) o)
@@ -25,6 +30,12 @@ select (select count(*) from (select 1 from outbox where claimed_by is null limi
                                where transport = 'worker' and status in ('pending', 'retrying') and claim is null
                                  and ready_at <= now()
                                limit 10000) e) as pending_worker_claims,
+       -- Not by `min`: PostgreSQL finds the least value of a domain by no index.
+       coalesce((select greatest(extract(epoch from now() - ready_at), 0)
+                   from outbox where claimed_by is null order by ready_at limit 1), 0)::float8 as oldest_delivery,
+       coalesce((select greatest(extract(epoch from now() - ready_at), 0)
+                   from executions where transport = 'worker' and status in ('pending', 'retrying')
+                  order by ready_at limit 1), 0)::float8 as oldest_work,
        (select count(*) from workers where last_heartbeat > now() - interval '180 seconds') as active_workers
 """
 

@@ -31,6 +31,19 @@ class TransitionResult(Row):
     has_paused: bool
 
 
+class Written(dict[UUID, TransitionResult]):
+    """What was written, by execution, and the types of the alerts that were raised with it."""
+
+    alerts: tuple[str, ...] = ()
+
+
+class FailuresRecorded(Row):
+    """What failures have led to: the types of the alerts, and how many notifications `on_failure` has asked for."""
+
+    alerts: list[str]
+    notices: int
+
+
 log = structlog.get_logger("cueapi.executions")
 
 APPLY_TRANSITIONS = load("apply_transitions", ("transitions",))
@@ -38,9 +51,7 @@ APPLY_TRANSITIONS = load("apply_transitions", ("transitions",))
 RECORD_FAILURES = load("record_failures", ("failures",))
 
 
-async def apply_transitions(
-    db: Database | Transaction, transitions: Iterable[Transition]
-) -> dict[UUID, TransitionResult]:
+async def apply_transitions(db: Database | Transaction, transitions: Iterable[Transition]) -> Written:
     """Write *transitions*, at most one for an execution, and log them; those whose fence still stood, by id."""
     given = list(transitions)
     written = await _apply_all(db, [_record(ord_, transition) for ord_, transition in enumerate(given)])
@@ -50,7 +61,7 @@ async def apply_transitions(
     return written
 
 
-async def _apply_all(db: Database | Transaction, records: list[dict[str, Any]]) -> dict[UUID, TransitionResult]:
+async def _apply_all(db: Database | Transaction, records: list[dict[str, Any]]) -> Written:
     if not any(map(_is_told, records)):
         return await _apply(db, records)
     if isinstance(db, Transaction):
@@ -94,16 +105,19 @@ def has_alerts(written: Mapping[UUID, TransitionResult]) -> bool:
     return any(row.is_told for row in written.values())
 
 
-async def _apply(db: Executor, records: list[dict[str, Any]]) -> dict[UUID, TransitionResult]:
+async def _apply(db: Executor, records: list[dict[str, Any]]) -> Written:
     rows = await db.fetch(APPLY_TRANSITIONS, _json(records), row=TransitionResult)
-    return {row.id: row for row in rows}
+    return Written((row.id, row) for row in rows)
 
 
-async def _apply_with_failures(tx: Transaction, records: list[dict[str, Any]]) -> dict[UUID, TransitionResult]:
+async def _apply_with_failures(tx: Transaction, records: list[dict[str, Any]]) -> Written:
     written = await _apply(tx, records)
     if has_alerts(written):
         ids = set(map(str, written))
-        await tx.execute(RECORD_FAILURES, _json([_failure(record) for record in records if record["id"] in ids]))
+        failures = _json([_failure(record) for record in records if record["id"] in ids])
+        recorded = await tx.fetch_one(RECORD_FAILURES, failures, row=FailuresRecorded)
+        assert recorded is not None
+        written.alerts = tuple(recorded.alerts)
     return written
 
 

@@ -1,6 +1,7 @@
 """The wake-up hub: one object with a verb for each thing that can happen. It wakes the parts that have to act on it."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -65,6 +66,8 @@ class WakeupHub:
     poll_interval: float
     accounts: AccountCache
     long_poll: LongPoll = field(factory=LongPoll)
+    alerts: Counter[str] = field(factory=Counter)
+    """How many were raised by this daemon, by type."""
     announcements: Announcements = field(factory=Announcements)
     polls: Periodic = field(init=False)
     dispatches: Periodic = field(init=False)
@@ -97,8 +100,9 @@ class WakeupHub:
         if announce:
             self.announcements.add(f"work:{user}")
 
-    def notice_ready(self) -> None:
-        """A notification waits: this daemon's notifier sends it."""
+    def notice_ready(self, alerts: Iterable[str] = ()) -> None:
+        """A notification waits: this daemon's notifier sends it. *alerts* are the types of those that were raised."""
+        self.alerts.update(alerts)
         self.notifications.wake()
 
     def account_changed(self, user: int) -> None:

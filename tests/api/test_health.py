@@ -1,3 +1,5 @@
+import time
+from importlib.metadata import version
 from types import NoneType
 
 import trio
@@ -5,10 +7,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from cueapi.settings import Settings
+from cueapi.storage.database import Database
+from cueapi.storage.health import counts
 from tests.api.work import MOMENT, NUMBER, TEXT_OR_NULL, claimed, fired, report, wrong_fields
 from tests.conftest import Api, RunningDaemon, cue, running
 from tests.receiver import open_receiver
 from tests.storage.own_postgres import own_postgres
+from tests.storage.rows import add_cue, add_execution, add_user, ago
 
 HEALTH = {"status": str, "version": str, "timestamp": str, "services": dict, "poller": dict, "workers": dict,
           "queue": dict, "siblings": dict}  # fmt: skip
@@ -140,6 +145,81 @@ async def test_metrics_are_prometheus_text_without_ids(api: Api) -> None:
     assert {sample.labels["sibling"] for sample in families["cueapi_sibling_state"].samples} >= {"poller", "pool"}
     assert made["id"] not in response.text
     assert one not in response.text
+
+
+async def metrics_of(api: Api) -> dict[str, float]:
+    """Each sample that is not 0: its name without our prefix, and the values of its labels."""
+    families = text_string_to_metric_families((await api.ask("GET", "/metrics")).text)
+    return {
+        " ".join([sample.name.removeprefix("cueapi_"), *sample.labels.values()]): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.value
+    }
+
+
+async def test_metrics_tell_alerts_notifications_and_outcomes(settings: Settings) -> None:
+    with trio.fail_after(30):
+        async with open_receiver({"/alerts": [204], "/work": [202]}) as receiver, running(settings) as daemon:
+            api = await daemon.api.register()
+            await api.patch("/v1/auth/me", {"alert_webhook_url": receiver.url("/alerts")})
+            webhook = await api.post("/v1/cues", cue(receiver.url("/work")))
+            one = (await api.post(f"/v1/cues/{webhook['id']}/fire"))["id"]
+            await api.execution(one)
+            await report(api, one, success=False)
+            await report(api, await claimed(api, retry={"max_attempts": 1}), success=False)
+            while (told := await metrics_of(api)).get("notification_attempts_total sent alert_webhook") != 2:
+                await trio.sleep(0.02)
+
+    assert told["alerts_raised_total execution_failed"] == 2
+    assert told["outcomes_recorded_total reported_failure"] == 2
+    assert told["attempts_settled_total delivered"] == 1
+    assert told["attempts_settled_total reported_failure"] == 1
+    assert (told["executions_ended_total success"], told["executions_ended_total failed"]) == (1, 1)
+    assert [name for name in told if "build_info" in name] == [f"build_info {version('cueapi-daemon')}"]
+    assert abs(told["last_poll_timestamp_seconds"] - time.time()) < 60
+
+
+async def test_metrics_tell_what_is_due_and_waits_how_long_and_for_whom(settings: Settings, database: Database) -> None:
+    user = await add_user(database)
+    worker, webhook = [await add_cue(database, user, transport=kind) for kind in ("worker", "webhook")]
+    for cue_id in (worker, worker, webhook):
+        await add_execution(database, cue_id, ready_at=ago(minutes=10), created_at=ago(minutes=10))
+    await add_execution(database, worker, ready_at=ago(hours=-1))
+    await database.execute("insert into workers (user_id, worker_id) values ($1, 'w')", user)
+    await add_execution(database, webhook, ready_at=ago(hours=-1))
+    row = await counts(database)
+
+    with trio.fail_after(20):
+        async with running(settings) as daemon:
+            told = await metrics_of(daemon.api)
+
+    assert row is not None
+    assert (row.ready_deliveries, row.pending_outbox, row.pending_worker_claims) == (1, 2, 2)
+    assert 599 < row.oldest_delivery < 700
+    assert 599 < row.oldest_work < 700
+    assert (told["backlog work"], told["workers_alive"]) == (2, 1)
+    assert 599 < told["backlog_oldest_seconds work"] < 700
+
+
+async def test_an_alert_of_the_month_s_limit_counts_once_a_day(settings: Settings, database: Database) -> None:
+    with trio.fail_after(20):
+        async with running(settings.model_copy(update={"monthly_execution_limit": 1})) as daemon:
+            api = await daemon.api.register()
+            made = await api.post("/v1/cues", cue())
+            await database.execute(
+                "insert into usage (user_id, month, executions)"
+                " select id, date_trunc('month', now() at time zone 'utc')::date, 1 from users"
+            )
+            await api.post(f"/v1/cues/{made['id']}/fire")
+            before = await metrics_of(api)
+            await database.execute("update users set grace_until = now()")
+            for _ in range(3):
+                await api.post(f"/v1/cues/{made['id']}/fire")
+            after = await metrics_of(api)
+
+    assert "alerts_raised_total execution_failed" not in before
+    assert after["alerts_raised_total execution_failed"] == 1
 
 
 async def test_looking_at_the_daemon_counts_against_no_limit(settings: Settings) -> None:

@@ -455,9 +455,9 @@ begin
     end if;
 end $$;
 
--- Whether the month of *whose* is spent: the limit is reached, and the 24 hours of grace, which begin with the first call
--- that finds it reached, are over. An alert a day says so.
-create function month_is_spent(whose bigint, plan_limit bigint) returns boolean language plpgsql as $$
+-- Null while the month of *whose* is not spent: it is when the limit is reached, and the 24 hours of grace, which begin
+-- with the first call that finds it reached, are over. Else how many alerts this call has raised: one a day says so.
+create function check_month(whose bigint, plan_limit bigint) returns integer language plpgsql as $$
 declare
     this_month constant date := date_trunc('month', now() at time zone 'utc')::date;
     most bigint;
@@ -469,17 +469,16 @@ begin
      where u.id = whose
        and coalesce(m.executions, 0) >= coalesce(u.monthly_execution_limit, plan_limit);
     if not found then
-        return false;
+        return null;
     end if;
     update users set grace_month = this_month, grace_until = now() + interval '24 hours'
      where id = whose
        and grace_month is distinct from this_month;
     select grace_until into until from users where id = whose;
     if until > now() then
-        return false;
+        return null;
     end if;
-    perform raise_alert(whose, 'execution_failed', 'monthly_limit', null, null,
+    return count(raise_alert(whose, 'execution_failed', 'monthly_limit', null, null,
                         format('The month''s limit of %s executions is reached: new ones fail until it is over.', most),
-                        json_build_object('monthly_execution_limit', most), interval '24 hours');
-    return true;
+                        json_build_object('monthly_execution_limit', most), interval '24 hours'));
 end $$;

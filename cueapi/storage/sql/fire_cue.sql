@@ -4,17 +4,17 @@
 -- :at               null: now
 -- :monthly          how many executions a month the user's plan has
 with spent as materialized (
-    select month_is_spent(:user, :monthly) as is from cues where id = :cue_id and user_id = :user and deleted_at is null
+    select check_month(:user, :monthly) as alerts from cues where id = :cue_id and user_id = :user and deleted_at is null
 ), fired as (
     update cues c
        set fired_count = c.fired_count + 1,
-           run_count = c.run_count + (case when s.is then 1 else 0 end),
+           run_count = c.run_count + (case when s.alerts is not null then 1 else 0 end),
            last_run = case when :at::timestamptz is null then now() else c.last_run end
       from spent s
      where c.id = :cue_id
        and c.user_id = :user
        and c.deleted_at is null
- returning c.id, c.user_id, c.transport, c.callback_host, c.payload, c.task, s.is as ends
+ returning c.id, c.user_id, c.transport, c.callback_host, c.payload, c.task, s.alerts is not null as ends
 ), made as (
     insert into executions (id, cue_id, user_id, transport, triggered_by, replayed_from, scheduled_for, status,
                             ready_at, payload, task, finished_at, error_message)
@@ -31,4 +31,6 @@ with spent as materialized (
       join fired f on f.id = m.cue_id
      where m.transport = 'webhook' and m.status = 'pending'
 )
-select id, cue_id, transport, scheduled_for, status, extract(epoch from ready_at - now())::float8 as due_in from made
+select id, cue_id, transport, scheduled_for, status, extract(epoch from ready_at - now())::float8 as due_in,
+       (select alerts from spent) > 0 is true as has_alerted
+  from made

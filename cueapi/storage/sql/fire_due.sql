@@ -22,10 +22,13 @@ with due as (
      order by c.id
        for no key update of c skip locked
 ), spent as materialized (
-    select u.id
-      from users u
-     where u.id in (select user_id from held)
-       and month_is_spent(u.id, coalesce(:monthly::jsonb ->> u.plan, :monthly::jsonb ->> 'self_hosted')::bigint)
+    select id, alerts
+      from (select u.id,
+                   check_month(u.id, coalesce(:monthly::jsonb ->> u.plan, :monthly::jsonb ->> 'self_hosted')::bigint)
+                       as alerts
+              from users u
+             where u.id in (select user_id from held)) m
+     where alerts is not null
 ), made as (
     insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, payload,
                             task, missed_runs, finished_at, error_message)
@@ -86,7 +89,9 @@ with due as (
      order by h.id
 )
 select (select count(*) from held) as held,
-       (select count(id) from raised) + (select count(*) from spent) as alerts,
+       array(select 'missed_run' from raised where id is not null
+              union all
+             select 'execution_failed' from spent where alerts > 0) as alerts,
        count(*) filter (where status = 'pending') as fired,
        count(*) filter (where status = 'missed') as missed,
        array_agg(distinct user_id) filter (where transport = 'worker' and status = 'pending') as workers

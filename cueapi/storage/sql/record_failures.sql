@@ -59,7 +59,10 @@ with failures as materialized (
      where f.alert is not null
        and (c.on_failure_webhook is not null or c.on_failure_email)
 )
-select (select count(raise_alert(user_id, alert_type, subject, cue_id, execution_id, message, metadata))
-          from (select * from raised order by user_id, alert_type, subject) r) as alerts,
+select array(select alert_type
+               from (select alert_type,
+                            raise_alert(user_id, alert_type, subject, cue_id, execution_id, message, metadata) as id
+                       from (select * from raised order by user_id, alert_type, subject) r) a
+              where id is not null) as alerts,
        (select count(tell_of_failure(user_id, hook, mail, failure))
           from (select * from told order by user_id, ord offset 0) t) as notices
