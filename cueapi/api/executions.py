@@ -98,12 +98,14 @@ class Executions:
 
     @operation(responses.LoggedExecution, refuses=("execution_not_found",))
     async def show(self, execution_id: str) -> Response:
-        """Show an execution with its log of attempts."""
-        row = await find(self.database, execution_id)
-        log = await executions.attempts(self.database, row.id)
-        return answer(
-            {**responses.Execution.render(row), "attempt_log": [responses.Attempt.render(one) for one in log]}
-        )
+        """Show an execution with its payload and its log of attempts."""
+        identity = identity_of(execution_id)
+        row = await executions.detail(self.database, execution=identity, user=g.account.id)
+        if row is None:
+            raise not_found()
+        log = await executions.attempts(self.database, identity)
+        shown = responses.DetailedExecution.render(row)
+        return answer({**shown, "attempt_log": [responses.Attempt.render(one) for one in log]})
 
     @operation(responses.ClaimableList, parameters=(TASK, WAIT_SECONDS))
     async def claimable(self) -> Response:

@@ -140,6 +140,20 @@ async def show(db: Executor, *, execution: UUID, user: int) -> ExecutionRow | No
     return await db.fetch_one(SHOW, execution, user, row=ExecutionRow)
 
 
+class ExecutionDetail(ExecutionRow):
+    """An execution with its payload, which is JSON of up to 1 MiB: lists leave it out."""
+
+    payload: str
+
+
+DETAIL = "select " + COLUMNS + ", e.payload from " + SOURCE + " where e.id = $1 and e.user_id = $2"
+
+
+async def detail(db: Executor, *, execution: UUID, user: int) -> ExecutionDetail | None:
+    """One execution with its payload; None where it is not this user's."""
+    return await db.fetch_one(DETAIL, execution, user, row=ExecutionDetail)
+
+
 class AttemptRow(Row):
     """One attempt of an execution's log."""
 
@@ -149,10 +163,11 @@ class AttemptRow(Row):
     http_status: int | None
     error: str | None
     outcome: str | None
+    response_body: str | None
 
 
 ATTEMPTS = """
-select attempt, started_at, duration_ms, http_status, error, outcome
+select attempt, started_at, duration_ms, http_status, error, outcome, response_body
   from attempts
  where execution_id = $1
  order by attempt

@@ -28,7 +28,7 @@ EVIDENCE = {"external_id": TEXT_OR_NULL, "result_url": TEXT_OR_NULL, "result_ref
             "result_type": TEXT_OR_NULL, "summary": TEXT_OR_NULL, "artifacts": (list, NoneType),
             "validation_state": TEXT_OR_NULL}  # fmt: skip
 ATTEMPT = {"attempt": int, "started_at": str, "duration_ms": int, "http_status": (int, NoneType),
-           "error": TEXT_OR_NULL, "outcome": str}  # fmt: skip
+           "error": TEXT_OR_NULL, "outcome": str, "response_body": TEXT_OR_NULL}  # fmt: skip
 WORK = {"execution_id": str, "cue_id": str, "cue_name": str, "task": TEXT_OR_NULL, "scheduled_for": str,
         "payload": dict, "attempt": int}  # fmt: skip
 
@@ -108,7 +108,7 @@ async def test_an_execution_has_every_field_of_the_contract_from_the_first_momen
         (listed,) = (await api.get("/v1/executions"))["executions"]
 
     assert wrong_fields(fresh, EXECUTION) == {}
-    assert {**listed, "attempt_log": []} == fresh
+    assert {**listed, "payload": {}, "attempt_log": []} == fresh
     assert fresh["id"] == fresh["execution_id"]
     assert (fresh["cue_name"], fresh["status"], fresh["triggered_by"]) == ("brief", "pending", "manual_fire")
     assert (fresh["attempts"], fresh["missed_runs"]) == (0, 0)
@@ -170,11 +170,46 @@ async def test_the_log_of_a_webhook_tells_each_attempt_with_its_status_and_its_d
     log = ended["attempt_log"]
     assert [wrong_fields(one, ATTEMPT) for one in log] == [{}, {}]
     assert [(one["attempt"], one["http_status"]) for one in log] == [(1, 500), (2, 200)]
+    assert [one["response_body"] for one in log] == ["", "fine"]
     assert log[0]["error"] == "The handler answered 500."
     assert (log[1]["error"], log[1]["outcome"]) == (None, "delivered")
     assert (ended["http_status"], ended["response_body"]) == (200, "fine")
     assert (ended["outcome"], ended["outcome_deadline_at"]) == (None, None)
     assert MOMENT.fullmatch(ended["delivered_at"])
+
+
+async def test_an_execution_shows_its_own_payload_whatever_has_become_of_its_cue_s(api: Api) -> None:
+    payload = {"task": "t", "deep": {"list": [1.0, 2**70, "ü"]}}
+    with trio.fail_after(20):
+        made = await api.post("/v1/cues", cue(payload=payload))
+        path = f"/v1/cues/{made['id']}"
+        first = (await api.post(f"{path}/fire"))["id"]
+        other = (await api.post(f"{path}/fire", {"payload_override": {"task": "other"}}))["id"]
+        await api.patch(path, {"payload": {"task": "later"}})
+        told = [(await shown(api, one))["payload"] for one in (first, other)]
+        lists = [(await api.get(where))["executions"] for where in ("/v1/executions", f"{path}/executions", path)]
+
+    assert told == [payload, {**payload, "task": "other"}]
+    assert not any("payload" in one for executions in lists for one in executions)
+
+
+async def test_each_attempt_keeps_the_beginning_of_its_own_answer_and_a_later_report_leaves_it(api: Api) -> None:
+    answers = [(500, b"out of paper: " + b"x" * 5_000), (503, "é".encode() * 3_000), (202, b"a\x00b")]
+    with trio.fail_after(20):
+        async with open_receiver(answers) as receiver:
+            made = await api.post("/v1/cues", cue(receiver.url(), retry={"backoff_minutes": [0, 0]}))
+            fired_id = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+            await api.execution(fired_id)
+            await report(api, fired_id, success=True)
+            ended = await shown(api, fired_id)
+        unreached = await api.execution(
+            await fired(api, transport="webhook", callback={"url": "http://127.0.0.1:9/"}, retry={"max_attempts": 1})
+        )
+
+    bodies = [one["response_body"] for one in ended["attempt_log"]]
+    assert bodies == [("out of paper: " + "x" * 5_000)[:2_000], "é" * 2_000, "a\ufffdb"]
+    assert ended["response_body"] == bodies[-1]
+    assert [one["response_body"] for one in unreached["attempt_log"]] == [None]
 
 
 async def test_each_status_is_shown_and_filtered_by_its_own_word(api: Api, database: Database) -> None:

@@ -43,6 +43,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     ),
     "attempts": (
         "attempt = 0", "attempt = 1001", "duration_ms = -1", "http_status = 0", "started_at = {beyond}",
+        "response_body = repeat('r', 2001)",
     ),
     "outbox": (
         "host = null", "claimed_by = 1", "lease_until = now()", "ready_at = {beyond}",

@@ -103,7 +103,7 @@ EXECUTION: Example = {
 }
 ATTEMPT: Example = {
     "attempt": 1, "started_at": f"{DAY}2T16:00:00.021874Z", "duration_ms": 165, "http_status": 202, "error": None,
-    "outcome": "success",
+    "outcome": "success", "response_body": "accepted",
 }  # fmt: skip
 FIRED: Example = {
     "id": EXECUTION_ID, "cue_id": CUE_ID, "scheduled_for": f"{DAY}2T16:00:00Z", "status": "pending",
@@ -159,7 +159,7 @@ ANSWERS: dict[type[BaseModel], Any] = {
     executions.Fired: FIRED,
     executions.Replayed: {**FIRED, "id": REPLAY_ID, "triggered_by": "replay", "replayed_from": EXECUTION_ID},
     executions.ExecutionList: {"executions": [EXECUTION], **PAGE, "next_cursor": None},
-    executions.LoggedExecution: {**EXECUTION, "attempt_log": [ATTEMPT]},
+    executions.LoggedExecution: {**EXECUTION, "payload": {"task": "daily_brief"}, "attempt_log": [ATTEMPT]},
     executions.ClaimableList: {"executions": [WORK]},
     executions.Claimed: {"claimed": True, "execution_id": WORK_ID, "lease_seconds": 900},
     executions.LeaseExtended: {

@@ -45,6 +45,8 @@ create domain outcome_state as text check (
               'verification_pending'));
 create domain validation_state as text check (value in ('valid', 'missing', 'rejected'));
 
+create domain response_excerpt as text check (length(value) <= 2000);
+
 create table meta (
     key    text primary key,
     value  text not null
@@ -270,6 +272,7 @@ create index executions_held_by on executions (user_id, claimed_by_worker)
 create index executions_unfinished on executions (cue_id) where finished_at is null;
 create index executions_finished on executions (finished_at) where finished_at is not null;
 
+-- They go with their execution.
 create table attempts (
     execution_id  uuid not null,
     attempt       integer not null check (attempt between 1 and 1000),
@@ -278,6 +281,7 @@ create table attempts (
     http_status   http_status,
     error         text,
     outcome       text,
+    response_body response_excerpt,
     primary key (execution_id, attempt)
 );
 

@@ -64,7 +64,7 @@ with transitions as materialized (
            x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,
            x.final or not exists (select from cues c where c.id = e.cue_id and c.deleted_at is null) as leaves,
            x.report, x.success, x.consecutive_failures, x.alert is not null as lost, x.missing, x.logged_as,
-           x.http_status, x.duration_ms, coalesce(x.error_message, x.error) as reason
+           x.http_status, x.response_body, x.duration_ms, coalesce(x.error_message, x.error) as reason
 ), unqueued as (
     -- The attempts of a deleted cue end with the one that was under way.
     delete from outbox o using decided d where o.execution_id = d.id and d.leaves
@@ -79,17 +79,18 @@ with transitions as materialized (
         on conflict (execution_id) do update
        set claimed_by = null, lease_until = null, ready_at = excluded.ready_at
 ), logged as (
-    insert into attempts (execution_id, attempt, started_at, duration_ms, http_status, error, outcome)
+    insert into attempts (execution_id, attempt, started_at, duration_ms, http_status, error, outcome, response_body)
     select id, attempts, last_attempt_at,
            -- Not below 0 where the clock was set back meanwhile.
            greatest(coalesce(duration_ms, extract(epoch from now() - last_attempt_at) * 1000), 0),
-           http_status, reason, logged_as
+           http_status, reason, logged_as, response_body
       from decided
      where logged_as is not null and attempts > 0
         on conflict (execution_id, attempt) do update
        set outcome = excluded.outcome,
            error = coalesce(excluded.error, attempts.error),
-           http_status = coalesce(excluded.http_status, attempts.http_status)
+           http_status = coalesce(excluded.http_status, attempts.http_status),
+           response_body = coalesce(excluded.response_body, attempts.response_body)
 ), counted as (
     insert into usage (user_id, month, reported, succeeded, failed)
     select user_id, date_trunc('month', now() at time zone 'utc')::date,

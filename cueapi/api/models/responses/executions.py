@@ -87,10 +87,19 @@ class Attempt(Rendered):
     http_status: int | None = Field(description="Status that the webhook answered with.")
     error: str | None = Field(description="Why it failed.")
     outcome: str | None = Field(description="How it ended.")
+    response_body: str | None = Field(description="The first 2,000 characters of the webhook's answer.")
 
 
-class LoggedExecution(Execution):
-    """An execution with its log of attempts."""
+class DetailedExecution(Execution):
+    """An execution with its payload."""
+
+    columns: ClassVar[Columns] = {**Execution.columns, "payload": json_in("payload")}
+
+    payload: dict[str, Any] = Field(description="What it carries to its handler, with each attempt.")
+
+
+class LoggedExecution(DetailedExecution):
+    """An execution with its payload and its log of attempts."""
 
     attempt_log: list[Attempt] = Field(description="Its attempts, in their order.")
 
