@@ -133,8 +133,9 @@ class Notifier:
             return "it has nowhere to go"
         body = domain.webhook_content(notification.content)
         headers = domain.webhook_headers(
-            notification.kind, notification.content, secret=notification.secret, timestamp=int(time()), body=body
-        )
+            notification.kind, notification.content, number=notification.id, secret=notification.secret,
+            timestamp=int(time()), body=body,
+        )  # fmt: skip
         outgoing = Outgoing("POST", notification.url, headers, body, TIMEOUT)
         result = await self.notification_senders.webhook.post(outgoing)
         if not isinstance(result, Answered):

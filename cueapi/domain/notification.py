@@ -8,9 +8,22 @@ from cueapi.domain.signature import Headers, canonical_json, notice_headers
 Content: TypeAlias = Mapping[str, Any]
 
 
-def webhook_headers(kind: str, content: Content, *, secret: str, timestamp: int, body: bytes) -> Headers:
-    """The headers of an alert or failure webhook, signed over *body*."""
-    headers = notice_headers(secret, timestamp, body)
+def message_id(kind: str, content: Content, number: int) -> str:
+    """
+    What names a notification to its receiver, on each attempt the same.
+
+    An alert has its own id. A failure is named by its execution, which has one, or where a cue has failed without one,
+    by the *number* of the notification. Raises KeyError where the content is damaged.
+    """
+    if kind == "alert_webhook":
+        return str(content["alert_id"])
+    execution, cue = content["execution_id"], content["cue_id"]
+    return f"failure-{cue}-{number}" if execution is None else f"failure-{execution}"
+
+
+def webhook_headers(kind: str, content: Content, *, number: int, secret: str, timestamp: int, body: bytes) -> Headers:
+    """The headers of an alert or failure webhook, signed over *body*; *number* is the notification's."""
+    headers = notice_headers(secret, message_id(kind, content, number), timestamp, body)
     if kind == "alert_webhook":
         headers += [
             ("X-CueAPI-Alert-Id", str(content["alert_id"])),

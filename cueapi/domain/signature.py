@@ -93,15 +93,24 @@ def key_of(secret: str) -> bytes:
 
 
 def standard_signature(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> str:
-    """`webhook-signature`: one signature for each secret; the key is the decoded part behind `whsec_`."""
+    """
+    `webhook-signature`: one signature for each secret; the key is the decoded part behind `whsec_`.
+
+    It binds the message's id, the time and the body. `X-CueAPI-Signature` binds time and body only: of two deliveries
+    by GET in one second, which have none, the signatures are equal.
+    """
     content = f"{message_id}.{timestamp}.".encode() + body
     digests = (hmac.digest(key_of(secret), content, "sha256") for secret in secrets)
     return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
 
 
-def notice_headers(secret: str, timestamp: int, body: bytes) -> Headers:
-    """What every signed POST carries: deliveries, alerts, failure webhooks."""
-    return [*_signed(secret, timestamp, body), *_DEFAULTS]
+def notice_headers(secret: str, message_id: str, timestamp: int, body: bytes) -> Headers:
+    """What alert and failure webhooks carry: both signatures, with an id that is the same on each attempt."""
+    return [
+        *_signed(secret, timestamp, body),
+        *_standard([secret], message_id, timestamp, body),
+        *_DEFAULTS,
+    ]
 
 
 def headers(delivery: Delivery, timestamp: int) -> Headers:
@@ -115,9 +124,7 @@ def headers(delivery: Delivery, timestamp: int) -> Headers:
         ("X-CueAPI-Execution-Id", message_id),
         ("X-CueAPI-Scheduled-For", iso(delivery.scheduled_for)),
         ("X-CueAPI-Attempt", str(delivery.attempt)),
-        ("webhook-id", message_id),
-        ("webhook-timestamp", str(timestamp)),
-        ("webhook-signature", standard_signature(delivery.secrets, message_id, timestamp, body)),
+        *_standard(delivery.secrets, message_id, timestamp, body),
         *theirs,
         *(default for default in _DEFAULTS[: 2 if body else 1] if default[0].lower() not in given),
     ]
@@ -157,6 +164,15 @@ def _faults(name: str, value: str) -> list[str]:
 
 def _fits(name: str, value: str) -> bool:
     return not is_reserved(name) and not _faults(name, value)
+
+
+def _standard(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> Headers:
+    """The headers of Standard Webhooks (standardwebhooks.com, specification)."""
+    return [
+        ("webhook-id", message_id),
+        ("webhook-timestamp", str(timestamp)),
+        ("webhook-signature", standard_signature(secrets, message_id, timestamp, body)),
+    ]
 
 
 def _signed(secret: str, timestamp: int, body: bytes) -> Headers:

@@ -1,6 +1,7 @@
 """Who is told of alerts and failures: by webhook and mail, each with attempts of its own, lost in no crash."""
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import pytest
 import trio
 from attrs import frozen
 from pydantic import SecretStr
+from standardwebhooks import Webhook as Verifier
 from structlog.testing import capture_logs
 
 from cueapi.settings import Settings
@@ -62,8 +64,15 @@ async def count(database: Database) -> int:
 
 
 def is_signed(request: Received, secret: str) -> bool:
+    """Both ways: as a receiver checks it by hand, and as the libraries of Standard Webhooks do."""
     timestamp = request.header("x-cueapi-timestamp") or ""
     said = digest(secret.encode(), timestamp.encode() + b"." + request.body, sha256).hex()
+    key, message = b64decode(secret.removeprefix("whsec_")), request.header("webhook-id") or ""
+    content = f"{message}.{timestamp}.".encode() + request.body
+    standard = b64encode(digest(key, content, sha256)).decode()
+    assert Verifier(secret).verify(request.body, dict(request.headers)) == json.loads(request.body)
+    assert request.header("webhook-timestamp") == timestamp
+    assert request.header("webhook-signature") == f"v1,{standard}"
     return request.header("x-cueapi-signature") == f"v1={said}"
 
 
@@ -94,6 +103,7 @@ async def test_an_alert_is_posted_to_the_users_url_and_signed_with_the_alert_sec
     }
     assert request.header("x-cueapi-alert-id") == alert["id"]
     assert request.header("x-cueapi-alert-type") == "execution_failed"
+    assert request.header("webhook-id") == alert["id"]
     assert request.header("content-type") == "application/json"
 
 
@@ -115,6 +125,7 @@ async def test_a_failure_is_posted_to_the_cues_own_url_and_signed_with_the_webho
     failed_at = datetime.fromisoformat(told.pop("failed_at"))
     assert request.path == "/failed"
     assert is_signed(request, secret)
+    assert request.header("webhook-id") == f"failure-{execution}"
     assert abs((datetime.now(UTC) - failed_at).total_seconds()) < 30
     assert told == {
         "event": "cue.failed",
@@ -219,6 +230,7 @@ async def test_a_notification_is_attempted_three_times_after_one_and_five_minute
     assert 50 < pauses[0] <= 60
     assert 290 < pauses[1] <= 300
     assert len(receiver.requests) == 3
+    assert len({request.header("webhook-id") for request in receiver.requests}) == 1
 
 
 async def test_a_notification_of_a_daemon_that_is_gone_is_sent_by_another_as_the_same_attempt(

@@ -120,6 +120,15 @@ def test_get_sends_no_body_and_signs_none() -> None:
     assert "Content-Type" not in sent
 
 
+def test_with_get_only_the_standard_signature_tells_one_execution_from_another() -> None:
+    first, other = (
+        dict(headers(evolve(DELIVERY, method="GET", execution_id=UUID(int=number)), 1700000000)) for number in (1, 2)
+    )
+
+    assert first["X-CueAPI-Signature"] == other["X-CueAPI-Signature"]
+    assert first["webhook-signature"] != other["webhook-signature"]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -149,11 +158,15 @@ def test_headers_that_cannot_be_sent_are_left_out() -> None:
     assert headers(evolve(DELIVERY, headers=bad), 0) == headers(DELIVERY, 0)
 
 
-def test_a_notice_is_signed_in_the_same_form() -> None:
-    sent = dict(notice_headers("ab" * 32, 5, b"{}"))
+def test_a_notice_is_signed_both_ways_with_a_secret_that_has_no_prefix() -> None:
+    secret, now = "ab" * 32, int(time.time())
 
-    assert sent["X-CueAPI-Signature"] == sign("ab" * 32, 5, b"{}")
-    assert sent["X-CueAPI-Timestamp"] == "5"
+    sent = dict(notice_headers(secret, "failure-7", now, b'{"a": 1}'))
+
+    assert sent["X-CueAPI-Signature"] == sign(secret, now, b'{"a": 1}')
+    assert sent["X-CueAPI-Timestamp"] == sent["webhook-timestamp"] == str(now)
+    assert sent["webhook-id"] == "failure-7"
+    assert Webhook(secret).verify('{"a": 1}', sent) == {"a": 1}
 
 
 @pytest.mark.parametrize(
