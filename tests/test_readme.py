@@ -4,17 +4,21 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 import trio
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from cueapi.cli.main import main
+from cueapi.domain.signature import standard_signature
 from cueapi.settings import Settings
+from tests.api.work import claimed, report
 from tests.conftest import Api, cue
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
@@ -68,15 +72,58 @@ async def test_the_receiver_of_the_readme_verifies_a_real_delivery(api: Api, tmp
     assert shown["outcome"]["result"] == "brief"
 
 
-async def test_the_receiver_of_the_readme_refuses_a_forged_request(tmp_path: Path) -> None:
-    port = free_port()
-    with trio.fail_after(30), receiver(tmp_path / "receiver.py", "whsec_other", port):
+async def test_the_receiver_of_the_readme_verifies_a_delivery_by_get_and_an_alert(api: Api, tmp_path: Path) -> None:
+    ports = free_port(), free_port()
+    secret = (await api.get("/v1/auth/webhook-secret"))["webhook_secret"]
+    alerts = (await api.get("/v1/auth/alert-webhook-secret"))["alert_webhook_secret"]
+    with trio.fail_after(30):
+        with receiver(tmp_path / "work.py", secret, ports[0]), receiver(tmp_path / "alerts.py", alerts, ports[1]):
+            for port in ports:
+                await until_open(port)
+            await api.patch("/v1/auth/me", {"alert_webhook_url": f"http://127.0.0.1:{ports[1]}/"})
+            url = f"http://127.0.0.1:{ports[0]}/"
+            made = await api.post("/v1/cues", cue(callback={"url": url, "method": "GET"}, transport="webhook"))
+            shown = await api.execution((await api.post(f"/v1/cues/{made['id']}/fire"))["id"])
+            await report(api, await claimed(api, retry={"max_attempts": 1}), success=False)
+            sent = 'cueapi_notification_attempts_total{as="sent",kind="alert_webhook"} 1.0'
+            while sent not in (await api.ask("GET", "/metrics")).text:
+                await trio.sleep(0.02)
+
+    assert (shown["status"], shown["outcome_success"]) == ("success", True)
+
+
+FORGED = {
+    "nothing": {},
+    "the older signature": {"X-CueAPI-Timestamp": "1", "X-CueAPI-Signature": "v1=00"},
+    "another id": {"webhook-id": "other"},
+    "another time": {"webhook-timestamp": str(int(time.time()) - 10)},
+    "an old time": {"webhook-timestamp": "1"},
+    "no time": {"webhook-timestamp": "now"},
+    "another signature": {"webhook-signature": "v1,AAAA \u00e9"},
+}
+
+
+@pytest.mark.parametrize("changes", FORGED.values(), ids=FORGED)
+async def test_the_receiver_of_the_readme_refuses_a_forged_request(tmp_path: Path, changes: dict[str, str]) -> None:
+    port, secret, now = free_port(), "whsec_" + "ab" * 32, int(time.time())
+    genuine = {
+        "webhook-id": "one",
+        "webhook-timestamp": str(now),
+        "webhook-signature": standard_signature([secret], "one", now, b""),
+    }
+    forged = (genuine if any("webhook" in name for name in changes) else {}) | changes
+    with trio.fail_after(30), receiver(tmp_path / "receiver.py", secret, port):
         await until_open(port)
         async with httpx.AsyncClient(trust_env=False) as client:
-            headers = {"X-CueAPI-Timestamp": "1", "X-CueAPI-Signature": "v1=00"}
-            answer = await client.post(f"http://127.0.0.1:{port}/", json={"name": "x"}, headers=headers)
+            url = f"http://127.0.0.1:{port}/"
+            statuses = [
+                (
+                    await client.get(url, headers=[(name, value.encode("latin-1")) for name, value in given.items()])
+                ).status_code
+                for given in (genuine, forged)
+            ]
 
-    assert answer.status_code == 401
+    assert statuses == [200, 401]
 
 
 def test_the_table_of_settings_names_every_setting_and_no_other() -> None:
