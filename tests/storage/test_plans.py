@@ -223,6 +223,8 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
         10,
     ),
     "one execution": (lambda db: executions.show(db, execution=execution(7), user=1), 10),
+    "one execution with its payload": (lambda db: executions.detail(db, execution=execution(7), user=1), 10),
+    "its attempts": (lambda db: executions.attempts(db, execution(7)), 10),
     "one cue": (lambda db: cues.show(db, cue_id="cue_000000000002", user=1), 10),
 }
 
