@@ -9,6 +9,9 @@ from difflib import get_close_matches
 MOST_PROBLEMS = 20
 """Wrong names and fields that a refusal tells of: looking for the nearest name takes a while."""
 
+LONGEST = 64
+"""Characters of a name for which the nearest known one is looked for: of a mebibyte it would take half a second."""
+
 SENT_WITHOUT_MEANING: frozenset[str] = frozenset()
 """
 Parameters and fields that published clients send and no call needs, each with its client: they are ignored.
@@ -19,7 +22,7 @@ None so far: all that `cueapi` (to 0.2.0), `cueapi-sdk` (to 0.1.3) and `cueapi-w
 
 def unknown_name(what: str, name: str, known: Collection[str]) -> str:
     """The sentence about an unknown *name* of a *what*, a field or a parameter."""
-    nearest = get_close_matches(name.lower(), known, n=1)
+    nearest = get_close_matches(name.lower(), known, n=1) if len(name) <= LONGEST else []
     if nearest:
         return f"unknown {what}: did you mean `{nearest[0]}`?"
     names = ", ".join(f"`{one}`" for one in sorted(known))

@@ -88,10 +88,15 @@ async def test_each_name_is_told_of_up_to_twenty(api: Api) -> None:
     with trio.fail_after(20):
         few = await api.ask("POST", "/v1/auth/session", {"tokn": "x", "mail": "y"})
         many = await api.ask("POST", "/v1/worker/heartbeat", {f"handler{n}": n for n in range(5_000)})
+        long = await api.ask("POST", "/v1/worker/heartbeat", {"x" * 900_000: 1})
+        below = {"schedule": {f"timezone{n}": n for n in range(5_000)}}
+        nested = await api.ask("PATCH", f"/v1/cues/{(await api.post('/v1/cues', cue()))['id']}", below)
         queries = await api.ask("GET", "/v1/workers?" + "&".join(f"q{n}=1" for n in range(200)))
 
     assert details(few.json()) == ["body.token", "body.tokn", "body.mail"]
-    assert [len(details(one.json())) for one in (many, queries)] == [20, 20]
+    assert [len(details(one.json())) for one in (many, nested, queries, long)] == [20, 20, 20, 1]
+    assert details(nested.json())[0] == "body.schedule.timezone0"
+    assert "did you mean `timezone`?" in nested.json()["error"]["message"]
 
 
 async def test_create_names_what_it_does_not_know_and_makes_the_cue(api: Api) -> None:

@@ -1,6 +1,5 @@
 """What bodies have in common, and how the body of a PATCH follows from the body that creates."""
 
-from collections.abc import Iterable
 from functools import reduce
 from operator import or_
 from types import NoneType, UnionType
@@ -51,13 +50,11 @@ class Anything(RootModel[Any]):
     """Any JSON value."""
 
 
-def part_of(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel]:
-    """The model of the object at *path* in a body of *model*."""
-    for name in path:
-        annotation = model.model_fields[str(name)].annotation
-        kinds = get_args(annotation) or (annotation,)
-        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
-    return model
+def part_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The model of a field of *model* that is an object; None where it is none, or any object."""
+    annotation = model.model_fields[name].annotation
+    kinds = get_args(annotation) or (annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 NO_DEFAULT = object()
