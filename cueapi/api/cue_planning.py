@@ -9,7 +9,8 @@ from attrs import evolve
 from cueapi.api.models.requests.bodies import Open
 from cueapi.api.models.requests.cues import CueBody
 from cueapi.domain import cue as domain
-from cueapi.domain.clock import parse_moment
+from cueapi.domain.catchup import CATCH_UP
+from cueapi.domain.clock import iso, parse_moment
 from cueapi.domain.cue import Cue
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.signature import check_headers, is_reserved
@@ -35,7 +36,22 @@ def plan(body: CueBody) -> Cue:
             'A cue needs a schedule, for example {"type": "recurring", "cron": "0 9 * * *", "timezone": "UTC"}.',
         )
     transport = _transport(body)
-    return domain.planned({**body.given(), "schedule": schedule, "callback": callback, "transport": transport})
+    given = {**body.given(), "schedule": schedule, "callback": callback, "transport": transport}
+    return domain.planned(with_catchup(given))
+
+
+def with_catchup(given: dict[str, Any]) -> dict[str, Any]:
+    """What was *given* of a cue, with `catch_up`, at the top or in its schedule, as `schedule.catchup`."""
+    schedule = given.get("schedule", {})
+    words = (given.get("catch_up"), schedule.get("catch_up"))
+    said = {str(CATCH_UP[word]) for word in words if word} | {*filter(None, [schedule.get("catchup")])}
+    if not said:
+        return given
+    if len(said) > 1:
+        raise Invalid(Problem("body.catch_up", "contradicts another name of schedule.catchup"))
+    (catchup,) = said
+    schedule = {name: value for name, value in schedule.items() if name != "catch_up"} | {"catchup": catchup}
+    return {name: value for name, value in given.items() if name != "catch_up"} | {"schedule": schedule}
 
 
 def _one_of(body: CueBody, name: str, short: dict[str, Any], *, nested: Open | None) -> dict[str, Any]:

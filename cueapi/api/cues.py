@@ -156,7 +156,7 @@ class Cues:
         `next_run` anew.
         """
         body = await read(CuePatch)
-        patch = body.model_dump(exclude_unset=True)
+        patch = cue_planning.with_catchup(body.model_dump(exclude_unset=True))
         changed = await self.writer.change(cue_id, patch)
         self.hub.cue_written(changed.next_run)
         return answer(responses.Cue.render(changed))
@@ -198,7 +198,7 @@ class Cues:
 
         Works in any status of the cue, and leaves its schedule alone.
         """
-        async with idempotent(self.database) as once:
+        async with idempotent(self.database, in_body=True) as once:
             manual_fire = await self._manual_fire(cue_id, await read(FireBody))
             monthly = g.account.limits.monthly_executions
             made = is_cue_id(cue_id) and await fires.fire(

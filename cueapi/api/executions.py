@@ -3,7 +3,7 @@
 from functools import partial
 from uuid import UUID
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.http.body import read
@@ -16,6 +16,8 @@ from cueapi.api.http.parameters import (
     OFFSET,
     WORKER_ID,
     Choice,
+    Choices,
+    Flag,
     Moment,
     Pattern,
     Seconds,
@@ -30,9 +32,10 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import FINAL, SHOWN, AlertType, Status
 from cueapi.domain.ids import new_uuid7, parse_uuid
 from cueapi.domain.outcome import OutcomeState
-from cueapi.storage import executions, fires, worker_claims
+from cueapi.storage import execution_pages, executions, fires, worker_claims
 from cueapi.storage.database import Database, Executor
-from cueapi.storage.executions import ExecutionRow, Filter
+from cueapi.storage.execution_pages import Filter
+from cueapi.storage.executions import ExecutionRow
 from cueapi.storage.fires import FiredExecution, ManualFire
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.wakeups.hub import WakeupHub
@@ -40,15 +43,24 @@ from cueapi.wakeups.long_poll import ANYTHING, Found
 
 CUE_ID = Text("cue_id", "Only executions of this cue.")
 GROUP = Pattern("group", "Only executions of cues in this group.", values.GROUP)
+CUE_NAME = Text("cue_name", "Only executions of the cue of exactly this name.")
 STATUS = Choice("status", "Only executions in this status.", SHOWN)
+STATUS_IN = Choices("status__in", "Only executions in one of these statuses, separated by commas.", SHOWN)
 OUTCOME_STATE = Choice("outcome_state", "Only executions with an outcome in this state.", OutcomeState)
 TRIGGERED_BY = Choice("triggered_by", "Only executions made this way.", ("scheduled", "manual_fire", "replay"))
+WORKER = Text("worker_id", "Only executions that this worker holds, or was the last to hold.")
+HAS_EVIDENCE = Flag("has_evidence", "Only executions that have (`true`) or have not (`false`) any evidence.")
+RESULT_TYPE = Text("result_type", "Only executions whose evidence has exactly this `result_type`.")
 SINCE = Moment("since", "Only executions made at this moment or later.")
 UNTIL = Moment("until", "Only executions made at this moment or earlier.")
 LIMIT = page_limit(20)
-EXECUTION_FILTERS = (STATUS, OUTCOME_STATE, TRIGGERED_BY, SINCE, UNTIL, LIMIT, OFFSET, CURSOR)
+EXECUTION_FILTERS = (
+    STATUS, STATUS_IN, OUTCOME_STATE, TRIGGERED_BY, WORKER, HAS_EVIDENCE, RESULT_TYPE, SINCE, UNTIL, LIMIT, OFFSET,
+    CURSOR,
+)  # fmt: skip
 
 TASK = Text("task", "Only executions whose `payload.task` is this.")
+AGENT = Text("agent", "Only executions whose `payload.agent` is this, a text of at most 255 characters.")
 WAIT_SECONDS = Seconds("wait_seconds", "Seconds to wait for something claimable, 0 to 30.", 30)
 
 MOST_CLAIMABLE = 50
@@ -74,20 +86,20 @@ class Executions:
         routes.post("/<execution_id>/replay")(self.replay)
         return routes
 
-    @operation(responses.ExecutionList, parameters=(CUE_ID, GROUP, *EXECUTION_FILTERS), refuses=("invalid_filter",))
+    @operation(
+        responses.ExecutionList, parameters=(CUE_ID, CUE_NAME, GROUP, *EXECUTION_FILTERS), refuses=("invalid_filter",)
+    )
     async def list(self) -> Response:
         """List executions, newest first."""
-        return await self.listed(filter_of(CUE_ID.read(), GROUP.read()))
+        wanted = filter_of(CUE_ID.read())
+        return await self.listed(evolve(wanted, cue_name=CUE_NAME.read(), group=GROUP.read()))
 
     async def listed(self, wanted: Filter) -> Response:
         """One page of executions; by offset, or behind a cursor."""
-        cursor = Cursor.over(
-            cue=wanted.cue, group=wanted.group, status=wanted.status, outcome=wanted.outcome_state,
-            by=wanted.triggered_by, since=wanted.since, until=wanted.until,
-        )  # fmt: skip
+        cursor = Cursor.over(**asdict(wanted))
         before = cursor.read()
         limit, offset = LIMIT.read(), 0 if before else OFFSET.read()
-        page = await executions.page(self.database, evolve(wanted, before=before), limit=limit, offset=offset)
+        page = await execution_pages.page(self.database, evolve(wanted, before=before), limit=limit, offset=offset)
         last = page.rows[-1] if page.rows and page.more else None
         shown = {
             "executions": [responses.Execution.render(row) for row in page.rows],
@@ -107,21 +119,21 @@ class Executions:
         shown = responses.DetailedExecution.render(row)
         return answer({**shown, "attempt_log": [responses.Attempt.render(one) for one in log]})
 
-    @operation(responses.ClaimableList, parameters=(TASK, WAIT_SECONDS))
+    @operation(responses.ClaimableList, parameters=(TASK, AGENT, WAIT_SECONDS))
     async def claimable(self) -> Response:
         """
         List the executions that a worker could claim, the oldest first.
 
         With `wait_seconds` the call waits until there is something, and otherwise answers with an empty list.
         """
-        patience, task = WAIT_SECONDS.read(), TASK.read()
-        kind = ANYTHING if task is None else ("list", task)
-        query = partial(self._claimable, g.account.id, task)
+        patience, task, agent = WAIT_SECONDS.read(), TASK.read(), AGENT.read()
+        kind = ANYTHING if task is None and agent is None else ("list", task, agent)
+        query = partial(self._claimable, g.account.id, task, agent)
         rows = await self.hub.long_poll.find(g.account.id, kind, query, patience=patience)
         return answer({"executions": [responses.Work.render(row) for row in rows]})
 
-    async def _claimable(self, user: int, task: str | None) -> Found:
-        rows = await worker_claims.claimable(self.database, user=user, task=task, most=MOST_CLAIMABLE)
+    async def _claimable(self, user: int, task: str | None, agent: str | None) -> Found:
+        rows = await worker_claims.claimable(self.database, user=user, task=task, agent=agent, most=MOST_CLAIMABLE)
         # Each caller that is shown the list will claim one of them.
         return Found(rows, others=len(rows) - 1)
 
@@ -244,13 +256,16 @@ def wake_after_fire(hub: WakeupHub, made: FiredExecution) -> None:
         wake_handlers(hub, made.transport)
 
 
-def filter_of(cue_id: str | None, group: str | None = None) -> Filter:
-    """Which executions are asked for: of that cue, of that group, and by the filters that all lists take."""
+def filter_of(cue_id: str | None) -> Filter:
+    """Which executions are asked for: of that cue, and by the filters that all lists take."""
     return Filter(
         g.account.id,
         cue=cue_id,
-        group=group,
         status=STATUS.read(),
+        statuses=STATUS_IN.read(),
+        worker=WORKER.read(),
+        has_evidence=HAS_EVIDENCE.read(),
+        result_type=RESULT_TYPE.read(),
         outcome_state=OUTCOME_STATE.read(),
         triggered_by=TRIGGERED_BY.read(),
         since=SINCE.read(),

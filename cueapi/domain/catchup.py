@@ -27,6 +27,14 @@ class Catchup(StrEnum):
     NONE = "none"
 
 
+CATCH_UP = {
+    "run_once_if_missed": Catchup.LATEST,
+    "skip_missed": Catchup.NONE,
+    "replay_all": Catchup.ALL,
+}
+"""The same policies in the words of `catch_up`."""
+
+
 class Overlap(StrEnum):
     """What a cue does at its time while an earlier execution is unfinished."""
 

@@ -12,7 +12,6 @@ from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.outcome import Evidence, Verification
 from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row, fetch_value
-from cueapi.storage.paging import Page, conditions, paged
 
 
 class ExecutionRow(Row):
@@ -67,69 +66,8 @@ e.result_type, e.summary, e.artifacts, e.validation_state, e.outcome_deadline_at
 e.created_at, e.updated_at
 """
 
-SOURCE: LiteralString = "executions e join cues c on c.id = e.cue_id and c.deleted_at is null"
-
-# As many rows, but few cues are deleted: a join with those that live takes five times as long to count. $1 the user.
-COUNTED: LiteralString = """
-(select *
-   from executions
-  where cue_id not in (select id from cues where user_id = $1 and deleted_at is not null)) e
-"""
-
-
-@frozen
-class Filter:
-    """Which executions of a user; None leaves a condition out."""
-
-    user: int
-    cue: str | None = None
-    group: str | None = None
-    status: str | None = None
-    outcome_state: str | None = None
-    triggered_by: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    before: tuple[datetime, UUID] | None = None
-
-
-_STATUS: dict[str, LiteralString] = {
-    "retrying": "e.status = 'retrying' and e.ready_at > now()",
-    "retry_ready": "e.status = 'retrying' and e.ready_at <= now()",
-}
-
-
-_IN_GROUP: LiteralString = (
-    "exists (select from cues g where g.id = e.cue_id and g.user_id = e.user_id and g.group_name = ?)"
-)
-
-
-def _conditions(wanted: Filter) -> tuple[LiteralString, list[object]]:
-    """The conditions of *wanted*, with the values of their parameters."""
-    text, values = conditions(
-        [
-            ("e.user_id = ?", wanted.user),
-            ("e.cue_id = ?", wanted.cue),
-            (
-                "exists (select from cues g where g.id = e.cue_id and g.user_id = e.user_id and g.group_name = ?)",
-                wanted.group,
-            ),
-            ("e.outcome_state = ?", wanted.outcome_state),
-            ("e.triggered_by = ?", wanted.triggered_by),
-            ("e.created_at >= ?", wanted.since),
-            ("e.created_at <= ?", wanted.until),
-            ("e.status = ?", None if wanted.status in _STATUS else wanted.status),
-        ]
-    )
-    return text + (" and " + _STATUS[wanted.status] if wanted.status in _STATUS else ""), values
-
-
-async def page(db: Executor, wanted: Filter, *, limit: int, offset: int) -> Page[ExecutionRow]:
-    """One page of executions, newest first, ties by id; with one row more where there is one."""
-    where, values = _conditions(wanted)
-    return await paged(
-        db, row=ExecutionRow, columns=COLUMNS, source=SOURCE, counted=COUNTED, where=where, values=values, alias="e",
-        before=wanted.before, limit=limit, offset=offset,
-    )  # fmt: skip
+LIVING_CUE: LiteralString = "cues c on c.id = e.cue_id and c.deleted_at is null"
+SOURCE: LiteralString = "executions e join " + LIVING_CUE
 
 
 SHOW = "select " + COLUMNS + " from " + SOURCE + " where e.id = $1 and e.user_id = $2"

@@ -130,8 +130,27 @@ select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e
 """
 
 
-async def claimable(db: Executor, *, user: int, task: str | None, most: int) -> list[Work]:
-    """What a worker could claim now; the filter works before the list is cut."""
+CLAIMABLE_AGENT = """
+select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts, e.claim
+  from executions e
+  join cues c on c.id = e.cue_id and c.deleted_at is null
+ where e.user_id = $1
+   and e.agent = $3
+   and ($4::text is null or e.task = $4)
+   and e.transport = 'worker'
+   and e.status in ('pending', 'retrying')
+   and e.ready_at <= now()
+ order by e.ready_at, e.id
+ limit $2
+"""
+
+
+async def claimable(
+    db: Executor, *, user: int, task: str | None = None, agent: str | None = None, most: int
+) -> list[Work]:
+    """What a worker could claim now; the filters work before the list is cut."""
+    if agent is not None:
+        return await db.fetch(CLAIMABLE_AGENT, user, most, agent, task, row=Work)
     if task is None:
         return await db.fetch(CLAIMABLE, user, most, row=Work)
     return await db.fetch(CLAIMABLE_TASK, user, most, task, row=Work)

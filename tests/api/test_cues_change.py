@@ -12,7 +12,7 @@ from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, cue, running
 from tests.receiver import open_receiver
-from tests.storage.rows import add_cue, add_execution, add_user, one_waits_for_a_lock
+from tests.storage.rows import add_cue, add_execution, add_user, wait_for_locks
 
 URL = "https://93.184.215.14/run"
 """An address: nothing to look up, and nothing is sent there before the new year."""
@@ -507,7 +507,7 @@ async def test_a_cue_that_ends_while_it_is_to_be_paused_is_not_paused(api: Api, 
         async with trio.open_nursery() as nursery, database.transaction() as tx:
             await tx.execute("select from cues where id = $1 for no key update", made["id"])
             nursery.start_soon(pause, f"/v1/cues/{made['id']}")
-            await one_waits_for_a_lock(database)
+            await wait_for_locks(database)
             await tx.execute("update cues set status = 'completed', next_run = null where id = $1", made["id"])
         after = await api.get(f"/v1/cues/{made['id']}")
 
@@ -582,3 +582,22 @@ async def test_a_group_is_set_shown_changed_and_cleared(api: Api) -> None:
     assert (made["group"], kept["group"]) == ("a" + "9._-" * 15 + "zz",) * 2
     assert (changed["group"], read["group"], cleared["group"]) == ("0", "0", None)
     assert refused[:2] == (422, "validation_error")
+
+
+async def test_a_policy_is_changed_in_the_words_of_catch_up_and_nothing_else_moves(api: Api) -> None:
+    with trio.fail_after(10):
+        made = await api.post("/v1/cues", cue(URL))
+        path = f"/v1/cues/{made['id']}"
+        top = await api.patch(path, {"catch_up": "skip_missed"})
+        below = await api.patch(path, {"schedule": {"catch_up": "replay_all"}})
+        refused = [
+            await api.refused("PATCH", path, body)
+            for body in ({"catch_up": None}, {"catch_up": "skip_missed", "schedule": {"catchup": "all"}})
+        ]
+
+    assert (top["schedule"], below["schedule"]) == (
+        made["schedule"] | {"catchup": "none"},
+        made["schedule"] | {"catchup": "all"},
+    )
+    assert (top["next_run"], below["next_run"]) == (made["next_run"], made["next_run"])
+    assert [(one[0], one[2].partition(":")[0]) for one in refused] == [(422, "body.catch_up")] * 2

@@ -548,3 +548,25 @@ async def test_a_time_beyond_all_planning_is_refused(api: Api) -> None:
     body = {"name": "far", "at": "9999-12-31T23:59:59.999999Z", "worker": True}
 
     assert (await api.refused("POST", "/v1/cues", body))[:2] == (400, "invalid_schedule")
+
+
+CATCH_UP = {"run_once_if_missed": "latest", "skip_missed": "none", "replay_all": "all"}
+
+
+async def test_a_policy_may_be_given_in_the_words_of_catch_up(api: Api) -> None:
+    with trio.fail_after(20):
+        top = [await api.post("/v1/cues", cue(catch_up=word)) for word in CATCH_UP]
+        below = [await api.post("/v1/cues", cue(**scheduled(cron="@daily", catch_up=word))) for word in CATCH_UP]
+        short = await api.post("/v1/cues", {"name": "s", "cron": "@daily", "worker": True, "catch_up": "skip_missed"})
+        both = await api.post("/v1/cues", cue(catch_up="skip_missed", **scheduled(cron="@daily", catchup="none")))
+        contrary = await api.refused(
+            "POST", "/v1/cues", cue(catch_up="skip_missed", **scheduled(cron="@daily", catchup="all"))
+        )
+        strange = await api.refused("POST", "/v1/cues", cue(catch_up="latest"))
+
+    assert [one["schedule"]["catchup"] for one in top] == [*CATCH_UP.values()]
+    assert [one["schedule"]["catchup"] for one in below] == [*CATCH_UP.values()]
+    assert [one["schedule"]["catchup"] for one in (short, both)] == ["none", "none"]
+    assert {one["warning"] for one in (*top, *below)} == {top[0]["warning"]}
+    assert (contrary[0], contrary[2].partition(":")[0]) == (422, "body.catch_up")
+    assert (strange[0], strange[2].partition(":")[0]) == (422, "body.catch_up")

@@ -8,9 +8,9 @@ from typing import LiteralString
 from attrs import frozen
 
 from cueapi.storage import database as storage
-from cueapi.storage import executions
+from cueapi.storage import execution_pages
 from cueapi.storage.database import Database
-from cueapi.storage.executions import Filter
+from cueapi.storage.execution_pages import Filter
 from tests.benchmarks.crowd import add_crowd, add_history, open_storage
 from tests.benchmarks.size import Size
 from tests.benchmarks.table import Row
@@ -71,7 +71,7 @@ class Explaining:
 
 async def _time(database: Database, page: Filter) -> float:
     try:
-        await executions.page(Explaining(database), page, limit=LIMIT, offset=0)
+        await execution_pages.page(Explaining(database), page, limit=LIMIT, offset=0)
     except Explained as explained:
         return explained.milliseconds
     raise AssertionError("a page was read without a statement")

@@ -171,8 +171,8 @@ async def fence_of(database: Executor, execution: UUID) -> Fence:
     return (await standing_of(database, execution)).fence
 
 
-async def one_waits_for_a_lock(database: Executor) -> None:
-    """Return as soon as a statement in this database waits for another's lock."""
+async def wait_for_locks(database: Executor, number: int = 1) -> None:
+    """Return as soon as so many statements in this database wait for locks of others."""
     waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    while not await database.fetch(waiting):
+    while len(await database.fetch(waiting)) < number:
         await trio.sleep(0.01)

@@ -20,6 +20,7 @@ from cueapi.storage import (
     cues,
     daemons,
     due_cues,
+    execution_pages,
     executions,
     fires,
     health,
@@ -30,7 +31,7 @@ from cueapi.storage import (
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Executor
 from cueapi.storage.due_cues import DueCue
-from cueapi.storage.executions import Filter
+from cueapi.storage.execution_pages import Filter
 from cueapi.storage.fires import ManualFire
 from cueapi.storage.transitions import RECORD_FAILURES, apply_transitions
 from cueapi.storage.worker_claims import ClaimRequest
@@ -65,21 +66,24 @@ FILL = (
     "update users u set live_cues = (select count(*) from cues c where c.user_id = u.id and c.deleted_at is null)",
     "insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, attempts,"
     "                        claim, claimed_by_worker, claimed_at, lease_until, finished_at, payload, task,"
-    "                        outcome_attempt, outcome_success, outcome_state, outcome_deadline_at, created_at)"
+    "                        outcome_attempt, outcome_success, outcome_state, outcome_deadline_at, result_type,"
+    "                        created_at)"
     " select ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'cue_' || lpad(c::text, 12, '0'),"
     "        case when c % 2 = 0 then 1 else 1 + c % 20 end,"
     "        case when c % 10 = 0 then 'worker' else 'webhook' end,"
     "        case when n % 61 = 0 then 'manual_fire' else 'scheduled' end, at, s, at,"
     "        case when s = 'pending' then 0 else 1 end,"
     "        case when s = 'delivering' then ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid end,"
-    "        case when s = 'delivering' then 'w' || n % 9 end, null,"
+    "        case when s = 'delivering' or s = 'success' and c % 10 = 0 then 'w' || n % 9 end, null,"
     "        case when s = 'delivering' then now() + n % 900 * interval '1 second' end,"
-    "        case when s in ('pending', 'retrying', 'delivering') then null else at + interval '3 seconds' end, '{}',"
+    "        case when s in ('pending', 'retrying', 'delivering') then null else at + interval '3 seconds' end,"
+    "        case when c % 10 = 0 then json_build_object('agent', 'agent' || c % 50) else '{}' end,"
     "        'task' || c % 50,"
     "        case when n % 3 = 0 and s = 'success' then 1 end, case when n % 3 = 0 and s = 'success' then true end,"
     "        case when n % 3 = 0 and s = 'success' then 'reported_success'"
     "             when n % 500 = 1 then 'verification_failed' end,"
-    "        case when s = 'success' and n % 100 = 1 then now() + n % 3600 * interval '1 second' end, at"
+    "        case when s = 'success' and n % 100 = 1 then now() + n % 3600 * interval '1 second' end,"
+    "        case when n % 3000 = 0 then 'video' when n % 3 = 0 then 'pdf' end, at"
     "   from (select n, 1 + n * 7919::bigint % 200000 as c,"
     "                now() - interval '100 days' + n * interval '8.64 seconds' as at,"
     "                case when n > 990000 and n % 10 < 5 then 'pending' when n > 995000 then 'retrying'"
@@ -197,6 +201,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "DECIDE: one": (lambda db: apply_transitions(db, steps(Answered(200))[:1]), 20),
     "claimable": (lambda db: worker_claims.claimable(db, user=BUSY_USER, task=None, most=50), 200),
     "claimable of a task": (lambda db: worker_claims.claimable(db, user=BUSY_USER, task="task9", most=50), 200),
+    "claimable of an agent": (lambda db: worker_claims.claimable(db, user=BUSY_USER, agent="agent9", most=50), 200),
     "a worker's next": (lambda db: worker_claims.claim_work(db, ClaimRequest(BUSY_USER, "w", 20), TERMS), 300),
     "a worker's next by its handlers": (
         lambda db: worker_claims.claim_work(db, ClaimRequest(BUSY_USER, "w", 20, ["task9", "task10"]), TERMS),
@@ -255,6 +260,19 @@ FILTERS: dict[str, dict[str, Any]] = {
     "replays, of which there are none": {"triggered_by": "replay"},
     "since": {"since": datetime(2026, 1, 1, tzinfo=UTC)},
     "until": {"until": datetime(2020, 1, 1, tzinfo=UTC)},
+    "the name of a cue": {"cue_name": "cue 2"},
+    "a name that no cue has": {"cue_name": "none"},
+    "what did not succeed": {"statuses": ("failed", "missed", "outcome_timeout")},
+    "what succeeded or failed": {"statuses": ("failed", "success")},
+    "what is open": {"statuses": ("delivering", "pending", "retry_ready", "retrying")},
+    "a rare status and one that nothing has": {"statuses": ("outcome_timeout", "retry_ready")},
+    "a worker": {"worker": "w3"},
+    "a worker that has nothing": {"worker": "none"},
+    "evidence": {"has_evidence": True},
+    "no evidence": {"has_evidence": False},
+    "a type of result": {"result_type": "pdf"},
+    "a rare type of result": {"result_type": "video"},
+    "a type that nothing has": {"result_type": "none"},
     "a cue and a status": {"cue": "cue_000000000002", "status": "failed"},
 }
 PAGES = [(name, user) for name in FILTERS for user in (BUSY_USER, 6)]
@@ -264,7 +282,7 @@ PAGES = [(name, user) for name in FILTERS for user in (BUSY_USER, 6)]
 async def test_the_first_page_of_executions_is_read_by_an_index(explaining: Explaining, name: str, user: int) -> None:
     wanted = Filter(user, **FILTERS[name])
 
-    plan = await explain(explaining, lambda db: executions.page(db, wanted, limit=20, offset=0))
+    plan = await explain(explaining, lambda db: execution_pages.page(db, wanted, limit=20, offset=0))
 
     # The total is counted up to 10,001, each with its cue.
     assert plan.sequential == set(), f"\n{plan.text}"
@@ -276,7 +294,7 @@ async def test_a_page_behind_a_cursor_is_as_cheap_wherever_it_lies(explaining: E
     moment = await explaining.connection.fetchval("select created_at from executions where id = $1", execution(number))
     wanted = Filter(BUSY_USER, before=(moment, execution(number)))
 
-    plan = await explain(explaining, lambda db: executions.page(db, wanted, limit=20, offset=0))
+    plan = await explain(explaining, lambda db: execution_pages.page(db, wanted, limit=20, offset=0))
 
     assert plan.sequential == set(), f"\n{plan.text}"
     assert plan.rows <= 35_000, f"{plan.scans}\n{plan.text}"

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from cueapi.daemon.resources import SESSION
-from cueapi.storage import alerts, cues, executions, histories, usage, worker_claims, workers
+from cueapi.storage import alerts, cues, execution_pages, histories, usage, worker_claims, workers
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Executor
-from cueapi.storage.executions import Filter
+from cueapi.storage.execution_pages import Filter
 from cueapi.storage.worker_claims import ClaimRequest
 from cueapi.trio_asyncpg.connection import close, connect
 from tests.conftest import in_database, say
@@ -75,7 +75,7 @@ Ask = Callable[[Executor, int], Awaitable[object]]
 
 
 def listed(**chosen: Any) -> Ask:
-    return lambda db, user: executions.page(db, Filter(user, **chosen), limit=20, offset=0)
+    return lambda db, user: execution_pages.page(db, Filter(user, **chosen), limit=20, offset=0)
 
 
 def listed_cues(**chosen: Any) -> Ask:
@@ -96,6 +96,13 @@ STATEMENTS: dict[str, Ask] = {
     "executions with an outcome": listed(outcome_state="reported_success"),
     "executions of a group": listed(group="a"),
     "executions of a cue": listed(cue="cue_000000004996"),
+    "executions of a cue's name": listed(cue_name="cue 4996"),
+    "executions that failed or were missed": listed(statuses=("failed", "missed")),
+    "executions that wait or succeeded": listed(statuses=("pending", "success")),
+    "executions of a worker": listed(worker="w1"),
+    "executions with evidence": listed(has_evidence=True),
+    "executions without evidence": listed(has_evidence=False),
+    "executions with a type of result": listed(result_type="pdf"),
     "cues": listed_cues(),
     "active cues": listed_cues(status="active"),
     "cues of a group": listed_cues(group="a"),
@@ -106,6 +113,7 @@ STATEMENTS: dict[str, Ask] = {
     "usage": usage.this_month,
     "workers": workers.every,
     "claimable work": lambda db, user: worker_claims.claimable(db, user=user, task=None, most=50),
+    "claimable work of an agent": lambda db, user: worker_claims.claimable(db, user=user, agent="a", most=50),
     "a worker's next": lambda db, user: worker_claims.claim_work(db, ClaimRequest(user, "w1", 20), TERMS),
 }
 

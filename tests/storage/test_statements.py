@@ -14,10 +14,10 @@ import pytest
 import trio
 
 import cueapi.storage
-from cueapi.storage import alerts, cues, executions
+from cueapi.storage import alerts, cues, execution_pages
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Database
-from cueapi.storage.executions import Filter
+from cueapi.storage.execution_pages import Filter
 from tests.storage.rows import add_user
 
 VERB = re.compile(r"\s*(select|insert|update|delete|with|create)\b")
@@ -98,10 +98,31 @@ async def test_every_combination_of_filters_of_executions_is_a_statement(
     totals = []
     with trio.fail_after(60):
         for choice in product(*choices):
-            page = await executions.page(database, Filter(user, *choice, before=cursor), limit=20, offset=0)
+            page = await execution_pages.page(database, Filter(user, *choice, before=cursor), limit=20, offset=0)
             totals.append((page.total, page.rows, page.more))
 
     assert totals == [(0, [], False)] * 256
+
+
+async def test_every_combination_of_the_further_filters_of_executions_is_a_statement(database: Database) -> None:
+    user = await add_user(database)
+    names = ("cue_name", "statuses", "worker", "result_type", "has_evidence")
+    words = ("pending", "delivering", "retrying", "retry_ready", "success", "failed", "missed", "outcome_timeout")
+    choices = [[None, "n"], [None, ("failed",), words], [None, "w"], [None, "pdf"], [None, True, False]]
+    everything = {
+        "cue": "cue_000000000000", "group": "g", "status": "failed", "outcome_state": "verified_success",
+        "triggered_by": "replay", "since": CURSOR[0], "until": CURSOR[0], "before": CURSOR,
+    }  # fmt: skip
+
+    totals = []
+    with trio.fail_after(60):
+        for common in ({}, everything):
+            for choice in product(*choices):
+                wanted = Filter(user, **common, **dict(zip(names, choice, strict=True)))
+                page = await execution_pages.page(database, wanted, limit=20, offset=0)
+                totals.append((page.total, page.rows, page.more))
+
+    assert totals == [(0, [], False)] * 144
 
 
 async def test_every_combination_of_filters_of_cues_is_a_statement(database: Database) -> None:

@@ -42,6 +42,7 @@ from tests.storage.rows import (
     look_up_cue,
     one_waits_for_a_lock,
     queued,
+    wait_for_locks,
     standing_of,
 )
 
@@ -410,7 +411,7 @@ async def test_a_one_time_cue_that_ends_while_it_is_changed_has_ended(database: 
         async with trio.open_nursery() as nursery, database.transaction() as tx:
             read = await cue_changes.lock(tx, cue_id=cue_id, user=user)
             nursery.start_soon(apply_transitions, database, ends)
-            await one_waits_for_a_lock(database)
+            await wait_for_locks(database)
             same = CueRecord(cues.to_cue(read), "{}", None, None)
             unmoved = CueUpdate(None, read["status"], moves=False, next_run=None)
             changed = await cue_changes.change(tx, same, unmoved, cue_id=cue_id, user=user)

@@ -11,11 +11,14 @@ from attrs import define, field
 from quart import Response, g, request
 
 from cueapi.api.http.body import read_object
-from cueapi.api.http.parameters import IDEMPOTENCY_KEY
-from cueapi.domain.errors import Refusal
+from cueapi.api.http.parameters import IDEMPOTENCY_KEY, KEY
+from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.storage import idempotency
 from cueapi.storage.database import STATEMENT_PATIENCE, Database, Executor
 from cueapi.storage.idempotency import Key
+
+FIELD = "idempotency_key"
+"""The field that may name the key in the place of the header, where a body knows it."""
 
 
 class Replayed(Exception):
@@ -81,7 +84,7 @@ class IdempotentRequest:
 
 
 @asynccontextmanager
-async def idempotent(database: Database) -> AsyncIterator[IdempotentRequest]:
+async def idempotent(database: Database, *, in_body: bool = False) -> AsyncIterator[IdempotentRequest]:
     """
     Answer a request at most once.
 
@@ -90,12 +93,14 @@ async def idempotent(database: Database) -> AsyncIterator[IdempotentRequest]:
             row = await fires.fire(await once.begin(), ...)
             return once.keep(answer(...), then=self.hub.delivery_ready)
 
-    Without the header `begin` gives the database itself. With it a repeat is answered at the top of the block, before
-    anything is checked, for what was right the first time may be wrong by now (`at` has passed). Otherwise key, effect
-    and answer are one transaction, which commits at the end of the block; the client gets its answer after that, and
-    nothing is woken before. A refusal, or a crash, leaves nothing behind.
+    The key is in the header or, with *in_body*, in the field `idempotency_key`. Without one `begin` gives the database
+    itself. With one a repeat is answered at the top of the block, before anything is checked, for what was right the
+    first time may be wrong by now (`at` has passed). Otherwise key, effect and answer are one transaction, which
+    commits at the end of the block; the client gets its answer after that, and nothing is woken before. A refusal, or a
+    crash, leaves nothing behind.
     """
-    key = _key()
+    named = await _named_key() if in_body else None
+    key = _key(named)
     body_hash = b"" if key is None else await _body_hash()
     async with AsyncExitStack() as transaction:
         once = IdempotentRequest(database, key, body_hash, transaction)
@@ -105,15 +110,26 @@ async def idempotent(database: Database) -> AsyncIterator[IdempotentRequest]:
     once.wake()
 
 
-def _key() -> Key | None:
+async def _named_key() -> str | None:
+    """The key that the body names; None where it names none."""
+    named = (await read_object()).get(FIELD)
+    if named is not None and not (isinstance(named, str) and KEY.fullmatch(named)):
+        raise Invalid(Problem(f"body.{FIELD}", "must be 1 to 255 printable ASCII characters"))
+    return named
+
+
+def _key(named: str | None) -> Key | None:
     given = IDEMPOTENCY_KEY.read()
-    return None if given is None else Key(g.account.id, request.method, quote(request.path), given)
+    if named is not None and given is not None and named != given:
+        raise Invalid(Problem(f"body.{FIELD}", f"is another key than that of the header {IDEMPOTENCY_KEY.name}"))
+    key = named or given
+    return None if key is None else Key(g.account.id, request.method, quote(request.path), key)
 
 
 async def _body_hash() -> bytes:
-    """The digest of what the body says, whatever the order of its keys and its white space."""
-    content = json.dumps(await read_object(), sort_keys=True)
-    return hashlib.sha256(content.encode()).digest()
+    """The digest of what the body says beside a key, whatever the order of its keys and its white space."""
+    said = {name: value for name, value in (await read_object()).items() if name != FIELD}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
 
 
 def _replay_response(kept: idempotency.KeptAnswer, body_hash: bytes) -> Response:

@@ -19,7 +19,8 @@ Schema: TypeAlias = dict[str, Any]
 
 _DECIMAL = re.compile(r"[0-9]{1,5}(\.[0-9]{1,9})?")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,11}")
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+KEY = re.compile(r"[\x20-\x7e]{1,255}")
+"""An idempotency key."""
 
 
 @frozen
@@ -47,9 +48,9 @@ class Parameter:
             raise self._wrong("U+0000 and lone surrogates cannot be searched for.")
         return value or None
 
-    def _one_of(self, allowed: tuple[str, ...]) -> str | None:
-        value = self._given()
-        if value is not None and value not in allowed:
+    def _word(self, value: str, allowed: tuple[str, ...]) -> str:
+        """*value*, which must be one of *allowed*."""
+        if value not in allowed:
             raise Refusal("invalid_filter", f"{self.name} must be one of {', '.join(allowed)}; not {value[:64]!r}.")
         return value
 
@@ -106,7 +107,26 @@ class Choice(Parameter):
 
     def read(self) -> str | None:
         """The word; None where it is missing or empty."""
-        return self._one_of(self.allowed)
+        value = self._given()
+        return None if value is None else self._word(value, self.allowed)
+
+
+@frozen
+class Choices(Parameter):
+    """Some of some words, separated by commas."""
+
+    allowed: tuple[str, ...] = field(converter=_in_order)
+
+    @property
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        word = "|".join(self.allowed)
+        return {"type": "string", "pattern": f"^({word})(,({word}))*$"}
+
+    def read(self) -> tuple[str, ...] | None:
+        """The words, each once and in order; None where it is missing or empty."""
+        value = self._given()
+        return None if value is None else _in_order({self._word(one, self.allowed) for one in value.split(",")})
 
 
 @frozen
@@ -120,8 +140,8 @@ class Flag(Parameter):
 
     def read(self) -> bool | None:
         """What it says; None where it is missing or empty."""
-        value = self._one_of(("0", "1", "false", "true"))
-        return None if value is None else value in {"true", "1"}
+        value = self._given()
+        return None if value is None else self._word(value, ("0", "1", "false", "true")) in {"true", "1"}
 
 
 @frozen
@@ -261,7 +281,7 @@ class IdempotencyKey(Parameter):
         given = request.headers.getlist(self.name)
         if not given:
             return None
-        if len(given) > 1 or not _KEY.fullmatch(given[0]):
+        if len(given) > 1 or not KEY.fullmatch(given[0]):
             raise self._wrong("must be 1 to 255 printable ASCII characters, once")
         return given[0]
 

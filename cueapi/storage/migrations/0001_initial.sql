@@ -228,6 +228,11 @@ create table executions (
     error_message        text,
     payload              document not null,
     task                 task,
+    -- payload.agent, by which a worker may filter what it claims.
+    agent                task generated always as (
+        case when transport = 'worker' and json_typeof(payload -> 'agent') = 'string'
+                  and length(payload ->> 'agent') <= 255
+             then payload ->> 'agent' end) stored,
     missed_runs          counter not null default 0,
     outcome_attempt      attempt_number,            -- the attempt that the last report was for
     outcome_success      boolean,
@@ -254,12 +259,23 @@ create index executions_by_outcome on executions (user_id, outcome_state, create
     where outcome_state is not null;
 create index executions_by_hand on executions (user_id, triggered_by, created_at desc, id desc)
     where triggered_by <> 'scheduled';
+create index executions_by_worker on executions (user_id, claimed_by_worker, created_at desc, id desc)
+    where claimed_by_worker is not null;
+create index executions_by_result_type on executions (user_id, result_type, created_at desc, id desc)
+    where result_type is not null;
+create index executions_with_evidence on executions (user_id, created_at desc, id desc)
+    where num_nonnulls(external_id, result_url, result_ref, result_type, summary, artifacts) > 0;
+-- How many have none: without it the planner takes nearly all executions for those with evidence.
+create statistics executions_evidence
+    on (num_nonnulls(external_id, result_url, result_ref, result_type, summary, artifacts)) from executions;
 create unique index executions_fired_once on executions (cue_id, scheduled_for) where triggered_by = 'scheduled';
 create index executions_claimable on executions (user_id, ready_at, id)
     where transport = 'worker' and status in ('pending', 'retrying');
 create index executions_claimable_task on executions (user_id, task, ready_at, id)
     where transport = 'worker' and status in ('pending', 'retrying');
 -- `claim is null` is implied, but claims do not say it: one planned by this index walks past all other accounts' work.
+create index executions_claimable_agent on executions (user_id, agent, ready_at, id)
+    where transport = 'worker' and status in ('pending', 'retrying') and agent is not null;
 create index executions_unclaimed on executions (ready_at)
     where transport = 'worker' and status in ('pending', 'retrying') and claim is null;
 create index executions_held on executions (lease_until) where transport = 'worker' and status = 'delivering';

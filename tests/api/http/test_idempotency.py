@@ -393,3 +393,35 @@ async def test_without_a_key_nothing_is_kept(api: Api, database: Database) -> No
 
     assert fired[0] != fired[1]
     assert (await counted(database))["keys"] == 0
+
+
+async def test_a_fire_may_name_its_key_in_the_body_as_in_the_header(api: Api, database: Database) -> None:
+    body, named = {"payload_override": {"a": 1}}, {"idempotency_key": "k"}
+    with trio.fail_after(20):
+        path = f"/v1/cues/{(await api.post('/v1/cues', cue()))['id']}/fire"
+        first = await api.ask("POST", path, body | named)
+        again = [
+            await api.ask("POST", path, body | named),
+            await send(api, path, body),
+            await send(api, path, body | named),
+            await send(api, path, body | {"idempotency_key": None}),
+        ]
+        reused = await api.ask("POST", path, named)
+
+    assert first.status_code == 200
+    assert [is_again(first, one) for one in again] == [True] * 4
+    assert code_of(reused) == (422, "idempotency_key_reused")
+    assert (await counted(database))["executions"] == 1
+
+
+@pytest.mark.parametrize("key", ["", "ä", "x" * 256, "a\n", 5, ["k"]], ids=repr)
+async def test_a_key_in_the_body_that_is_none_or_another_than_the_header_s_is_refused(api: Api, key: Any) -> None:
+    with trio.fail_after(20):
+        path = f"/v1/cues/{(await api.post('/v1/cues', cue()))['id']}/fire"
+        alone = await api.refused("POST", path, {"idempotency_key": key})
+        other = await api.refused("POST", path, {"idempotency_key": "one"}, Idempotency_Key="other")
+        fired = await api.get("/v1/executions")
+
+    assert (alone[:2], other[:2]) == ((422, "validation_error"),) * 2
+    assert {one[2].partition(":")[0] for one in (alone, other)} == {"body.idempotency_key"}
+    assert fired["total"] == 0

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from cueapi.api.models.requests.bodies import NULL_CLEARS, ONLY_ON_CREATE, Closed, Open, optional, patch_of
-from cueapi.api.models.values import GROUP, Catchup, Method, Mode, Overlap, Transport
+from cueapi.api.models.values import GROUP, CatchUp, Catchup, Method, Mode, Overlap, Transport
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Group = Annotated[str, Field(pattern=GROUP)]
@@ -24,6 +24,7 @@ class ScheduleBody(Open):
     at: str | None = optional("ISO 8601, in the future; without an offset it is local time in `timezone`.")
     timezone: str | None = optional("IANA time zone in which `cron` and `at` are read.", "UTC")
     catchup: Catchup | None = optional("After a standstill: one firing for all missed times, all, or none.", "latest")
+    catch_up: CatchUp | None = optional("Another name of `catchup`: `latest`, `none` and `all` in other words.")
     overlap: Overlap | None = optional("Whether to fire while an earlier execution is unfinished.", "allow")
 
 
@@ -98,6 +99,7 @@ class CueBody(Open):
     verification: VerificationBody | None = optional("What a success report must bring to be believed.")
     delivery: Annotated[DeliveryBody | None, NULL_CLEARS] = optional("Deadlines of the cue's own.", None)
     alerts: Annotated[AlertsBody | None, NULL_CLEARS] = optional("When the account is alerted.", None)
+    catch_up: CatchUp | None = optional("Short for `schedule.catch_up`.")
     cron: Annotated[str | None, ONLY_ON_CREATE] = optional("Short for `schedule.cron`.")
     at: Annotated[str | None, ONLY_ON_CREATE] = optional("Short for `schedule.at`.")
     timezone: Annotated[str | None, ONLY_ON_CREATE] = optional("Short for `schedule.timezone`.")
@@ -118,7 +120,10 @@ class FireBody(Closed):
         "`merge`: keys of the override replace those of the cue's payload; `replace`: the override is the payload.",
         "merge",
     )
-    send_at: str | None = optional("ISO 8601, at most a year ahead: when to fire.", left_out="now")
+    idempotency_key: Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,255}$")] | None = optional(
+        "The key that the header Idempotency-Key may bring as well: a repeat has no further effect."
+    )
+    send_at: str | None = optional("ISO 8601: when to fire. Up to a minute past means now.", left_out="now")
 
 
 class Ids(Closed):
