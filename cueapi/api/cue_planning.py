@@ -18,8 +18,8 @@ from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver, check_reachable
 from cueapi.storage.cues import CueRecord
 
-FARTHEST = timedelta(days=366)
-"""How far ahead `send_at` may lie."""
+PAST = timedelta(minutes=1)
+"""How far past `send_at` may lie: clocks differ, and requests take a while."""
 
 
 def plan(body: CueBody) -> Cue:
@@ -116,13 +116,13 @@ def placed(record: CueRecord, found: FoundTargets) -> CueRecord:
     return evolve(record, host=host, warning=warning or unresolved)
 
 
-def send_at(text: str, now: datetime) -> datetime:
-    """The moment at which a fire by hand is due; refuses one that is past, or too far ahead."""
+def send_at(text: str, now: datetime) -> datetime | None:
+    """The moment at which a fire by hand is due; None where it is up to a minute past: now. Refuses one before that."""
     try:
         at = parse_moment(text)
     except ValueError:
         message = "must be an ISO 8601 moment, for example 2030-05-01T09:00:00Z"
         raise Invalid(Problem("body.send_at", message)) from None
-    if not now < at <= now + FARTHEST:
-        raise Refusal("invalid_schedule", "send_at must lie in the future, at most a year ahead.")
-    return at
+    if at < now - PAST:
+        raise Refusal("invalid_schedule", f"send_at must lie in the future; it is {iso(at)}, and now is {iso(now)}.")
+    return at if at > now else None
