@@ -24,11 +24,12 @@ from cueapi.api.http.parameters import (
     Whole,
     page_limit,
 )
+from cueapi.api.http.verify_echo import VERIFY_ECHO
 from cueapi.api.models import values
 from cueapi.api.models.rendering import answer, page_of
 from cueapi.api.models.requests.cues import CueBody, CuePatch, FireBody, Ids
 from cueapi.api.models.responses import cues as responses
-from cueapi.api.models.responses.executions import Execution, ExecutionList, Fired
+from cueapi.api.models.responses.executions import Execution, ExecutionList, FiredByHand
 from cueapi.domain import cue as domain
 from cueapi.domain.clock import iso
 from cueapi.domain.ids import is_cue_id, new_uuid7
@@ -77,7 +78,11 @@ class Cues:
         return routes
 
     @operation(
-        responses.Cue, status=201, body=CueBody, parameters=(IDEMPOTENCY_KEY,), refuses=(*CUE_REFUSALS, *IDEMPOTENT)
+        responses.WrittenCue,
+        status=201,
+        body=CueBody,
+        parameters=(IDEMPOTENCY_KEY, VERIFY_ECHO),
+        refuses=(*CUE_REFUSALS, *IDEMPOTENT),
     )
     async def create(self) -> Response:
         """
@@ -92,6 +97,7 @@ class Cues:
             row = await self.writer.add(once, planned)
             shown = responses.Cue.render(row)
             shown["warning"] = " ".join([*ignored, *filter(None, [shown["warning"]])]) or None
+            shown |= await VERIFY_ECHO.received()
             return once.keep(answer(shown, 201), then=partial(self.hub.cue_written, row.next_run))
 
     @operation(responses.CueList, parameters=(STATUS, NAME, GROUP, LIMIT, OFFSET), refuses=("invalid_filter",))
@@ -146,7 +152,12 @@ class Cues:
             moments = [row.schedule_at] if row.schedule_at and row.schedule_at > after else []
         return answer({"upcoming": [iso(moment) for moment in moments]})
 
-    @operation(responses.Cue, body=CuePatch, refuses=(*CUE_REFUSALS, "cue_not_found", "invalid_state"))
+    @operation(
+        responses.WrittenCue,
+        body=CuePatch,
+        parameters=(VERIFY_ECHO,),
+        refuses=(*CUE_REFUSALS, "cue_not_found", "invalid_state"),
+    )
     async def change(self, cue_id: str) -> Response:
         """
         Change a cue.
@@ -159,7 +170,7 @@ class Cues:
         patch = cue_planning.with_catchup(body.model_dump(exclude_unset=True))
         changed = await self.writer.change(cue_id, patch)
         self.hub.cue_written(changed.next_run)
-        return answer(responses.Cue.render(changed))
+        return answer({**responses.Cue.render(changed), **await VERIFY_ECHO.received()})
 
     @operation(None, status=204, refuses=("cue_not_found",))
     async def delete(self, cue_id: str) -> Response:
@@ -180,16 +191,14 @@ class Cues:
         wanted = [*dict.fromkeys((await read(Ids)).ids)]
         known = [one for one in wanted if is_cue_id(one)]
         deleted = {*await cue_deletion.delete(self.database, cue_ids=known, user=g.account.id)}
-        shown = {
-            "deleted": [one for one in wanted if one in deleted],
-            "not_found": [one for one in wanted if one not in deleted],
-        }
+        missing = [one for one in wanted if one not in deleted]
+        shown = {"deleted": [one for one in wanted if one in deleted], "not_found": missing, "skipped": missing}
         return answer(shown)
 
     @operation(
-        Fired,
+        FiredByHand,
         body=FireBody,
-        parameters=(IDEMPOTENCY_KEY,),
+        parameters=(IDEMPOTENCY_KEY, VERIFY_ECHO),
         refuses=("cue_not_found", "invalid_schedule", "invalid_payload_size", *IDEMPOTENT),
     )
     async def fire(self, cue_id: str) -> Response:
@@ -207,7 +216,7 @@ class Cues:
             if not made:
                 raise not_found()
             shown = {name: made[name] for name in ("id", "cue_id", "scheduled_for", "status")}
-            shown["triggered_by"] = "manual_fire"
+            shown |= {"triggered_by": "manual_fire", **await VERIFY_ECHO.received()}
             return once.keep(answer(shown), then=partial(wake_after_fire, self.hub, made))
 
     async def _manual_fire(self, cue_id: str, body: FireBody) -> ManualFire:

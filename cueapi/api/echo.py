@@ -29,7 +29,7 @@ NOT_KEPT = {"authorization", "cookie", "proxy-authorization", "remote-addr"}
 
 @frozen
 class Echo:
-    """`/v1/echo`: no key, the token is the secret."""
+    """`/v1/echo`: anyone may send to a token; an account that knows it may read it."""
 
     database: Database
     windows: Windows
@@ -58,7 +58,11 @@ class Echo:
 
     @operation(responses.Echo, refuses=("invalid_token",))
     async def show(self, token: str) -> Response:
-        """Show the last request to a token."""
+        """
+        Show the last request to a token.
+
+        Any account that knows the token may read it.
+        """
         _check(token)
         row = await echoes.show(self.database, token)
         if row is None:

@@ -28,7 +28,7 @@ COUNTS_SERVE = 5.0
 PATIENCE = 3.0
 """Seconds that the database has to answer."""
 
-REDIS = {None: "disabled", True: "healthy", False: "unavailable"}
+REDIS = {None: "none", True: "ok", False: "down"}
 
 UP = {State.STARTING, State.RUNNING, State.DRAINING, State.STOPPED}
 
@@ -85,10 +85,10 @@ class Health:
                 "version": VERSION,
                 "timestamp": self.clock.now(),
                 "services": {
-                    "postgres": "healthy" if counts else "unavailable",
+                    "postgres": "ok" if counts else "down",
                     "redis": REDIS[shared],
                     "poller": "late" if late else str(board["poller"].state),
-                    "worker": str(board["pool"].state),
+                    "worker": "ok" if counts and counts.active_workers else "none",
                 },
                 "poller": {
                     "last_run": polls.at,

@@ -1,16 +1,18 @@
 """Sessions: exchange the token of a sign-in for one, and refresh it."""
 
+from datetime import datetime
+
 from attrs import frozen
 from quart import Blueprint, Response, g, request
 
-from cueapi.api.http.auth import Authenticator
+from cueapi.api.http.auth import Authenticator, bearer, is_key
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.accounts import SessionBody
 from cueapi.api.models.responses import accounts as responses
 from cueapi.domain.errors import NotSignedIn
-from cueapi.storage import sign_in
+from cueapi.storage import accounts, sign_in
 from cueapi.storage.database import Database
 
 
@@ -47,10 +49,20 @@ class SessionRoutes:
         """
         Refresh a session.
 
-        The new one serves for another 24 hours; that goes on until 30 days after the sign-in.
+        The new one serves for another 24 hours; that goes on until 30 days after the sign-in. An API key signs in anew:
+        its session begins now, and ends with the key.
         """
-        session = self.authenticator.session(request.headers.get("Authorization"))
-        token = self.authenticator.sessions.write(
-            session.user, signed_in=session.signed_in, now=self.authenticator.clock.now()
-        )
+        authorization = request.headers.get("Authorization")
+        if is_key(bearer(authorization)):
+            signed_in = await self._sign_in(authorization)
+        else:
+            signed_in = self.authenticator.session(authorization).signed_in
+        token = self.authenticator.sessions.write(g.account.id, signed_in=signed_in, now=self.authenticator.clock.now())
         return answer({"session_token": token, "email": g.account.email})
+
+    async def _sign_in(self, authorization: str | None) -> datetime:
+        """The moment at which a key signs in. A key that is replaced meanwhile ends the session, or is refused here."""
+        async with self.database.transaction() as db:
+            await accounts.lock(db, g.account.id)
+            await self.authenticator.check(db, authorization)
+            return await sign_in.moment(db)

@@ -12,6 +12,7 @@ from cueapi.api.executions import Executions
 from cueapi.api.health import Health, Polls
 from cueapi.api.http.app import Gate, Resource
 from cueapi.api.http.docs import Docs
+from cueapi.api.info import Info
 from cueapi.api.outcomes import Outcomes
 from cueapi.api.pages import Pages
 from cueapi.api.sessions import SessionRoutes
@@ -57,6 +58,7 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Alerts(database),
         Usage(database),
         Echo(database, wiring.windows),
+        Info(settings.allow_register, settings.worker_evidence),
         health,
     ]
 

@@ -187,7 +187,8 @@ async def lock(db: Executor, user: int) -> None:
     await db.execute(LOCK_USER, user)
 
 
-# The old key, the sessions and the unclaimed device codes die in one statement.
+# The old key, the sessions and the unclaimed device codes die in one statement. clock_timestamp(): also a session that
+# was begun while the transaction waited for the user's lock.
 ROTATE_KEY = """
 with former as (
     update api_keys set rotated_at = now(), encrypted = null where user_id = $1 and rotated_at is null
@@ -196,7 +197,7 @@ with former as (
 ), tokens as (
     delete from session_tokens where user_id = $1
 )
-update users set sessions_valid_from = now() where id = $1
+update users set sessions_valid_from = clock_timestamp() where id = $1
 """
 
 ADD_KEY = "insert into api_keys (hash, user_id, prefix, encrypted) values ($1, $2, $3, $4)"
@@ -257,7 +258,7 @@ with ended as (
 ), tokens as (
     delete from session_tokens where user_id = $1
 )
-update users set revoked_at = now(), sessions_valid_from = now() where id = $1
+update users set revoked_at = now(), sessions_valid_from = clock_timestamp() where id = $1
 """
 
 

@@ -149,3 +149,13 @@ select u.id, u.email, now() as now
 async def exchange(db: Executor, token_hash: bytes) -> ExchangedToken | None:
     """Take a session token, once; None where it opens no session."""
     return await db.fetch_one(EXCHANGE, token_hash, row=ExchangedToken)
+
+
+MOMENT = "select clock_timestamp() as now"
+
+
+async def moment(db: Executor) -> datetime:
+    """The present moment, within a transaction as well."""
+    now = await fetch_value(db, MOMENT, kind=datetime)
+    assert now is not None
+    return now

@@ -227,7 +227,7 @@ async def test_what_is_not_there_and_what_is_anothers_answer_alike(api: Api) -> 
         untouched = await other.get(f"/v1/cues/{theirs['id']}")
 
     assert answers == dict.fromkeys(answers, (404, "cue_not_found", "There is no such cue."))
-    assert deleted == {"deleted": [], "not_found": [theirs["id"]]}
+    assert deleted == {"deleted": [], "not_found": [theirs["id"]], "skipped": [theirs["id"]]}
     assert (untouched["status"], untouched["fired_count"], untouched["updated_at"]) == (
         "active",
         0,
@@ -266,8 +266,9 @@ async def test_many_cues_are_deleted_at_once_and_each_is_accounted_for(api: Api)
 
     assert bare[:2] == (400, "confirmation_required")
     assert found == {}
-    assert answer == {"deleted": [second["id"], first["id"]], "not_found": [theirs["id"], "no-id"]}
-    assert again == {"deleted": [], "not_found": [second["id"]]}
+    missing = [theirs["id"], "no-id"]
+    assert answer == {"deleted": [second["id"], first["id"]], "not_found": missing, "skipped": missing}
+    assert again == {"deleted": [], "not_found": [second["id"]], "skipped": [second["id"]]}
     assert [one["id"] for one in left["cues"]] == [kept["id"]]
 
 
@@ -419,7 +420,6 @@ async def test_a_fire_by_hand_may_wait_for_its_time(api: Api) -> None:
     assert (waiting["status"], waiting["attempts"]) == ("pending", 0)
 
 
-async def test_cues_and_executions_are_filtered_by_the_group(api: Api) -> None:
 async def test_a_moment_up_to_a_minute_past_means_now_and_none_is_too_far_ahead(api: Api) -> None:
     with trio.fail_after(20):
         (made,) = await make(api, 1)
@@ -438,6 +438,7 @@ async def test_a_moment_up_to_a_minute_past_means_now_and_none_is_too_far_ahead(
     assert {one["id"] for one in shown["executions"]} == {one["id"] for one in far}
 
 
+async def test_cues_and_executions_are_filtered_by_the_group(api: Api) -> None:
     with trio.fail_after(10):
         grouped = await api.post("/v1/cues", cue(URL, name="grouped", transport="worker", group="team-1"))
         other = await api.post("/v1/cues", cue(URL, name="other", transport="worker", group="team-2"))

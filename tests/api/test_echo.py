@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 
 from cueapi.domain.signature import sign
 from cueapi.settings import Settings
@@ -50,14 +51,14 @@ async def delivered(api: Api, token: str = TOKEN) -> dict[str, Any]:
     return shown
 
 
-async def test_an_echo_shows_what_it_was_sent(daemon: RunningDaemon) -> None:
+async def test_an_echo_shows_what_it_was_sent(api: Api, daemon: RunningDaemon) -> None:
     answered, shown = [], {}
     with trio.fail_after(20):
-        before = await daemon.api.get(f"/v1/echo/{TOKEN}")
+        before = await api.get(f"/v1/echo/{TOKEN}")
         for why, body in BODIES.items():
             content = json.dumps(body).encode()
             answered.append(await daemon.client.post(f"/v1/echo/{TOKEN}", content=content, headers={"X-Mine": why}))
-            shown[why] = await daemon.api.get(f"/v1/echo/{TOKEN}")
+            shown[why] = await api.get(f"/v1/echo/{TOKEN}")
 
     assert before == {"status": "waiting"}
     assert [(one.status_code, one.json()) for one in answered] == [(200, {"stored": True})] * len(BODIES)
@@ -68,14 +69,14 @@ async def test_an_echo_shows_what_it_was_sent(daemon: RunningDaemon) -> None:
     assert all(MOMENT.fullmatch(one["received_at"]) for one in shown.values())
 
 
-async def test_the_last_one_wins_and_secrets_are_not_kept(daemon: RunningDaemon, database: Database) -> None:
+async def test_the_last_one_wins_and_secrets_are_not_kept(api: Api, daemon: RunningDaemon, database: Database) -> None:
     with trio.fail_after(20):
         await daemon.api.post(f"/v1/echo/{TOKEN}", {"n": 1})
         secrets = {"Authorization": "Bearer cue_sk_top", "Cookie": "session=top", "Proxy-Authorization": "Basic top"}
         headers = [*secrets.items(), ("X-Twice", "a"), ("X-Twice", "b")]
         await daemon.client.post(f"/v1/echo/{TOKEN}", json={"n": 2}, headers=headers)
-        shown = await daemon.api.get(f"/v1/echo/{TOKEN}")
-        other = await daemon.api.get(f"/v1/echo/{TOKEN}-2")
+        shown = await api.get(f"/v1/echo/{TOKEN}")
+        other = await api.get(f"/v1/echo/{TOKEN}-2")
         rows = await database.fetch("select headers from echoes")
 
     assert shown["payload"] == {"n": 2}
@@ -86,30 +87,48 @@ async def test_the_last_one_wins_and_secrets_are_not_kept(daemon: RunningDaemon,
     assert "top" not in rows[0]["headers"]
 
 
-async def test_an_echo_is_gone_after_five_minutes_janitor_or_not(daemon: RunningDaemon, database: Database) -> None:
+async def test_an_echo_is_gone_after_five_minutes_janitor_or_not(
+    api: Api, daemon: RunningDaemon, database: Database
+) -> None:
     with trio.fail_after(20):
         await daemon.api.post(f"/v1/echo/{TOKEN}", {})
         row = await database.fetch_one("select expires_at - received_at = interval '5 minutes' as five from echoes")
         await database.execute("update echoes set expires_at = now()")
-        shown = await daemon.api.get(f"/v1/echo/{TOKEN}")
+        shown = await api.get(f"/v1/echo/{TOKEN}")
 
     assert row["five"]
     assert shown == {"status": "waiting"}
 
 
-async def test_an_echo_stored_at_one_daemon_is_shown_by_another(daemon: RunningDaemon, settings: Settings) -> None:
+async def test_an_echo_stored_at_one_daemon_is_shown_by_another(
+    api: Api, daemon: RunningDaemon, settings: Settings
+) -> None:
     with trio.fail_after(20):
         async with running(settings) as other:
             await daemon.api.post(f"/v1/echo/{TOKEN}", [1])
-            shown = await other.api.get(f"/v1/echo/{TOKEN}")
+            shown = await evolve(other.api, key=api.key).get(f"/v1/echo/{TOKEN}")
 
     assert shown["payload"] == [1]
 
 
-async def test_tokens_that_are_none_are_refused(daemon: RunningDaemon) -> None:
+async def test_reading_an_echo_wants_the_key_of_any_account_and_sending_to_it_none(
+    api: Api, daemon: RunningDaemon
+) -> None:
+    with trio.fail_after(20):
+        stored = await daemon.api.post(f"/v1/echo/{TOKEN}", {"n": 1})
+        refused = await daemon.api.refused("GET", f"/v1/echo/{TOKEN}")
+        other = await api.register("other@example.com")
+        shown = [await one.get(f"/v1/echo/{TOKEN}") for one in (api, other)]
+
+    assert stored == {"stored": True}
+    assert refused[:2] == (401, "invalid_api_key")
+    assert [one["payload"] for one in shown] == [{"n": 1}] * 2
+
+
+async def test_tokens_that_are_none_are_refused(api: Api, daemon: RunningDaemon) -> None:
     with trio.fail_after(20):
         posted = {token: await daemon.api.refused("POST", f"/v1/echo/{token}", {}) for token in TOKENS}
-        shown = {token: await daemon.api.refused("GET", f"/v1/echo/{token}") for token in TOKENS}
+        shown = {token: await api.refused("GET", f"/v1/echo/{token}") for token in TOKENS}
         shortest = await daemon.api.post(f"/v1/echo/{'x' * 16}", {})
         longest = await daemon.api.post(f"/v1/echo/{'x' * 128}", {})
 
@@ -131,22 +150,22 @@ async def test_a_body_that_is_no_json_is_refused_and_does_not_count(daemon: Runn
     assert taken == {"stored": True}
 
 
-async def test_an_echo_takes_256_kib_and_not_a_byte_more(daemon: RunningDaemon) -> None:
+async def test_an_echo_takes_256_kib_and_not_a_byte_more(api: Api, daemon: RunningDaemon) -> None:
     with trio.fail_after(20):
         most = b'"' + b"x" * (256 * KIB - 2) + b'"'
         whole = await daemon.client.post(f"/v1/echo/{TOKEN}", content=most)
         more = await daemon.client.post(f"/v1/echo/{TOKEN}", content=most + b" ")
-        shown = await daemon.api.get(f"/v1/echo/{TOKEN}")
+        shown = await api.get(f"/v1/echo/{TOKEN}")
 
     assert whole.status_code == 200
     assert (more.status_code, more.json()["error"]["code"]) == (413, "request_too_large")
     assert len(shown["payload"]) == 256 * KIB - 2
 
 
-async def test_an_address_stores_ten_in_an_hour_and_reads_as_often_as_it_likes(daemon: RunningDaemon) -> None:
+async def test_an_address_stores_ten_in_an_hour_and_reads_as_often_as_it_likes(api: Api, daemon: RunningDaemon) -> None:
     with trio.fail_after(20):
         stored = [await daemon.api.ask("POST", f"/v1/echo/{TOKEN}-{number}", {}) for number in range(11)]
-        read = [(await daemon.api.ask("GET", f"/v1/echo/{TOKEN}-0")).status_code for _ in range(12)]
+        read = [(await api.ask("GET", f"/v1/echo/{TOKEN}-0")).status_code for _ in range(12)]
 
     last = stored.pop()
     assert [response.status_code for response in stored] == [200] * 10

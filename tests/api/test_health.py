@@ -52,7 +52,8 @@ async def test_health_tells_every_field_to_anybody(daemon: RunningDaemon) -> Non
     assert MOMENT.fullmatch(health["poller"]["last_run"])
     assert health["status"] == "healthy"
     assert health["queue"] == dict.fromkeys(QUEUE, 0)
-    assert (health["services"]["postgres"], health["services"]["redis"]) == ("healthy", "disabled")
+    assert (health["services"]["postgres"], health["services"]["redis"]) == ("ok", "none")
+    assert health["services"]["worker"] == "none"
 
 
 async def test_health_counts_what_waits(api: Api) -> None:
@@ -68,7 +69,7 @@ async def test_health_counts_what_waits(api: Api) -> None:
             await api.post("/v1/worker/heartbeat", {"worker_id": "w2"})
             health = await api.get("/health")
 
-    assert health["workers"]["active_count"] == 2
+    assert (health["workers"]["active_count"], health["services"]["worker"]) == (2, "ok")
     assert health["queue"] == {
         "pending_outbox": 1,
         "stale_executions": 0,
@@ -120,6 +121,7 @@ async def test_readiness_and_health_follow_postgresql_down_and_up(settings: Sett
     assert "PostgreSQL" in down.json()["reason"]
     assert health.status_code == 200
     assert wrong_fields(health.json(), HEALTH) == {}
+    assert (health.json()["services"]["postgres"], health.json()["services"]["worker"]) == ("down", "none")
     assert metrics.status_code == 200
 
 
@@ -230,3 +232,18 @@ async def test_looking_at_the_daemon_counts_against_no_limit(settings: Settings)
 
     assert [response.status_code for response in answered] == [200] * 6
     assert not any("X-RateLimit-Limit" in response.headers for response in answered)
+
+
+async def test_what_the_server_is_and_allows_is_told_without_a_key(settings: Settings) -> None:
+    with trio.fail_after(20):
+        async with running(settings) as open_, running(settings.model_copy(update={"allow_register": False})) as closed:
+            told = [await daemon.api.get("/v1/info") for daemon in (open_, closed)]
+
+    info = told[0]
+    assert (info["name"], info["version"], info["api_version"]) == ("CueAPI", version("cueapi-daemon"), "v1")
+    assert [one["registration_open"] for one in told] == [True, False]
+    assert info["limits"] == {"body_bytes": 1_048_576, "payload_bytes": 1_048_576}
+    assert set(info) == {
+        "name", "version", "api_version", "registration_open", "worker_evidence", "transports", "verification_modes",
+        "limits",
+    }  # fmt: skip

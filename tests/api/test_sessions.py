@@ -12,6 +12,7 @@ from cueapi.settings import Settings
 from cueapi.storage.database import Database
 from tests.api.signing_in import sign_in
 from tests.conftest import SECRET, Api, RunningDaemon, running
+from tests.storage.rows import wait_for_locks
 
 Printed = pytest.CaptureFixture[str]
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, UTC)
@@ -106,16 +107,56 @@ async def test_the_token_of_a_sign_in_is_taken_by_one_of_many_and_does_not_live_
     assert (await daemon.api.refused("POST", "/v1/auth/session", {"token": late["session_token"]}))[0] == 401
 
 
-async def test_a_session_is_refreshed_and_a_key_is_none(daemon: RunningDaemon, capsys: Printed) -> None:
+async def test_a_session_is_refreshed(daemon: RunningDaemon, capsys: Printed) -> None:
     session = await session_of(daemon, capsys)
-    key = Api(daemon.client, (await session.get("/v1/auth/key"))["api_key"])
 
     refreshed = await session.post("/v1/auth/session/refresh")
 
     assert refreshed["email"] == "you@example.com"
     assert (await evolve(session, key=refreshed["session_token"]).get("/v1/auth/me"))["email"] == "you@example.com"
-    assert (await key.refused("POST", "/v1/auth/session/refresh"))[:2] == (401, "invalid_session")
     assert (await daemon.api.refused("POST", "/v1/auth/session/refresh"))[:2] == (401, "invalid_api_key")
+
+
+async def test_a_key_gets_a_session_that_ends_with_it(api: Api) -> None:
+    with trio.fail_after(20):
+        made = await api.post("/v1/auth/session/refresh")
+        session = evolve(api, key=made["session_token"])
+        me = await session.get("/v1/auth/me")
+        again = await session.post("/v1/auth/session/refresh")
+        key = (await api.post("/v1/auth/key/regenerate", **SURE))["api_key"]
+        ended = [
+            await evolve(api, key=token).refused("GET", "/v1/auth/me")
+            for token in (session.key, again["session_token"])
+        ]
+        old = await api.refused("POST", "/v1/auth/session/refresh")
+        anew = await evolve(api, key=key).post("/v1/auth/session/refresh")
+        opened = await evolve(api, key=anew["session_token"]).get("/v1/auth/me")
+
+    assert made["email"] == me["email"] == opened["email"] == "you@example.com"
+    assert [one[:2] for one in ended] == [(401, "invalid_session")] * 2
+    assert old[:2] == (401, "key_rotated")
+
+
+async def test_a_session_that_a_key_gets_while_it_is_being_replaced_ends_with_it(api: Api, database: Database) -> None:
+    sessions = []
+
+    async def sign_in_by_key() -> None:
+        sessions.append((await api.post("/v1/auth/session/refresh"))["session_token"])
+
+    async def replace_key() -> None:
+        await api.post("/v1/auth/key/regenerate", **SURE)
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery, database.transaction() as tx:
+            await tx.execute("select from users for no key update")
+            nursery.start_soon(sign_in_by_key)
+            await wait_for_locks(database)
+            nursery.start_soon(replace_key)
+            await wait_for_locks(database, 2)
+        (token,) = sessions
+        ended = await evolve(api, key=token).refused("GET", "/v1/auth/me")
+
+    assert ended[:2] == (401, "invalid_session")
 
 
 async def test_an_expired_session_says_so_and_a_broken_one_too(daemon: RunningDaemon, capsys: Printed) -> None:

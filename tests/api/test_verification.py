@@ -117,6 +117,25 @@ async def test_a_success_is_believed_as_far_as_its_mode_asks_for_evidence(api: A
     assert await alerts(api) == [("verification_failed", False)] * (2 if missing else 0)
 
 
+@pytest.mark.parametrize("transport", ["worker", "webhook"])
+async def test_the_alert_of_missing_evidence_tells_the_state_and_the_transport(api: Api, transport: str) -> None:
+    mode = {"mode": "require_external_id"}
+    with trio.fail_after(20):
+        async with open_receiver([(200, b'{"success": true}')]) as receiver:
+            if transport == "worker":
+                await report(api, await claimed(api, verification=mode), success=True)
+            else:
+                made = await api.post("/v1/cues", cue(receiver.url(), verification=mode))
+                await api.execution((await api.post(f"/v1/cues/{made['id']}/fire"))["id"])
+            (alert,) = (await api.get("/v1/alerts?alert_type=verification_failed"))["alerts"]
+
+    assert alert["metadata"] == {
+        "missing": "external_id",
+        "outcome_state": "verification_failed",
+        "transport": transport,
+    }
+
+
 async def test_a_failure_is_a_failure_in_every_mode_whatever_is_proved(api: Api) -> None:
     with trio.fail_after(20):
         ones = [await claimed(api, verification={"mode": mode}) for mode in MODES]

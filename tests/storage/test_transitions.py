@@ -40,10 +40,9 @@ from tests.storage.rows import (
     fence_of,
     look_up,
     look_up_cue,
-    one_waits_for_a_lock,
     queued,
-    wait_for_locks,
     standing_of,
+    wait_for_locks,
 )
 
 ONE_TRY = {"max_attempts": 1}
@@ -349,7 +348,11 @@ async def test_verification_that_fails_is_told_and_is_no_failure_in_a_row(databa
         "missing",
     )
     assert (alert["alert_type"], alert["severity"]) == ("verification_failed", "warning")
-    assert json.loads(alert["metadata"]) == {"missing": "external_id"}
+    assert json.loads(alert["metadata"]) == {
+        "missing": "external_id",
+        "outcome_state": "verification_failed",
+        "transport": "webhook",
+    }
 
 
 async def test_evidence_is_stored_whatever_the_mode(database: Database) -> None:

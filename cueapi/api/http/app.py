@@ -35,7 +35,7 @@ ANYONE = {
     "devices.submit_form",
     "sessions.begin",
     "echo.store",
-    "echo.show",
+    "info.show",
 }
 """Endpoints that ask for no key; `g.address` says who calls."""
 
@@ -159,7 +159,8 @@ class Gate:
         if request.method == "OPTIONS":
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
             response.headers["Access-Control-Allow-Headers"] = (
-                "Authorization, Content-Type, Idempotency-Key, X-Confirm-Destructive, X-Request-Id, X-Worker-Id"
+                "Authorization, Content-Type, Idempotency-Key, X-Confirm-Destructive, X-Request-Id, X-Worker-Id, "
+                "X-CueAPI-Verify-Echo"
             )
             response.headers["Access-Control-Max-Age"] = "600"
 

@@ -72,7 +72,7 @@ class Authenticator:
 
     async def _look_up(self, db: Executor, token: str) -> tuple[Account, float]:
         """The account of a key or a session, and for how many seconds it serves."""
-        if API_KEY.fullmatch(token):
+        if is_key(token):
             return await self._by_key(db, accounts.digest(token)), LIFETIME
         # A session is a JSON Web Token in its compact form (RFC 7519, 3): three parts.
         if token.count(".") == 2:
@@ -122,3 +122,8 @@ def bearer(authorization: str | None) -> str:
     if scheme.lower() != "bearer" or not token:
         raise NotSignedIn("invalid_api_key", MALFORMED)
     return token
+
+
+def is_key(token: str) -> bool:
+    """True for what has the form of an API key."""
+    return API_KEY.fullmatch(token) is not None

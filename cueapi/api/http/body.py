@@ -22,7 +22,7 @@ _SUSPECT = re.compile(r"\\u|[0-9][eE]|[0-9]{300}")
 
 async def read_object() -> dict[str, Any]:
     """The request's body as a JSON object, whatever its Content-Type says; an empty one is `{}`."""
-    data = await _read()
+    data = await read_bytes()
     if not data.strip():
         return {}
     value = parse(data)
@@ -33,7 +33,7 @@ async def read_object() -> dict[str, Any]:
 
 async def read_json(limit: int) -> tuple[bytes, Any]:
     """The request's body, which may be any JSON value of at most *limit* bytes: as it came, and what it says."""
-    data = await _read()
+    data = await read_bytes()
     if len(data) > limit:
         raise Refusal("request_too_large", f"The body has more than {limit // 1024} KiB.")
     return data, parse(data)
@@ -41,7 +41,7 @@ async def read_json(limit: int) -> tuple[bytes, Any]:
 
 async def read_form() -> dict[str, str] | None:
     """What an HTML form sent (`application/x-www-form-urlencoded`); None where the body is JSON after all."""
-    data = await _read()
+    data = await read_bytes()
     if request.mimetype != "application/x-www-form-urlencoded" or data.lstrip().startswith(b"{"):
         return None
     try:
@@ -50,7 +50,8 @@ async def read_form() -> dict[str, str] | None:
         raise Invalid(Problem("body", "has too many fields")) from None
 
 
-async def _read() -> bytes:
+async def read_bytes() -> bytes:
+    """The request's body as it came."""
     if request.mimetype.startswith("multipart/"):
         raise Refusal("unsupported_media_type", "The body must be JSON; multipart is not taken.")
     data = await request.get_data(as_text=False)

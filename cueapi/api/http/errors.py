@@ -71,7 +71,7 @@ BY_HTTP_STATUS = {
 def problem(code: str, message: str, status: int, **extra: object) -> Response:
     """A failure as the contract has it; `detail` is where the published command line looks for it."""
     error = {"code": code, "message": message, "status": status, **extra}
-    return answer({"error": error, "detail": {"error": {"code": code, "message": message}}}, status)
+    return answer({"error": error, "detail": {"error": error}}, status)
 
 
 def install(app: Quart) -> None:

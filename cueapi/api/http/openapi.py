@@ -35,19 +35,19 @@ TAGS = {
     "alerts": "What went wrong.",
     "account": "Keys, secrets, signing in, and what was used this month.",
     "echo": "A webhook target for trying things out.",
-    "health": "Liveness, readiness and metrics of the daemon.",
+    "health": "Liveness, readiness and metrics of the daemon, and what it allows.",
 }
 """The groups of operations, in the order in which people need them."""
 
-OF_ACCOUNT = {"accounts", "devices", "sessions", "usage"}
-"""The resources that are one group to a user."""
+GROUPS = dict.fromkeys(("accounts", "devices", "sessions", "usage"), "account") | {"info": "health"}
+"""The resources that belong to a group of another name."""
 
 PATH_PARAMETERS = {
     "cue_id": "Id of the cue, `cue_` and 12 characters.",
     "execution_id": "Id of the execution, a UUID.",
     "alert_id": "Id of the alert, a UUID.",
     "worker_id": "The worker's name.",
-    "token": "A text that you make up, 16 to 128 characters; anyone who knows it may read the echo.",
+    "token": "A text that you make up, 16 to 128 characters; any account that knows it may read the echo.",
 }
 
 # What any request may be answered with: by its path, its body, by who asks, how often, and the state of the daemon.
@@ -83,8 +83,8 @@ class _Route:
 
     @property
     def tag(self) -> str:
-        resource = self.rule.endpoint.partition(".")[0]
-        return "account" if resource in OF_ACCOUNT else resource
+        resource: str = self.rule.endpoint.partition(".")[0]
+        return GROUPS.get(resource, resource)
 
     @property
     def order(self) -> tuple[object, ...]:
@@ -251,7 +251,11 @@ def _problem(codes: list[str]) -> Schema:
         "type": "object", "required": ["code", "message", "status"], "properties": properties,
         "description": "Why the request failed.",
     }  # fmt: skip
-    return {"type": "object", "required": ["error"], "properties": {"error": error}}
+    detail = {
+        "type": "object", "required": ["error"], "properties": {"error": error},
+        "description": "The same again, where the published command line looks for it.",
+    }  # fmt: skip
+    return {"type": "object", "required": ["error", "detail"], "properties": {"error": error, "detail": detail}}
 
 
 def _reference(model: type[BaseModel]) -> Schema:

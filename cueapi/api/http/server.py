@@ -112,7 +112,8 @@ class PlainHttp(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         """Answer in the contract's form; Hypercorn's own has no body and no headers of ours."""
         code, message = MALFORMED.get(status_code, MALFORMED[400])
-        body = json.dumps({"error": {"code": code, "message": message, "status": status_code}}).encode()
+        error = {"code": code, "message": message, "status": status_code}
+        body = json.dumps({"error": error, "detail": {"error": error}}).encode()
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),

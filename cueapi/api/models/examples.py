@@ -1,5 +1,7 @@
 """One example for each body and each answer, of one story with consistent ids; `/docs` shows them."""
 
+import hashlib
+import json
 from typing import Any
 
 from pydantic import BaseModel
@@ -120,17 +122,21 @@ WORKER: Example = {
 ALERT: Example = {
     "id": ALERT_ID, "cue_id": CUE_ID, "execution_id": EXECUTION_ID, "alert_type": "verification_failed",
     "severity": "warning", "message": "morning-agent-brief reported success without external_id.",
-    "metadata": {"missing": "external_id"}, "acknowledged": False, "created_at": f"{DAY}2T16:00:04.337210Z",
+    "metadata": {"missing": "external_id", "outcome_state": "verification_failed", "transport": "webhook"},
+    "acknowledged": False, "created_at": f"{DAY}2T16:00:04.337210Z",
 }  # fmt: skip
 PAGE: Example = {"total": 1, "limit": 20, "offset": 0, "has_more": False}
 STATE: Example = {"execution_id": EXECUTION_ID, "outcome_state": "verified_success"}
 USED: Example = {"used": 7, "limit": 1000, "remaining": 993, "percent_used": 0.7}
 MONTH: Example = {"start": "2026-06-01T00:00:00Z", "end": "2026-07-01T00:00:00Z"}
 
+FIRE: Example = {"payload_override": {"topics": ["sales"]}, "send_at": f"{DAY}2T16:00:00Z"}
+FIRE_SHA256 = hashlib.sha256(json.dumps(FIRE).encode()).hexdigest()
+
 BODIES: dict[type[BaseModel], Any] = {
     cue_bodies.CueBody: {name: CUE[name] for name in CREATED},
     cue_bodies.CuePatch: {"schedule": {"cron": "30 8 * * 1-5"}, "status": "active"},
-    cue_bodies.FireBody: {"payload_override": {"topics": ["sales"]}, "send_at": f"{DAY}2T16:00:00Z"},
+    cue_bodies.FireBody: FIRE,
     cue_bodies.Ids: {"ids": [CUE_ID, WORKER_CUE_ID]},
     execution_bodies.ClaimBody: {"worker_id": "worker-1", "task": "nightly_report"},
     execution_bodies.OutcomeBody: {"success": True, "result": "Sent to 14 readers.", "external_id": "msg_8842"},
@@ -150,13 +156,14 @@ BODIES: dict[type[BaseModel], Any] = {
 
 ANSWERS: dict[type[BaseModel], Any] = {
     cues.Cue: CUE,
+    cues.WrittenCue: CUE,
     cues.CueList: {"cues": [CUE], **PAGE, "limit": 50},
     cues.CueWithHistory: {
         **CUE, "executions": [EXECUTION], "execution_total": 41, "execution_limit": 1, "execution_offset": 0,
     },
     cues.Upcoming: {"upcoming": [f"{DAY}{day}T16:00:00Z" for day in range(3, 8)]},
-    cues.BulkDeleted: {"deleted": [CUE_ID], "not_found": [WORKER_CUE_ID]},
-    executions.Fired: FIRED,
+    cues.BulkDeleted: {"deleted": [CUE_ID], "not_found": [WORKER_CUE_ID], "skipped": [WORKER_CUE_ID]},
+    executions.FiredByHand: {**FIRED, "body_received": FIRE, "body_received_sha256": FIRE_SHA256},
     executions.Replayed: {**FIRED, "id": REPLAY_ID, "triggered_by": "replay", "replayed_from": EXECUTION_ID},
     executions.ExecutionList: {"executions": [EXECUTION], **PAGE, "next_cursor": None},
     executions.LoggedExecution: {**EXECUTION, "payload": {"task": "daily_brief"}, "attempt_log": [ATTEMPT]},
@@ -220,11 +227,17 @@ ANSWERS: dict[type[BaseModel], Any] = {
         "received_at": f"{DAY}2T16:00:00.150388Z",
     },
     health.Readiness: {"status": "healthy"},
+    health.Info: {
+        "name": "CueAPI", "version": "1.0.0", "api_version": "v1", "registration_open": True,
+        "worker_evidence": False, "transports": ["webhook", "worker"],
+        "verification_modes": ["none", "require_external_id", "require_result_url", "require_artifacts", "manual"],
+        "limits": {"body_bytes": 1048576, "payload_bytes": 1048576},
+    },
     health.Health: {
         "status": "healthy",
         "version": "1.0.0",
         "timestamp": f"{DAY}2T16:00:31.550419Z",
-        "services": {"postgres": "healthy", "redis": "disabled", "poller": "running", "worker": "running"},
+        "services": {"postgres": "ok", "redis": "none", "poller": "running", "worker": "ok"},
         "poller": {
             "last_run": f"{DAY}2T16:00:30.004712Z", "seconds_ago": 1.546, "cues_last_cycle": 1,
             "cycle_duration_ms": 4.2,

@@ -6,7 +6,7 @@
 -- a subject in 5 minutes, and that a user gets ten mails in an hour.
 with failures as materialized (
     select f.ord, f.attempts, f.http_status, f.alert, f.missing, f.consecutive_failures,
-           e.id, e.status, e.cue_id, c.user_id, c.name,
+           e.id, e.status, e.outcome_state, e.transport, e.cue_id, c.user_id, c.name,
            coalesce(e.error_message, f.error) as reason
       from json_to_recordset(:failures::json) as f(
            ord int, id uuid, attempts int, http_status int, error text, alert text, missing text,
@@ -36,7 +36,7 @@ with failures as materialized (
      union all
     select user_id, 'verification_failed', id::text, cue_id, id,
            format('The outcome of execution %s was reported without %s.', id, missing),
-           json_build_object('missing', missing)
+           json_build_object('missing', missing, 'outcome_state', outcome_state, 'transport', transport)
       from failures
      where missing is not null
      union all

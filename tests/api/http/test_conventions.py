@@ -178,6 +178,19 @@ async def test_what_is_nowhere_is_refused_in_the_contract_s_form(daemon: Running
     assert {"GET", "POST"} <= set(allowed.replace(",", " ").split())
 
 
+async def test_detail_tells_the_whole_error_again(api: Api) -> None:
+    with trio.fail_after(20):
+        answers = [
+            await api.ask("GET", "/v1/nowhere"),
+            await api.ask("POST", "/v1/worker/heartbeat", {"claim": "5", "wait_seconds": 31}),
+            await api.ask("POST", "/v1/cues", cue(verification={"mode": "require_result_url"})),
+        ]
+
+    assert [one.json()["detail"] for one in answers] == [{"error": one.json()["error"]} for one in answers]
+    assert len(answers[1].json()["detail"]["error"]["details"]) == 2
+    assert answers[2].json()["detail"]["error"]["transport"] == "worker"
+
+
 async def test_what_breaks_inside_is_told_in_the_same_form_without_details(api: Api, database: Database) -> None:
     await database.execute("alter table alerts rename to elsewhere")
 

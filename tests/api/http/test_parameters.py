@@ -18,12 +18,13 @@ from cueapi.api.executions import Executions
 from cueapi.api.health import Health
 from cueapi.api.http.operations import operation_of
 from cueapi.api.http.parameters import Parameter
+from cueapi.api.info import Info
 from cueapi.api.sessions import SessionRoutes
 from cueapi.api.usage import Usage
 from cueapi.api.workers import Workers
 
 ROOT = Path(__file__).parents[3]
-RESOURCES = (Accounts, Alerts, Cues, Devices, Echo, Executions, Health, SessionRoutes, Usage, Workers)
+RESOURCES = (Accounts, Alerts, Cues, Devices, Echo, Executions, Health, Info, SessionRoutes, Usage, Workers)
 HANDLERS = {
     f"{resource.__name__}.{name}": (resource, handler)
     for resource in RESOURCES

@@ -171,11 +171,8 @@ async def test_a_malformed_request_is_refused_in_the_form_of_every_refusal(daemo
     assert head.startswith(b"HTTP/1.1 400")
     assert b"x-request-id: " in head
     assert b"x-content-type-options: nosniff" in head
-    assert json.loads(body)["error"] == {
-        "code": "bad_request",
-        "message": "Malformed HTTP request.",
-        "status": 400,
-    }
+    error = {"code": "bad_request", "message": "Malformed HTTP request.", "status": 400}
+    assert json.loads(body) == {"error": error, "detail": {"error": error}}
 
 
 async def test_a_request_for_a_websocket_is_answered_as_any_other(daemon: RunningDaemon) -> None:

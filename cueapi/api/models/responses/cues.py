@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from cueapi.api.models.rendering import Column, Columns, Rendered, json_in
 from cueapi.api.models.responses.executions import Execution
 from cueapi.api.models.responses.lists import Page
+from cueapi.api.models.responses.received import BodyReceived
 from cueapi.api.models.values import Catchup, Count, CueId, CueStatus, Method, Mode, Overlap, Transport
 
 
@@ -120,6 +121,10 @@ class Cue(Rendered):
     updated_at: datetime = Field(description="When the cue was last changed.")
 
 
+class WrittenCue(BodyReceived, Cue):
+    """A cue that was created or changed."""
+
+
 class CueList(Page):
     """Cues, newest first."""
 
@@ -146,3 +151,4 @@ class BulkDeleted(BaseModel):
 
     deleted: list[str] = Field(description="Ids of cues that were deleted.")
     not_found: list[str] = Field(description="Ids that are not those of a cue of the account.")
+    skipped: list[str] = Field(description="The same ids as in `not_found`.")

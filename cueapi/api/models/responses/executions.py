@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from cueapi.api.models.rendering import Column, Columns, Rendered, json_in
 from cueapi.api.models.responses.lists import Page
+from cueapi.api.models.responses.received import BodyReceived
 from cueapi.api.models.values import Count, CueId, OutcomeState, Status, TriggeredBy
 
 
@@ -119,6 +120,10 @@ class Fired(BaseModel):
     scheduled_for: datetime = Field(description="When it is due: now, or `send_at`.")
     status: Literal["pending", "failed"] = Field(description="`failed` where the month's executions are used up.")
     triggered_by: TriggeredBy = Field(description="How it was made.")
+
+
+class FiredByHand(BodyReceived, Fired):
+    """A new execution, fired by hand."""
 
 
 class Replayed(Fired):

@@ -5,16 +5,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from cueapi.api.models.values import Count
+from cueapi.api.models.values import Count, Mode, Transport
 
 
 class Services(BaseModel):
     """What the daemon needs, and what it is made of."""
 
-    postgres: str = Field(description="`healthy` or `unavailable`.")
-    redis: str = Field(description="`healthy`, `unavailable`, or `disabled` where none is configured.")
+    postgres: Literal["ok", "down"] = Field(description="Whether PostgreSQL answers.")
+    redis: Literal["ok", "down", "none"] = Field(description="Whether Redis answers; `none` where none is configured.")
     poller: str = Field(description="State of the poller; `late` where its last run is too long ago.")
-    worker: str = Field(description="State of the pool that sends webhooks.")
+    worker: Literal["ok", "none"] = Field(description="Whether any pull worker is alive.")
 
 
 class LastPoll(BaseModel):
@@ -60,6 +60,26 @@ class Health(BaseModel):
     workers: WorkersCounted = Field(description="Pull workers of all accounts.")
     queue: Queue = Field(description="What waits.")
     siblings: dict[str, Sibling] = Field(description="The parts of the daemon, by name.")
+
+
+class Limits(BaseModel):
+    """What requests may hold, at most."""
+
+    body_bytes: Count = Field(description="Bytes of a body.")
+    payload_bytes: Count = Field(description="Bytes of a payload, in the form in which it is sent.")
+
+
+class Info(BaseModel):
+    """What this server is."""
+
+    name: Literal["CueAPI"] = Field(description="Always `CueAPI`.")
+    version: str = Field(description="Version of the daemon.")
+    api_version: Literal["v1"] = Field(description="Version of the contract, as in its paths.")
+    registration_open: bool = Field(description="Whether anyone may register; else the operator adds accounts.")
+    worker_evidence: bool = Field(description="Whether worker cues may ask for evidence.")
+    transports: list[Transport] = Field(description="How executions may reach their handlers.")
+    verification_modes: list[Mode] = Field(description="What a success report may be asked for.")
+    limits: Limits = Field(description="What requests may hold, at most.")
 
 
 class Readiness(BaseModel):
