@@ -21,13 +21,14 @@ class Keeper:
     """
     Runs one sibling, again and again.
 
-    A failure that is one of *waits_for* means that something the sibling depends on is away. *stop* stops the whole
-    tree, and *stopping* says that it was called.
+    A failure that is one of *waits_for*, or that *is_shortage* says is one, means that something the sibling depends on
+    is away. *stop* stops the whole tree, and *stopping* says that it was called.
     """
 
     sibling: Sibling
     board: HealthBoard
     waits_for: tuple[type[Exception], ...]
+    is_shortage: Callable[[BaseException], bool]
     stop: Callable[[str], None]
     stopping: trio.Event
     ended: trio.Event = field(init=False, factory=trio.Event)
@@ -113,8 +114,8 @@ class Keeper:
 
     def _is_wait(self, failure: Exception) -> bool:
         if isinstance(failure, ExceptionGroup):
-            return failure.split(self.waits_for)[1] is None
-        return isinstance(failure, self.waits_for)
+            return all(map(self._is_wait, failure.exceptions))
+        return isinstance(failure, self.waits_for) or self.is_shortage(failure)
 
     def _wait(self, failure: Exception, lived: float) -> float:
         wait = self._patience.record(lived)

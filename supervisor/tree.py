@@ -1,6 +1,6 @@
 """One nursery: brings its siblings up in order, waits, and drains."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 from attrs import define, field
@@ -11,19 +11,26 @@ from supervisor.keeper import Keeper
 from supervisor.sibling import Sibling
 
 
+def _never(_: BaseException) -> bool:
+    """Default predicate: nothing is."""
+    return False
+
+
 @define(eq=False)
 class Tree:
     """
     A program's siblings, in the order they start (downstream first), and the *channels* that join them.
 
-    It runs once. A drain may take *grace* seconds. A sibling that fails with nothing but *waits_for* is
-    waiting for it: it is run again for ever, and that never counts against its policy.
+    It runs once. A drain may take *grace* seconds. A sibling that fails with nothing but *waits_for*, or with what
+    *is_shortage* takes for a shortage of the machine's, is waiting for it: it is run again for ever, and that never
+    counts against its policy.
     """
 
     siblings: Sequence[Sibling]
     channels: Channels = ()
     grace: float = 30.0
     waits_for: tuple[type[Exception], ...] = ()
+    is_shortage: Callable[[BaseException], bool] = _never
     board: HealthBoard = field(factory=HealthBoard)
     stopping: trio.Event = field(factory=trio.Event)
     _reason: str = field(init=False, default="")
@@ -73,7 +80,7 @@ class Tree:
         """Bring up one sibling after the other; the error of the first that did not come up."""
         with self._starting:  # A start that is called off leaves nothing of the sibling it was at.
             for sibling in self.siblings:
-                keeper = Keeper(sibling, self.board, self.waits_for, self.stop, self.stopping)
+                keeper = Keeper(sibling, self.board, self.waits_for, self.is_shortage, self.stop, self.stopping)
                 failure: Exception | None = await nursery.start(keeper.hold, name=sibling.name)
                 if failure is not None:
                     self.stop(f"{sibling.name} did not start")

@@ -12,6 +12,7 @@ from cueapi.daemon.secret import OTHER_SECRET, CannotStart, present_secret
 from cueapi.embedded_postgres.data_dir import DataDirError
 from cueapi.net import redis
 from cueapi.net.redis import RedisUnavailable
+from cueapi.net.shortage import OwnShortage
 from cueapi.net.smtp import MailFailed
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
@@ -99,6 +100,6 @@ async def _smtp(settings: Settings) -> CheckResult:
         return True, "SMTP", "not used; set SMTP_URL to send mail"
     try:
         await settings.mailer.greet()
-    except MailFailed as error:
+    except (MailFailed, OwnShortage) as error:
         return False, "SMTP", f"cannot be reached ({error}); is SMTP_URL right?"
     return True, "SMTP", "fine"

@@ -34,6 +34,7 @@ def request_gate(resources: Resources, wiring: Wiring) -> Gate:
         settings.plans[settings.default_plan].requests_per_minute,
         tuple(filter(None, (origin.strip() for origin in settings.cors_origins.split(",")))),
         wiring.metrics,
+        wiring.shortages,
     )
 
 

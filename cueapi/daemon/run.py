@@ -4,7 +4,7 @@ import gc
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import structlog
@@ -18,6 +18,7 @@ from cueapi.daemon.wiring import Wiring
 from cueapi.delivery.quarantine import Quarantine
 from cueapi.domain.execution import released
 from cueapi.embedded_postgres.errors import ServerCannotStart
+from cueapi.net.shortage import is_own_shortage
 from cueapi.settings import Settings
 from cueapi.storage import daemons
 from cueapi.storage.database import StorageUnavailable
@@ -104,6 +105,7 @@ def build_tree(resources: Resources) -> Tree:
     """The tree of one daemon."""
     wiring = Wiring.make(resources)
     resources.webhook.sent = wiring.metrics.sent
+        is_shortage=is_own_shortage,
     wiring.metrics.read(*gauges(resources, wiring))
     if resources.settings.mailer is None:
         log.info("mail_not_configured", advice="set SMTP_URL and EMAIL_FROM: until then no failure is mailed")

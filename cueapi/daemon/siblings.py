@@ -33,11 +33,14 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     timeouts = RescueTimeouts(silence, settings.worker_unclaimed_timeout_seconds, worker_grace=silence)
     monthly = {name: plan.monthly_executions for name, plan in settings.plans.items()}
 
-    notifier = Notifier(database, hub, identity, notification_senders(resources), wiring.stopping, metrics)
+    notifier = Notifier(
+        database, hub, identity, notification_senders(resources), wiring.stopping, metrics, wiring.shortages
+    )
     recorder = Recorder(database, results, retries, hub, metrics, capacity, horizon=2 * interval)
     pool = DispatchPool(
-        deliveries, results, capacity, resources.webhook, settings.dispatch_concurrency, wiring.stopping
-    )
+        deliveries, results, capacity, resources.webhook, settings.dispatch_concurrency, wiring.stopping,
+        wiring.shortages,
+    )  # fmt: skip
     relay = WakeupRelay(resources.dsn, database, identity, hub)
     dispatcher = Dispatcher(database, deliveries, capacity, hub, identity, settings.webhook_timeout_seconds)
     wheel = Retries(retries, wiring.wheel, hub)

@@ -18,6 +18,8 @@ from cueapi.metrics import Metrics
 from cueapi.wakeups.hub import WakeupHub
 from supervisor import Channel, HealthBoard, Wheel
 
+from cueapi.net.shortage import Shortages
+from cueapi.settings import Settings
 RESULTS, RETRIES = 200, 1_000
 """Capacities of the channels."""
 

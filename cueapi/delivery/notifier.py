@@ -13,8 +13,10 @@ from attrs import define, field, frozen
 
 from cueapi.delivery.webhook import Outgoing, Webhook
 from cueapi.domain import notification as domain
-from cueapi.domain.attempt import Answered
+from cueapi.domain.attempt import Answered, Postponed
+from cueapi.domain.execution import SHORTAGE_PAUSE
 from cueapi.metrics import Metrics
+from cueapi.net.shortage import OwnShortage, Shortages
 from cueapi.net.smtp import Mail, Mailer, MailFailed
 from cueapi.storage import notifications
 from cueapi.storage.database import Database, StorageUnavailable
@@ -59,6 +61,7 @@ class Notifier:
     notification_senders: NotificationSenders
     stopping: trio.Event
     metrics: Metrics
+    shortages: Shortages
     _under_way: Counter[int] = field(init=False, factory=Counter)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -95,14 +98,22 @@ class Notifier:
             if self.notification_senders.mailer is None and notification.kind.endswith("_mail"):
                 await notifications.remove(self.database, notification)  # Logged once, at the start.
                 return
-            failure = await self._attempt(notification)
-            await self._store(notification, failure)
+            await self._settle(notification)
         except StorageUnavailable as away:
             # Others under way go on; this one is claimed again when its lease has run out.
             log.warning("notification_unsettled", **_named(notification), reason=str(away))
         finally:
             self._under_way -= Counter([notification.user])
             self.hub.notifications.wake()
+
+    async def _settle(self, notification: Notification) -> None:
+        try:
+            failure = await self._attempt(notification)
+        except OwnShortage as short:
+            self.shortages.note(str(short))
+            await notifications.release(self.database, notification, SHORTAGE_PAUSE)
+        else:
+            await self._store(notification, failure)
 
     async def _store(self, notification: Notification, failure: str | None) -> None:
         attempt = notification.attempt
@@ -120,7 +131,7 @@ class Notifier:
             log.warning("notification_dropped", **_named(notification), reason=failure)
 
     async def _attempt(self, notification: Notification) -> str | None:
-        """None where it was sent; else why not."""
+        """None where it was sent; else why not. Raises OwnShortage where it was not even begun."""
         try:
             if notification.kind in {"alert_webhook", "failure_webhook"}:
                 return await self._call(notification)
@@ -138,6 +149,8 @@ class Notifier:
         )  # fmt: skip
         outgoing = Outgoing("POST", notification.url, headers, body, TIMEOUT)
         result = await self.notification_senders.webhook.post(outgoing)
+        if isinstance(result, Postponed):
+            raise OwnShortage(result.reason)
         if not isinstance(result, Answered):
             return result.reason
         return None if 200 <= result.status < 300 else f"the receiver answered {result.status}"

@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.webhook import Webhook
-from cueapi.domain.attempt import Delivery, evaluate_attempt
-from cueapi.domain.execution import Transition, attempt_failed, claim_lost, released
+from cueapi.domain.attempt import Delivery, Postponed, evaluate_attempt
+from cueapi.domain.execution import Transition, attempt_failed, claim_lost, postponed, released
+from cueapi.net.shortage import Shortages, shortage_in
 from supervisor import Channel
 
 INTERNAL = "The attempt could not be made or evaluated: an error of the server's own"
@@ -27,6 +28,7 @@ class DispatchPool:
     webhook: Webhook
     size: int
     stopping: trio.Event
+    shortages: Shortages = field(factory=Shortages)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Deliver until the channel has ended and is empty."""
@@ -60,8 +62,13 @@ class DispatchPool:
         begun = trio.current_time()
         try:
             result = await self.webhook.attempt(delivery)
+            if isinstance(result, Postponed):
+                self.shortages.note(result.reason)
             return evaluate_attempt(delivery, result, duration=trio.current_time() - begun, now=datetime.now(UTC))
         except Exception as error:
+            if (reason := shortage_in(error)) is not None:
+                self.shortages.note(reason)
+                return postponed(delivery.fence)
             # A bug of ours that one row or answer triggers fails one attempt, not the hundreds beside it.
             log.exception(
                 "attempt_crashed", cue_id=delivery.cue_id, cue=delivery.cue_name,

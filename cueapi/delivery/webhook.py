@@ -13,10 +13,11 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from cueapi.domain import signature
-from cueapi.domain.attempt import ANSWER_LIMIT, Answered, Delivery, Result, Unreachable
+from cueapi.domain.attempt import ANSWER_LIMIT, Answered, Delivery, Postponed, Result, Unreachable
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.net.http_client import IdleConnections, PinnedTransport, tls_context
+from cueapi.net.shortage import shortage_in
 
 
 def _do_nothing(_: object = None) -> None:
@@ -76,7 +77,8 @@ class Webhook:
             try:
                 return await self._send(outgoing)
             except httpx.TransportError as failure:
-                return Unreachable(str(failure))
+                reason = shortage_in(failure)
+                return Unreachable(str(failure)) if reason is None else Postponed(reason)
         return Unreachable(f"no answer within {outgoing.timeout:g} s")
 
     async def _send(self, outgoing: Outgoing) -> Answered:

@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import evolve, field, frozen
 
 from cueapi.domain.clock import iso
-from cueapi.domain.execution import AttemptRecord, Fence, Status, Transition, attempt_failed, succeeded
+from cueapi.domain.execution import AttemptRecord, Fence, Status, Transition, attempt_failed, postponed, succeeded
 from cueapi.domain.outcome import TEXT_KEPT, ReportUnreadable, clean_text, read_inline
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 
@@ -78,7 +78,14 @@ class Unreachable:
     reason: str
 
 
-Result: TypeAlias = Answered | Unreachable
+@frozen
+class Postponed:
+    """The request could not be sent for want of our own resources; *reason* says of which."""
+
+    reason: str
+
+
+Result: TypeAlias = Answered | Unreachable | Postponed
 
 
 def webhook_body(
@@ -98,6 +105,8 @@ def webhook_body(
 def evaluate_attempt(delivery: Delivery, result: Result, *, duration: float, now: datetime) -> Transition:
     """The transition that follows from an attempt of *duration* seconds. The only place where that is decided."""
     match result:
+        case Postponed():
+            return postponed(delivery.fence)
         case Unreachable(reason):
             record = AttemptRecord(None, None, clean_text(reason)[:TEXT_KEPT], round(duration * 1000))
             return attempt_failed(delivery.fence, delivery.retry, record=record)

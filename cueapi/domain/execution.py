@@ -13,6 +13,9 @@ from cueapi.domain.retry import NO_RETRY, Retry
 LOST_CLAIMS_ALLOWED = 5
 """Claims lost in a row before a lost claim counts as a failed attempt: a delivery that kills daemons must end."""
 
+SHORTAGE_PAUSE = 5.0
+"""Seconds for which an attempt waits that our own resources do not suffice for."""
+
 
 class Status(StrEnum):
     """What is stored; `retry_ready` is only how a `retrying` row whose time has come is shown."""
@@ -167,6 +170,11 @@ def released(fence: Fence) -> Transition:
     """The claim is released before the attempt has begun."""
     status = Status.PENDING if fence.attempts <= 1 else Status.RETRYING
     return Transition(fence, status, pause=0.0, released=True)
+
+
+def postponed(fence: Fence) -> Transition:
+    """Our own resources do not suffice for the attempt: it is released, and begun again a little later."""
+    return evolve(released(fence), pause=SHORTAGE_PAUSE)
 
 
 def unclaimed(fence: Fence) -> Transition:

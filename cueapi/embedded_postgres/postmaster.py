@@ -113,7 +113,7 @@ class Postmaster:
         return dsn(self.cluster, self.socket)
 
     def reachable(self) -> bool:
-        """It lives and takes connections where we said."""
+        """It lives and takes connections where we said. Raises OSError where that cannot be found out."""
         pid = self._pid()
         found = PidFile.read(self.cluster.data)
         return found is not None and found.pid == pid and found.reachable and found.socket == self.socket
@@ -265,10 +265,10 @@ class Postmaster:
 
 
 def _serves(pid: int, data: Path) -> bool:
-    """Is the process *pid* a postmaster over *data*, and no stranger that was given its number?"""
+    """Is the process *pid* a postmaster over *data*, and no stranger that was given its number? Raises OSError."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         if Path("/proc/self/cmdline").exists():
             return False
         # macOS has no /proc.

@@ -38,14 +38,22 @@ class EmbeddedServer:
     _postmaster: Postmaster = field(repr=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Watch the server until cancelled: start it again when it ended, keep its log within bounds."""
+        """
+        Watch the server until cancelled: start it again when it ended, keep its log within bounds.
+
+        Raises OSError where a look cannot be made, which says nothing of the server.
+        """
+        await self._look()
         task_status.started()
         while True:
             await trio.sleep(WATCH_EVERY)
-            self._postmaster.trim_log()
-            if not self._postmaster.reachable():
-                log.error("database_lost")
-                await self._postmaster.start()
+            await self._look()
+
+    async def _look(self) -> None:
+        self._postmaster.trim_log()
+        if not self._postmaster.reachable():
+            log.error("database_lost")
+            await self._postmaster.start()
 
 
 @asynccontextmanager

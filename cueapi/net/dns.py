@@ -9,6 +9,7 @@ from attrs import define, field, frozen
 
 from cueapi.domain.target import Rules, Target, check_addresses, check_url
 from cueapi.domain.url import is_address
+from cueapi.net.shortage import OwnShortage, shortage_in, shortage_now
 
 THREADS = 64
 """The least; a larger dispatch pool has one thread for each of its slots, since one account may hold half of them."""
@@ -50,7 +51,7 @@ class Resolver:
         self._threads = trio.CapacityLimiter(self.threads)
 
     async def resolve(self, host: str) -> list[str]:
-        """All addresses of *host*. Raises NameNotFound; the deadline is the caller's scope."""
+        """All addresses of *host*. Raises NameNotFound and OwnShortage; the deadline is the caller's scope."""
         if is_address(host):
             return [host]
         while True:
@@ -80,7 +81,12 @@ class Resolver:
             # Trio calls these two methods only, and releases when the thread ends, abandoned or not.
             both = cast(trio.CapacityLimiter, _Both(of_name, self._threads))
             return await trio.to_thread.run_sync(self.lookup, host, abandon_on_cancel=True, limiter=both)
-        except (OSError, UnicodeError):
+        except (OSError, UnicodeError, RuntimeError) as error:
+            # Without a descriptor the system says of every name that it is not known.
+            if (reason := shortage_in(error) or shortage_now()) is not None:
+                raise OwnShortage(reason) from error
+            if isinstance(error, RuntimeError):
+                raise
             return []
         finally:
             self._drop_unused_limiters()
@@ -143,5 +149,7 @@ async def check_reachable(
             check_addresses(await resolver.resolve(target.host), target, rules, code)
         except NameNotFound:
             return target, f"{target.host} does not resolve yet; each delivery looks again."
+        except OwnShortage:
+            return target, f"{target.host} could not be looked up now; each delivery looks again."
         return target, None
     return target, f"{target.host} did not resolve within {PATIENCE:g} s; each delivery looks again."

@@ -6,13 +6,13 @@ from contextlib import suppress
 from functools import lru_cache
 
 import httpx
-import trio
 from attrs import define, field
 
 from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules, Target, check_addresses, check_url
 from cueapi.net.dns import NameNotFound, Resolver
 from cueapi.net.http_connection import HttpConnection, NeverAnswered, connect
+from cueapi.net.shortage import OwnShortage
 
 REUSED_FOR = 60.0
 IDLE_LIMIT = 128
@@ -144,7 +144,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
             return check_addresses(await self.resolver.resolve(target.host), target, self.rules)
         except Refusal as refusal:
             raise httpx.ConnectError(refusal.message) from refusal
-        except NameNotFound as failure:
+        except (NameNotFound, OwnShortage) as failure:
             raise httpx.ConnectError(str(failure)) from failure
 
     async def _exchange(

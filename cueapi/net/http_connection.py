@@ -15,6 +15,7 @@ from attrs import define, field
 from cueapi.domain.attempt import ANSWER_LIMIT
 from cueapi.domain.target import Target
 
+from cueapi.net.shortage import is_own_shortage
 READ_SIZE = 16 * 1024
 HEAD_LIMIT = 64 * 1024
 WIRE_LIMIT = ANSWER_LIMIT + 4 * HEAD_LIMIT
@@ -56,8 +57,9 @@ async def connect(target: Target, addresses: Sequence[str], tls: ssl.SSLContext)
         with trio.move_on_after(CONNECT_TIMEOUT):
             try:
                 return await _open(target, address, tls)
-            except _NotConnected:
-                continue
+            except _NotConnected as failure:
+                if is_own_shortage(failure):
+                    raise
     return await _open(target, addresses[-1], tls)
 
 
@@ -179,7 +181,7 @@ class HttpConnection:
         try:
             data = bytes(await self.stream.receive_some(READ_SIZE))
         except trio.BrokenResourceError as error:
-            if self._received:
+            if self._received or is_own_shortage(error):
                 raise httpx.ReadError(self._broke_off()) from error
             data = b""
         if not data and not self._received:

@@ -11,6 +11,8 @@ from redis.backoff import NoBackoff
 from redis.commands.core import Script
 from redis.retry import Retry
 
+from cueapi.net.shortage import is_own_shortage
+
 T = TypeVar("T")
 
 PATIENCE = 1.0
@@ -101,7 +103,9 @@ class Redis:
                 return await trio.to_thread.run_sync(command, abandon_on_cancel=True, limiter=self._threads)
         except trio.TooSlowError as error:
             raise RedisUnavailable(f"no answer within {self.patience:g} s") from error
-        except (redis.RedisError, OSError) as error:
+        except (redis.RedisError, OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not is_own_shortage(error):
+                raise
             raise RedisUnavailable(str(error) or type(error).__name__) from error
 
 

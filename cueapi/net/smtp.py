@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import trio
 from attrs import field, frozen
 
+from cueapi.net.shortage import OwnShortage, shortage_in, shortage_now
+
 THREADS = 4
 """Concurrent mails."""
 
@@ -41,11 +43,11 @@ class Mailer:
     _threads: trio.CapacityLimiter = field(init=False, factory=lambda: trio.CapacityLimiter(THREADS))
 
     async def send(self, mail: Mail) -> None:
-        """Hand *mail* to the server. Raises MailFailed."""
+        """Hand *mail* to the server. Raises MailFailed, and OwnShortage."""
         await self._in_thread(lambda: self._send(mail))
 
     async def greet(self) -> None:
-        """Raises MailFailed if the server does not answer, or refuses the login."""
+        """Raises MailFailed if the server does not answer, or refuses the login; and OwnShortage."""
         await self._in_thread(self._greet)
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
@@ -53,7 +55,11 @@ class Mailer:
             await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
         except smtplib.SMTPResponseException as error:
             raise MailFailed(f"the server answered {error.smtp_code}") from error
-        except (OSError, smtplib.SMTPException, ValueError) as error:
+        except (OSError, smtplib.SMTPException, ValueError, RuntimeError) as error:
+            if (reason := shortage_in(error) or shortage_now()) is not None:
+                raise OwnShortage(reason) from error
+            if isinstance(error, RuntimeError):
+                raise
             raise MailFailed(type(error).__name__) from error
 
     def _greet(self) -> None:

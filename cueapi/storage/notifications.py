@@ -116,6 +116,20 @@ async def put_off(db: Executor, notification: Notification, pause: float) -> Non
     await db.execute(PUT_OFF, notification.id, notification.claim, pause)
 
 
+RELEASE = """
+update notifications
+   set claim = null, claimed_by = null, lease_until = null, ready_at = now() + $3::float8 * interval '1 second',
+       attempts = attempts - 1
+ where id = $1
+   and claim = $2
+"""
+
+
+async def release(db: Executor, notification: Notification, pause: float) -> None:
+    """The attempt was not made: it is made in *pause* seconds at the earliest."""
+    await db.execute(RELEASE, notification.id, notification.claim, pause)
+
+
 AHEAD = """
 select extract(epoch from ready_at - now())::float8 as due_in
   from notifications

@@ -89,7 +89,9 @@ def _log(transition: Transition, row: TransitionResult) -> None:
         "dropped": list(transition.dropped) or None,
     }
     if transition.released:
-        log.info("attempt_released", **facts)
+        # Of a shortage of ours there is one line a minute, not one for each attempt that waits for its end.
+        write_log = log.debug if transition.pause else log.info
+        write_log("attempt_released", **facts)
     elif transition.logged_as is None:
         log.info("execution_missed", **facts)
     elif transition.is_late:

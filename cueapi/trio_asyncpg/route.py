@@ -56,7 +56,10 @@ class Route:
         """Open a stream to the server."""
         if isinstance(self.address, str):
             return await trio.open_unix_socket(self.address)
-        stream = await trio.open_tcp_stream(*self.address)
+        try:
+            stream = await trio.open_tcp_stream(*self.address)
+        except RuntimeError as error:  # the system gives no thread for the look-up of the name
+            raise ConnectionError(f"{self.name} cannot be looked up: {error}") from error
         try:
             for option in KEEP_ALIVE:
                 stream.socket.setsockopt(*option)

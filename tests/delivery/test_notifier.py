@@ -24,6 +24,7 @@ from tests.conftest import Api, RunningDaemon, cue, running
 from tests.delivery.siblings import until
 from tests.net.mail_server import Box, mail_server
 from tests.receiver import Received, open_receiver
+from tests.scarcity import no_file_left
 
 FINAL = {"success": False, "error": "no paper", "retry": False}
 
@@ -342,3 +343,28 @@ async def test_without_smtp_a_mail_is_dropped_and_is_not_logged_as_sent(api: Api
         await until(lambda: _empty(database))
 
     assert [line for line in lines if line["event"].startswith("notification_")] == []
+
+
+async def test_a_notification_that_we_are_too_short_for_loses_none_of_its_attempts(
+    settings: Settings, database: Database
+) -> None:
+    with trio.fail_after(30):
+        async with open_receiver() as receiver, mailing(settings) as mailed:
+            await mailed.api.patch("/v1/auth/me", {"alert_webhook_url": receiver.url()})
+            await count(database)
+            with no_file_left(), capture_logs() as lines:
+                await fail(mailed.api)
+                await until(lambda: _released(database, 2))
+            attempts = await database.fetch("select kind, attempts from notifications order by kind")
+            await database.execute("update notifications set ready_at = now()")
+            await fail(mailed.api)
+            await receiver.wait_for(2)
+            await until(lambda: len(mailed.box.mails) == 2)
+
+    assert [tuple(row) for row in attempts] == [("alert_webhook", 0), ("failure_mail", 0)]
+    assert len([line for line in lines if line["event"] == "daemon_ran_short"]) == 1
+
+
+async def _released(database: Database, wanted: int) -> bool:
+    rows = await database.fetch("select 1 from notifications where claim is null and ready_at > now()")
+    return len(rows) == wanted

@@ -10,13 +10,14 @@ from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.pool import DispatchPool
 from cueapi.delivery.webhook import Webhook
 from cueapi.domain.attempt import Delivery
-from cueapi.domain.execution import Status, Transition
+from cueapi.domain.execution import SHORTAGE_PAUSE, Status, Transition
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from supervisor import Channel
 from tests.delivery.deliveries import delivery_of
 from tests.delivery.siblings import alive
 from tests.receiver import open_receiver
+from tests.scarcity import no_file_left
 
 
 def delivery_to(url: str, verification: str = "none") -> Delivery:
@@ -48,3 +49,21 @@ async def test_an_attempt_that_a_bug_crashes_fails_alone_and_frees_its_slot() ->
     assert [(line["event"], line["execution_id"]) for line in lines] == [("attempt_crashed", str(bad.execution_id))]
     assert len(receiver.requests) == 4
     assert places.taken == 0
+
+
+async def test_an_attempt_that_we_are_too_short_for_is_released_for_a_while_and_told_once() -> None:
+    deliveries, results = Channel[Delivery]("deliveries", 8), Channel[Transition]("results", 8)
+    places = Capacity(8, 8)
+    with trio.fail_after(20), capture_logs() as lines:
+        with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
+            pool = DispatchPool(deliveries, results, places, webhook, 8, trio.Event())
+            with deliveries.sender() as sending, results.receiver() as told, no_file_left():
+                async with alive(pool.run):
+                    for _ in range(3):
+                        delivery = delivery_to("http://127.0.0.1:9/")
+                        sending.send_nowait(delivery)
+                        places.take(delivery)
+                    steps = [await told.receive() for _ in range(3)]
+
+    assert [(step.status, step.released, step.pause) for step in steps] == [(Status.PENDING, True, SHORTAGE_PAUSE)] * 3
+    assert [(line["event"], line["reason"]) for line in lines] == [("daemon_ran_short", "too many open files")]

@@ -17,13 +17,14 @@ from attrs import evolve
 from standardwebhooks import Webhook as Verifier
 
 from cueapi.delivery.webhook import Outgoing, Webhook
-from cueapi.domain.attempt import ANSWER_LIMIT, Answered, Delivery, Unreachable
+from cueapi.domain.attempt import ANSWER_LIMIT, Answered, Delivery, Postponed, Unreachable
 from cueapi.domain.signature import canonical_body
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.net.http_client import IdleConnections
 from tests.receiver import GARBAGE, Step, open_receiver
 
+from tests.scarcity import no_file_left
 SECRET = "whsec_" + "0123456789abcdef" * 4
 OPEN = Rules(allow=Rules.parse_allow("127.0.0.0/8"))
 AUTHORITY = trustme.CA()
@@ -471,9 +472,9 @@ async def test_an_answer_that_comes_before_the_body_was_sent_is_read(webhook: We
         port = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, serve, listeners)
-            body = b"x" * 8_000_000
+            body = b"x" * size
             results = [
-                await webhook.post(Outgoing("POST", f"http://127.0.0.1:{port}/", [], body, 5.0)) for _ in range(2)
+                await webhook.post(Outgoing("POST", f"http://127.0.0.1:{port}/", [], body, 15.0)) for _ in range(2)
             ]
             nursery.cancel_scope.cancel()
 

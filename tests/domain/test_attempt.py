@@ -14,13 +14,14 @@ from cueapi.domain.attempt import (
     RETRY_AFTER_LIMIT,
     Answered,
     Delivery,
+    Postponed,
     Result,
     Unreachable,
     evaluate_attempt,
     retry_after_seconds,
     webhook_body,
 )
-from cueapi.domain.execution import AlertType, Status, Transition
+from cueapi.domain.execution import SHORTAGE_PAUSE, AlertType, Status, Transition
 from cueapi.domain.outcome import TEXT_KEPT, Evidence
 from cueapi.domain.retry import Retry
 from tests.delivery.deliveries import delivery_of

@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 from cueapi.embedded_postgres import server
 from cueapi.embedded_postgres.binaries import find_account, find_tree, run
 from cueapi.embedded_postgres.data_dir import DataDirError, DataDirInUse
 from cueapi.embedded_postgres.errors import NoAccount, NoBinaries, OtherMajorVersion, Owner, ServerCannotStart
 from cueapi.embedded_postgres.postmaster import running
+from tests.scarcity import no_file_left
 from tests.storage.own_postgres import open_tree
 
 OWNER = Owner("cueapi", create_command="make it")
@@ -520,3 +522,21 @@ async def test_the_data_of_another_major_version_moves_by_the_commands_of_the_re
 
         async with open_embedded(place / "data") as embedded:
             assert await ask(embedded.dsn, "select word from kept") == "moved"
+
+
+@pytest.mark.parametrize("whose", ["our own child", "an adopted one"])
+async def test_a_look_that_we_have_no_descriptor_for_is_no_crash_of_the_server(used: Path, whose: str) -> None:
+    with trio.fail_after(PATIENCE):
+        if whose == "an adopted one":
+            async with daemon(used) as (killed, _):
+                killed.kill()
+        async with open_embedded(used) as embedded:
+            pid = postmaster_of(used)
+            with capture_logs() as lines, no_file_left(), pytest.raises(OSError, match="Too many open files"):
+                await embedded.run(task_status=trio.TASK_STATUS_IGNORED)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(embedded.run)
+                nursery.cancel_scope.cancel()
+
+            assert postmaster_of(used) == pid
+            assert lines == []

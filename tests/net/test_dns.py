@@ -2,14 +2,20 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 import trio
 import trio.testing
 from attrs import define, field
 
-from cueapi.net.dns import NameNotFound, Resolver
+from cueapi.domain.target import Rules
+from cueapi.net.dns import NameNotFound, Resolver, check_reachable
+from cueapi.net.shortage import OwnShortage
+from tests.scarcity import no_file_left, no_thread_left
+
+OPEN = Rules(allow=Rules.parse_allow("127.0.0.0/8,::1/128"))
 
 
 @define
@@ -171,3 +177,20 @@ async def test_the_cache_is_bounded(names: Names) -> None:
 async def _ask_within(scope: trio.CancelScope, resolver: Resolver, host: str) -> None:
     with scope:
         await resolver.resolve(host)
+
+
+@pytest.mark.parametrize("scarce", [no_file_left, no_thread_left])
+async def test_a_look_up_that_we_are_too_short_for_says_nothing_of_the_name(
+    scarce: Callable[[], AbstractContextManager[None]],
+) -> None:
+    resolver = Resolver()
+    with trio.fail_after(20):
+        with scarce():
+            with pytest.raises(OwnShortage):
+                await resolver.resolve("localhost")
+            target, warning = await check_reachable("http://localhost:9/", resolver, OPEN)
+        found = await resolver.resolve("localhost")
+
+    assert warning == "localhost could not be looked up now; each delivery looks again."
+    assert target.host == "localhost"
+    assert set(found) <= {"127.0.0.1", "::1"}

@@ -2,7 +2,8 @@
 
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 import pytest
@@ -10,6 +11,7 @@ import trio
 
 from cueapi.net.redis import COUNT, Redis, RedisMisnamed, RedisUnavailable, open_redis, ping
 from tests.net.own_redis import OwnRedis
+from tests.scarcity import no_file_left, no_thread_left
 
 PATIENT = 10.0
 
@@ -133,3 +135,13 @@ async def test_the_message_about_an_unreadable_url_holds_no_password(url: str) -
         await ping(url)
 
     assert "pass" not in str(told.value).replace("password", "")
+
+
+@pytest.mark.parametrize("scarce", [no_file_left, no_thread_left])
+async def test_a_shortage_of_ours_is_a_redis_that_is_away(
+    redis_url: str, scarce: Callable[[], AbstractContextManager[None]]
+) -> None:
+    with trio.fail_after(20), open_redis(redis_url, patience=PATIENT) as shared:
+        with scarce(), pytest.raises(RedisUnavailable):
+            await shared.ping()
+        await shared.ping()

@@ -1,15 +1,19 @@
 """Mail through a real SMTP server, and the messages where it fails."""
 
 import ssl
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from urllib.parse import quote
 
 import pytest
 import trio
 import trustme
 
+from cueapi.net.shortage import OwnShortage
 from cueapi.net.smtp import Mail, Mailer, MailFailed
 from tests.net.mail_server import PASSWORD, mail_server
 from tests.process import free_port
+from tests.scarcity import no_file_left, no_thread_left
 
 MAIL = Mail("you@example.com", "Naïve\r\nBcc: all@example.com", "Zoë’s report\n.\nfailed\n", "failure-7")
 SENDER = "CueAPI <cueapi@example.com>"
@@ -68,3 +72,16 @@ async def test_a_failure_is_one_line_without_password_or_address() -> None:
         await Mailer(f"smtp://me:secret@127.0.0.1:{free_port()}", SENDER).greet()
 
     assert (str(refused.value), str(gone.value)) == ("the server answered 554", "ConnectionRefusedError")
+
+
+@pytest.mark.parametrize("scarce", [no_file_left, no_thread_left])
+async def test_a_mail_that_we_are_too_short_for_has_not_failed(
+    scarce: Callable[[], AbstractContextManager[None]],
+) -> None:
+    with trio.fail_after(20), mail_server() as box:
+        mailer = Mailer(f"smtp://localhost:{box.port}", SENDER)
+        with scarce(), pytest.raises(OwnShortage):
+            await mailer.send(MAIL)
+        await mailer.send(MAIL)
+
+    assert len(box.mails) == 1

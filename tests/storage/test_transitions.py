@@ -17,6 +17,7 @@ from cueapi.domain.execution import (
     attempt_failed,
     claim_lost,
     deadline_passed,
+    postponed,
     released,
     succeeded,
     unclaimed,
@@ -539,6 +540,22 @@ async def test_what_is_released_is_the_same_attempt_again_and_is_not_logged(data
     assert (row["status"], row["attempts"], row["lost_claims"], row["claim"]) == ("pending", 0, 0, None)
     assert (first.attempt, second.attempt) == (1, 1)
     assert first.claim != second.claim
+    assert await database.fetch("select 1 from attempts") == []
+
+
+async def test_what_is_postponed_is_the_same_attempt_again_after_its_pause(database: Database) -> None:
+    execution = await add_execution(database, await add_cue(database, await add_user(database)))
+    (delivery,) = await claim(database)
+
+    await apply_transitions(database, [postponed(delivery.fence)])
+
+    row = await look_up(database, execution)
+    (entry,) = await database.fetch(
+        "select ready_at, claimed_by, ready_at - now() between interval '3 seconds' and '5 seconds' as soon from outbox"
+    )
+    assert (row["status"], row["attempts"], row["ready_at"]) == ("pending", 0, entry["ready_at"])
+    assert (entry["claimed_by"], entry["soon"]) == (None, True)
+    assert await claim(database) == []
     assert await database.fetch("select 1 from attempts") == []
 
 

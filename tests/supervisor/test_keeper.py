@@ -186,6 +186,21 @@ async def test_a_sibling_whose_storage_is_away_waits_and_is_not_counted(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("error", [OSError(24, "x"), ExceptionGroup("x", [OSError(24, "x"), StorageAway("x")])])
+async def test_a_sibling_that_the_machine_is_too_short_for_waits_and_is_not_counted(
+    autojump_clock: MockClock, nursery: trio.Nursery, error: Exception
+) -> None:
+    lives: list[float] = []
+    sibling = Sibling("poller", falling(lives, lambda: error), OnStop.CANCEL, Policy(limit=0))
+    tree = Tree([sibling], waits_for=(StorageAway,), is_shortage=lambda failure: getattr(failure, "errno", 0) == 24)
+    await nursery.start(tree.run)
+    await trio.sleep(100)
+
+    entry = tree.board.snapshot()["poller"]
+    assert (entry.state, entry.restarts, len(lives)) == (State.WAITING, 0, 10)
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_wait_in_which_each_attempt_takes_long_is_one_episode(
     autojump_clock: MockClock, nursery: trio.Nursery, logged: list[EventDict]
 ) -> None:

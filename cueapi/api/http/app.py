@@ -7,7 +7,7 @@ from random import getrandbits
 from typing import Protocol
 
 import structlog
-from attrs import frozen
+from attrs import field, frozen
 from quart import Blueprint, Response, current_app, g, request
 from quart_trio import QuartTrio
 from structlog.contextvars import bind_contextvars, clear_contextvars
@@ -20,6 +20,7 @@ from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_addres
 from cueapi.domain.errors import Refusal
 from cueapi.domain.plan import USAGE_WARNING_SHARE
 from cueapi.metrics import Metrics
+from cueapi.net.shortage import Shortages
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of a request's body."""
@@ -81,6 +82,7 @@ class Gate:
     anonymous_limit: int
     origins: tuple[str, ...]
     metrics: Metrics
+    shortages: Shortages = field(factory=Shortages)
 
     async def enter(self) -> Response | None:
         """Before a request: its id, its user, its limit, and whether the call knows what it names."""
@@ -190,7 +192,7 @@ def make_app(gate: Gate, resources: Sequence[Resource]) -> QuartTrio:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
-    errors.install(app)
+    errors.install(app, gate.shortages)
     for resource in resources:
         app.register_blueprint(resource.routes())
     return app

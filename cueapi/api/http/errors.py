@@ -1,5 +1,7 @@
 """Refusal → status: one table. Every failure of the server has one form."""
 
+from functools import partial
+
 import structlog
 from quart import Quart, Response, g
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -7,6 +9,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from cueapi.api.http.idempotency import Replayed
 from cueapi.api.models.rendering import answer
 from cueapi.domain.errors import NotSignedIn, Refusal
+from cueapi.net.shortage import Shortages, shortage_in
 from cueapi.storage.database import StorageUnavailable, Unstorable
 
 log = structlog.get_logger("cueapi.api")
@@ -55,6 +58,7 @@ STATUS = {
     "rate_limit_exceeded": 429,
     "storage_unavailable": 503,
     "email_not_configured": 503,
+    "overloaded": 503,
 }
 NOT_SIGNED_IN = 401
 """The status of NotSignedIn, whatever its code: `invalid_token` is also a name for a bad echo token (400)."""
@@ -74,14 +78,14 @@ def problem(code: str, message: str, status: int, **extra: object) -> Response:
     return answer({"error": error, "detail": {"error": error}}, status)
 
 
-def install(app: Quart) -> None:
+def install(app: Quart, shortages: Shortages) -> None:
     """Have *app* answer every failure in the contract's form."""
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(Replayed, _replayed)
     app.register_error_handler(StorageUnavailable, _away)
     app.register_error_handler(Unstorable, _unstorable)
     app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _broken)
+    app.register_error_handler(Exception, partial(_broken, shortages))
 
 
 async def _refused(refusal: Refusal) -> Response:
@@ -124,6 +128,11 @@ async def _http(error: HTTPException) -> Response:
     return response
 
 
-async def _broken(error: Exception) -> Response:
+async def _broken(shortages: Shortages, error: Exception) -> Response:
+    if (reason := shortage_in(error)) is not None:
+        shortages.note(reason)
+        response = problem("overloaded", "The server has run short of files, memory or threads. Try again soon.", 503)
+        response.headers["Retry-After"] = "5"
+        return response
     log.error("request_failed", request_id=g.get("request_id"), exc_info=error)
     return problem("internal_error", "Something went wrong here; the log has the details.", 500)

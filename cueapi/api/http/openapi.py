@@ -53,7 +53,7 @@ PATH_PARAMETERS = {
 # What any request may be answered with: by its path, its body, by who asks, how often, and the state of the daemon.
 BODY_CODES = ("invalid_json", "invalid_payload", "request_too_large", "unsupported_media_type", "validation_error")
 KEY_CODES = ("invalid_api_key", "key_rotated", "invalid_session", "session_expired")
-ALWAYS = ("validation_error", "invalid_payload", "storage_unavailable", "bad_request")
+ALWAYS = ("validation_error", "invalid_payload", "storage_unavailable", "overloaded", "bad_request")
 PATH_CODES = ("not_found", "method_not_allowed")
 
 WEBHOOKS: dict[str, tuple[type[BaseModel], str, str]] = {
