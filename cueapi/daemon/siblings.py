@@ -15,6 +15,7 @@ from cueapi.delivery.pool import DispatchPool
 from cueapi.delivery.recorder import Recorder
 from cueapi.delivery.rescue import LOOK_INTERVAL, Rescue, RescueTimeouts
 from cueapi.delivery.retries import Retries
+from cueapi.delivery.sweeper import SWEEP_INTERVAL, Sweeper
 from cueapi.wakeups.notify import WakeupRelay
 from supervisor import OnStop, Periodic, Policy, Sibling
 
@@ -48,6 +49,7 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
         database, hub, retries, resources.clock, metrics, wiring.last_poll, settings.poller_batch_size, monthly
     )
     rescue = Rescue(database, Periodic(LOOK_INTERVAL), hub, timeouts, metrics)
+    sweeper = Sweeper(resources.webhook.idle, Periodic(SWEEP_INTERVAL))
     janitor = Janitor(database, Periodic(JANITOR_INTERVAL), settings.execution_retention_days)
     server = Server(make_app(request_gate(resources, wiring), api_resources(resources, wiring)), resources.listener)
     return [
@@ -61,6 +63,7 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
         Sibling("poller", poller.run, OnStop.CANCEL, silent_after=2 * interval + 30),
         Sibling("rescue", rescue.run, OnStop.CANCEL, silent_after=60.0),
         Sibling("janitor", janitor.run, OnStop.CANCEL, silent_after=2 * JANITOR_INTERVAL),
+        Sibling("sweeper", sweeper.run, OnStop.LAST, silent_after=30.0),
         Sibling("long_polls", hub.long_poll.run, OnStop.CANCEL),
         Sibling("api", server.run, OnStop.LAST),
     ]

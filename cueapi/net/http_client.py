@@ -34,7 +34,9 @@ class IdleConnections:
     limit: int = IDLE_LIMIT
     _kept: dict[tuple[str, str, int, str], list[HttpConnection]] = field(factory=dict, init=False)
     _count: int = field(default=0, init=False)
-    _swept_at: float = field(default=0.0, init=False)
+
+    def __len__(self) -> int:
+        return self._count
 
     def take(self, target: Target, addresses: Sequence[str]) -> HttpConnection | None:
         """The newest one to the first of *addresses* that has one which is still open."""
@@ -50,8 +52,6 @@ class IdleConnections:
 
     def put(self, connection: HttpConnection) -> None:
         """Keep *connection* if it may be used again and there is room, else close it."""
-        if trio.current_time() - self._swept_at > self.reused_for / 6:
-            self._sweep()
         if self._count >= self.limit or not connection.reset():
             connection.close()
             return
@@ -60,16 +60,8 @@ class IdleConnections:
         self._kept.setdefault(key, []).append(connection)
         self._count += 1
 
-    def close(self) -> None:
-        for connections in self._kept.values():
-            for connection in connections:
-                connection.close()
-        self._kept.clear()
-        self._count = 0
-
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Close those that are too old or were closed: addresses change, so an origin may never be asked for again."""
-        self._swept_at = trio.current_time()
         before, self._kept, self._count = self._kept, {}, 0
         for key, connections in before.items():
             fresh = [connection for connection in connections if connection.is_fresh(self.reused_for)]
@@ -79,6 +71,14 @@ class IdleConnections:
             if fresh:
                 self._kept[key] = fresh
                 self._count += len(fresh)
+
+    def close(self) -> None:
+        """Close all."""
+        for connections in self._kept.values():
+            for connection in connections:
+                connection.close()
+        self._kept.clear()
+        self._count = 0
 
 
 @define(eq=False)

@@ -16,8 +16,8 @@ from tests.chaos.scene import some_time
 from tests.receiver import open_receiver
 
 FALLING = (
-    "notifier", "recorder", "pool", "wakeups", "dispatcher", "retries", "poller", "rescue", "janitor", "long_polls",
-    "api",
+    "notifier", "recorder", "pool", "wakeups", "dispatcher", "retries", "poller", "rescue", "sweeper", "janitor",
+    "long_polls", "api",
 )  # fmt: skip
 
 
