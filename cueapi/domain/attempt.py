@@ -170,6 +170,8 @@ def _text(answer: Answered) -> str:
 
 
 def _refusal(status: int) -> str:
+    if status == 101:
+        return "The handler answered 101 (switching protocols), which was not asked for."
     if 300 <= status < 400:
         return f"The handler answered {status}; redirects are not followed."
     if status == 410:

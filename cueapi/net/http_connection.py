@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -14,8 +15,8 @@ from attrs import define, field
 
 from cueapi.domain.attempt import ANSWER_LIMIT
 from cueapi.domain.target import Target
-
 from cueapi.net.shortage import is_own_shortage
+
 READ_SIZE = 16 * 1024
 HEAD_LIMIT = 64 * 1024
 WIRE_LIMIT = ANSWER_LIMIT + 4 * HEAD_LIMIT
@@ -41,6 +42,10 @@ FRAMING = frozenset(
     }
 )
 """Headers that belong to the connection: it writes its own, and drops those of the request."""
+
+
+# h11 takes it for an error without giving its status: no request of ours asks to switch (RFC 9110, 15.2.2).
+_SWITCHED = re.compile(rb"(?m)^HTTP/1\.[01] 101[ \r\n]")
 
 
 class NeverAnswered(httpx.RemoteProtocolError):
@@ -75,12 +80,14 @@ class HttpConnection:
     _http: h11.Connection = field(factory=lambda: h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT))
     _received: int = 0
     _head_came: bool = False
+    _before_head: bytearray = field(factory=bytearray)
     _ended: bool = False
     _sent: bool = True
 
     async def exchange(self, request: httpx.Request, path: str, on_send: Callable[[], None]) -> httpx.Response:
         """Send *request*, which has been read, and read its answer; *on_send* is called before the first byte."""
         self._received, self._head_came = 0, False
+        self._before_head.clear()
         try:
             wire = self._encode(request, path)
         except h11.LocalProtocolError as error:
@@ -146,6 +153,8 @@ class HttpConnection:
         try:
             return await self._read_answer()
         except h11.RemoteProtocolError as error:
+            if _SWITCHED.search(self._before_head):
+                return httpx.Response(101, stream=httpx.ByteStream(b""), extensions={"cut": False})
             raise httpx.RemoteProtocolError(self._what_was_wrong()) from error
 
     async def _read_answer(self) -> httpx.Response:
@@ -186,6 +195,8 @@ class HttpConnection:
             data = b""
         if not data and not self._received:
             raise NeverAnswered(f"{_who(self.target)} closed the connection without an answer")
+        if not self._head_came:
+            self._before_head += data
         self._received += len(data)
         self._ended = not data
         if self._received > WIRE_LIMIT:

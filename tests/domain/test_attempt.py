@@ -50,6 +50,7 @@ FAILURES: dict[str, tuple[Result, int | None, str]] = {
     "500": (Answered(500), 500, "The handler answered 500."),
     "503": (Answered(503), 503, "The handler answered 503."),
     "599": (Answered(599), 599, "The handler answered 599."),
+    "101": (Answered(101), 101, "The handler answered 101 (switching protocols), which was not asked for."),
     "100": (Answered(100), 100, "The handler answered 100."),
     "a report of success behind 500": (Answered(500, said(success=True)), 500, "The handler answered 500."),
     "nobody answers": (Unreachable("connection refused"), None, "connection refused"),
@@ -76,6 +77,15 @@ def test_the_last_failed_attempt_ends_the_execution(result: Result, status: int 
     assert (step.consecutive_failures, step.alert) == (1, AlertType.EXECUTION_FAILED)
     assert step.record is not None
     assert (step.record.http_status, step.record.error_message) == (status, message)
+
+
+def test_an_attempt_that_we_are_too_short_for_is_the_same_attempt_a_little_later() -> None:
+    first, later = follows(Postponed("too many open files")), follows(Postponed("too many open files"), LAST)
+
+    assert (first.status, later.status) == (Status.PENDING, Status.RETRYING)
+    assert {(step.released, step.pause, step.record, step.logged_as) for step in (first, later)} == {
+        (True, SHORTAGE_PAUSE, None, None)
+    }
 
 
 def test_410_is_a_failed_attempt_and_the_last_one_however_many_were_left() -> None:
