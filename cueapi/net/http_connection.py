@@ -23,7 +23,10 @@ WIRE_LIMIT = ANSWER_LIMIT + 4 * HEAD_LIMIT
 """Bytes read for one answer whatever they are: interim answers and padded chunks are not endless."""
 
 SENT_AT_ONCE = 16 * 1024
-"""Bytes that the buffers of a socket take in any case: what is longer is sent while the answer is awaited."""
+"""
+Bytes that the buffers of a socket take in any case. What is longer is sent while the answer is awaited, and its
+connection is not used again: it is not known whether a server that answered early reads the rest of it.
+"""
 
 CONNECT_TIMEOUT = 3.0
 """Seconds for an address that does not answer, where there is another one."""
@@ -82,7 +85,7 @@ class HttpConnection:
     _head_came: bool = False
     _before_head: bytearray = field(factory=bytearray)
     _ended: bool = False
-    _sent: bool = True
+    _reusable: bool = True
 
     async def exchange(self, request: httpx.Request, path: str, on_send: Callable[[], None]) -> httpx.Response:
         """Send *request*, which has been read, and read its answer; *on_send* is called before the first byte."""
@@ -93,7 +96,8 @@ class HttpConnection:
         except h11.LocalProtocolError as error:
             raise httpx.LocalProtocolError(f"the request cannot be written: {error}") from error
         on_send()
-        if len(wire) > SENT_AT_ONCE:
+        self._reusable = len(wire) <= SENT_AT_ONCE
+        if not self._reusable:
             return await self._answer_while_sending(wire)
         await self._send(wire)
         return await self._answer()
@@ -102,11 +106,9 @@ class HttpConnection:
         # It may have answered before it closed.
         with suppress(trio.BrokenResourceError):
             await self.stream.send_all(wire)
-        self._sent = True
 
     async def _answer_while_sending(self, wire: bytes) -> httpx.Response:
         """Servers may answer as soon as they have read the head, and never read the rest."""
-        self._sent = False
         outcome: httpx.Response | httpx.TransportError
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send, wire, name="http: send a large body")
@@ -127,7 +129,7 @@ class HttpConnection:
         """Get ready for another request; False where the protocol does not allow one."""
         http = self._http
         if (
-            not self._sent
+            not self._reusable
             or http.our_state is not h11.DONE
             or http.their_state is not h11.DONE
             or http.trailing_data[0]

@@ -3,6 +3,7 @@
 import gzip
 import socket
 import ssl
+import struct
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,8 +24,8 @@ from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.net.http_client import IdleConnections
 from tests.receiver import GARBAGE, Step, open_receiver
-
 from tests.scarcity import no_file_left
+
 SECRET = "whsec_" + "0123456789abcdef" * 4
 OPEN = Rules(allow=Rules.parse_allow("127.0.0.0/8"))
 AUTHORITY = trustme.CA()
@@ -118,9 +119,9 @@ async def test_get_sends_no_body(webhook: Webhook) -> None:
         ((302, b"", {"Location": "http://10.0.0.1/"}), 302),
         (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n", 201),
         (b"HTTP/1.0 200 OK\r\n\r\nuntil the end", 200),
-    ],
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", 101),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101\r\n\r\n", 101),
+    ],
 )
 async def test_every_status_is_an_answer_and_redirects_are_not_followed(
     webhook: Webhook, step: Step, status: int
@@ -463,8 +464,35 @@ async def _refuse_by_the_head(stream: trio.SocketStream) -> None:
     await stream.aclose()
 
 
-@pytest.mark.parametrize("serve", [_answer_by_the_head, _refuse_by_the_head])
-async def test_an_answer_that_comes_before_the_body_was_sent_is_read(webhook: Webhook, serve: Serve) -> None:
+async def _reset_after_the_answer(stream: trio.SocketStream) -> None:
+    """A server that answers and hangs up while the body still comes: the system resets the connection."""
+    await stream.receive_some(1_000)
+    await stream.send_all(ANSWER % b"200 OK")
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
+
+
+async def _answer_after_interim_answers(stream: trio.SocketStream) -> None:
+    """A server that says that it is busy, answers, and reads no further."""
+    await stream.receive_some(1_000)
+    await stream.send_all(b"HTTP/1.1 102 Processing\r\n\r\n" * 3)
+    await stream.send_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ANSWER % b"422 No")
+    await trio.sleep_forever()
+
+
+EARLY: dict[str, tuple[Serve, int]] = {
+    "it reads no further": (_answer_by_the_head, 200),
+    "it hangs up": (_refuse_by_the_head, 413),
+    "it resets": (_reset_after_the_answer, 200),
+    "interim answers": (_answer_after_interim_answers, 422),
+}
+
+
+@pytest.mark.parametrize("size", [20_000, 200_000, 1_048_576, 8_000_000])
+@pytest.mark.parametrize(("serve", "status"), EARLY.values(), ids=EARLY)
+async def test_an_answer_that_comes_before_the_body_was_sent_is_read(
+    webhook: Webhook, serve: Serve, status: int, size: int
+) -> None:
     with trio.fail_after(20):
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
@@ -476,7 +504,22 @@ async def test_an_answer_that_comes_before_the_body_was_sent_is_read(webhook: We
             ]
             nursery.cancel_scope.cancel()
 
-    assert [result.body for result in results if isinstance(result, Answered)] == [b'{"success": false}'] * 2
+    assert results == [Answered(status, b'{"success": false}')] * 2
+
+
+async def test_a_server_that_sends_no_answer_and_reads_nothing_ends_at_the_deadline(webhook: Webhook) -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    with trio.fail_after(20):
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listeners[0].socket.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, serve, listeners)
+            result = await webhook.post(Outgoing("POST", f"http://127.0.0.1:{port}/", [], b"x" * 8_000_000, 0.5))
+            nursery.cancel_scope.cancel()
+
+    assert result == Unreachable("no answer within 0.5 s")
 
 
 PACKED = {
@@ -508,3 +551,15 @@ async def test_a_packed_answer_is_unpacked_within_the_bounds(webhook: Webhook) -
 
     assert isinstance(result, Answered)
     assert (len(result.body), result.cut) == (ANSWER_LIMIT, True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "handler.test"])
+async def test_an_attempt_that_we_have_no_descriptor_for_is_postponed(host: str) -> None:
+    with trio.fail_after(20), Webhook(OPEN, Resolver(look_up)) as webhook:
+        async with open_receiver() as receiver:
+            with no_file_left():
+                short = await webhook.attempt(delivery_to(receiver.url("/", host)))
+            after = await webhook.attempt(delivery_to(receiver.url("/", host)))
+
+    assert short == Postponed("too many open files")
+    assert after == Answered(200)
