@@ -113,6 +113,10 @@ class Settings(BaseSettings):
     # Where the API listens.
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    # Clients connected at once; none: as many as open files allow, 10,000 at most.
+    max_connections: Annotated[int | None, Field(ge=1, le=1_000_000), _Optional] = None
+    # Of these, from one address (trusted proxies are not bounded); none: half.
+    max_connections_per_address: Annotated[int | None, Field(ge=1, le=1_000_000), _Optional] = None
     # How the server is reached from outside, in links; none: http://localhost:PORT.
     base_url: Annotated[str | None, AfterValidator(lambda text: text and values.base_url(text)), _Optional] = None
     # production: https callbacks only, no /docs, needs SESSION_SECRET.

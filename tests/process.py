@@ -11,6 +11,7 @@ The environment is what is given and nothing else; no `.env` lies where the proc
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -160,9 +162,13 @@ class DaemonProcess:
 
 @asynccontextmanager
 async def daemon_process(
-    home: Path, *, port: int | None = None, healthy: bool = True, **settings: object
+    home: Path, *, port: int | None = None, healthy: bool = True, files: int | None = None, **settings: object
 ) -> AsyncIterator[DaemonProcess]:
-    """A daemon over *home*, healthy unless told otherwise; at the end of the block it is killed if it still lives."""
+    """
+    A daemon over *home*, healthy unless told otherwise; at the end of the block it is killed if it still lives.
+
+    It may have *files* open at most, where given.
+    """
     port = free_port() if port is None else port
     number = next(_numbers)
     said, logged = home / f"said-{number}", home / f"logged-{number}"
@@ -174,6 +180,7 @@ async def daemon_process(
             stderr=err,
             cwd=home,
             env=environment(home, PORT=port, **settings),
+            preexec_fn=None if files is None else partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, files)),
         )
     address = f"http://127.0.0.1:{port}"
     # No connection is kept: a server that ends waits a while for its clients to hang up.

@@ -80,7 +80,7 @@ ADAPTERS = {
     "redis": r"cueapi/net/redis\.py",
     "h11": r"cueapi/(net/http_connection|api/http/server)\.py",
     "httpx": r"cueapi/(net/http_(client|connection)|delivery/webhook|cli/demo)\.py",
-    "hypercorn": r"cueapi/api/http/server\.py",
+    "hypercorn": r"cueapi/api/http/(server|idle_timer)\.py",
     "quart": r"cueapi/api/(\w+|http/\w+|models/rendering|pages/__init__)\.py",
     "quart_trio": r"cueapi/api/http/(server|quart_app|app)\.py",
     "werkzeug": r"cueapi/api/http/\w+\.py",

@@ -16,6 +16,8 @@ DEFAULTS = {
     "REDIS_URL": None,
     "HOST": "127.0.0.1",
     "PORT": 8000,
+    "MAX_CONNECTIONS": None,
+    "MAX_CONNECTIONS_PER_ADDRESS": None,
     "BASE_URL": None,
     "ENV": "development",
     "SESSION_SECRET": None,
@@ -145,6 +147,8 @@ def test_data_lies_in_the_users_data_directory_or_where_root_keeps_it() -> None:
     [
         ("DATABASE_POOL_SIZE", 2, 500),
         ("PORT", 0, 65_535),
+        ("MAX_CONNECTIONS", 1, 1_000_000),
+        ("MAX_CONNECTIONS_PER_ADDRESS", 1, 1_000_000),
         ("POLLER_INTERVAL_SECONDS", 0.1, 3_600),
         ("POLLER_BATCH_SIZE", 1, 10_000),
         ("DISPATCH_CONCURRENCY", 1, 10_000),

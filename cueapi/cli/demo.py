@@ -19,7 +19,7 @@ import trio
 from attrs import define, field
 from pydantic import SecretStr
 
-from cueapi.api.http.server import bind
+from cueapi.api.http.listening import bind
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.run import serving
 from cueapi.domain.clock import iso

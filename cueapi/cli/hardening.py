@@ -4,6 +4,7 @@ import resource
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
+from cueapi.daemon.open_files import connection_limit
 from cueapi.domain.target import Rules
 from cueapi.settings import Settings
 
@@ -26,7 +27,7 @@ def warnings(settings: Settings) -> list[str]:
         "BASE_URL: is http://; put TLS in front, and begin it with https://": settings.env == "production"
         and urlsplit(settings.base_url or "http:").scheme != "https",
     }
-    return [sentence for sentence, holds in found.items() if holds] + _wide_networks(settings) + _few_files()
+    return [sentence for sentence, holds in found.items() if holds] + _wide_networks(settings) + _few_files(settings)
 
 
 def _wide_networks(settings: Settings) -> list[str]:
@@ -38,8 +39,11 @@ def _wide_networks(settings: Settings) -> list[str]:
     ]
 
 
-def _few_files() -> list[str]:
+def _few_files(settings: Settings) -> list[str]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fitting = connection_limit(settings, hard)
+    if fitting < (settings.max_connections or 0):
+        return [f"MAX_CONNECTIONS: open files (at most {hard}) leave room for {fitting}; raise their limit (ulimit -n)"]
     if hard == resource.RLIM_INFINITY or hard >= FEW_FILES:
         return []
     return [f"open files: at most {hard} (now {soft}); raise the limit (ulimit -n, LimitNOFILE=) for many connections"]

@@ -8,7 +8,7 @@ import click
 import structlog
 import trio
 
-from cueapi.api.http.server import CannotListen
+from cueapi.api.http.listening import CannotListen
 from cueapi.cli import demo, operator
 from cueapi.cli.check import run_check
 from cueapi.daemon import run

@@ -32,6 +32,9 @@ def gauges(resources: Resources, wiring: Wiring) -> list[Gauge]:
                 lambda: [(("idle",), pool.idle), (("in_use",), pool.in_use)]),
         Gauge("cueapi_database_pool_size", "Most connections to PostgreSQL.", (), lambda: [((), pool.size)]),
         Gauge("cueapi_database_waiters", "Tasks that wait for a connection.", (), lambda: [((), pool.waiters)]),
+        Gauge("cueapi_client_connections", "Connections of clients.", (), lambda: [((), len(wiring.connections))]),
+        Gauge("cueapi_client_connections_limit", "Most connections of clients.", (),
+                lambda: [((), wiring.connections.most)]),
         Gauge("cueapi_waiting_calls", "Calls of workers that wait for work.", (),
                 lambda: [((), len(wiring.hub.long_poll))]),
     ]  # fmt: skip

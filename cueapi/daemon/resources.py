@@ -8,7 +8,7 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
-from cueapi.api.http.server import bind
+from cueapi.api.http.listening import bind
 from cueapi.daemon.secret import CannotStart, check_secret, secret_of
 from cueapi.delivery.webhook import Webhook
 from cueapi.embedded_postgres.errors import Owner

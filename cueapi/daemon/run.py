@@ -1,7 +1,6 @@
 """Composition root: builds the supervision tree. Resources close in reverse order of opening."""
 
 import gc
-import resource
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ import trio
 from attrs import frozen
 
 from cueapi.daemon.gauges import gauges
+from cueapi.daemon.open_files import raise_file_limit
 from cueapi.daemon.resources import Resources, open_resources
 from cueapi.daemon.siblings import siblings
 from cueapi.daemon.wiring import Wiring
@@ -47,14 +47,6 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     async with open_resources(settings) as resources:
         await _run_until_drained(resources, _OnReady(on_ready, resources.address))
-
-
-def raise_file_limit() -> None:
-    """Allow as many open files as the system allows: each connection is one. The usual soft limit is 1,024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Where the hard limit cannot be had (macOS names one that it refuses), the soft one stays.
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @asynccontextmanager
@@ -105,7 +97,6 @@ def build_tree(resources: Resources) -> Tree:
     """The tree of one daemon."""
     wiring = Wiring.make(resources)
     resources.webhook.sent = wiring.metrics.sent
-        is_shortage=is_own_shortage,
     wiring.metrics.read(*gauges(resources, wiring))
     if resources.settings.mailer is None:
         log.info("mail_not_configured", advice="set SMTP_URL and EMAIL_FROM: until then no failure is mailed")
@@ -114,6 +105,7 @@ def build_tree(resources: Resources) -> Tree:
         channels=(wiring.deliveries, wiring.results, wiring.retries),
         grace=resources.settings.shutdown_grace_seconds,
         waits_for=(StorageUnavailable, ServerCannotStart),
+        is_shortage=is_own_shortage,
         board=wiring.board,
         stopping=wiring.stopping,
     )

@@ -51,7 +51,8 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     rescue = Rescue(database, Periodic(LOOK_INTERVAL), hub, timeouts, metrics)
     sweeper = Sweeper(resources.webhook.idle, Periodic(SWEEP_INTERVAL))
     janitor = Janitor(database, Periodic(JANITOR_INTERVAL), settings.execution_retention_days)
-    server = Server(make_app(request_gate(resources, wiring), api_resources(resources, wiring)), resources.listener)
+    app = make_app(request_gate(resources, wiring), api_resources(resources, wiring))
+    server = Server(app, resources.listener, wiring.connections, wiring.shortages)
     return [
         *([Sibling("postgres", resources.embedded.run, OnStop.LAST)] if resources.embedded else []),
         Sibling("notifier", notifier.run, OnStop.FINISH, silent_after=2 * interval + 30),
@@ -62,8 +63,8 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
         Sibling("retries", wheel.run, OnStop.CANCEL, silent_after=30.0),
         Sibling("poller", poller.run, OnStop.CANCEL, silent_after=2 * interval + 30),
         Sibling("rescue", rescue.run, OnStop.CANCEL, silent_after=60.0),
-        Sibling("janitor", janitor.run, OnStop.CANCEL, silent_after=2 * JANITOR_INTERVAL),
         Sibling("sweeper", sweeper.run, OnStop.LAST, silent_after=30.0),
+        Sibling("janitor", janitor.run, OnStop.CANCEL, silent_after=2 * JANITOR_INTERVAL),
         Sibling("long_polls", hub.long_poll.run, OnStop.CANCEL),
         Sibling("api", server.run, OnStop.LAST),
     ]

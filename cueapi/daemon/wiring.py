@@ -1,5 +1,6 @@
 """What joins the siblings: channels, wake-ups, and what they report about themselves."""
 
+import resource
 from functools import partial
 from typing import Self
 
@@ -7,7 +8,9 @@ import trio
 from attrs import field, frozen
 
 from cueapi.api.http.auth import Authenticator
+from cueapi.api.http.connections import Connections
 from cueapi.api.http.rate_limits import Windows
+from cueapi.daemon.open_files import connection_limit, limit_per_address
 from cueapi.daemon.resources import Resources
 from cueapi.delivery.capacity import Capacity, wake_soon
 from cueapi.delivery.poller import LastPoll
@@ -15,11 +18,11 @@ from cueapi.delivery.retries import Reminder
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Transition
 from cueapi.metrics import Metrics
+from cueapi.net.shortage import Shortages
+from cueapi.settings import Settings
 from cueapi.wakeups.hub import WakeupHub
 from supervisor import Channel, HealthBoard, Wheel
 
-from cueapi.net.shortage import Shortages
-from cueapi.settings import Settings
 RESULTS, RETRIES = 200, 1_000
 """Capacities of the channels."""
 
@@ -32,6 +35,8 @@ class Wiring:
     authenticator: Authenticator
     capacity: Capacity
     windows: Windows
+    connections: Connections
+    shortages: Shortages
     deliveries: Channel[Delivery]
     results: Channel[Transition]
     retries: Channel[Reminder]
@@ -53,7 +58,15 @@ class Wiring:
             authenticator,
             Capacity(size, settings.host_concurrency, on_freed=partial(wake_soon, hub.dispatches)),
             Windows(resources.redis),
+            _connections(settings),
+            # Idle connections to handlers are what can be spared.
+            Shortages(relieve=resources.webhook.idle.close),
             Channel("deliveries", size),
             Channel("results", RESULTS),
             Channel("retries", RETRIES),
         )
+
+
+def _connections(settings: Settings) -> Connections:
+    most = connection_limit(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    return Connections(most, limit_per_address(settings, most), settings.proxies)

@@ -165,12 +165,12 @@ def client_address(peer: str | None, forwarded: str | None, trusted: Networks) -
     """
     address = peer or "unknown"
     hops = [hop for hop in (forwarded or "").split(",") if hop.strip()]
-    while hops and _is_trusted(address, trusted):
+    while hops and is_trusted(address, trusted):
         found = _HOP.fullmatch(hops.pop().strip())
         if found is None or not _is_address(hop := found["v6"] or found["plain"]):
             break
         address = hop
-    return _network(address)
+    return client_network(address)
 
 
 # 7.7.7.7, 7.7.7.7:1001, 2001:db8::1, [2001:db8::1], "[2001:db8::1]:1001" (RFC 7239, 6).
@@ -187,7 +187,8 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _is_trusted(address: str, trusted: Networks) -> bool:
+def is_trusted(address: str, trusted: Networks) -> bool:
+    """Whether *address* belongs to a proxy that is trusted."""
     try:
         parsed = read_address(address)
     except ValueError:
@@ -195,7 +196,8 @@ def _is_trusted(address: str, trusted: Networks) -> bool:
     return any(parsed in network for network in trusted)
 
 
-def _network(address: str) -> str:
+def client_network(address: str) -> str:
+    """What *address* counts as: of IPv6 the /64, which is what one customer has."""
     try:
         parsed = read_address(address)
     except ValueError:

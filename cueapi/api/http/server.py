@@ -3,7 +3,7 @@
 import json
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import cast
 from urllib.parse import unquote, urlsplit
@@ -12,7 +12,7 @@ from uuid import uuid4
 import h11
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import frozen
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
@@ -25,9 +25,10 @@ from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from quart_trio import QuartTrio
 
 from cueapi.api.http.app import SECURITY
-
-GRACE = 1.0
-"""Seconds that requests under way have when the server ends."""
+from cueapi.api.http.connections import Connections
+from cueapi.api.http.idle_timer import FIRST_BYTE_WITHIN, GRACE, KEPT_ALIVE, IdleTimer
+from cueapi.api.http.listening import Acceptor
+from cueapi.net.shortage import Shortages
 
 MALFORMED = {
     400: ("bad_request", "Malformed HTTP request."),
@@ -36,14 +37,8 @@ MALFORMED = {
 }
 """Answers to malformed requests, by the status that h11 proposes."""
 
-KEPT_ALIVE = 75.0
-"""Seconds that a connection may be idle."""
-
 SLICE, TAKEN_WITHIN = 256 * 1024, 20.0
 """Bytes of an answer, and the seconds within which a client must read them."""
-
-LOOK_AGAIN = 0.05
-"""Seconds between two checks of a connection that is busy while the server ends."""
 
 log = structlog.get_logger("cueapi.api")
 
@@ -54,6 +49,8 @@ class Server:
 
     app: QuartTrio
     socket: socket.socket
+    connections: Connections
+    shortages: Shortages
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve."""
@@ -73,18 +70,22 @@ class Server:
             # A copy: closing a listener closes its socket, and after a restart the sibling needs it again.
             async with trio.SocketListener(trio.socket.from_stdlib_socket(self.socket.dup())) as listener:
                 async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
-                    talk = partial(_talk, ASGIWrapper(self.app), _config(), context)
-                    accept = partial(trio.serve_listeners, talk, [listener], handler_nursery=connections)
-                    accepting.start_soon(accept, name="api: accept")
+                    talk = partial(_talk, ASGIWrapper(self.app), _config(), context, self.connections)
+                    acceptor = Acceptor(self.connections, self.shortages, talk)
+                    accepting.start_soon(acceptor.run, listener, connections, name="api: accept")
                     task_status.started(scope)
                     await context.terminated.wait()
                     accepting.cancel_scope.cancel(reason="the server ends")
 
 
-async def _talk(app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
+async def _talk(
+    app: AppWrapper, config: Config, context: WorkerContext, connections: Connections, stream: trio.SocketStream
+) -> None:
     """Serve one connection until it ends or fails."""
     try:
-        await ConnectionHandler(app, config, context, ConnectionState(LifespanState()), stream).run()
+        handler = ConnectionHandler(app, config, context, ConnectionState(LifespanState()), stream)
+        handler.idle.mark = partial(connections.mark, stream)
+        await handler.run()
     except* Exception as group:
         # Whatever a client's bytes do to the protocol ends this connection, and must not reach another one.
         log.warning("connection_failed", error=", ".join(type(error).__name__ for error in group.exceptions))
@@ -141,8 +142,9 @@ class ConnectionHandler(TCPServer):
     """
     One connection.
 
-    Overridden for behaviour: it speaks only HTTP/1.1, gives up a client that does not read its answers, and its idle
-    timer ends with it. For speed, too: head and body of an answer leave in one write (see OneRequest for the gain).
+    Overridden for behaviour: it speaks only HTTP/1.1, gives up a client that sends nothing or does not read its
+    answers, and its idle timer ends with it. For speed, too: head and body of an answer leave in one write (see
+    OneRequest for the gain).
     """
 
     def __init__(
@@ -150,7 +152,7 @@ class ConnectionHandler(TCPServer):
     ) -> None:
         # The casts: Hypercorn's annotations name its own classes; without TLS it accepts a plain stream, too.
         super().__init__(app, config, context, state, cast(trio.SSLStream[trio.SocketStream], stream))
-        self.idle = IdleTimer(context, self._initiate_server_close)
+        self.idle = IdleTimer(context, self._initiate_server_close, FIRST_BYTE_WITHIN)
         self.idle_task = cast(TrioSingleTask, self.idle)
         self._head = b""
 
@@ -211,60 +213,11 @@ class ConnectionHandler(TCPServer):
 
     async def _read_data(self) -> None:
         """End the timer with the connection; Hypercorn's own would wait for its time, and hold the socket."""
+        with suppress(trio.ClosedResourceError):
+            await trio.lowlevel.wait_readable(cast(trio.SocketStream, self.stream).socket)
+        self.idle.patience = KEPT_ALIVE
         await super()._read_data()
         self.idle.end()
-
-
-@define(eq=False)
-class IdleTimer:
-    """
-    Closes a connection that has been idle for too long, or is idle when the server ends.
-
-    One task for a connection; Hypercorn starts and cancels one for each request. Measured without this: 17 % fewer
-    answers a second on a trivial route, 15 % fewer of GET /v1/cues/{id}, and 24 % and 17 % more processor time.
-    """
-
-    context: WorkerContext
-    close: Callable[[], Awaitable[None]]
-    _since: float | None = field(init=False, default=None)
-    _scope: trio.CancelScope | None = field(init=False, default=None)
-
-    async def restart(self, group: TaskGroup, _action: object) -> None:
-        """The connection is idle from now on."""
-        self._since = trio.current_time()
-        if self._scope is None:
-            self._scope = trio.CancelScope()
-            group.spawn(self._watch, self._scope)
-
-    async def stop(self) -> None:
-        """The connection is busy."""
-        self._since = None
-
-    def end(self) -> None:
-        """The connection has ended."""
-        if self._scope is not None:
-            self._scope.cancel(reason="the connection has ended")
-
-    async def _watch(self, scope: trio.CancelScope) -> None:
-        with scope:
-            while not self._is_over():
-                await self._wait()
-            with trio.CancelScope(deadline=trio.current_time() + GRACE, shield=True):
-                await self.close()
-
-    def _is_over(self) -> bool:
-        if self._since is None:
-            return False
-        return self.context.terminated.is_set() or trio.current_time() - self._since >= KEPT_ALIVE
-
-    async def _wait(self) -> None:
-        """Wait until the time may have come: it has been idle for long enough, or the server ends."""
-        if self.context.terminated.is_set():
-            await trio.sleep(LOOK_AGAIN)
-            return
-        since = trio.current_time() if self._since is None else self._since
-        with trio.move_on_at(since + KEPT_ALIVE):
-            await self.context.terminated.wait()
 
 
 def _config() -> Config:
@@ -275,25 +228,3 @@ def _config() -> Config:
     config.errorlog = logging.getLogger("hypercorn.error")
     config.accesslog = None
     return config
-
-
-class CannotListen(Exception):
-    """The address cannot be listened on; the message is one line."""
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens on *host* and *port*; port 0 takes a free one."""
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, proto)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(1024)
-    except OSError as error:
-        raise CannotListen(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}. HOST and PORT choose another address."
-        ) from error
-    bound.setblocking(False)
-    return bound

@@ -17,7 +17,8 @@ from quart_trio import QuartTrio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from cueapi.api.http.server import KEPT_ALIVE, SLICE, ConnectionHandler, IdleTimer
+from cueapi.api.http.idle_timer import KEPT_ALIVE, IdleTimer
+from cueapi.api.http.server import SLICE, ConnectionHandler
 from cueapi.settings import Settings
 from tests.conftest import RunningDaemon, running
 from tests.delivery.siblings import until
