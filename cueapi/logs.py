@@ -15,11 +15,12 @@ How the daemon speaks: one event a fact.
 | result_dropped | execution_id, attempt | its claim had passed to another, or the execution had ended |
 | results_waited | results, reason, seconds | PostgreSQL is away, and results wait for it |
 | claims_recovered, leases_ended, deadlines_passed, executions_unclaimed | executions | the rescue took them back |
+| standstill_noticed | seconds | the process did not run for so long: attempts that this cost are released |
 | claim_failed | reason | a row made the claim of many fail: each is claimed alone |
 | cue_quarantined, execution_quarantined, result_unstorable | cue_id, cue, execution_id, reason | a row was set aside |
 | notification_sent | notification, kind, cue_id, execution_id, alert_type, attempt | a webhook or mail went out |
 | notification_put_off, notification_dropped | as notification_sent, and reason | it is sent again · no longer |
-| notification_unsettled | as notification_sent, and reason | PostgreSQL was away after the attempt: it is sent again |
+| notification_unsettled | as notification_sent, and reason | no result, or none that could be stored: sent again |
 | variable_ignored | variable, advice | once at the start: it looks like a setting and is none |
 | mail_not_configured | advice | once at the start, where no SMTP is set |
 | daemon_registered | daemon | the daemon holds the lock of its number |

@@ -1,12 +1,14 @@
 """The siblings of one daemon, in the order of their start."""
 
 from datetime import timedelta
+from functools import partial
 
 from cueapi.api.http.app import make_app
 from cueapi.api.http.server import Server
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.routes import api_resources, notification_senders, request_gate
 from cueapi.daemon.wiring import Wiring
+from cueapi.delivery.claims import confirm_delivery
 from cueapi.delivery.dispatcher import Dispatcher
 from cueapi.delivery.janitor import Janitor
 from cueapi.delivery.notifier import Notifier
@@ -39,8 +41,8 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     )
     recorder = Recorder(database, results, retries, hub, metrics, capacity, horizon=2 * interval)
     pool = DispatchPool(
-        deliveries, results, capacity, resources.webhook, settings.dispatch_concurrency, wiring.stopping,
-        wiring.shortages,
+        deliveries, results, capacity, resources.webhook, partial(confirm_delivery, database),
+        settings.dispatch_concurrency, wiring.stopping, wiring.shortages,
     )  # fmt: skip
     relay = WakeupRelay(resources.dsn, database, identity, hub)
     dispatcher = Dispatcher(database, deliveries, capacity, hub, identity, settings.webhook_timeout_seconds)

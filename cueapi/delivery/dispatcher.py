@@ -9,6 +9,7 @@ import trio
 from attrs import frozen
 
 from cueapi.delivery.capacity import Capacity
+from cueapi.delivery.claims import elapsed
 from cueapi.delivery.quarantine import Quarantine, run_isolating
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Fence, Status, Transition, attempt_failed, claim_lost
@@ -66,12 +67,12 @@ class Dispatcher:
             number = self.identity.claim_number
             if headroom.places <= 0 or number is None:
                 return
-            look_at = max(4 * headroom.places, 64)
+            look_at, asked_at = max(4 * headroom.places, 64), elapsed()
             claimed = await self._claim(number, headroom, look_at)
             # Before they are sent: slots are freed from then on.
             if claimed.rows and len(claimed.rows) < claimed.examined:
                 self.capacity.request_wakeup()
-            for delivery in await self._readable(claimed.rows):
+            for delivery in await self._readable(claimed.rows, asked_at):
                 # Without a checkpoint in between, so that either sibling may fail at any time: what has a slot is in
                 # the channel or with the pool. There is always room: the channel holds as many as there are slots.
                 deliveries.send_nowait(delivery)
@@ -125,13 +126,13 @@ class Dispatcher:
         await self.quarantine.execution(execution, f"It cannot be delivered: {error}")
         return []
 
-    async def _readable(self, rows: list[ClaimedRow]) -> list[Delivery]:
+    async def _readable(self, rows: list[ClaimedRow], asked_at: float) -> list[Delivery]:
         """The claimed rows as deliveries; one whose cue was deleted meanwhile fails."""
         good: list[Delivery] = []
         orphans: list[Transition] = []
         for row in rows:
             try:
-                good.append(to_delivery(row, timeout=self.timeout))
+                good.append(to_delivery(row, timeout=self.timeout, claimed_at=asked_at))
             except CueGone:
                 fence = Fence(row.id, row.claim, row.attempts, Status.DELIVERING)
                 orphans.append(attempt_failed(fence, NO_RETRY, error="There is no such cue any more."))

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import time
 from typing import Any
 
@@ -11,9 +12,10 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from cueapi.delivery.claims import ClaimLost, confirm_claim, elapsed
 from cueapi.delivery.webhook import Outgoing, Webhook
 from cueapi.domain import notification as domain
-from cueapi.domain.attempt import Answered, Postponed
+from cueapi.domain.attempt import Answered, Interrupted, Postponed
 from cueapi.domain.execution import SHORTAGE_PAUSE
 from cueapi.metrics import Metrics
 from cueapi.net.shortage import OwnShortage, Shortages
@@ -86,7 +88,9 @@ class Notifier:
         if number is None or places <= 0:
             return  # Woken again as soon as we have a number, and with each place that comes free.
         headroom = NotificationHeadroom(places, dict(self._under_way), PER_USER)
-        for notification in await notifications.claim(self.database, daemon=number, headroom=headroom, lease=LEASE):
+        for notification in await notifications.claim(
+            self.database, daemon=number, headroom=headroom, lease=LEASE, claimed_at=elapsed()
+        ):
             self._under_way[notification.user] += 1
             nursery.start_soon(self._send, notification, name=f"notification {notification.id}")
         if (due_in := await notifications.ahead(self.database)) is not None and due_in > 0:
@@ -102,6 +106,8 @@ class Notifier:
         except StorageUnavailable as away:
             # Others under way go on; this one is claimed again when its lease has run out.
             log.warning("notification_unsettled", **_named(notification), reason=str(away))
+        except ClaimLost as lost:
+            log.info("notification_unsettled", **_named(notification), reason=str(lost))
         finally:
             self._under_way -= Counter([notification.user])
             self.hub.notifications.wake()
@@ -147,10 +153,12 @@ class Notifier:
             notification.kind, notification.content, number=notification.id, secret=notification.secret,
             timestamp=int(time()), body=body,
         )  # fmt: skip
-        outgoing = Outgoing("POST", notification.url, headers, body, TIMEOUT)
+        outgoing = Outgoing("POST", notification.url, headers, body, TIMEOUT, partial(self._confirm, notification))
         result = await self.notification_senders.webhook.post(outgoing)
         if isinstance(result, Postponed):
             raise OwnShortage(result.reason)
+        if isinstance(result, Interrupted):
+            raise ClaimLost("the daemon stood still")
         if not isinstance(result, Answered):
             return result.reason
         return None if 200 <= result.status < 300 else f"the receiver answered {result.status}"
@@ -162,12 +170,17 @@ class Notifier:
             return "it cannot be opened with this SESSION_SECRET"
         with suppress(trio.TooSlowError):
             with trio.fail_after(LEASE / 2):
+                await self._confirm(notification)
                 try:
                     await mailer.send(mail)
                 except MailFailed as failed:
                     return str(failed)
                 return None
         return f"no answer within {LEASE / 2:g} s"
+
+    async def _confirm(self, notification: Notification) -> None:
+        """Return when it may be sent. Raises ClaimLost."""
+        await confirm_claim(notification.claimed_at, partial(notifications.renew, self.database, notification, LEASE))
 
     def _written(self, notification: Notification) -> Mail | None:
         """The mail; its key is the same on each attempt."""

@@ -1,12 +1,15 @@
 """The dispatch pool: as many requests at once as it has tasks. Decides nothing, stores nothing."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 import trio
 from attrs import field, frozen
 
 from cueapi.delivery.capacity import Capacity
+from cueapi.delivery.claims import ClaimLost
 from cueapi.delivery.webhook import Webhook
 from cueapi.domain.attempt import Delivery, Postponed, evaluate_attempt
 from cueapi.domain.execution import Transition, attempt_failed, claim_lost, postponed, released
@@ -20,12 +23,17 @@ log = structlog.get_logger("cueapi.delivery.pool")
 
 @frozen
 class DispatchPool:
-    """Drainer from `[deliveries]` to `[results]`. Once *stopping* is set, what was only claimed is released."""
+    """
+    Drainer from `[deliveries]` to `[results]`. Once *stopping* is set, what was only claimed is released.
+
+    Nothing is sent before *confirm* has returned; what it raises ClaimLost for is released, too.
+    """
 
     deliveries: Channel[Delivery]
     results: Channel[Transition]
     capacity: Capacity
     webhook: Webhook
+    confirm: Callable[[Delivery], Awaitable[None]]
     size: int
     stopping: trio.Event
     shortages: Shortages = field(factory=Shortages)
@@ -34,12 +42,15 @@ class DispatchPool:
         """Deliver until the channel has ended and is empty."""
         with self.deliveries.receiver() as deliveries, self.results.sender() as results:
             await self._recover(results)
-            async with trio.open_nursery() as nursery:
-                for number in range(self.size):
-                    nursery.start_soon(self._serve, deliveries.clone(), results.clone(), name=f"dispatch {number}")
-                deliveries.close()
-                results.close()
-                task_status.started()
+            async with trio.open_nursery() as watching:
+                watching.start_soon(self.webhook.standstills.watch, name="dispatch: notice standstills")
+                async with trio.open_nursery() as nursery:
+                    for number in range(self.size):
+                        nursery.start_soon(self._serve, deliveries.clone(), results.clone(), name=f"dispatch {number}")
+                    deliveries.close()
+                    results.close()
+                    task_status.started()
+                watching.cancel_scope.cancel(reason="all is delivered")
 
     async def _recover(self, results: trio.MemorySendChannel[Transition]) -> None:
         """Release what this sibling was delivering before a restart; what is still in the channel stays."""
@@ -61,10 +72,12 @@ class DispatchPool:
             return released(delivery.fence)
         begun = trio.current_time()
         try:
-            result = await self.webhook.attempt(delivery)
+            result = await self.webhook.attempt(delivery, partial(self.confirm, delivery))
             if isinstance(result, Postponed):
                 self.shortages.note(result.reason)
             return evaluate_attempt(delivery, result, duration=trio.current_time() - begun, now=datetime.now(UTC))
+        except ClaimLost:
+            return released(delivery.fence)
         except Exception as error:
             if (reason := shortage_in(error)) is not None:
                 self.shortages.note(reason)

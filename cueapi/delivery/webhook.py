@@ -3,7 +3,7 @@
 import ssl
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -12,11 +12,12 @@ import httpx
 import trio
 from attrs import define, evolve, field, frozen
 
+from cueapi.delivery.standstill import Standstills, stood_still
 from cueapi.domain import signature
-from cueapi.domain.attempt import ANSWER_LIMIT, Answered, Delivery, Postponed, Result, Unreachable
+from cueapi.domain.attempt import ANSWER_LIMIT, Answered, Delivery, Interrupted, Postponed, Result, Unreachable
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
-from cueapi.net.http_client import IdleConnections, PinnedTransport, tls_context
+from cueapi.net.http_client import IdleConnections, PinnedTransport, send_at_once, tls_context
 from cueapi.net.shortage import shortage_in
 
 
@@ -26,14 +27,27 @@ def _do_nothing(_: object = None) -> None:
 
 @frozen
 class Outgoing:
-    """A request to wherever the rules allow, under one deadline; *sent* is called before its first byte."""
+    """A request to wherever the rules allow, under one deadline; *on_send* is awaited before each first byte."""
 
     method: str
     url: str
     headers: Sequence[tuple[str, str]]
     body: bytes
     timeout: float
-    sent: Callable[[], None] = _do_nothing
+    on_send: Callable[[], Awaitable[None]] = send_at_once
+
+
+@define(eq=False)
+class _OnSend:
+    """Awaited before the first byte on each connection: a request is sent again where a kept one was closed."""
+
+    confirm: Callable[[], Awaitable[None]]
+    sent: Callable[[], None]
+
+    async def __call__(self) -> None:
+        await self.confirm()
+        self.sent()
+        self.sent = _do_nothing
 
 
 @define(eq=False)
@@ -50,6 +64,7 @@ class Webhook:
     sent: Callable[[Delivery], None] = _do_nothing
     clock: Callable[[], float] = time.time
     idle: IdleConnections = field(factory=IdleConnections)
+    standstills: Standstills = field(factory=Standstills)
     transport: PinnedTransport = field(init=False)
 
     @transport.default
@@ -64,26 +79,34 @@ class Webhook:
     ) -> None:
         self.idle.close()
 
-    async def attempt(self, delivery: Delivery) -> Result:
-        """Make the one attempt that *delivery* is claimed for, under its own deadline."""
+    async def attempt(self, delivery: Delivery, confirm: Callable[[], Awaitable[None]] = send_at_once) -> Result:
+        """
+        Make the one attempt that *delivery* is claimed for, under its own deadline.
+
+        Once it is connected, nothing is sent before *confirm* has returned; what that raises ends the attempt.
+        """
         headers = signature.headers(delivery, int(self.clock()))
         body = signature.sent_body(delivery)
-        sent = partial(self.sent, delivery)
-        return await self.post(Outgoing(delivery.method, delivery.url, headers, body, delivery.timeout, sent))
+        on_send = _OnSend(confirm, partial(self.sent, delivery))
+        return await self.post(Outgoing(delivery.method, delivery.url, headers, body, delivery.timeout, on_send))
 
     async def post(self, outgoing: Outgoing) -> Result:
-        """Send once; the deadline covers look-up, connect, TLS, write and read."""
-        with trio.move_on_after(outgoing.timeout):
+        """Send once; the deadline covers look-up, connect, TLS, write and read. Interrupted where we stood still."""
+        lost = self.standstills.lost()
+        with trio.move_on_after(outgoing.timeout) as scope:
             try:
                 return await self._send(outgoing)
             except httpx.TransportError as failure:
                 reason = shortage_in(failure)
                 return Unreachable(str(failure)) if reason is None else Postponed(reason)
+        lost = self.standstills.lost() - lost
+        if stood_still(lost=lost, deadline=scope.deadline, now=trio.current_time()):
+            return Interrupted()
         return Unreachable(f"no answer within {outgoing.timeout:g} s")
 
     async def _send(self, outgoing: Outgoing) -> Answered:
         request = self.transport.build_request(
-            outgoing.method, outgoing.url, outgoing.headers, outgoing.body, outgoing.sent
+            outgoing.method, outgoing.url, outgoing.headers, outgoing.body, outgoing.on_send
         )
         return _answered(await self.transport.handle_async_request(request))
 

@@ -3,13 +3,23 @@
 import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import TypeAlias
 from uuid import UUID
 
 from attrs import evolve, field, frozen
 
 from cueapi.domain.clock import iso
-from cueapi.domain.execution import AttemptRecord, Fence, Status, Transition, attempt_failed, postponed, succeeded
+from cueapi.domain.execution import (
+    AttemptRecord,
+    Fence,
+    Status,
+    Transition,
+    attempt_failed,
+    claim_lost,
+    postponed,
+    succeeded,
+)
 from cueapi.domain.outcome import TEXT_KEPT, ReportUnreadable, clean_text, read_inline
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 
@@ -42,6 +52,8 @@ class Delivery:
     verification: str = "none"
     outcome_deadline: float | None = None
     lost_claims: int = 0
+    claimed_at: float = -inf
+    """In seconds of a clock that nothing sets: from before the claim was asked for."""
 
     @property
     def fence(self) -> Fence:
@@ -85,7 +97,12 @@ class Postponed:
     reason: str
 
 
-Result: TypeAlias = Answered | Unreachable | Postponed
+@frozen
+class Interrupted:
+    """The attempt was ended by ourselves; what the handler has done is not known."""
+
+
+Result: TypeAlias = Answered | Unreachable | Postponed | Interrupted
 
 
 def webhook_body(
@@ -107,6 +124,8 @@ def evaluate_attempt(delivery: Delivery, result: Result, *, duration: float, now
     match result:
         case Postponed():
             return postponed(delivery.fence)
+        case Interrupted():
+            return claim_lost(delivery.fence, delivery.retry, lost_claims=delivery.lost_claims)
         case Unreachable(reason):
             record = AttemptRecord(None, None, clean_text(reason)[:TEXT_KEPT], round(duration * 1000))
             return attempt_failed(delivery.fence, delivery.retry, record=record)

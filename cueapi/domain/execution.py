@@ -159,7 +159,7 @@ def _ends_failures(verification: Verification) -> int | None:
 
 
 def claim_lost(fence: Fence, retry: Retry, *, lost_claims: int) -> Transition:
-    """The daemon that held the claim is gone: the same attempt again, up to a number of times in a row."""
+    """The daemon that held the claim is gone, or stood still: the same attempt again, up to some times in a row."""
     if lost_claims + 1 >= LOST_CLAIMS_ALLOWED:
         message = f"The delivery was interrupted {LOST_CLAIMS_ALLOWED} times in a row; its result is unknown."
         return attempt_failed(fence, retry, error=message)

@@ -1,9 +1,10 @@
 """HTTP to wherever the rules allow, as a transport of httpx: the address that was checked is the one connected to."""
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from typing import TypeAlias
 
 import httpx
 from attrs import define, field
@@ -16,6 +17,13 @@ from cueapi.net.shortage import OwnShortage
 
 REUSED_FOR = 60.0
 IDLE_LIMIT = 128
+
+
+OnSend: TypeAlias = Callable[[], Awaitable[None]]
+
+
+async def send_at_once() -> None:
+    """Default of `on_send`: nothing is asked."""
 
 
 def tls_context() -> ssl.SSLContext:
@@ -88,7 +96,8 @@ class PinnedTransport(httpx.AsyncBaseTransport):
 
     The URL and every address of its host are checked against *rules*. The deadline is the caller's Trio scope; timeouts
     that httpx passes on are ignored. At most ANSWER_LIMIT bytes of an answer are read, before it is returned; where
-    there were more, its extension `cut` is true. The extension `on_send` of a request is called before its first byte.
+    there were more, its extension `cut` is true. The extension `on_send` of a request is awaited before its first byte,
+    on each connection that it is sent on; what it raises ends the request.
     """
 
     rules: Rules
@@ -97,7 +106,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
     idle: IdleConnections = field(factory=IdleConnections)
 
     def build_request(
-        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes, on_send: Callable[[], None]
+        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes, on_send: OnSend
     ) -> httpx.Request:
         """
         A request for exactly *url*, whose dot segments and odd characters httpx would rewrite.
@@ -119,14 +128,13 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         """Send once. Raises httpx.TransportError, whose message is a sentence."""
         await request.aread()
         target = request.extensions.get("target") or self._check(str(request.url))
-        on_send = request.extensions.get("on_send", _do_nothing)
+        on_send = request.extensions.get("on_send", send_at_once)
         addresses = await self._resolve(target)
         if (kept := self.idle.take(target, addresses)) is not None:
             # Servers close idle connections whenever they like, and it may or may not have read the request before it
             # did: it is sent again, once. A handler that read both sees the same `webhook-id` twice.
             with suppress(NeverAnswered):
                 return await self._exchange(kept, target, request, on_send)
-            on_send = _do_nothing
         return await self._exchange(await connect(target, addresses, self.tls), target, request, on_send)
 
     async def aclose(self) -> None:
@@ -148,7 +156,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(str(failure)) from failure
 
     async def _exchange(
-        self, connection: HttpConnection, target: Target, request: httpx.Request, on_send: Callable[[], None]
+        self, connection: HttpConnection, target: Target, request: httpx.Request, on_send: OnSend
     ) -> httpx.Response:
         try:
             response = await connection.exchange(request, target.path, on_send)
@@ -163,7 +171,3 @@ class PinnedTransport(httpx.AsyncBaseTransport):
 def _url(target: Target) -> httpx.URL:
     """A target as httpx has it; parsed once, since that costs more than all else of a request."""
     return httpx.URL(f"{target.scheme}://{target.authority}{target.path}")
-
-
-def _do_nothing() -> None:
-    """Default callback: do nothing."""

@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import h11
@@ -27,6 +27,9 @@ SENT_AT_ONCE = 16 * 1024
 Bytes that the buffers of a socket take in any case. What is longer is sent while the answer is awaited, and its
 connection is not used again: it is not known whether a server that answered early reads the rest of it.
 """
+
+LAST_READ = 0.1
+"""Seconds, beyond the deadline, in which what has arrived by then is read."""
 
 CONNECT_TIMEOUT = 3.0
 """Seconds for an address that does not answer, where there is another one."""
@@ -86,16 +89,19 @@ class HttpConnection:
     _before_head: bytearray = field(factory=bytearray)
     _ended: bool = False
     _reusable: bool = True
+    _last_read: float | None = None
 
-    async def exchange(self, request: httpx.Request, path: str, on_send: Callable[[], None]) -> httpx.Response:
-        """Send *request*, which has been read, and read its answer; *on_send* is called before the first byte."""
+    async def exchange(
+        self, request: httpx.Request, path: str, on_send: Callable[[], Awaitable[None]]
+    ) -> httpx.Response:
+        """Send *request*, which has been read, and read its answer; *on_send* is awaited before the first byte."""
         self._received, self._head_came = 0, False
         self._before_head.clear()
         try:
             wire = self._encode(request, path)
         except h11.LocalProtocolError as error:
             raise httpx.LocalProtocolError(f"the request cannot be written: {error}") from error
-        on_send()
+        await on_send()
         self._reusable = len(wire) <= SENT_AT_ONCE
         if not self._reusable:
             return await self._answer_while_sending(wire)
@@ -116,6 +122,8 @@ class HttpConnection:
                 outcome = await self._answer()
             except httpx.TransportError as error:
                 outcome = error
+            # Shielded: the answer may have been read after the deadline, and stands.
+            nursery.cancel_scope.shield = True
             nursery.cancel_scope.cancel(reason="answered")
         if isinstance(outcome, httpx.TransportError):
             raise outcome
@@ -190,7 +198,7 @@ class HttpConnection:
 
     async def _receive(self) -> bytes:
         try:
-            data = bytes(await self.stream.receive_some(READ_SIZE))
+            data = await self._read_some()
         except trio.BrokenResourceError as error:
             if self._received or is_own_shortage(error):
                 raise httpx.ReadError(self._broke_off()) from error
@@ -204,6 +212,17 @@ class HttpConnection:
         if self._received > WIRE_LIMIT:
             raise httpx.RemoteProtocolError(f"invalid HTTP answer from {_who(self.target)}: no end of headers")
         return data
+
+    async def _read_some(self) -> bytes:
+        """Read on; after the deadline what came before it: a process that was stopped finds both at the same moment."""
+        try:
+            return bytes(await self.stream.receive_some(READ_SIZE))
+        except trio.Cancelled:
+            if self._last_read is None:
+                self._last_read = trio.current_time() + LAST_READ
+            with trio.CancelScope(deadline=self._last_read, shield=True):
+                return bytes(await self.stream.receive_some(READ_SIZE))
+            raise
 
     def _what_was_wrong(self) -> str:
         if self._head_came and self._ended:

@@ -51,6 +51,9 @@ class Notification:
     kind: str
     user: int
     claim: UUID
+    claimed_at: float
+    """In seconds of a clock that nothing sets: from before the claim was asked for."""
+
     attempt: int
     content: Mapping[str, Any]
     url: str | None = None
@@ -67,8 +70,10 @@ class NotificationHeadroom:
     per_user: int
 
 
-async def claim(db: Executor, *, daemon: int, headroom: NotificationHeadroom, lease: float) -> list[Notification]:
-    """Begin an attempt of each notification that is ready and has a free slot."""
+async def claim(
+    db: Executor, *, daemon: int, headroom: NotificationHeadroom, lease: float, claimed_at: float
+) -> list[Notification]:
+    """Begin an attempt of each notification that is ready and has a free slot, *claimed_at* at the earliest."""
     parameters = NotificationClaim(
         daemon=daemon,
         places=headroom.places,
@@ -78,21 +83,39 @@ async def claim(db: Executor, *, daemon: int, headroom: NotificationHeadroom, le
         lease=lease,
     )
     rows = await db.fetch(CLAIM, *parameters, row=NotificationRow)
-    return [_notification(row) for row in rows]
+    return [_notification(row, claimed_at) for row in rows]
 
 
-def _notification(row: NotificationRow) -> Notification:
+def _notification(row: NotificationRow, claimed_at: float) -> Notification:
     return Notification(
         id=row.id,
         kind=row.kind,
         user=row.user_id,
         claim=row.claim,
+        claimed_at=claimed_at,
         attempt=row.attempts,
         content=json.loads(row.content),
         url=row.url,
         email=row.email,
         secret=row.secret,
     )
+
+
+# $3 seconds. Neither beyond its lease nor by a daemon that another has seen without its lock: it may be claimed again
+# at any moment.
+RENEW = """
+update notifications n
+   set lease_until = now() + $3::float8 * interval '1 second'
+ where n.id = $1
+   and n.claim = $2
+   and n.lease_until > now()
+   and not exists (select from daemons d where d.number = n.claimed_by and d.free_since is not null)
+"""
+
+
+async def renew(db: Executor, notification: Notification, lease: float) -> bool:
+    """True where that claim still stands; its lease counts from now on."""
+    return await db.execute(RENEW, notification.id, notification.claim, lease) > 0
 
 
 REMOVE = "delete from notifications where id = $1 and claim = $2"

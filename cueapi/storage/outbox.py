@@ -130,6 +130,26 @@ async def claim_deliveries(
     return ClaimedDeliveries(claimed, counts.examined, counts.skipped_locked, orphans=counts.picked - len(claimed))
 
 
+# $1 execution, $2 claim, $3 seconds of the attempt. Not by a daemon that another has seen without its lock, nor beyond
+# the lease: in both cases the claim may be taken back at any moment.
+RENEW_CLAIM = """
+update outbox o
+   set lease_until = now() + interval '1 second' * (60 + $3::float8)
+  from executions e
+ where o.execution_id = $1
+   and e.id = $1
+   and e.claim = $2
+   and e.status = 'delivering'
+   and o.lease_until > now()
+   and not exists (select from daemons d where d.number = o.claimed_by and d.free_since is not null)
+"""
+
+
+async def renew_claim(db: Executor, *, execution: UUID, claim: UUID, within: float) -> bool:
+    """True where that claim still stands; its lease counts from now on, for an attempt of *within* seconds."""
+    return await db.execute(RENEW_CLAIM, execution, claim, within) > 0
+
+
 class WaitingDelivery(Row):
     """An execution whose delivery is due."""
 
@@ -144,8 +164,8 @@ async def ready(db: Executor, look_at: int) -> list[UUID]:
     return [row.execution_id for row in await db.fetch(READY, look_at, row=WaitingDelivery)]
 
 
-def to_delivery(row: ClaimedRow, *, timeout: float) -> Delivery:
-    """A claimed row as a delivery; raises CueGone where there is no such cue any more."""
+def to_delivery(row: ClaimedRow, *, timeout: float, claimed_at: float) -> Delivery:
+    """A claimed row as a delivery, *claimed_at* at the earliest; raises CueGone where its cue is deleted."""
     if row.name is None:
         raise CueGone
     secrets = (row.webhook_secret, row.previous_secret)
@@ -175,4 +195,5 @@ def to_delivery(row: ClaimedRow, *, timeout: float) -> Delivery:
         verification=row.verification,
         outcome_deadline=row.outcome_deadline_seconds,
         lost_claims=row.lost_claims,
+        claimed_at=claimed_at,
     )

@@ -5,6 +5,7 @@ from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from hmac import digest
 
@@ -326,15 +327,16 @@ async def test_reporting_an_outcome_neither_waits_for_a_notification_nor_fails_b
 async def test_only_the_holder_of_a_claim_settles_a_notification(database: Database) -> None:
     number = await daemons.register(database, "here")
     await notifications.add_sign_in_mail(database, user=None, content={"to": "a@example.com"})
-    (first,) = await notifications.claim(database, daemon=number, headroom=NotificationHeadroom(8, {}, 4), lease=0.0)
-    (second,) = await notifications.claim(database, daemon=number, headroom=NotificationHeadroom(8, {}, 4), lease=60.0)
+    claim = partial(notifications.claim, database, daemon=number, headroom=NotificationHeadroom(8, {}, 4), claimed_at=0)
+    (first,) = await claim(lease=0.0)
+    (second,) = await claim(lease=60.0)
 
     await notifications.remove(database, first)
     await notifications.put_off(database, first, 60.0)
 
     (row,) = await database.fetch("select claim, attempts from notifications")
     assert (row["claim"], row["attempts"], second.attempt) == (second.claim, 1, 1)
-    assert await notifications.claim(database, daemon=number, headroom=NotificationHeadroom(8, {}, 4), lease=60.0) == []
+    assert await claim(lease=60.0) == []
 
 
 async def test_without_smtp_a_mail_is_dropped_and_is_not_logged_as_sent(api: Api, database: Database) -> None:

@@ -1,11 +1,13 @@
 """The poll: on time, set-based, and never stopped by one row."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import trio
 
 from cueapi.delivery.capacity import Capacity
+from cueapi.delivery.claims import confirm_delivery
 from cueapi.delivery.dispatcher import Dispatcher
 from cueapi.delivery.poller import FIRINGS_A_STATEMENT, LastPoll, Poller, parts
 from cueapi.delivery.pool import DispatchPool
@@ -22,7 +24,18 @@ from cueapi.wakeups.identity import DaemonId
 from supervisor import Channel
 from tests.delivery.siblings import Counting, alive, one_turn, quiet_hub, until
 from tests.receiver import open_receiver
-from tests.storage.rows import MONTHLY, ONCE, add_cue, add_execution, add_user, ago, look_up_cue, notified, queued, told
+from tests.storage.rows import (
+    MONTHLY,
+    ONCE,
+    add_cue,
+    add_execution,
+    add_user,
+    ago,
+    look_up_cue,
+    notified,
+    queued,
+    told,
+)
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -223,7 +236,8 @@ async def test_200_deliveries_take_at_most_ten_statements(database: Database) ->
         with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
             hub = quiet_hub()
             recorder = Recorder(counting, results, Channel("retries", 10), hub, Metrics(), capacity, 60.0)
-            pool = DispatchPool(deliveries, results, capacity, webhook, 256, trio.Event())
+            confirm = partial(confirm_delivery, counting)
+            pool = DispatchPool(deliveries, results, capacity, webhook, confirm, 256, trio.Event())
             dispatcher = Dispatcher(counting, deliveries, capacity, hub, DaemonId("here", 1), 30.0)
 
             with trio.fail_after(30):

@@ -24,6 +24,10 @@ def delivery_to(url: str, verification: str = "none") -> Delivery:
     return evolve(delivery_of(), execution_id=uuid4(), claim=uuid4(), url=url, verification=verification)
 
 
+async def _confirm(_delivery: Delivery) -> None:
+    """All claims are fresh."""
+
+
 async def test_an_attempt_that_a_bug_crashes_fails_alone_and_frees_its_slot() -> None:
     deliveries, results = Channel[Delivery]("deliveries", 8), Channel[Transition]("results", 8)
     places = Capacity(8, 8)
@@ -32,7 +36,7 @@ async def test_an_attempt_that_a_bug_crashes_fails_alone_and_frees_its_slot() ->
             bad = delivery_to(receiver.url("/done"), verification="of an unknown kind")
             good = [delivery_to(receiver.url("/slow")) for _ in range(3)]
             with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
-                pool = DispatchPool(deliveries, results, places, webhook, 8, trio.Event())
+                pool = DispatchPool(deliveries, results, places, webhook, _confirm, 8, trio.Event())
                 with deliveries.sender() as sending, results.receiver() as told:
                     async with alive(pool.run):
                         for delivery in (*good, bad):

@@ -190,7 +190,7 @@ async def test_the_deadline_is_the_caller_s_scope(client: httpx.AsyncClient) -> 
     assert [received.connection for received in receiver.requests] == [0, 1]
 
 
-async def test_the_moment_of_sending_is_told_once_though_a_dead_connection_has_it_sent_again(
+async def test_what_comes_before_the_first_byte_is_awaited_on_each_connection_that_a_request_is_sent_on(
     client: httpx.AsyncClient,
 ) -> None:
     events: list[str] = []
@@ -198,12 +198,16 @@ async def test_the_moment_of_sending_is_told_once_though_a_dead_connection_has_i
     def note(received: Received) -> None:
         events.append(received.path)
 
+    async def ask() -> None:
+        await trio.lowlevel.checkpoint()
+        events.append("asked")
+
     with trio.fail_after(10):
         async with open_receiver([200, "close", 200], seen=note) as receiver:
             for path in ("/1", "/2"):
-                await client.get(receiver.url(path), extensions={"on_send": lambda: events.append("sent")})
+                await client.get(receiver.url(path), extensions={"on_send": ask})
 
-    assert events == ["sent", "/1", "sent", "/2", "/2"]
+    assert events == ["asked", "/1", "asked", "/2", "asked", "/2"]
 
 
 class TestExactRequests:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import trio
 
+from cueapi.delivery.claims import elapsed
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.ids import new_uuid7
@@ -109,8 +110,9 @@ def headroom(
 
 async def claim(database: Executor, *, daemon: int = 1, among: Headroom | None = None) -> list[Delivery]:
     """Claim what the outbox has for *daemon*."""
+    asked_at = elapsed()
     claimed = await claim_deliveries(database, daemon=daemon, headroom=among or headroom(), within=30.0, look_at=400)
-    return [to_delivery(row, timeout=30.0) for row in claimed.rows]
+    return [to_delivery(row, timeout=30.0, claimed_at=asked_at) for row in claimed.rows]
 
 
 async def claim_as_worker(database: Executor, user: int, worker: str = "w", *, most: int = 10) -> list[Row]:

@@ -266,7 +266,7 @@ async def test_what_was_fired_behind_a_delete_s_back_is_not_delivered(database: 
     (row,) = (await claim_deliveries(database, daemon=1, headroom=headroom(), within=30.0, look_at=10)).rows
 
     with pytest.raises(CueGone):
-        to_delivery(row, timeout=30.0)
+        to_delivery(row, timeout=30.0, claimed_at=0.0)
 
 
 async def test_a_firing_that_a_delete_waits_for_is_called_off_with_the_others(database: Database) -> None:

@@ -25,7 +25,24 @@ class Relay:
     port: int = 0
     encrypted: int = 0
     plain: int = 0
+    stop_at: bytes | None = None
+    """Nothing more gets through once the server has said this."""
+
+    cut_at: bytes | None = None
+    """The connection ends where the server says this, once: the client does not hear it."""
+
+    stopped: trio.Event = field(factory=trio.Event)
     _flowing: trio.Event = field(factory=trio.Event)
+
+    def flow(self) -> None:
+        """Let everything through again."""
+        self.stop_at = None
+        self._flowing.set()
+
+    def through(self, dsn: str) -> str:
+        """*dsn*, by way of this relay."""
+        who, _, where = dsn.rpartition("@")
+        return f"{who}@127.0.0.1:{self.port}/{where.partition('/')[2]}"
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -84,6 +101,12 @@ class Relay:
 
     async def _pass_on(self, source: Stream, sink: Stream) -> None:
         while data := await source.receive_some(65536):
+            if self.cut_at is not None and self.cut_at in data:
+                self.cut_at = None
+                return
+            if self.stop_at is not None and self.stop_at in data:
+                self._flowing = trio.Event()
+                self.stopped.set()
             await self._flowing.wait()
             await sink.send_all(data)
 

@@ -1,0 +1,55 @@
+"""Before the first byte: is the claim still ours? The process may have been stopped since it was made."""
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+import trio
+
+from cueapi.domain.attempt import Delivery
+from cueapi.storage.database import Database, StorageUnavailable
+from cueapi.storage.outbox import renew_claim
+
+FRESH_FOR = 3.0
+"""Seconds for which a claim needs no question: a daemon is given up after 5 s without its lock."""
+
+
+class ClaimLost(Exception):
+    """What was claimed may be another daemon's by now, or has ended: nothing of it may be sent."""
+
+
+def elapsed() -> float:
+    """Seconds of a clock that nothing sets, and that goes on while the process is stopped or the machine sleeps."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+async def confirm_delivery(database: Database, delivery: Delivery) -> None:
+    """Return when the first byte of *delivery* may be sent. Raises ClaimLost."""
+    renew = partial(
+        renew_claim, database, execution=delivery.execution_id, claim=delivery.claim, within=delivery.timeout
+    )
+    await confirm_claim(delivery.claimed_at, renew)
+
+
+async def confirm_claim(claimed_at: float, renew: Callable[[], Awaitable[bool]]) -> None:
+    """
+    Return when a claim stands: it was made at *claimed_at*, or *renew* has said so, moments ago.
+
+    Raises ClaimLost where it has passed to another, and where PostgreSQL cannot say that it has not.
+    """
+    # From before each statement: the process may be stopped between its answer and the next line.
+    known_at = claimed_at
+    while elapsed() - known_at > FRESH_FOR:
+        known_at = elapsed()
+        if not await _ask(renew):
+            raise ClaimLost("its claim may be another daemon's")
+
+
+async def _ask(renew: Callable[[], Awaitable[bool]]) -> bool:
+    # Shielded: an attempt whose deadline passes here would count as one that the handler did not answer.
+    with trio.move_on_after(FRESH_FOR, shield=True), suppress(StorageUnavailable):
+        return await renew()
+    return False
