@@ -135,12 +135,14 @@ class Settings(BaseSettings):
     poller_interval_seconds: Annotated[float, Field(ge=0.1, le=3_600)] = 30.0
     # Due cues that are fired by one statement.
     poller_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 500
-    # Deliveries at once: each costs memory, not a thread.
+    # Deliveries at once: each costs memory, not a thread. A quarter is kept for accounts that hold none.
     dispatch_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 256
     # Of these, to one host and port.
     host_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
     # Deadline of a delivery, from look-up to the last byte (seconds).
     webhook_timeout_seconds: Annotated[float, Field(ge=1, le=3_600)] = 30.0
+    # The most that a cue may give its handler (seconds): a request that hangs holds a slot of the pool for so long.
+    webhook_timeout_max_seconds: Annotated[float, Field(ge=1, le=3_600)] = 900.0
     # How long a drain may take (seconds).
     shutdown_grace_seconds: Annotated[float, Field(ge=0, le=3_600)] = 30.0
     # A worker silent for so long loses the leases that have ended (seconds).
@@ -222,6 +224,8 @@ def _consistent(settings: Settings) -> Settings:
     _check_secrets(settings)
     if settings.env == "production":
         _refuse_default_passwords(settings)
+    if settings.webhook_timeout_seconds > settings.webhook_timeout_max_seconds:
+        raise BadSetting("WEBHOOK_TIMEOUT_SECONDS: may not be more than WEBHOOK_TIMEOUT_MAX_SECONDS")
     if settings.smtp_url is not None and settings.email_from is None:
         raise BadSetting("EMAIL_FROM: must be set when SMTP_URL is, for example cueapi@example.com")
     if settings.session_secret is None:

@@ -90,6 +90,13 @@ def check(planned: Cue, *, worker_evidence: bool) -> None:
     domain.check_transport(planned, worker_evidence=worker_evidence)
 
 
+def check_timeout(planned: Cue, longest: float) -> None:
+    """Refuses an attempt of more than *longest* seconds."""
+    if (planned.delivery or {}).get("timeout_seconds", 0) > longest:
+        message = f"may be at most {longest:g} on this server (WEBHOOK_TIMEOUT_MAX_SECONDS)"
+        raise Invalid(Problem("body.delivery.timeout_seconds", message))
+
+
 def unplaced(planned: Cue, warning: str | None = None) -> CueRecord:
     """The cue as it is stored, before its URLs are looked at: without a host the stored one stays."""
     return CueRecord(planned, domain.payload_text(planned.payload), None, warning)

@@ -51,10 +51,12 @@ class CueWriter:
     resolver: Resolver
     rules: Rules
     worker_evidence: bool
+    longest_attempt: float
 
     async def add(self, once: IdempotentRequest, planned: Cue) -> CueRow:
         """The row of the new cue."""
         cue_planning.check(planned, worker_evidence=self.worker_evidence)
+        cue_planning.check_timeout(planned, self.longest_attempt)
         first = planned.schedule.first_after(self.clock.now())
         record = cue_planning.unplaced(planned)
         record = cue_planning.placed(record, await cue_planning.look_up(planned, self.resolver, self.rules))
@@ -104,6 +106,8 @@ class CueWriter:
         after = domain.changed(before, patch)
         if not _stops(patch):
             cue_planning.check(after, worker_evidence=self.worker_evidence)
+        if "delivery" in patch:
+            cue_planning.check_timeout(after, self.longest_attempt)
         fired = await _has_fired(db, row)
         change = domain.schedule_change(before, after, patch.get("status"), fired=fired, now=self.clock.now())
         revives = before.status not in {"active", "paused"} and change.status in {"active", "paused"}

@@ -28,6 +28,9 @@ COUNTS_SERVE = 5.0
 PATIENCE = 3.0
 """Seconds that the database has to answer."""
 
+LATE_START = 5.0
+"""Seconds, beyond a poll interval, after which a due delivery that no daemon has claimed is late."""
+
 REDIS = {None: "none", True: "ok", False: "down"}
 
 UP = {State.STARTING, State.RUNNING, State.DRAINING, State.STOPPED}
@@ -78,7 +81,8 @@ class Health:
         polls = self.polls()
         ago = None if polls.at is None else (self.clock.now() - polls.at).total_seconds()
         late = ago is not None and ago > 2 * self.interval
-        well = counts is not None and shared is not False and not late and _all_up(board)
+        punctual = counts is not None and counts.oldest_delivery <= self.interval + LATE_START
+        well = punctual and shared is not False and not late and _all_up(board)
         return answer(
             {
                 "status": "healthy" if well else "degraded",
@@ -177,4 +181,5 @@ def _all_up(board: Mapping[str, Entry]) -> bool:
 
 def _queue(counts: QueueCounts | None) -> dict[str, Any]:
     names = ("pending_outbox", "stale_executions", "pending_retries", "pending_worker_claims")
-    return {name: getattr(counts, name) if counts else None for name in names}
+    queue = {name: getattr(counts, name) if counts else None for name in names}
+    return queue | {"oldest_due_seconds": round(counts.oldest_delivery, 1) if counts else None}

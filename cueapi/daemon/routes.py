@@ -43,7 +43,10 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     settings, database, webhook, hub = resources.settings, resources.database, resources.webhook, wiring.hub
     terms = LeaseTerms(settings.worker_claim_timeout_seconds, settings.worker_outcome_deadline_seconds)
     executions = Executions(database, terms, hub)
-    writer = CueWriter(database, resources.clock, webhook.resolver, webhook.rules, settings.worker_evidence)
+    writer = CueWriter(
+        database, resources.clock, webhook.resolver, webhook.rules, settings.worker_evidence,
+        settings.webhook_timeout_max_seconds,
+    )  # fmt: skip
     last = wiring.last_poll
     health = Health(
         database, wiring.board, wiring.stopping, wiring.metrics, resources.clock,

@@ -18,6 +18,7 @@ from cueapi.delivery.recorder import Recorder
 from cueapi.delivery.rescue import LOOK_INTERVAL, Rescue, RescueTimeouts
 from cueapi.delivery.retries import Retries
 from cueapi.delivery.sweeper import SWEEP_INTERVAL, Sweeper
+from cueapi.storage.outbox import AttemptTimes
 from cueapi.wakeups.notify import WakeupRelay
 from supervisor import OnStop, Periodic, Policy, Sibling
 
@@ -45,7 +46,8 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
         settings.dispatch_concurrency, wiring.stopping, wiring.shortages,
     )  # fmt: skip
     relay = WakeupRelay(resources.dsn, database, identity, hub)
-    dispatcher = Dispatcher(database, deliveries, capacity, hub, identity, settings.webhook_timeout_seconds)
+    times = AttemptTimes(settings.webhook_timeout_seconds, settings.webhook_timeout_max_seconds)
+    dispatcher = Dispatcher(database, deliveries, capacity, hub, identity, times)
     wheel = Retries(retries, wiring.wheel, hub)
     poller = Poller(
         database, hub, retries, resources.clock, metrics, wiring.last_poll, settings.poller_batch_size, monthly

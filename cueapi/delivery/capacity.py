@@ -1,13 +1,14 @@
-"""How many deliveries are under way, in all, by host and by account: what the dispatcher may claim follows from it."""
+"""Which deliveries are under way, in all, by host and by account: what the dispatcher may claim follows from it."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 from uuid import UUID
 
 import trio
 from attrs import define, field
 
+from cueapi.delivery.shares import equal_share, kept, may_claim_up_to, most_of_one
 from cueapi.domain.attempt import Delivery
 from cueapi.storage.outbox import Headroom
 from supervisor import Periodic
@@ -30,7 +31,7 @@ def _do_nothing() -> None:
 @define(eq=False)
 class Capacity:
     """
-    At most *size* deliveries at once, *per_host* to one host and port, half of all for one account.
+    At most *size* deliveries at once, *per_host* to one host and port, and of one account as many as `shares` says.
 
     A delivery takes a slot when it is claimed, and frees it when its result was handed on.
     """
@@ -43,6 +44,7 @@ class Capacity:
     _users: Counter[int] = field(init=False, factory=Counter)
     _wanted: bool = field(init=False, default=False)
     _open: set[UUID] = field(init=False, factory=set)
+    _scopes: dict[UUID, trio.CancelScope] = field(init=False, factory=dict)
 
     @property
     def taken(self) -> int:
@@ -50,18 +52,27 @@ class Capacity:
         return len(self._held)
 
     @property
-    def per_user(self) -> int:
-        """How many slots one account may hold."""
-        return max(self.size // 2, 1)
+    def free(self) -> int:
+        """How many slots no delivery has."""
+        return self.size - len(self._held)
 
-    def headroom(self) -> Headroom:
-        """What may be claimed now."""
-        return Headroom(self.size - len(self._held), dict(self._hosts), dict(self._users), self.per_host, self.per_user)
+    def headroom(self, *, spare: bool = False) -> Headroom:
+        """What may be claimed now: up to equal shares, or of what those leave over."""
+        per_user = may_claim_up_to(self.size, free=self.free, accounts=len(self._users), spare=spare)
+        return Headroom(self.free, kept(self.size), dict(self._hosts), dict(self._users), self.per_host, per_user)
+
+    def has_spare(self) -> bool:
+        """True where an account that has its equal share may have more, if the others leave it over."""
+        share = equal_share(self.size, len(self._users))
+        return self.free > kept(self.size) and any(
+            share <= count < most_of_one(self.size) for count in self._users.values()
+        )
 
     def any_full(self) -> bool:
-        """True where a host or an account has no slot left."""
+        """True where a delivery may have to wait that has a free slot: its host or its account has no more."""
+        per_user = self.headroom(spare=True).per_user
         return any(count >= self.per_host for count in self._hosts.values()) or any(
-            count >= self.per_user for count in self._users.values()
+            count >= per_user for count in self._users.values()
         )
 
     def request_wakeup(self) -> None:
@@ -72,6 +83,7 @@ class Capacity:
         """Give a claimed delivery its slot."""
         self._held[delivery.claim] = delivery
         self._open.add(delivery.claim)
+        self._scopes[delivery.claim] = trio.CancelScope()
         self._hosts[delivery.host] += 1
         self._users[delivery.user_id] += 1
 
@@ -79,11 +91,21 @@ class Capacity:
         """The delivery no longer needs its slot."""
         if self._held.pop(delivery.claim, None) is None:
             return
+        self._scopes.pop(delivery.claim, None)
         _give_up(self._hosts, delivery.host)
         _give_up(self._users, delivery.user_id)
         if self._wanted:
             self._wanted = False
             self.on_freed()
+
+    def scope(self, delivery: Delivery) -> trio.CancelScope:
+        """What the attempt is to run in: it may be interrupted."""
+        return self._scopes[delivery.claim]
+
+    def interrupt(self, claims: Iterable[UUID]) -> None:
+        """End the attempts of these claims, begun or not; each frees its slot once its result was handed on."""
+        for claim in claims:
+            self._scopes[claim].cancel(reason="an account without a slot has waited for too long")
 
     def recorded(self, claim: UUID) -> None:
         """The result of that claim was written down, or the claim was lost."""

@@ -6,10 +6,11 @@ from uuid import UUID
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.claims import elapsed
+from cueapi.delivery.preemption import Preemption
 from cueapi.delivery.quarantine import Quarantine, run_isolating
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Fence, Status, Transition, attempt_failed, claim_lost
@@ -17,6 +18,7 @@ from cueapi.domain.retry import NO_RETRY
 from cueapi.storage import daemons
 from cueapi.storage.database import Database, Unstorable
 from cueapi.storage.outbox import (
+    AttemptTimes,
     ClaimedDeliveries,
     ClaimedRow,
     CueGone,
@@ -45,7 +47,12 @@ class Dispatcher:
     capacity: Capacity
     hub: WakeupHub
     identity: DaemonId
-    timeout: float
+    times: AttemptTimes
+    preemption: Preemption = field(init=False)
+
+    @preemption.default
+    def _make_preemption(self) -> Preemption:
+        return Preemption(self.database, self.capacity, self.hub)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Claim at each wake-up, until nothing is due or no place is free."""
@@ -59,30 +66,42 @@ class Dispatcher:
                 beat()
 
     async def _claim_all(self, deliveries: trio.MemorySendChannel[Delivery]) -> None:
-        more = True
-        while more:
-            headroom = self.capacity.headroom()
-            if self.capacity.any_full() or headroom.places <= 0:
-                self.capacity.request_wakeup()
-            number = self.identity.claim_number
-            if headroom.places <= 0 or number is None:
-                return
-            look_at, asked_at = max(4 * headroom.places, 64), elapsed()
-            claimed = await self._claim(number, headroom, look_at)
-            # Before they are sent: slots are freed from then on.
-            if claimed.rows and len(claimed.rows) < claimed.examined:
-                self.capacity.request_wakeup()
-            for delivery in await self._readable(claimed.rows, asked_at):
-                # Without a checkpoint in between, so that either sibling may fail at any time: what has a slot is in
-                # the channel or with the pool. There is always room: the channel holds as many as there are slots.
-                deliveries.send_nowait(delivery)
-                self.capacity.take(delivery)
-                # The first are on their way, and may be back, before the last is sent: the pool does not run dry.
-                await trio.lowlevel.checkpoint()
-            if claimed.skipped_locked:
-                self.hub.dispatches.wake_at(trio.current_time() + LOCKED_PAUSE)
-            # As many as were looked at: there may be more behind them. Nothing claimed: only full hosts and accounts.
-            more = claimed.orphans > 0 or (bool(claimed.rows) and claimed.examined == look_at)
+        if self.capacity.free <= 0 and self.identity.claim_number is not None:
+            await self.preemption.look()
+        while await self._claim_some(deliveries):
+            pass
+        if self.capacity.has_spare():
+            while await self._claim_some(deliveries, spare=True):
+                pass
+
+    async def _claim_some(self, deliveries: trio.MemorySendChannel[Delivery], *, spare: bool = False) -> bool:
+        """Claim and send a batch; True where there may be more."""
+        headroom, number = self.capacity.headroom(spare=spare), self.identity.claim_number
+        if self.capacity.any_full() or headroom.places <= 0:
+            self.capacity.request_wakeup()
+        if headroom.places <= 0 or number is None:
+            return False
+        look_at, asked_at = max(4 * headroom.places, 64), elapsed()
+        claimed = await self._claim(number, headroom, look_at)
+        left = len(claimed.rows) < claimed.examined
+        # Before they are sent: slots are freed from then on.
+        if claimed.rows and left:
+            self.capacity.request_wakeup()
+        await self._send(deliveries, await self._readable(claimed.rows, asked_at))
+        if claimed.skipped_locked:
+            self.hub.dispatches.wake_at(trio.current_time() + LOCKED_PAUSE)
+        # Where all that were looked at were claimed, there may be more behind them; where some were left, their host or
+        # account may be full now, and is not looked at again. Nothing claimed: all others are full.
+        return claimed.orphans > 0 or (bool(claimed.rows) and (left or claimed.examined == look_at))
+
+    async def _send(self, deliveries: trio.MemorySendChannel[Delivery], claimed: list[Delivery]) -> None:
+        for delivery in claimed:
+            # Without a checkpoint in between, so that either sibling may fail at any time: what has a slot is in the
+            # channel or with the pool. There is always room: the channel holds as many as there are slots.
+            deliveries.send_nowait(delivery)
+            self.capacity.take(delivery)
+            # The first are on their way, and may be back, before the last is sent: the pool does not run dry.
+            await trio.lowlevel.checkpoint()
 
     async def _take_back(self) -> None:
         """Release, as the same attempt, what this sibling claimed before a restart without hearing the answer."""
@@ -101,7 +120,7 @@ class Dispatcher:
     async def _claim(self, number: int, headroom: Headroom, look_at: int) -> ClaimedDeliveries:
         try:
             return await claim_deliveries(
-                self.database, daemon=number, headroom=headroom, within=self.timeout, look_at=look_at
+                self.database, daemon=number, headroom=headroom, times=self.times, look_at=look_at
             )
         except Unstorable as error:
             log.warning("claim_failed", reason=str(error))
@@ -118,7 +137,7 @@ class Dispatcher:
     async def _claim_alone(self, number: int, headroom: Headroom, executions: Sequence[UUID]) -> list[ClaimedRow]:
         (execution,) = executions
         claimed = await claim_deliveries(
-            self.database, daemon=number, headroom=headroom, within=self.timeout, look_at=1, only=execution
+            self.database, daemon=number, headroom=headroom, times=self.times, look_at=1, only=execution
         )
         return claimed.rows
 
@@ -132,7 +151,7 @@ class Dispatcher:
         orphans: list[Transition] = []
         for row in rows:
             try:
-                good.append(to_delivery(row, timeout=self.timeout, claimed_at=asked_at))
+                good.append(to_delivery(row, times=self.times, claimed_at=asked_at))
             except CueGone:
                 fence = Fence(row.id, row.claim, row.attempts, Status.DELIVERING)
                 orphans.append(attempt_failed(fence, NO_RETRY, error="There is no such cue any more."))

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.claims import ClaimLost
 from cueapi.delivery.webhook import Webhook
-from cueapi.domain.attempt import Delivery, Postponed, evaluate_attempt
+from cueapi.domain.attempt import Delivery, Interrupted, Postponed, Result, evaluate_attempt
 from cueapi.domain.execution import Transition, attempt_failed, claim_lost, postponed, released
 from cueapi.net.shortage import Shortages, shortage_in
 from supervisor import Channel
@@ -72,7 +72,9 @@ class DispatchPool:
             return released(delivery.fence)
         begun = trio.current_time()
         try:
-            result = await self.webhook.attempt(delivery, partial(self.confirm, delivery))
+            result: Result = Interrupted()
+            with self.capacity.scope(delivery):
+                result = await self.webhook.attempt(delivery, partial(self.confirm, delivery))
             if isinstance(result, Postponed):
                 self.shortages.note(result.reason)
             return evaluate_attempt(delivery, result, duration=trio.current_time() - begun, now=datetime.now(UTC))

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from attrs import evolve, frozen
 
 from cueapi.domain.attempt import Delivery, webhook_body
 from cueapi.domain.retry import Retry
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.statements import load
 
 
@@ -57,6 +58,7 @@ class DeliveryClaim(NamedTuple):
 
     daemon: int
     places: int
+    kept: int
     hosts: list[str]
     host_counts: list[int]
     per_host: int
@@ -64,6 +66,7 @@ class DeliveryClaim(NamedTuple):
     user_counts: list[int]
     per_user: int
     timeout: float
+    longest: float
     look_at: int
     only: UUID | None
 
@@ -73,9 +76,14 @@ CLAIM_DELIVERIES = load("claim_deliveries", DeliveryClaim._fields)
 
 @frozen
 class Headroom:
-    """What the pool has places for: in all, and what is in flight by host and by account."""
+    """
+    What the pool has places for: in all, and what is in flight by host and by account.
+
+    Of the *places* so many are *kept* for accounts that hold none.
+    """
 
     places: int
+    kept: int
     hosts: Mapping[str, int]
     users: Mapping[int, int]
     per_host: int
@@ -86,6 +94,18 @@ class Headroom:
         hosts = Counter(self.hosts) + Counter(row.callback_host for row in claimed)
         users = Counter(self.users) + Counter(row.user_id for row in claimed)
         return evolve(self, places=self.places - len(claimed), hosts=hosts, users=users)
+
+
+@frozen
+class AttemptTimes:
+    """Seconds of an attempt: where its cue says nothing, and the most that any is given."""
+
+    usual: float
+    longest: float = inf
+
+    def of(self, asked: float | None) -> float:
+        """How long an attempt may take whose cue has *asked* for so long."""
+        return min(asked or self.usual, self.longest)
 
 
 @frozen
@@ -104,7 +124,13 @@ class ClaimedDeliveries:
 
 
 async def claim_deliveries(
-    db: Executor, *, daemon: int, headroom: Headroom, within: float, look_at: int, only: UUID | None = None
+    db: Executor,
+    *,
+    daemon: int,
+    headroom: Headroom,
+    times: AttemptTimes,
+    look_at: int,
+    only: UUID | None = None,
 ) -> ClaimedDeliveries:
     """
     Begin an attempt of each row that is due and has a place.
@@ -114,13 +140,15 @@ async def claim_deliveries(
     parameters = DeliveryClaim(
         daemon=daemon,
         places=headroom.places,
+        kept=headroom.kept,
         hosts=list(headroom.hosts),
         host_counts=list(headroom.hosts.values()),
         per_host=headroom.per_host,
         users=list(headroom.users),
         user_counts=list(headroom.users.values()),
         per_user=headroom.per_user,
-        timeout=within,
+        timeout=times.usual,
+        longest=times.longest,
         look_at=look_at,
         only=only,
     )
@@ -164,7 +192,27 @@ async def ready(db: Executor, look_at: int) -> list[UUID]:
     return [row.execution_id for row in await db.fetch(READY, look_at, row=WaitingDelivery)]
 
 
-def to_delivery(row: ClaimedRow, *, timeout: float, claimed_at: float) -> Delivery:
+# $1 accounts that hold a place, $2 hosts that are full, $3 seconds. Of the first rows only: it is asked again.
+WAITING_ACCOUNTS = """
+select count(distinct user_id)
+  from (select user_id
+          from outbox
+         where claimed_by is null
+           and ready_at <= now() - $3::float8 * interval '1 second'
+           and user_id <> all ($1::bigint[])
+           and host <> all ($2::text[])
+         order by ready_at
+         limit 64) waiting
+"""
+
+
+async def waiting_accounts(db: Executor, headroom: Headroom, patience: float) -> int:
+    """How many accounts hold no place, and have a delivery due for *patience* seconds that its host has room for."""
+    full = [host for host, busy in headroom.hosts.items() if busy >= headroom.per_host]
+    return await fetch_value(db, WAITING_ACCOUNTS, list(headroom.users), full, patience, kind=int) or 0
+
+
+def to_delivery(row: ClaimedRow, *, times: AttemptTimes, claimed_at: float) -> Delivery:
     """A claimed row as a delivery, *claimed_at* at the earliest; raises CueGone where its cue is deleted."""
     if row.name is None:
         raise CueGone
@@ -189,7 +237,7 @@ def to_delivery(row: ClaimedRow, *, timeout: float, claimed_at: float) -> Delive
             payload=row.payload,
         ),
         secrets=tuple(secret for secret in secrets if secret is not None),
-        timeout=row.timeout_seconds or timeout,
+        timeout=times.of(row.timeout_seconds),
         host=row.callback_host,
         retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
         verification=row.verification,

@@ -58,6 +58,7 @@ INVALID = [
     Refused("12 attempts", {"retry": {"max_attempts": 12}}, 422, "validation_error", "less than or equal to 11"),
     Refused("no pauses", {"retry": {"backoff_minutes": []}}, 422, "validation_error", "body.retry.backoff_minutes"),
     Refused("mode", {"verification": {"mode": "strict"}}, 422, "validation_error", "require_external_id"),
+    Refused("over 15 minutes", {"delivery": {"timeout_seconds": 901}}, 422, "validation_error", "at most 900"),
     Refused("timeout", {"delivery": {"timeout_seconds": 3_601}}, 422, "validation_error", "equal to 3600"),
     Refused("alerts", {"alerts": {"missed_window_multiplier": 0}}, 422, "validation_error", "body.alerts"),
     Refused("no object", [], 422, "validation_error", "body: must be a JSON object"),

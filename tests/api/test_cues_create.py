@@ -78,6 +78,7 @@ INVALID = [
     Refused("a text as verification", cue(URL, verification="manual"), 422, "validation_error", "body.verification"),
     Refused("mode", cue(URL, verification={"mode": "strict"}), 422, "validation_error", "require_external_id"),
     Refused("no time", cue(URL, delivery={"timeout_seconds": 0}), 422, "validation_error", "delivery.timeout_seconds"),
+    Refused("over 15 minutes", cue(URL, delivery={"timeout_seconds": 901}), 422, "validation_error", "at most 900"),
     Refused("over an hour", cue(URL, delivery={"timeout_seconds": 3_601}), 422, "validation_error", "equal to 3600"),
     Refused("deadline 0", cue(URL, delivery={"outcome_deadline_seconds": 0}), 422, "validation_error", "deadline"),
     Refused("a week", cue(URL, delivery={"outcome_deadline_seconds": 604_801}), 422, "validation_error", "604800"),
@@ -284,7 +285,7 @@ async def test_a_cue_that_says_everything_is_shown_as_it_was_said(api: Api) -> N
         "retry": {"max_attempts": 11, "backoff_minutes": [0, 1440]},
         "on_failure": {"email": False, "webhook": "https://93.184.215.14/failed", "pause": True},
         "verification": {"mode": "require_artifacts"},
-        "delivery": {"timeout_seconds": 3_600, "outcome_deadline_seconds": 604_800},
+        "delivery": {"timeout_seconds": 900, "outcome_deadline_seconds": 604_800},
         "alerts": {"consecutive_failures": 100, "missed_window_multiplier": 1},
     }
     with trio.fail_after(10):

@@ -2,6 +2,7 @@ import time
 from importlib.metadata import version
 from types import NoneType
 
+import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
@@ -20,7 +21,8 @@ HEALTH = {"status": str, "version": str, "timestamp": str, "services": dict, "po
 SERVICES = {"postgres": str, "redis": str, "poller": str, "worker": str}
 POLLER = {"last_run": TEXT_OR_NULL, "seconds_ago": (*NUMBER, NoneType), "cues_last_cycle": int,
           "cycle_duration_ms": NUMBER}  # fmt: skip
-QUEUE = {"pending_outbox": int, "stale_executions": int, "pending_retries": int, "pending_worker_claims": int}
+QUEUE = {"pending_outbox": int, "stale_executions": int, "pending_retries": int, "pending_worker_claims": int,
+         "oldest_due_seconds": NUMBER}  # fmt: skip
 SIBLING = {"state": str, "restarts": int, "since": str}
 
 
@@ -75,7 +77,25 @@ async def test_health_counts_what_waits(api: Api) -> None:
         "stale_executions": 0,
         "pending_retries": 1,
         "pending_worker_claims": 2,
+        "oldest_due_seconds": 0.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("waited", "status"), [(3, "healthy"), (36, "degraded")], ids=["less than a poll", "longer than a poll"]
+)
+async def test_health_is_degraded_while_a_due_delivery_has_waited_for_longer_than_a_poll(
+    daemon: RunningDaemon, database: Database, waited: int, status: str
+) -> None:
+    # It claims nothing.
+    daemon.resources.identity.lock_held = False
+    await add_execution(database, await add_cue(database, await add_user(database)), ready_at=ago(seconds=waited))
+
+    with trio.fail_after(20):
+        health = await daemon.api.get("/health")
+
+    assert health["status"] == status
+    assert waited <= health["queue"]["oldest_due_seconds"] < waited + 20
 
 
 async def test_a_daemon_that_is_up_is_ready(daemon: RunningDaemon) -> None:

@@ -42,11 +42,6 @@ def test_who_is_released_twice_frees_one_place() -> None:
     assert places.taken == 1
 
 
-@pytest.mark.parametrize(("size", "most"), [(256, 128), (3, 1), (1, 1)], ids=["even", "odd", "one place"])
-def test_one_account_holds_at_most_half_of_all_and_never_none(size: int, most: int) -> None:
-    assert Capacity(size, 64).per_user == most
-
-
 @pytest.mark.parametrize(
     ("deliveries", "full"),
     [([], False), ([to(user=1), to(user=2)], True), ([to("a:80"), to("b:80"), to("c:80")], True), ([to()], False)],
@@ -73,6 +68,17 @@ def test_who_wants_a_place_is_told_of_the_next_that_comes_free_and_of_no_other()
     places.release(deliveries[2])
 
     assert told == [1]
+
+
+async def test_an_attempt_is_interrupted_whether_it_has_begun_or_not() -> None:
+    places, begun, waiting = Capacity(8, 3), to(), to()
+    for delivery in (begun, waiting):
+        places.take(delivery)
+
+    places.interrupt([waiting.claim])
+
+    assert [places.scope(one).cancel_called for one in (begun, waiting)] == [False, True]
+    assert places.taken == 2
 
 
 @given(st.lists(st.tuples(st.sampled_from(HOSTS), st.sampled_from(USERS), st.booleans()), max_size=40))

@@ -8,7 +8,9 @@ from attrs import define, evolve, field
 from structlog.testing import capture_logs
 
 from cueapi.delivery.capacity import Capacity, wake_soon
+from cueapi.delivery.claims import elapsed
 from cueapi.delivery.dispatcher import Dispatcher
+from cueapi.delivery.preemption import PATIENCE
 from cueapi.domain.attempt import Delivery
 from cueapi.settings import Settings
 from cueapi.storage.database import Database
@@ -19,9 +21,11 @@ from tests.conftest import RunningDaemon, cue, running
 from tests.delivery.siblings import alive, one_turn, quiet_hub, until
 from tests.receiver import Receiver, open_receiver
 from tests.storage.rows import (
+    TIMES,
     add_cue,
     add_execution,
     add_user,
+    ago,
     claim,
     headroom,
     look_up,
@@ -47,7 +51,7 @@ BACKLOG = (
 def dispatcher_on(database: Database, *, size: int = 256, per_host: int = 64) -> Dispatcher:
     hub = quiet_hub()
     capacity = Capacity(size, per_host, on_freed=partial(wake_soon, hub.dispatches))
-    return Dispatcher(database, Channel("deliveries", size), capacity, hub, DaemonId("here", 1), 30.0)
+    return Dispatcher(database, Channel("deliveries", size), capacity, hub, DaemonId("here", 1), TIMES)
 
 
 async def backlog(database: Database, number: int, *, user: int, host: str, url: str = "http://127.0.0.1:9/") -> str:
@@ -63,7 +67,9 @@ def taken(dispatcher: Dispatcher) -> list[Delivery]:
         return [deliveries.receive_nowait() for _ in range(dispatcher.deliveries.depth)]
 
 
-async def test_it_claims_as_much_as_the_pool_has_room_for_and_leaves_the_rest(database: Database) -> None:
+async def test_it_claims_for_three_quarters_of_the_pool_and_keeps_the_rest_for_accounts_that_hold_none(
+    database: Database,
+) -> None:
     for number in range(4):
         await backlog(database, 50, user=await add_user(database), host=f"h{number}:1")
     dispatcher = dispatcher_on(database, size=32)
@@ -71,7 +77,7 @@ async def test_it_claims_as_much_as_the_pool_has_room_for_and_leaves_the_rest(da
     await one_turn(dispatcher.run)
 
     (row,) = await database.fetch("select count(*) filter (where claimed_by = 1) as ours from outbox")
-    assert (dispatcher.deliveries.depth, dispatcher.capacity.taken, row["ours"]) == (32, 32, 32)
+    assert (dispatcher.deliveries.depth, dispatcher.capacity.taken, row["ours"]) == (24, 24, 24)
 
 
 async def test_places_that_come_free_are_filled_again_without_a_poll(database: Database) -> None:
@@ -117,7 +123,7 @@ async def test_whenever_a_sibling_falls_what_has_a_place_lies_in_the_channel_or_
         trio.lowlevel.remove_instrument(look)
 
     # No pool: none is in its hands.
-    assert look.seen == {(number, number) for number in range(33)}
+    assert look.seen == {(number, number) for number in range(25)}
 
 
 @pytest.mark.parametrize(
@@ -148,6 +154,131 @@ async def test_behind_2_000_deliveries_of_one_account_another_s_is_claimed_in_th
     assert execution in {delivery.execution_id for delivery in taken(dispatcher)}
     assert headroom.users == {loud: min(64 * hosts, 128), quiet: 1}
     assert max(headroom.hosts.values()) <= 64
+
+
+async def test_accounts_that_are_claimed_for_together_hold_equal_shares(database: Database) -> None:
+    for number in range(3):
+        await backlog(database, 100 + 50 * number, user=await add_user(database), host=f"h{number}:1")
+    dispatcher = dispatcher_on(database, size=120, per_host=100)
+
+    await one_turn(dispatcher.run)
+
+    assert sorted(dispatcher.capacity.headroom().users.values()) == [30, 30, 30]
+
+
+async def test_an_account_that_comes_later_has_its_share_as_soon_as_the_other_s_attempts_end(
+    database: Database,
+) -> None:
+    first, second = await add_user(database), await add_user(database)
+    await backlog(database, 400, user=first, host="a:1")
+    dispatcher = dispatcher_on(database, size=40, per_host=100)
+    await one_turn(dispatcher.run)
+    await backlog(database, 100, user=second, host="b:1")
+
+    await one_turn(dispatcher.run)
+    before = dispatcher.capacity.headroom().users
+    for delivery in [one for one in dispatcher.capacity.held() if one.user_id == first]:
+        dispatcher.capacity.release(delivery)
+        taken(dispatcher)
+        await one_turn(dispatcher.run)
+
+    assert before == {first: 20, second: 10}
+    assert dispatcher.capacity.headroom().users == {first: 15, second: 15}
+
+
+async def test_when_three_quarters_are_taken_one_delivery_of_each_account_that_holds_none_is_claimed(
+    database: Database,
+) -> None:
+    for number in range(2):
+        await backlog(database, 50, user=await add_user(database), host=f"loud{number}:1")
+    dispatcher = dispatcher_on(database, size=16)
+    await one_turn(dispatcher.run)
+    late = [await add_user(database) for _ in range(3)]
+    for user in late:
+        await backlog(database, 50, user=user, host=f"late{user}:1")
+
+    await one_turn(dispatcher.run)
+
+    users = dispatcher.capacity.headroom().users
+    assert [users[user] for user in late] == [1, 1, 1]
+    assert dispatcher.capacity.taken == 15
+
+
+async def test_an_account_behind_a_host_that_is_full_by_the_same_claim_has_its_other_delivery_claimed(
+    database: Database,
+) -> None:
+    loud, quiet = await add_user(database), await add_user(database)
+    await backlog(database, 3, user=loud, host="shared:1")
+    await backlog(database, 4, user=quiet, host="shared:1")
+    await backlog(database, 1, user=quiet, host="own:1")
+    dispatcher = dispatcher_on(database, size=8, per_host=1)
+
+    await one_turn(dispatcher.run)
+
+    assert sorted(one.host for one in taken(dispatcher)) == ["own:1", "shared:1"]
+
+
+async def fill_with_single_accounts(dispatcher: Dispatcher, database: Database, *, age: float) -> list[Delivery]:
+    """Each place is held by another account, since so many seconds."""
+    for number in range(dispatcher.capacity.size):
+        await backlog(database, 1, user=await add_user(database), host=f"h{number}:1")
+        for delivery in await claim(database):
+            dispatcher.capacity.take(evolve(delivery, claimed_at=elapsed() - age))
+    return dispatcher.capacity.held()
+
+
+@pytest.mark.parametrize(("age", "interrupted"), [(59.0, 0), (61.0, 1)], ids=["for less", "for a minute"])
+async def test_in_a_full_pool_of_single_accounts_the_longest_attempt_gives_way_once_they_have_run_for_a_minute(
+    database: Database, age: float, interrupted: int
+) -> None:
+    dispatcher = dispatcher_on(database, size=4)
+    held = await fill_with_single_accounts(dispatcher, database, age=age)
+    await add_execution(database, await add_cue(database, await add_user(database)), ready_at=ago(seconds=PATIENCE + 1))
+
+    await one_turn(dispatcher.run)
+
+    assert [dispatcher.capacity.scope(one).cancel_called for one in held] == [True] * interrupted + [False] * (
+        4 - interrupted
+    )
+
+
+@pytest.mark.parametrize(
+    ("age", "host"), [(0.0, "other:1"), (PATIENCE + 1, "h0:1")], ids=["just come", "its host is full"]
+)
+async def test_in_a_full_pool_no_attempt_gives_way_to_one_that_may_not_start_or_has_only_just_come(
+    database: Database, age: float, host: str
+) -> None:
+    dispatcher = dispatcher_on(database, size=4, per_host=1)
+    held = await fill_with_single_accounts(dispatcher, database, age=61.0)
+    cue_id = await add_cue(database, await add_user(database), callback_host=host)
+    await add_execution(database, cue_id, ready_at=ago(seconds=age))
+
+    await one_turn(dispatcher.run)
+
+    assert not any(dispatcher.capacity.scope(one).cancel_called for one in held)
+
+
+@pytest.mark.parametrize("accounts", [2, 7], ids=["two accounts", "more accounts than the kept quarter has places"])
+async def test_however_many_places_other_accounts_hold_one_that_holds_none_starts_within_five_seconds(
+    settings: Settings, accounts: int
+) -> None:
+    small = settings.model_copy(update={"dispatch_concurrency": 8, "shutdown_grace_seconds": 0.0})
+    with trio.fail_after(60):
+        async with open_receiver(["hang"]) as hanging, open_receiver() as answering, running(small) as daemon:
+            database = daemon.resources.database
+            for _ in range(accounts):
+                user, host = await add_user(database), f"127.0.0.1:{hanging.port}"
+                await backlog(database, 20, user=user, host=host, url=hanging.url())
+                await database.execute("select pg_notify('cueapi', '0 delivery')")
+            await hanging.wait_for(6 if accounts == 2 else 8)
+            api = await daemon.api.register()
+            made = await api.post("/v1/cues", cue(answering.url()))
+            begun = trio.current_time()
+            await api.post(f"/v1/cues/{made['id']}/fire")
+            await answering.wait_for(1)
+            lag = trio.current_time() - begun
+
+    assert lag < 5.0
 
 
 async def test_a_delivery_whose_cue_is_gone_fails_alone(database: Database) -> None:
@@ -198,7 +329,7 @@ async def test_what_another_dispatcher_only_looked_at_is_taken_soon_after(databa
 
     async def look(*, task_status: trio.TaskStatus[None]) -> None:
         async with database.transaction() as tx:
-            await claim_deliveries(tx, daemon=2, headroom=headroom(per_host=10), within=30.0, look_at=400)
+            await claim_deliveries(tx, daemon=2, headroom=headroom(per_host=10), times=TIMES, look_at=400)
             task_status.started()
             await let_go.wait()
 

@@ -27,6 +27,7 @@ from tests.receiver import open_receiver
 from tests.storage.rows import (
     MONTHLY,
     ONCE,
+    TIMES,
     add_cue,
     add_execution,
     add_user,
@@ -238,7 +239,7 @@ async def test_200_deliveries_take_at_most_ten_statements(database: Database) ->
             recorder = Recorder(counting, results, Channel("retries", 10), hub, Metrics(), capacity, 60.0)
             confirm = partial(confirm_delivery, counting)
             pool = DispatchPool(deliveries, results, capacity, webhook, confirm, 256, trio.Event())
-            dispatcher = Dispatcher(counting, deliveries, capacity, hub, DaemonId("here", 1), 30.0)
+            dispatcher = Dispatcher(counting, deliveries, capacity, hub, DaemonId("here", 1), TIMES)
 
             with trio.fail_after(30):
                 # The recorder comes last: how many batches it makes of what it is given does not depend on time then.

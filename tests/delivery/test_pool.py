@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import trio
+import trio.testing
 from attrs import evolve
 from structlog.testing import capture_logs
 
@@ -10,7 +11,7 @@ from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.pool import DispatchPool
 from cueapi.delivery.webhook import Webhook
 from cueapi.domain.attempt import Delivery
-from cueapi.domain.execution import SHORTAGE_PAUSE, Status, Transition
+from cueapi.domain.execution import SHORTAGE_PAUSE, Status, Transition, claim_lost
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from supervisor import Channel
@@ -60,7 +61,7 @@ async def test_an_attempt_that_we_are_too_short_for_is_released_for_a_while_and_
     places = Capacity(8, 8)
     with trio.fail_after(20), capture_logs() as lines:
         with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
-            pool = DispatchPool(deliveries, results, places, webhook, 8, trio.Event())
+            pool = DispatchPool(deliveries, results, places, webhook, _confirm, 8, trio.Event())
             with deliveries.sender() as sending, results.receiver() as told, no_file_left():
                 async with alive(pool.run):
                     for _ in range(3):
@@ -71,3 +72,23 @@ async def test_an_attempt_that_we_are_too_short_for_is_released_for_a_while_and_
 
     assert [(step.status, step.released, step.pause) for step in steps] == [(Status.PENDING, True, SHORTAGE_PAUSE)] * 3
     assert [(line["event"], line["reason"]) for line in lines] == [("daemon_ran_short", "too many open files")]
+
+
+async def test_an_attempt_that_is_interrupted_is_released_as_the_same_attempt_and_frees_its_slot() -> None:
+    deliveries, results = Channel[Delivery]("deliveries", 8), Channel[Transition]("results", 8)
+    places = Capacity(8, 8)
+    with trio.fail_after(20), Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
+        async with open_receiver(["hang"]) as receiver:
+            pool = DispatchPool(deliveries, results, places, webhook, _confirm, 8, trio.Event())
+            with deliveries.sender() as sending, results.receiver() as told:
+                async with alive(pool.run):
+                    delivery = delivery_to(receiver.url())
+                    sending.send_nowait(delivery)
+                    places.take(delivery)
+                    await receiver.wait_for(1)
+                    places.interrupt([delivery.claim])
+                    step = await told.receive()
+                    await trio.testing.wait_all_tasks_blocked()
+
+    assert step == claim_lost(delivery.fence, delivery.retry, lost_claims=0)
+    assert places.taken == 0

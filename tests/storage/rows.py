@@ -13,7 +13,7 @@ from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage.database import Executor, Row
 from cueapi.storage.executions import StateRow, to_execution_state
-from cueapi.storage.outbox import Headroom, claim_deliveries, to_delivery
+from cueapi.storage.outbox import AttemptTimes, Headroom, claim_deliveries, to_delivery
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms, claim_work
 
 _numbers = count()
@@ -39,6 +39,7 @@ ONCE: dict[str, Any] = {"schedule_type": "once", "cron": None}
 MONTHLY = {"self_hosted": 10**9, "free": 300}
 """Executions a month, by plan."""
 
+TIMES = AttemptTimes(30.0)
 TERMS = LeaseTerms(lease=900.0, deadline=14_400.0)
 
 
@@ -101,18 +102,19 @@ def headroom(
     *,
     per_host: int = 100,
     per_user: int = 100,
+    kept: int = 0,
     hosts: dict[str, int] | None = None,
     users: dict[int, int] | None = None,
 ) -> Headroom:
     """Room in the pool, where so many deliveries are in flight to *hosts* and of *users*."""
-    return Headroom(places, hosts or {}, users or {}, per_host, per_user)
+    return Headroom(places, kept, hosts or {}, users or {}, per_host, per_user)
 
 
 async def claim(database: Executor, *, daemon: int = 1, among: Headroom | None = None) -> list[Delivery]:
     """Claim what the outbox has for *daemon*."""
     asked_at = elapsed()
-    claimed = await claim_deliveries(database, daemon=daemon, headroom=among or headroom(), within=30.0, look_at=400)
-    return [to_delivery(row, timeout=30.0, claimed_at=asked_at) for row in claimed.rows]
+    claimed = await claim_deliveries(database, daemon=daemon, headroom=among or headroom(), times=TIMES, look_at=400)
+    return [to_delivery(row, times=TIMES, claimed_at=asked_at) for row in claimed.rows]
 
 
 async def claim_as_worker(database: Executor, user: int, worker: str = "w", *, most: int = 10) -> list[Row]:

@@ -15,6 +15,7 @@ from cueapi.storage.database import Database
 from cueapi.storage.fires import ManualFire
 from cueapi.storage.outbox import CueGone, claim_deliveries, to_delivery
 from tests.storage.rows import (
+    TIMES,
     add_cue,
     add_execution,
     add_user,
@@ -169,7 +170,7 @@ async def test_where_a_host_or_an_account_is_full_nothing_of_it_is_looked_at(
     full = {name: value or {loud: 100} for name, value in busy.items()}
 
     # It would not see the row of the other one behind those that it may not take.
-    claimed = await outbox.claim_deliveries(database, daemon=1, headroom=headroom(**full), within=30.0, look_at=5)
+    claimed = await outbox.claim_deliveries(database, daemon=1, headroom=headroom(**full), times=TIMES, look_at=5)
 
     assert [row["id"] for row in claimed.rows] == [wanted]
 
@@ -177,7 +178,7 @@ async def test_where_a_host_or_an_account_is_full_nothing_of_it_is_looked_at(
 async def test_a_claim_tells_how_many_rows_it_has_seen(database: Database) -> None:
     await fill(database, await add_cue(database, await add_user(database)), 12)
 
-    claimed = await outbox.claim_deliveries(database, daemon=1, headroom=headroom(per_host=3), within=30.0, look_at=10)
+    claimed = await outbox.claim_deliveries(database, daemon=1, headroom=headroom(per_host=3), times=TIMES, look_at=10)
 
     assert (len(claimed.rows), claimed.examined, claimed.skipped_locked) == (3, 10, False)
 
@@ -186,7 +187,7 @@ async def test_a_claim_tells_that_it_has_passed_over_what_another_daemon_looks_a
     made = await fill(database, await add_cue(database, await add_user(database)), 12)
     # A first attempt counts for the month, and there the second daemon would wait.
     await database.execute("update executions set started_at = now()")
-    ask = partial(outbox.claim_deliveries, headroom=headroom(per_host=3), within=30.0, look_at=10)
+    ask = partial(outbox.claim_deliveries, headroom=headroom(per_host=3), times=TIMES, look_at=10)
 
     async with database.transaction() as tx:
         first = await ask(tx, daemon=1)
@@ -203,7 +204,7 @@ async def test_rows_without_their_execution_delay_no_others(database: Database) 
     await database.execute("delete from executions where id = any ($1)", made[:3])
 
     tries = [
-        await outbox.claim_deliveries(database, daemon=1, headroom=headroom(2), within=30.0, look_at=10)
+        await outbox.claim_deliveries(database, daemon=1, headroom=headroom(2), times=TIMES, look_at=10)
         for _ in range(3)
     ]
 
@@ -263,10 +264,10 @@ async def test_what_was_fired_behind_a_delete_s_back_is_not_delivered(database: 
     await add_execution(database, cue_id)
     await database.execute("update cues set deleted_at = now() where id = $1", cue_id)
 
-    (row,) = (await claim_deliveries(database, daemon=1, headroom=headroom(), within=30.0, look_at=10)).rows
+    (row,) = (await claim_deliveries(database, daemon=1, headroom=headroom(), times=TIMES, look_at=10)).rows
 
     with pytest.raises(CueGone):
-        to_delivery(row, timeout=30.0, claimed_at=0.0)
+        to_delivery(row, times=TIMES, claimed_at=0.0)
 
 
 async def test_a_firing_that_a_delete_waits_for_is_called_off_with_the_others(database: Database) -> None:
@@ -286,7 +287,7 @@ async def test_a_daemon_that_was_seen_without_its_lock_claims_nothing_until_it_h
     made = await fill(database, await add_cue(database, await add_user(database)), 1)
     (daemon,) = await database.fetch("insert into daemons (instance) values ('here') returning number")
     ask = partial(
-        outbox.claim_deliveries, database, daemon=daemon["number"], headroom=headroom(), within=30.0, look_at=10
+        outbox.claim_deliveries, database, daemon=daemon["number"], headroom=headroom(), times=TIMES, look_at=10
     )
 
     await daemons.sweep_dead(database)

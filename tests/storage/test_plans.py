@@ -39,7 +39,7 @@ from cueapi.trio_asyncpg.connection import close, connect
 from tests.conftest import in_database, say
 from tests.delivery.deliveries import delivery_of
 from tests.storage.explaining import Explaining, explain
-from tests.storage.rows import MONTHLY, TERMS, headroom
+from tests.storage.rows import MONTHLY, TERMS, TIMES, headroom
 
 NAME = "cueapi_plans"
 BUSY_USER, USERS = 1, 20
@@ -177,7 +177,7 @@ EMPTY = headroom(256, per_host=64, per_user=128)
 Ask = Callable[[Executor], Awaitable[object]]
 STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the claim": (
-        lambda db: outbox.claim_deliveries(db, daemon=1, headroom=EMPTY, within=30.0, look_at=1024),
+        lambda db: outbox.claim_deliveries(db, daemon=1, headroom=EMPTY, times=TIMES, look_at=1024),
         6_000,
     ),
     "the claim past full lanes": (
@@ -185,7 +185,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
             db,
             daemon=1,
             headroom=headroom(20, per_host=64, per_user=128, hosts={"host1:443": 64}, users={1: 128}),
-            within=30.0,
+            times=TIMES,
             look_at=80,
         ),
         12_000,

@@ -243,7 +243,13 @@ ANSWERS: dict[type[BaseModel], Any] = {
             "cycle_duration_ms": 4.2,
         },
         "workers": {"active_count": 1},
-        "queue": {"pending_outbox": 0, "stale_executions": 0, "pending_retries": 0, "pending_worker_claims": 0},
+        "queue": {
+            "pending_outbox": 0,
+            "stale_executions": 0,
+            "pending_retries": 0,
+            "pending_worker_claims": 0,
+            "oldest_due_seconds": 0.0,
+        },
         "siblings": {"poller": {"state": "running", "restarts": 0, "since": f"{DAY}1T05:12:44.120933Z"}},
     },
     webhooks.DeliverySent: {

@@ -1,13 +1,14 @@
 -- Guarantees: a row is claimed by one daemon (skip locked), never more for a host or an account than it has places for,
--- in the order of their time; nothing by a daemon that another has seen without its lock. An attempt begins here:
+-- the first of each account before the second of any, each account's in the order of their time; nothing by a daemon that another has seen without its lock. An attempt begins here:
 -- `attempts` counts it, the first one counts for the month. An execution whose cue is deleted is claimed, too, without a
 -- name. Orphaned outbox rows are deleted. The result always has at least one row, with the counters.
 --
 -- :daemon            its number
 -- :places            free places of the pool
+-- :kept              how many of these only an account that holds none may have
 -- :hosts, :host_counts, :per_host   hosts in flight, how many each, and the most for one
 -- :users, :user_counts, :per_user   likewise accounts
--- :timeout           seconds of an attempt where the cue says nothing
+-- :timeout, :longest seconds of an attempt where the cue says nothing, and the most that a cue is given
 -- :look_at           how many rows to look at
 -- :only              the one execution, or null
 with busy_hosts as (select * from unnest(:hosts::text[], :host_counts::int[]) as b(host, busy)),
@@ -21,19 +22,23 @@ ready as materialized (
      order by ready_at
      limit :look_at
        for update skip locked
-), ranked as (
-    select r.execution_id, r.ready_at,
-           row_number() over (partition by r.host order by r.ready_at) + coalesce(h.busy, 0) as host_place,
+), by_user as (
+    select r.execution_id, r.host, r.ready_at,
            row_number() over (partition by r.user_id order by r.ready_at) + coalesce(u.busy, 0) as user_place
       from ready r
-      left join busy_hosts h on h.host = r.host
       left join busy_users u on u.user_id = r.user_id
+), by_host as (
+    select f.execution_id, f.ready_at, f.user_place,
+           row_number() over (partition by f.host order by f.user_place, f.ready_at) + coalesce(h.busy, 0) as host_place
+      from by_user f
+      left join busy_hosts h on h.host = f.host
+     where f.user_place <= :per_user
+), placed as (
+    select execution_id, user_place, row_number() over (order by user_place, ready_at) as place
+      from by_host
+     where host_place <= :per_host
 ), picked as materialized (
-    select execution_id
-      from ranked
-     where host_place <= :per_host and user_place <= :per_user
-     order by ready_at
-     limit :places
+    select execution_id from placed where place <= :places - case when user_place > 1 then :kept else 0 end
 ), begun as (
     update executions e
        set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
@@ -45,7 +50,7 @@ ready as materialized (
 ), claimed as (
     update outbox o
        set claimed_by = :daemon,
-           lease_until = now() + interval '1 second' * (60 + coalesce(c.timeout_seconds, :timeout::float8))
+           lease_until = now() + interval '1 second' * (60 + least(coalesce(c.timeout_seconds, :timeout::float8), :longest::float8))
       from begun b
       left join cues c on c.id = b.cue_id
      where o.execution_id = b.id

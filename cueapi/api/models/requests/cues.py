@@ -63,7 +63,8 @@ class DeliveryBody(Open):
     """Deadlines of the cue's own."""
 
     timeout_seconds: Annotated[int, Field(ge=1, le=3_600)] | None = optional(
-        "Seconds in which a webhook must answer.", left_out="the server's `WEBHOOK_TIMEOUT_SECONDS`"
+        "Seconds in which a webhook must answer; at most the server's `WEBHOOK_TIMEOUT_MAX_SECONDS`.",
+        left_out="the server's `WEBHOOK_TIMEOUT_SECONDS`",
     )
     outcome_deadline_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = optional(
         "Seconds after delivery in which an outcome must be reported.",

@@ -39,6 +39,7 @@ class Queue(BaseModel):
     stale_executions: int | None = Field(description="Deliveries whose claim has run out.")
     pending_retries: int | None = Field(description="Deliveries that are not due yet.")
     pending_worker_claims: int | None = Field(description="Executions that wait for a worker to claim them.")
+    oldest_due_seconds: float | None = Field(description="Seconds that the oldest due delivery has waited; 0: none.")
 
 
 class Sibling(BaseModel):
@@ -52,7 +53,9 @@ class Sibling(BaseModel):
 class Health(BaseModel):
     """Liveness with detail."""
 
-    status: Literal["healthy", "degraded"] = Field(description="`degraded` where something below is not well.")
+    status: Literal["healthy", "degraded"] = Field(
+        description="`degraded` where something below is not well, or a due delivery has waited for longer than a poll."
+    )
     version: str = Field(description="Version of the daemon.")
     timestamp: datetime = Field(description="The server's time.")
     services: Services = Field(description="What the daemon needs, and what it is made of.")
