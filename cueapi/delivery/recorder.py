@@ -1,6 +1,7 @@
 """The recorder: one task that writes results, a batch a statement. Keeps each result until it was written."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import structlog
 import trio
@@ -12,7 +13,7 @@ from cueapi.delivery.retries import Reminder
 from cueapi.domain.execution import Transition
 from cueapi.metrics import Metrics
 from cueapi.storage.database import Database, StorageUnavailable, Unstorable
-from cueapi.storage.transitions import TransitionResult, Written, apply_transitions, has_alerts
+from cueapi.storage.transitions import TransitionResult, Written, apply_transitions, find_applied, has_alerts
 from cueapi.wakeups.hub import WakeupHub
 from supervisor import Channel, beat
 
@@ -43,6 +44,8 @@ class Recorder:
     capacity: Capacity
     horizon: float
     _kept: list[Transition] = field(init=False, factory=list)
+    _sent: set[UUID] = field(init=False, factory=set)
+    """Executions whose transitions were sent to PostgreSQL, which has not answered: they may be written."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Write results until the channel has ended and is empty; those kept before a restart come first."""
@@ -80,11 +83,27 @@ class Recorder:
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _write(self, transitions: Sequence[Transition]) -> None:
-        self._written(transitions, await apply_transitions(self.database, transitions))
+        again = [transition for transition in transitions if transition.fence.execution_id in self._sent]
+        self._sent |= {transition.fence.execution_id for transition in transitions}
+        written = await apply_transitions(self.database, transitions)
+        if again:
+            written.update(await self._find_applied(again, written))
+        self._written(transitions, written)
+
+    async def _find_applied(self, again: Sequence[Transition], written: Written) -> Written:
+        """Of those that are sent again and were not *written* now, what was written before, and its answer lost."""
+        missing = [transition for transition in again if transition.fence.execution_id not in written]
+        applied = await find_applied(self.database, missing)
+        if len(applied) < len(missing):
+            # They have moved on, or another write took their place, whose answer may be lost, too.
+            self.hub.delivery_ready()
+            self.hub.notice_ready()
+        return applied
 
     def _written(self, transitions: Sequence[Transition], written: Written) -> None:
         """Forget *transitions*, the first of those that are kept, and pass on what follows from them."""
         del self._kept[: len(transitions)]
+        self._sent -= {transition.fence.execution_id for transition in transitions}
         if has_alerts(written):
             self.hub.notice_ready(written.alerts)
         for transition in transitions:

@@ -50,6 +50,9 @@ class Rescue:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Take back what is lost or overdue, every few seconds."""
+        # What its last statement has made ready may be unannounced: the answer was lost, and this is a new run.
+        self.hub.delivery_ready(announce=False)
+        self.hub.notice_ready()
         self.ticks.wake()
         task_status.started()
         born = trio.current_time()

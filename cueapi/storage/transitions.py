@@ -54,11 +54,43 @@ RECORD_FAILURES = load("record_failures", ("failures",))
 async def apply_transitions(db: Database | Transaction, transitions: Iterable[Transition]) -> Written:
     """Write *transitions*, at most one for an execution, and log them; those whose fence still stood, by id."""
     given = list(transitions)
-    written = await _apply_all(db, [_record(ord_, transition) for ord_, transition in enumerate(given)])
-    for transition in given:
-        if (row := written.get(transition.fence.execution_id)) is not None:
-            _log(transition, row)
-    return written
+    records = [_record(ord_, transition) for ord_, transition in enumerate(given)]
+    return _logged(given, await _apply_all(db, records))
+
+
+# $1 as JSON records: what each transition has made of its execution, unless that has moved on since.
+FIND_APPLIED = """
+select e.id, e.status, e.ready_at, e.cue_id, c.name as cue_name, x.is_told, false as has_paused
+  from json_to_recordset($1::json) as x(
+       id uuid, attempts int, left_attempts int, status text, logged_as text, is_told bool)
+  join executions e on e.id = x.id
+  left join cues c on c.id = e.cue_id
+ where e.claim is null
+   and e.status || '' = x.status
+   and e.attempts = x.left_attempts
+   and (x.logged_as is null
+        or exists (select from attempts a
+                    where a.execution_id = x.id and a.attempt = x.attempts and a.outcome = x.logged_as))
+"""
+
+
+async def find_applied(db: Executor, transitions: Iterable[Transition]) -> Written:
+    """Of *transitions* that were sent without an answer, find and log those that were written."""
+    given = list(transitions)
+    rows = await db.fetch(FIND_APPLIED, _json([_trace(one) for one in given]), row=TransitionResult)
+    return _logged(given, Written((row.id, row) for row in rows))
+
+
+def _trace(transition: Transition) -> dict[str, Any]:
+    """What a transition leaves of its execution."""
+    return {
+        "id": str(transition.fence.execution_id),
+        "attempts": transition.fence.attempts,
+        "left_attempts": transition.fence.attempts - (1 if transition.released else 0),
+        "status": transition.status,
+        "logged_as": transition.logged_as,
+        "is_told": _is_told(_record(0, transition)),
+    }
 
 
 async def _apply_all(db: Database | Transaction, records: list[dict[str, Any]]) -> Written:
@@ -74,6 +106,13 @@ async def _apply_all(db: Database | Transaction, records: list[dict[str, Any]]) 
             continue
     async with db.transaction() as tx:
         return await _apply_with_failures(tx, records)
+
+
+def _logged(transitions: Iterable[Transition], written: Written) -> Written:
+    for transition in transitions:
+        if (row := written.get(transition.fence.execution_id)) is not None:
+            _log(transition, row)
+    return written
 
 
 def _log(transition: Transition, row: TransitionResult) -> None:

@@ -1,10 +1,11 @@
 """Results are written down, a batch at a time, and each is kept until it was."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
-from attrs import evolve
+from attrs import evolve, frozen
 from structlog.testing import capture_logs
 
 from cueapi.delivery.capacity import Capacity
@@ -15,7 +16,8 @@ from cueapi.domain.attempt import Answered, Delivery, Result, Unreachable, evalu
 from cueapi.domain.execution import AttemptRecord, Transition
 from cueapi.metrics import Metrics
 from cueapi.storage.database import Database
-from supervisor import Channel
+from cueapi.trio_asyncpg.pool import open_pool
+from supervisor import Channel, Periodic
 from tests.delivery.siblings import Counting, alive, gone, quiet_hub, until
 from tests.storage.rows import (
     ONCE,
@@ -31,6 +33,7 @@ from tests.storage.rows import (
     queued,
     told,
 )
+from tests.trio_asyncpg.relay import relay_to
 
 
 @pytest.fixture
@@ -195,6 +198,85 @@ async def test_a_full_retry_channel_holds_nothing_up(database: Database, recorde
 
     assert await statuses(database) == ["retrying"] * 20
     assert recorder.retries.depth == 10
+
+
+COMMIT = b"COMMIT\0"
+"""What PostgreSQL answers to it."""
+
+
+@frozen
+class LostAnswer:
+    """What a recorder did whose connection ended between the commit and its answer."""
+
+    lines: list[Any]
+    armed: list[Reminder]
+    dispatched: bool
+    notified: bool
+
+
+async def lose_the_answer(
+    recorder: Recorder, database_url: str, transitions: list[Transition], at: bytes
+) -> LostAnswer:
+    """Record through a relay that ends the connection where PostgreSQL says *at*."""
+    with capture_logs() as lines, trio.fail_after(30):
+        async with relay_to(database_url) as relay, open_pool(relay.through(database_url), size=1) as pool:
+            recorder.database = Database(pool)
+            await recorder.hub.dispatches.wait()
+            await recorder.hub.notifications.wait()
+            relay.cut_at = at
+            await record(recorder, transitions)
+    with recorder.retries.receiver() as retries:
+        armed = [retries.receive_nowait() for _ in range(recorder.retries.depth)]
+    return LostAnswer(lines, armed, await is_woken(recorder.hub.dispatches), await is_woken(recorder.hub.notifications))
+
+
+async def is_woken(ticks: Periodic) -> bool:
+    with trio.move_on_after(0.05):
+        await ticks.wait()
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("minutes", "armed", "dispatched"), [(0, [], True), (1, [Reminder(60.0)], False)], ids=["at once", "in a minute"]
+)
+async def test_a_retry_whose_write_lost_its_answer_is_armed_and_logged_as_if_it_had_come(
+    database: Database, database_url: str, recorder: Recorder, minutes: int, armed: list[Reminder], *, dispatched: bool
+) -> None:
+    deliveries = await claimed(database, 2, backoff_minutes=[minutes])
+    transitions = [settled(deliveries[0], Answered(500)), settled(deliveries[1])]
+
+    lost = await lose_the_answer(recorder, database_url, transitions, deliveries[0].execution_id.bytes)
+
+    assert [line["event"] for line in lost.lines] == ["results_waited", "attempt_settled", "attempt_settled"]
+    assert (lost.armed, lost.dispatched, lost.notified) == (armed, dispatched, False)
+    assert await statuses(database) == ["retrying", "success"]
+
+
+async def test_an_alert_whose_commit_lost_its_answer_is_sent_at_once(
+    database: Database, database_url: str, recorder: Recorder
+) -> None:
+    (delivery,) = await claimed(database, 1, max_attempts=1, on_failure_webhook="http://127.0.0.1:9/")
+
+    lost = await lose_the_answer(recorder, database_url, [settled(delivery, Answered(500))], COMMIT)
+
+    assert [line["event"] for line in lost.lines] == ["results_waited", "attempt_settled"]
+    assert lost.notified
+    assert await alert_types(database) == ["execution_failed"]
+
+
+async def test_what_cannot_be_told_to_be_written_wakes_all_that_may_wait_for_it(
+    database: Database, database_url: str, recorder: Recorder
+) -> None:
+    (delivery,) = await claimed(database, 1, backoff_minutes=[0])
+    transition = settled(delivery, Answered(500))
+    recorder._sent.add(delivery.execution_id)
+    await database.execute("update executions set status = 'success', claim = null, finished_at = now()")
+
+    lost = await lose_the_answer(recorder, database_url, [transition], b"never said")
+
+    assert [line["event"] for line in lost.lines] == ["result_dropped"]
+    assert (lost.dispatched, lost.notified) == (True, True)
 
 
 async def is_settled(database: Database, delivery: Delivery) -> bool:

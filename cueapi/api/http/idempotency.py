@@ -14,7 +14,7 @@ from cueapi.api.http.body import read_object
 from cueapi.api.http.parameters import IDEMPOTENCY_KEY, KEY
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.storage import idempotency
-from cueapi.storage.database import STATEMENT_PATIENCE, Database, Executor
+from cueapi.storage.database import STATEMENT_PATIENCE, Database, Executor, StorageUnavailable
 from cueapi.storage.idempotency import Key
 
 FIELD = "idempotency_key"
@@ -54,7 +54,7 @@ class IdempotentRequest:
         return db
 
     def keep(self, response: Response, *, then: Callable[[], None]) -> Response:
-        """Answer with *response*; *then* is called as soon as the effect is certain."""
+        """Answer with *response*; *then* is called as soon as the effect is certain, or may be."""
         self._response, self._then = response, then
         return response
 
@@ -102,11 +102,17 @@ async def idempotent(database: Database, *, in_body: bool = False) -> AsyncItera
     named = await _named_key() if in_body else None
     key = _key(named)
     body_hash = b"" if key is None else await _body_hash()
-    async with AsyncExitStack() as transaction:
-        once = IdempotentRequest(database, key, body_hash, transaction)
-        await once.refuse_repeat(database)
-        yield once
-        await once.store_answer()
+    transaction = AsyncExitStack()
+    once = IdempotentRequest(database, key, body_hash, transaction)
+    try:
+        async with transaction:
+            await once.refuse_repeat(database)
+            yield once
+            await once.store_answer()
+    except StorageUnavailable:
+        # The commit may have been done, and its answer lost.
+        once.wake()
+        raise
     once.wake()
 
 

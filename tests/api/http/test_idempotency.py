@@ -18,6 +18,7 @@ from tests.api.work import report
 from tests.conftest import Api, RunningDaemon, cue, running
 from tests.receiver import open_receiver
 from tests.storage.own_postgres import own_postgres
+from tests.trio_asyncpg.relay import relay_to
 
 CALLERS = 24
 NOWHERE = ["/v1/cues/%00/fire", "/v1/cues/%ED%A0%80/fire", "/v1/executions/%F0%9F%98%80/replay"]
@@ -425,3 +426,22 @@ async def test_a_key_in_the_body_that_is_none_or_another_than_the_header_s_is_re
     assert (alone[:2], other[:2]) == ((422, "validation_error"),) * 2
     assert {one[2].partition(":")[0] for one in (alone, other)} == {"body.idempotency_key"}
     assert fired["total"] == 0
+
+
+async def test_a_fire_whose_commit_lost_its_answer_is_delivered_at_once_and_a_repeat_gets_the_first_answer(
+    settings: Settings, database_url: str
+) -> None:
+    with trio.fail_after(20):
+        async with relay_to(database_url) as relay, open_receiver() as receiver:
+            relayed = settings.model_copy(update={"database_url": SecretStr(relay.through(database_url))})
+            async with running(relayed) as daemon:
+                api = await daemon.api.register()
+                path = f"/v1/cues/{(await api.post('/v1/cues', cue(receiver.url())))['id']}/fire"
+                relay.cut_at = b"COMMIT\0"
+                first = await send(api, path)
+                await receiver.wait_for(1)
+                second = await send(api, path)
+
+    assert code_of(first) == (503, "storage_unavailable")
+    assert (second.status_code, second.headers["Idempotent-Replayed"]) == (200, "true")
+    assert len(receiver.requests) == 1
