@@ -14,7 +14,7 @@ from cueapi.wakeups.hub import WakeupHub
 PATIENCE = 2.0
 """Seconds for which an account without a slot waits for one to come free by itself."""
 
-LOOK_INTERVAL = 1.0
+LOOK_INTERVAL = 0.5
 """Seconds between two looks while the pool is full."""
 
 log = structlog.get_logger("cueapi.delivery.preemption")
@@ -30,7 +30,7 @@ class Preemption:
     _next_look: float = field(init=False, default=0.0)
 
     async def look(self) -> None:
-        """Interrupt as many attempts as accounts have waited for too long; at most once a second."""
+        """Interrupt as many attempts as accounts have waited for too long; at most twice a second."""
         now = trio.current_time()
         if now >= self._next_look:
             self._next_look = now + LOOK_INTERVAL
