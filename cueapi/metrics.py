@@ -1,7 +1,7 @@
 """What /metrics shows; the README has the table. Labels never carry ids, and each has few values."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import product
 from typing import TypeAlias
 
@@ -129,10 +129,10 @@ class Metrics:
         """An attempt to send a notification of *kind* was `sent`, `put_off` or `dropped`."""
         self._notifications.labels(kind, settled).inc()
 
-    def sent(self, delivery: Delivery) -> None:
+    def sent(self, delivery: Delivery, *, now: datetime) -> None:
         """The first byte of an attempt is about to be sent."""
         if delivery.attempt == 1:
-            lag = datetime.now(UTC) - delivery.scheduled_for
+            lag = now - delivery.scheduled_for
             self._lag.observe(max(lag.total_seconds(), 0.0))
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:

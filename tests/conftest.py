@@ -16,6 +16,7 @@ from attrs import define, evolve, field, frozen
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.run import serving
 from cueapi.settings import Settings
+from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database
 from cueapi.storage.schema import migrate
 from cueapi.trio_asyncpg.connection import close, connect
@@ -207,9 +208,9 @@ class RunningDaemon:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[RunningDaemon]:
+async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[RunningDaemon]:
     """A daemon with *settings*, up; drained at the end of the block."""
-    async with serving(settings) as (resources, tree):
+    async with serving(settings, clock=clock) as (resources, tree):
         address = f"http://127.0.0.1:{resources.listener.getsockname()[1]}"
         async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
             yield RunningDaemon(resources, address, client, tree.stop)

@@ -134,6 +134,36 @@ def test_what_is_caught_broadly_is_raised_again_or_ends_at_the_keeper() -> None:
     assert found == {(name, "Exception") for name in CATCHES_EXCEPTION}
 
 
+WALL_CLOCK = {
+    "cueapi/storage/clock.py": "the clock that everything else goes by",
+    "cueapi/domain/ids.py": "the first digits of a UUIDv7: they keep new rows of an index together and mean no moment",
+    "supervisor/health.py": "the kernel's default; the daemon's board goes by the clock",
+}
+"""The files that read the machine's wall clock, each with its reason."""
+
+_READS_WALL_CLOCK = re.compile(
+    r"(datetime|dt)\.(now|utcnow|today)|date\.today|time\.(time|time_ns|localtime|gmtime|ctime|strftime|clock_gettime)"
+    r"|(utils\.)?(formatdate|localtime)"
+)
+
+
+def wall_clock_readings(path: Path) -> Iterator[str]:
+    """What a file reads the machine's wall clock with: names of functions, called or passed on, and imports of them."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Attribute() | ast.Name() if _READS_WALL_CLOCK.fullmatch(ast.unparse(node)):
+                yield ast.unparse(node)
+            case ast.ImportFrom(module="time" | "email.utils" as module, names=names):
+                found = (f"{module}.{alias.name}".removeprefix("email.") for alias in names)
+                yield from filter(_READS_WALL_CLOCK.fullmatch, found)
+
+
+def test_wall_time_is_read_in_the_clock_only() -> None:
+    met = {name_of(path) for path in PRODUCT if any(wall_clock_readings(path))}
+
+    assert met == set(WALL_CLOCK)
+
+
 def test_nothing_suppresses_broadly() -> None:
     pattern = re.compile(r"suppress\([^)]*\b(Exception|BaseException|Cancelled)\b")
 

@@ -57,7 +57,7 @@ class CueWriter:
         """The row of the new cue."""
         cue_planning.check(planned, worker_evidence=self.worker_evidence)
         cue_planning.check_timeout(planned, self.longest_attempt)
-        first = planned.schedule.first_after(self.clock.now())
+        first = await self.clock.decide(self.database, planned.schedule.first_after)
         record = cue_planning.unplaced(planned)
         record = cue_planning.placed(record, await cue_planning.look_up(planned, self.resolver, self.rules))
         limit, db = g.account.limits.active_cues, await once.begin()
@@ -109,7 +109,9 @@ class CueWriter:
         if "delivery" in patch:
             cue_planning.check_timeout(after, self.longest_attempt)
         fired = await _has_fired(db, row)
-        change = domain.schedule_change(before, after, patch.get("status"), fired=fired, now=self.clock.now())
+        change = await self.clock.decide(
+            db, lambda now: domain.schedule_change(before, after, patch.get("status"), fired=fired, now=now)
+        )
         revives = before.status not in {"active", "paused"} and change.status in {"active", "paused"}
         room = g.account.limits.active_cues if revives else None
         same_urls = before.callback.url == after.callback.url and before.on_failure == after.on_failure

@@ -140,7 +140,7 @@ class Cues:
 
         They follow from the schedule alone: a paused cue has them, too.
         """
-        count, after = COUNT.read(), AFTER.read() or self.clock.now()
+        count, after = COUNT.read(), AFTER.read() or await self.clock.present(self.database)
         row = await find(self.database, cue_id)
         if row.cron is not None:
             # In a thread, since fifty times of a rare cron lie centuries apart and take a second to find. One thread
@@ -220,7 +220,9 @@ class Cues:
             return once.keep(answer(shown), then=partial(wake_after_fire, self.hub, made))
 
     async def _manual_fire(self, cue_id: str, body: FireBody) -> ManualFire:
-        at = None if body.send_at is None else cue_planning.send_at(body.send_at, self.clock.now())
+        at = None
+        if body.send_at is not None:
+            at = await self.clock.decide(self.database, partial(cue_planning.send_at, body.send_at))
         if body.payload_override is None:
             return ManualFire(new_uuid7(), at=at)
         payload = body.payload_override

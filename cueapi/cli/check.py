@@ -1,7 +1,6 @@
 """`cueapid check`: says line by line whether everything that a daemon needs is fine."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 import click
 
@@ -16,8 +15,8 @@ from cueapi.net.shortage import OwnShortage
 from cueapi.net.smtp import MailFailed
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
-from cueapi.storage import due_cues, fingerprints
-from cueapi.storage.clock import TOLERANCE
+from cueapi.storage import fingerprints
+from cueapi.storage.clock import TOLERANCE, Clock
 from cueapi.storage.database import Database, StorageUnavailable
 from cueapi.storage.schema import SchemaMismatch, pending
 
@@ -78,10 +77,10 @@ async def _secret(settings: Settings, database: Database) -> CheckResult:
 
 
 async def _clock(database: Database) -> CheckResult:
-    row = await due_cues.ahead(database)
-    offset = row.now - datetime.now(UTC)
-    if abs(offset) > TOLERANCE:
-        return False, "clock", f"{offset.total_seconds():+.1f} s off PostgreSQL's; keep both in time (NTP)"
+    clock = Clock()
+    await clock.ask(database)
+    if abs(clock.offset) > TOLERANCE:
+        return False, "clock", f"{clock.offset.total_seconds():+.1f} s off PostgreSQL's; keep both in time (NTP)"
     return True, "clock", "fine"
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from cueapi.api.http.listening import bind
 from cueapi.daemon.secret import CannotStart, check_secret, secret_of
@@ -41,8 +41,8 @@ class Resources:
     database: Database
     webhook: Webhook
     identity: DaemonId
+    clock: Clock
     redis: Redis | None = None
-    clock: Clock = field(factory=Clock)
 
     @property
     def address(self) -> str:
@@ -51,8 +51,9 @@ class Resources:
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open everything that the siblings depend on. It closes in reverse order."""
+async def open_resources(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Resources]:
+    """Open everything that the siblings depend on. It closes in reverse order. *clock* is measured here, at first."""
+    clock = clock or Clock()
     secret = secret_of(settings)
     vault, sessions = Vault.of(secret), Sessions.of(secret)
     with closing(bind(settings.host, settings.port)) as listener:
@@ -62,10 +63,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             async with open_database(dsn, size=settings.database_pool_size) as database:
                 await migrate(database)
                 await check_secret(database, vault)
+                await clock.ask(database)
                 resolver = Resolver(threads=max(THREADS, settings.dispatch_concurrency))
-                with Webhook(settings.rules_at(port), resolver) as webhook, open_redis(settings, vault) as redis:
+                webhook = Webhook(settings.rules_at(port), resolver, clock=clock)
+                with webhook, open_redis(settings, vault) as redis:
                     yield Resources(
-                        settings, vault, sessions, listener, dsn, embedded, database, webhook, identity, redis
+                        settings, vault, sessions, listener, dsn, embedded, database, webhook, identity, clock, redis
                     )
 
 

@@ -21,6 +21,7 @@ from cueapi.embedded_postgres.errors import ServerCannotStart
 from cueapi.net.shortage import is_own_shortage
 from cueapi.settings import Settings
 from cueapi.storage import daemons
+from cueapi.storage.clock import Clock
 from cueapi.storage.database import StorageUnavailable
 from cueapi.storage.notify import notify
 from supervisor import Tree
@@ -50,9 +51,9 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[tuple[Resources, Tree]]:
+async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[tuple[Resources, Tree]]:
     """A daemon for the length of the block, in this process and without its signals; then it drains."""
-    async with open_resources(settings) as resources:
+    async with open_resources(settings, clock=clock) as resources:
         tree = build_tree(resources)
         async with trio.open_nursery() as nursery:
             await nursery.start(tree.run)
@@ -96,7 +97,7 @@ async def _run_until_drained(resources: Resources, ready: _OnReady) -> None:
 def build_tree(resources: Resources) -> Tree:
     """The tree of one daemon."""
     wiring = Wiring.make(resources)
-    resources.webhook.sent = wiring.metrics.sent
+    resources.webhook.sent = lambda delivery: wiring.metrics.sent(delivery, now=resources.clock.now())
     wiring.metrics.read(*gauges(resources, wiring))
     if resources.settings.mailer is None:
         log.info("mail_not_configured", advice="set SMTP_URL and EMAIL_FROM: until then no failure is mailed")

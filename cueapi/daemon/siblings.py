@@ -52,7 +52,9 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     poller = Poller(
         database, hub, retries, resources.clock, metrics, wiring.last_poll, settings.poller_batch_size, monthly
     )
-    rescue = Rescue(database, Periodic(LOOK_INTERVAL), hub, timeouts, metrics)
+    rescue = Rescue(
+        database, Periodic(LOOK_INTERVAL), hub, timeouts, metrics, resources.clock, identity, capacity.unrecorded
+    )
     sweeper = Sweeper(resources.webhook.idle, Periodic(SWEEP_INTERVAL))
     janitor = Janitor(database, Periodic(JANITOR_INTERVAL), settings.execution_retention_days)
     app = make_app(request_gate(resources, wiring), api_resources(resources, wiring))

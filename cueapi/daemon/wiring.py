@@ -64,6 +64,7 @@ class Wiring:
             Channel("deliveries", size),
             Channel("results", RESULTS),
             Channel("retries", RETRIES),
+            board=HealthBoard(resources.clock.now),
         )
 
 

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from time import time
 from typing import Any
+from uuid import UUID
 
 import structlog
 import trio
@@ -21,6 +21,7 @@ from cueapi.metrics import Metrics
 from cueapi.net.shortage import OwnShortage, Shortages
 from cueapi.net.smtp import Mail, Mailer, MailFailed
 from cueapi.storage import notifications
+from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database, StorageUnavailable
 from cueapi.storage.notifications import MAX_ATTEMPTS, PAUSES, Notification, NotificationHeadroom
 from cueapi.wakeups.hub import WakeupHub
@@ -31,7 +32,7 @@ TIMEOUT = 10.0
 """Seconds that a receiver has to answer."""
 
 LEASE = 120.0
-"""Seconds after which an unfinished notification is claimed again; a mail may take several timeouts."""
+"""Seconds after which a notification that is not under way any more is claimed again."""
 
 PLACES, PER_USER = 32, 4
 """Notifications at once, and of these for one user: a receiver that hangs delays only its own user's."""
@@ -64,7 +65,8 @@ class Notifier:
     stopping: trio.Event
     metrics: Metrics
     shortages: Shortages
-    _under_way: Counter[int] = field(init=False, factory=Counter)
+    _under_way: dict[UUID, int] = field(init=False, factory=dict)
+    """The users of the claims that are under way."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Claim what is ready at each wake-up, and send it."""
@@ -84,14 +86,14 @@ class Notifier:
         claiming.cancel(reason="draining")
 
     async def _claim(self, nursery: trio.Nursery) -> None:
-        number, places = self.identity.claim_number, PLACES - self._under_way.total()
+        number, places = self.identity.claim_number, PLACES - len(self._under_way)
         if number is None or places <= 0:
             return  # Woken again as soon as we have a number, and with each place that comes free.
-        headroom = NotificationHeadroom(places, dict(self._under_way), PER_USER)
+        headroom = NotificationHeadroom(places, Counter(self._under_way.values()), PER_USER, self._under_way.keys())
         for notification in await notifications.claim(
             self.database, daemon=number, headroom=headroom, lease=LEASE, claimed_at=elapsed()
         ):
-            self._under_way[notification.user] += 1
+            self._under_way[notification.claim] = notification.user
             nursery.start_soon(self._send, notification, name=f"notification {notification.id}")
         if (due_in := await notifications.ahead(self.database)) is not None and due_in > 0:
             self.hub.notifications.wake_at(trio.current_time() + due_in)
@@ -109,7 +111,7 @@ class Notifier:
         except ClaimLost as lost:
             log.info("notification_unsettled", **_named(notification), reason=str(lost))
         finally:
-            self._under_way -= Counter([notification.user])
+            self._under_way.pop(notification.claim, None)
             self.hub.notifications.wake()
 
     async def _settle(self, notification: Notification) -> None:
@@ -151,7 +153,7 @@ class Notifier:
         body = domain.webhook_content(notification.content)
         headers = domain.webhook_headers(
             notification.kind, notification.content, number=notification.id, secret=notification.secret,
-            timestamp=int(time()), body=body,
+            timestamp=int(self._clock.timestamp()), body=body,
         )  # fmt: skip
         outgoing = Outgoing("POST", notification.url, headers, body, TIMEOUT, partial(self._confirm, notification))
         result = await self.notification_senders.webhook.post(outgoing)
@@ -182,20 +184,24 @@ class Notifier:
         """Return when it may be sent. Raises ClaimLost."""
         await confirm_claim(notification.claimed_at, partial(notifications.renew, self.database, notification, LEASE))
 
+    @property
+    def _clock(self) -> Clock:
+        return self.notification_senders.webhook.clock
+
     def _written(self, notification: Notification) -> Mail | None:
         """The mail; its key is the same on each attempt."""
         content = notification.content
         if notification.kind == "failure_mail":
             text = domain.failure_text(content, self.notification_senders.base_url)
             key = f"failure-{content['execution_id'] or notification.id}"
-            return Mail(str(notification.email), domain.failure_subject(content), text, key)
+            return Mail(str(notification.email), domain.failure_subject(content), text, key, self._clock.now())
         ciphertext = str(content["ciphertext"]).encode()
         link = self.notification_senders.decrypt(ciphertext)
         if link is None:
             return None
         text = domain.sign_in_text(link, content["device_code"])
         key = hashlib.sha256(ciphertext).hexdigest()[:32]
-        return Mail(content["to"], domain.SIGN_IN_SUBJECT, text, f"sign-in-{key}")
+        return Mail(content["to"], domain.SIGN_IN_SUBJECT, text, f"sign-in-{key}", self._clock.now())
 
 
 def _named(notification: Notification) -> dict[str, Any]:

@@ -127,11 +127,9 @@ class Poller:
 
     async def _look_ahead(self) -> None:
         """Be there in time for the next cue, and arm what comes due before the poll after the next."""
-        row = await due_cues.ahead(self.database)
-        if self.clock.measure(row.now):
-            log.warning("clock_differs", offset_seconds=round(self.clock.offset.total_seconds(), 1))
-        if row.next_due is not None and row.next_due < self.hub.polls.interval:
-            pause = row.next_due + MARGIN if row.next_due > 0 else BUSY_PAUSE
+        next_due = await due_cues.ahead(self.database)
+        if next_due is not None and next_due < self.hub.polls.interval:
+            pause = next_due + MARGIN if next_due > 0 else BUSY_PAUSE
             self.hub.polls.wake_at(trio.current_time() + pause)
         for delay, user in await due_cues.reminders(self.database, 2 * self.hub.polls.interval):
             if delay <= 0 and user is not None:

@@ -1,7 +1,6 @@
 """The dispatch pool: as many requests at once as it has tasks. Decides nothing, stores nothing."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -77,7 +76,8 @@ class DispatchPool:
                 result = await self.webhook.attempt(delivery, partial(self.confirm, delivery))
             if isinstance(result, Postponed):
                 self.shortages.note(result.reason)
-            return evaluate_attempt(delivery, result, duration=trio.current_time() - begun, now=datetime.now(UTC))
+            now = self.webhook.clock.now()
+            return evaluate_attempt(delivery, result, duration=trio.current_time() - begun, now=now)
         except ClaimLost:
             return released(delivery.fence)
         except Exception as error:

@@ -1,20 +1,24 @@
 """The rescue: takes back what daemons and workers that are gone have left behind, and what is overdue."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from uuid import UUID
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from cueapi.delivery.quarantine import Quarantine
+from cueapi.delivery.silence import Silence, WorkerGrace
 from cueapi.domain.execution import AlertType, Transition, attempt_failed, claim_lost, deadline_passed, unclaimed
 from cueapi.metrics import Metrics
-from cueapi.storage import daemons, workers
+from cueapi.storage import daemons, notifications, workers
+from cueapi.storage.clock import Clock
 from cueapi.storage.daemons import LostClaim
 from cueapi.storage.database import Database
 from cueapi.storage.transitions import has_alerts
 from cueapi.wakeups.hub import WakeupHub
+from cueapi.wakeups.identity import DaemonId
 from supervisor import Periodic, beat
 
 LOOK_INTERVAL = 5.0
@@ -28,8 +32,9 @@ class RescueTimeouts:
     """
     Seconds: a worker's silence after which it is gone, and how long an execution may wait for a worker.
 
-    After a start, other daemons and workers may have been unable to reach PostgreSQL. Give them *daemon_grace* (a
-    recorder writes what it kept at the latest every 15 s) and *worker_grace* before their claims are taken.
+    After a start, other daemons and workers may have been unable to reach PostgreSQL. Give them *daemon_grace* without
+    a beat (a recorder writes what it kept at the latest every 15 s) and *worker_grace* before their claims are taken.
+    After a jump of PostgreSQL's clock workers seem silent and deadlines past: they have *worker_grace* again.
     """
 
     worker_silence: float
@@ -47,6 +52,10 @@ class Rescue:
     hub: WakeupHub
     timeouts: RescueTimeouts
     metrics: Metrics
+    clock: Clock = field(factory=Clock)
+    identity: DaemonId = field(factory=lambda: DaemonId(""))
+    held: Callable[[], Iterable[UUID]] = tuple
+    """The claims that this daemon works on."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Take back what is lost or overdue, every few seconds."""
@@ -55,20 +64,37 @@ class Rescue:
         self.hub.notice_ready()
         self.ticks.wake()
         task_status.started()
-        born = trio.current_time()
+        grace, silence = WorkerGrace(self.timeouts.worker_grace, self.clock.jumps), Silence()
         while True:
             await self.ticks.wait()
-            age = trio.current_time() - born
-            leases = age >= self.timeouts.daemon_grace
+            # First of all: what follows goes by PostgreSQL's clock.
+            silent = silence.after(await self._beat(), self.timeouts.daemon_grace)
+            grace.note(self.clock.jumps)
             await daemons.sweep_dead(self.database)
-            await self._take_back("claims_recovered", partial(daemons.lost, leases=leases), _claim_lost)
-            await self._take_back("deadlines_passed", daemons.overdue, _overdue)
-            if age >= self.timeouts.worker_grace:
+            await self._recover(silent)
+            if not grace.jumped or grace.is_over():
+                await self._take_back("deadlines_passed", daemons.overdue, _overdue)
+            if grace.is_over():
                 await self._take_back("leases_ended", self._ended_leases, _lapsed)
                 await self._take_back("executions_unclaimed", self._unclaimed, _unclaimed)
                 if raised := await workers.alert_offline(self.database):
                     self.hub.notice_ready([AlertType.WORKER_OFFLINE] * raised)
             beat()
+
+    async def _beat(self) -> dict[int, int]:
+        """Show that this daemon runs, and measure the clock; how many beats each daemon has shown."""
+        begun = self.clock.machine.steady()
+        rows = await daemons.beat(self.database, self.identity.number)
+        if rows and self.clock.measure(rows[0].now, begun):
+            log.warning("clock_differs", offset_seconds=round(self.clock.offset.total_seconds(), 1))
+        return {row.number: row.beats for row in rows}
+
+    async def _recover(self, silent: set[int]) -> None:
+        """Take back what daemons hold that are gone, or have been *silent* until their leases ended."""
+        find = partial(daemons.lost, silent=silent, ours=self.identity.number, held=self.held())
+        await self._take_back("claims_recovered", find, _claim_lost)
+        if silent and await notifications.release_held(self.database, silent):
+            self.hub.notice_ready()
 
     async def _take_back(
         self,

@@ -1,7 +1,6 @@
 """One signed request. Every way the other side can fail is a value; knows nothing of the database."""
 
 import ssl
-import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -19,6 +18,7 @@ from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.net.http_client import IdleConnections, PinnedTransport, send_at_once, tls_context
 from cueapi.net.shortage import shortage_in
+from cueapi.storage.clock import Clock
 
 
 def _do_nothing(_: object = None) -> None:
@@ -62,7 +62,7 @@ class Webhook:
     resolver: Resolver
     tls: ssl.SSLContext = field(factory=tls_context)
     sent: Callable[[Delivery], None] = _do_nothing
-    clock: Callable[[], float] = time.time
+    clock: Clock = field(factory=Clock)
     idle: IdleConnections = field(factory=IdleConnections)
     standstills: Standstills = field(factory=Standstills)
     transport: PinnedTransport = field(init=False)
@@ -85,7 +85,7 @@ class Webhook:
 
         Once it is connected, nothing is sent before *confirm* has returned; what that raises ends the attempt.
         """
-        headers = signature.headers(delivery, int(self.clock()))
+        headers = signature.headers(delivery, int(self.clock.timestamp()))
         body = signature.sent_body(delivery)
         on_send = _OnSend(confirm, partial(self.sent, delivery))
         return await self.post(Outgoing(delivery.method, delivery.url, headers, body, delivery.timeout, on_send))

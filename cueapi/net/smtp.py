@@ -4,8 +4,9 @@ import smtplib
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from email.message import EmailMessage
-from email.utils import formatdate
+from email.utils import format_datetime
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import trio
@@ -32,6 +33,7 @@ class Mail:
     subject: str
     text: str = field(repr=False)
     key: str
+    date: datetime
 
 
 @frozen
@@ -69,7 +71,7 @@ class Mailer:
     def _send(self, mail: Mail) -> None:
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self.sender, mail.to, " ".join(mail.subject.split())
-        message["Date"] = formatdate(usegmt=True)
+        message["Date"] = format_datetime(mail.date, usegmt=True)
         message["Message-ID"] = f"<{mail.key}@{self.sender.rpartition('@')[2].rstrip('>')}>"
         # RFC 3834: asks machines not to answer.
         message["Auto-Submitted"] = "auto-generated"

@@ -1,12 +1,13 @@
 """Which daemons are alive, and what those that are gone have left behind."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from datetime import datetime
 from uuid import UUID
 
 from attrs import frozen
 
 from cueapi.domain.execution import ExecutionState
-from cueapi.storage.database import Executor, fetch_value
+from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.executions import StateRow, to_execution_state
 
 # 1129661761 is the class of all our advisory locks ("CUEA"); beside it stands the daemon's number, or 0 for migrations.
@@ -75,6 +76,27 @@ async def sweep_dead(db: Executor) -> None:
     await db.execute(SWEEP_DEAD)
 
 
+class DaemonBeats(Row):
+    """How many beats a daemon has had, and PostgreSQL's clock."""
+
+    number: int
+    beats: int
+    now: datetime
+
+
+BEAT = """
+with ours as (
+    update daemons set beats = beats + 1 where number = $1
+)
+select number, beats, clock_timestamp() as now from daemons
+"""
+
+
+async def beat(db: Executor, number: int | None) -> list[DaemonBeats]:
+    """Show the others that the daemon of *number* runs; what each daemon has shown before."""
+    return await db.fetch(BEAT, number, row=DaemonBeats)
+
+
 @frozen
 class LostClaim:
     """An execution whose claim has no holder any more."""
@@ -94,20 +116,30 @@ def _lost(row: LostClaimRow) -> LostClaim:
     return LostClaim(to_execution_state(row), row.lost_claims, row.user_id)
 
 
-# A claim is lost when its daemon is gone or, where $1, its lease has run out.
+# A daemon that lives keeps its claims whatever PostgreSQL's clock, which may have jumped, says of their leases. An
+# ended lease counts where its daemon is silent ($1), or is ours ($2) and does not hold it any more ($3: what it holds).
 LOST = """
 select s.*
   from outbox o
   join execution_states s on s.id = o.execution_id
  where o.claimed_by is not null
-   and ($1::bool and o.lease_until < now() or not exists (select from living_daemons d where d.number = o.claimed_by))
+   and (not exists (select from living_daemons d where d.number = o.claimed_by)
+        or o.lease_until < now()
+           and (o.claimed_by = any ($1::int[])
+                or o.claimed_by = $2::int and coalesce(s.claim <> all ($3::uuid[]), true)))
  limit 500
 """
 
 
-async def lost(db: Executor, *, leases: bool) -> list[LostClaim]:
-    """Deliveries that were claimed and whose holder is gone, a batch; with *leases* also those held for too long."""
-    return [_lost(row) for row in await db.fetch(LOST, leases, row=LostClaimRow)]
+async def lost(
+    db: Executor, *, silent: Collection[int] = (), ours: int | None = None, held: Iterable[UUID] = ()
+) -> list[LostClaim]:
+    """
+    Deliveries that were claimed and whose holder is gone, a batch.
+
+    Also those whose lease has ended, of *silent* daemons, and of *ours* where it is not among the claims *held*.
+    """
+    return [_lost(row) for row in await db.fetch(LOST, list(silent), ours, list(held), row=LostClaimRow)]
 
 
 HELD_BY = """

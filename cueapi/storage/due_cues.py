@@ -9,7 +9,7 @@ from attrs import frozen
 
 from cueapi.domain.catchup import FiringPlan
 from cueapi.domain.ids import new_uuid7
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.statements import load
 
 
@@ -112,27 +112,17 @@ async def fire_due(db: Executor, due_cues: Iterable[DueCue], monthly: Mapping[st
     return result
 
 
-class NextDue(Row):
-    """In how many seconds the next cue is due (null: none is), and PostgreSQL's clock."""
-
-    next_due: float | None
-    now: datetime
-
-
 # Not by `min`: PostgreSQL finds the least value of a domain by no index.
 AHEAD = """
 select extract(epoch from (select next_run from cues where status = 'active' and next_run is not null
                             order by next_run limit 1)
-                          - clock_timestamp())::float8 as next_due,
-       clock_timestamp() as now
+                          - clock_timestamp())::float8 as next_due
 """
 
 
-async def ahead(db: Executor) -> NextDue:
-    """When the next cue is due."""
-    found = await db.fetch_one(AHEAD, row=NextDue)
-    assert found is not None
-    return found
+async def ahead(db: Executor) -> float | None:
+    """In how many seconds the next cue is due; None where none is."""
+    return await fetch_value(db, AHEAD, kind=float)
 
 
 class ReminderRow(Row):

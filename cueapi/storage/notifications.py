@@ -1,7 +1,7 @@
 """Notifications: alert webhooks, failure webhooks and mails that are still to be sent, each with its own attempts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -38,6 +38,7 @@ class NotificationClaim(NamedTuple):
     user_counts: list[int]
     per_user: int
     lease: float
+    under_way: list[UUID]
 
 
 CLAIM = load("claim_notifications", NotificationClaim._fields)
@@ -63,11 +64,12 @@ class Notification:
 
 @frozen
 class NotificationHeadroom:
-    """How many may be claimed now, and what is under way by user."""
+    """How many may be claimed now, what is under way by user, and under which claims."""
 
     places: int
     users: Mapping[int, int]
     per_user: int
+    claims: Collection[UUID] = ()
 
 
 async def claim(
@@ -81,6 +83,7 @@ async def claim(
         user_counts=list(headroom.users.values()),
         per_user=headroom.per_user,
         lease=lease,
+        under_way=list(headroom.claims),
     )
     rows = await db.fetch(CLAIM, *parameters, row=NotificationRow)
     return [_notification(row, claimed_at) for row in rows]
@@ -124,6 +127,20 @@ REMOVE = "delete from notifications where id = $1 and claim = $2"
 async def remove(db: Executor, notification: Notification) -> None:
     """Delete a notification that was sent, or is given up."""
     await db.execute(REMOVE, notification.id, notification.claim)
+
+
+# As if the attempt had not begun.
+RELEASE_HELD = """
+update notifications
+   set claim = null, claimed_by = null, lease_until = null, attempts = attempts - 1
+ where claimed_by = any ($1::int[])
+   and lease_until < now()
+"""
+
+
+async def release_held(db: Executor, daemons: Collection[int]) -> int:
+    """Let others claim what these daemons, which show no life, have held for too long; how many."""
+    return await db.execute(RELEASE_HELD, list(daemons))
 
 
 PUT_OFF = """

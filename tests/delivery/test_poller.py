@@ -175,15 +175,6 @@ async def test_a_worker_s_cue_wakes_those_who_wait_for_its_work_and_a_webhook_th
     assert poller.hub.long_poll.woken == [worker]
 
 
-async def test_a_clock_that_has_gone_astray_is_measured_against_postgresql(database: Database) -> None:
-    poller = poller_on(database)
-    poller.clock.offset = timedelta(hours=3)
-
-    await one_turn(poller.run)
-
-    assert abs(poller.clock.offset) < timedelta(seconds=5)
-
-
 POLICIES: dict[str, tuple[dict[str, str], list[str]]] = {
     "latest": ({}, ["pending"]),
     "none": ({"catchup": "none"}, ["missed"]),

@@ -1,16 +1,27 @@
 """What is taken back, and what is left to its holder."""
 
+import time
+from datetime import timedelta
 from math import inf
 
 import pytest
+import trio
+import trio.testing
 from attrs import evolve
+from structlog.testing import capture_logs
 
 from cueapi.delivery.quarantine import NOT_STORED
 from cueapi.delivery.rescue import Rescue, RescueTimeouts
+from cueapi.delivery.silence import Silence
 from cueapi.metrics import Metrics
-from cueapi.storage.database import Database
+from cueapi.storage import daemons, notifications
+from cueapi.storage.clock import Clock, MachineClocks
+from cueapi.storage.database import Database, open_listener
+from cueapi.storage.notifications import NotificationHeadroom
 from supervisor import Periodic
-from tests.delivery.siblings import one_turn, quiet_hub
+from tests.conftest import RunningDaemon, cue
+from tests.delivery.siblings import alive, one_turn, quiet_hub
+from tests.receiver import open_receiver
 from tests.storage.rows import (
     ONCE,
     add_cue,
@@ -325,3 +336,91 @@ async def test_after_an_outage_daemons_and_workers_have_time_to_report_before_th
     seen = [(await look_up(database, one))["status"] for one in (delivery.execution_id, held, waiting)]
     assert seen == expected
     assert ("worker_offline" in await alert_types(database)) == (worker_grace == 0)
+
+
+async def test_a_living_daemon_keeps_what_it_delivers_while_postgresql_s_clock_jumps(
+    daemon: RunningDaemon, database: Database, rescue: Rescue
+) -> None:
+    # The rescue of a second daemon, in a hurry: it would take back what is lost before the handler has answered.
+    other = evolve(rescue, ticks=Periodic(0.02), timeouts=RescueTimeouts(180, 900, daemon_grace=20, worker_grace=180))
+    with trio.fail_after(30):
+        async with open_receiver([1.0]) as receiver, alive(other.run):
+            api = await daemon.api.register()
+            made = await api.post("/v1/cues", cue(receiver.url()))
+            fired = await api.post(f"/v1/cues/{made['id']}/fire")
+            await receiver.wait_for(1)
+            await database.execute("update outbox set lease_until = lease_until - interval '600 seconds'")
+            shown = await api.execution(fired["id"])
+
+    assert (shown["status"], shown["attempts"], len(receiver.requests)) == ("success", 1, 1)
+
+
+async def test_a_daemon_that_holds_its_lock_and_is_frozen_loses_what_its_leases_no_longer_cover(
+    database: Database, database_url: str, rescue: Rescue
+) -> None:
+    user = await add_user(database)
+    execution = await add_execution(database, await add_cue(database, user))
+    await notifications.add_sign_in_mail(database, user=user, content={"to": "a@example.com"})
+    with trio.fail_after(10):
+        async with open_listener(database_url, "cueapi", heartbeat=5.0) as (_, lock):
+            frozen = await daemons.register(database, "frozen")
+            assert await daemons.acquire_lock(lock, frozen)
+            await claim(database, daemon=frozen)
+            await notifications.claim(database, daemon=frozen, headroom=NotificationHeadroom(8, {}, 4), lease=60.0)
+            seen = []
+            for statement in ("select 1", "update outbox set lease_until = now() - interval '1 second'"):
+                await database.execute(statement)
+                await one_turn(rescue.run)
+                seen.append((await look_up(database, execution))["status"])
+            await database.execute("update notifications set lease_until = now() - interval '1 second'")
+            await one_turn(rescue.run)
+
+    (mail,) = await database.fetch("select claim, attempts from notifications")
+    assert seen == ["delivering", "pending"]
+    assert (mail["claim"], mail["attempts"]) == (None, 0)
+
+
+async def test_after_a_jump_of_postgresql_s_clock_workers_and_handlers_have_time_to_show_themselves(
+    database: Database, rescue: Rescue
+) -> None:
+    user, old = await add_user(database), ago(hours=1)
+    cue_id = await add_cue(database, user, transport="worker")
+    held = await add_execution(database, cue_id)
+    await claim_as_worker(database, user, "w")
+    waiting = await add_execution(database, cue_id, ready_at=old, created_at=old)
+    reporting = await add_execution(database, await add_cue(database, user, run_count=1), **OVERDUE)
+    await database.execute("update executions set lease_until = now() - interval '1 second' where id = $1", held)
+    await database.execute("insert into workers (user_id, worker_id, last_heartbeat) values ($1, 'w', $2)", user, old)
+    await daemons.register(database, "here")
+    # As if PostgreSQL's clock had been an hour behind until now.
+    clock = Clock()
+    clock.measure(old, clock.machine.steady())
+
+    seen = []
+    for worker_grace in (180.0, 0.0):
+        await one_turn(evolve(rescue, clock=clock, timeouts=RescueTimeouts(180, 900, 0.0, worker_grace)).run)
+        seen.append([(await look_up(database, one))["status"] for one in (held, waiting, reporting)])
+
+    assert clock.jumps == 1
+    assert seen == [["delivering", "pending", "success"], ["retrying", "missed", "retrying"]]
+
+
+async def test_the_clock_is_measured_against_postgresql_in_every_round(database: Database, rescue: Rescue) -> None:
+    await daemons.register(database, "here")
+    ahead = Clock(MachineClocks(lambda: time.time() + 10_800))
+
+    with capture_logs() as lines:
+        for _ in range(2):
+            await one_turn(evolve(rescue, clock=ahead).run)
+
+    assert abs(ahead.now() - ago()) < timedelta(seconds=20)
+    assert [line["offset_seconds"] for line in lines] == [pytest.approx(-10_800, abs=20)]
+
+
+async def test_who_shows_no_new_beat_is_silent_after_a_while(autojump_clock: trio.testing.MockClock) -> None:
+    silence, seen = Silence(), []
+    for beats in ({1: 0, 2: 0}, {1: 1, 2: 0}, {1: 2, 2: 0}, {1: 2, 2: 1, 3: 0}, {1: 2}):
+        seen.append(silence.after(beats, 10.0))
+        await trio.sleep(5)
+
+    assert seen == [set(), set(), {2}, set(), {1}]

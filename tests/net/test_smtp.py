@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 import pytest
@@ -15,7 +16,13 @@ from tests.net.mail_server import PASSWORD, mail_server
 from tests.process import free_port
 from tests.scarcity import no_file_left, no_thread_left
 
-MAIL = Mail("you@example.com", "Naïve\r\nBcc: all@example.com", "Zoë’s report\n.\nfailed\n", "failure-7")
+MAIL = Mail(
+    "you@example.com",
+    "Naïve\r\nBcc: all@example.com",
+    "Zoë’s report\n.\nfailed\n",
+    "failure-7",
+    datetime(2026, 3, 4, 12, 0, tzinfo=UTC),
+)
 SENDER = "CueAPI <cueapi@example.com>"
 
 
@@ -27,6 +34,7 @@ async def test_a_mail_arrives_as_it_was_written() -> None:
     assert (mail["To"], mail["From"]) == ("you@example.com", SENDER)
     assert mail["Subject"] == "Naïve Bcc: all@example.com"
     assert mail["Bcc"] is None
+    assert mail["Date"] == "Wed, 04 Mar 2026 12:00:00 +0000"
     assert mail["Message-ID"] == "<failure-7@example.com>"
     assert mail["Auto-Submitted"] == "auto-generated"
     assert box.texts() == [MAIL.text]

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 import trio
@@ -39,7 +40,7 @@ async def later(database: Database, seconds: float) -> None:
 
 
 async def lost(database: Database) -> list[object]:
-    return [one.state.fence.execution_id for one in await daemons.lost(database, leases=True)]
+    return [one.state.fence.execution_id for one in await daemons.lost(database)]
 
 
 @pytest.fixture
@@ -158,18 +159,54 @@ async def test_a_lock_of_another_database_says_nothing_here(
     assert row["lives"] is False
 
 
-async def test_a_lease_that_ran_out_is_lost_although_its_daemon_lives(
+async def test_who_holds_its_lock_keeps_its_claims_whatever_their_leases_say(
     database: Database, database_url: str, cue_id: str
 ) -> None:
     execution = await add_execution(database, cue_id)
+    seen = []
+
+    with trio.fail_after(10):
+        async with living(database_url) as (number, _):
+            (delivery,) = await claim(database, daemon=number)
+            # As where PostgreSQL's clock jumps 600 s ahead.
+            await database.execute("update outbox set lease_until = lease_until - interval '600 seconds'")
+            await daemons.sweep_dead(database)
+            for fields in (
+                {},
+                {"silent": {number + 1}},
+                {"silent": {number}},
+                {"ours": number, "held": [delivery.claim]},
+                {"ours": number, "held": []},
+                {"ours": number + 1, "held": []},
+            ):
+                found = await daemons.lost(database, **fields)
+                seen.append([one.state.fence.execution_id for one in found])
+
+    assert seen == [[], [], [execution], [], [execution], []]
+
+
+async def test_a_silent_daemon_keeps_what_its_lease_still_covers(
+    database: Database, database_url: str, cue_id: str
+) -> None:
+    await add_execution(database, cue_id)
 
     with trio.fail_after(10):
         async with living(database_url) as (number, _):
             await claim(database, daemon=number)
-            await database.execute("update outbox set lease_until = now() - interval '1 second'")
-            seen = await lost(database)
+            found = await daemons.lost(database, silent={number}, ours=number)
 
-    assert seen == [execution]
+    assert found == []
+
+
+async def test_each_beat_is_counted_for_its_own_daemon(database: Database) -> None:
+    first, second = [await daemons.register(database, where) for where in (HERE, THERE)]
+    for number in (first, first, second, None):
+        await daemons.beat(database, number)
+
+    rows = await daemons.beat(database, None)
+
+    assert {row.number: row.beats for row in rows} == {first: 2, second: 1}
+    assert abs(rows[0].now - ago()) < timedelta(seconds=20)
 
 
 async def test_what_a_gone_daemon_held_goes_back_as_the_same_attempt_and_its_late_result_is_fenced_out(
@@ -177,7 +214,7 @@ async def test_what_a_gone_daemon_held_goes_back_as_the_same_attempt_and_its_lat
 ) -> None:
     execution = await add_execution(database, cue_id)
     (delivery,) = await claim(database, daemon=99)
-    (found,) = await daemons.lost(database, leases=True)
+    (found,) = await daemons.lost(database)
 
     first = await apply_transitions(
         database, [claim_lost(found.state.fence, found.state.retry, lost_claims=found.lost_claims)]

@@ -211,7 +211,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
         lambda db: worker_claims.claim_one(db, user=1, execution=execution(990_001), worker="w", terms=TERMS),
         10,
     ),
-    "lost": (lambda db: daemons.lost(db, leases=True), 2_500),
+    "lost": (lambda db: daemons.lost(db, silent=[1], ours=2, held=[execution(7)]), 2_500),
     "held by a daemon": (lambda db: daemons.held_by(db, 1), 2_500),
     "ended leases": (lambda db: daemons.ended_leases(db, 180.0), 2_000),
     "unclaimed": (lambda db: daemons.unclaimed(db, 900.0), 2_500),

@@ -135,7 +135,7 @@ class Gate:
         if (rate_limit := kept.get("rate_limit")) is not None:
             headers.add("X-RateLimit-Limit", str(rate_limit.limit))
             headers.add("X-RateLimit-Remaining", str(rate_limit.remaining))
-            headers.add("X-RateLimit-Reset", str(int(time.time() + rate_limit.retry_after)))
+            headers.add("X-RateLimit-Reset", str(int(self.authenticator.clock.timestamp() + rate_limit.retry_after)))
         account = kept.get("account")
         if account is not None and account.executions > USAGE_WARNING_SHARE * account.limits.monthly_executions:
             headers["X-CueAPI-Usage-Warning"] = "approaching_limit"

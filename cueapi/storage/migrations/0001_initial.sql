@@ -316,12 +316,14 @@ create index outbox_ready on outbox (ready_at) where claimed_by is null;
 create index outbox_claimed on outbox (claimed_by, lease_until) where claimed_by is not null;
 create index outbox_of_cue on outbox (cue_id);
 
--- A daemon lives while the session-level advisory lock of its number is held.
+-- A daemon lives while the session-level advisory lock of its number is held. One that is frozen holds it, too: it has no
+-- more beats. They are counted and not dated, since clocks jump.
 create table daemons (
     number      integer generated always as identity primary key,
     instance    text not null,                      -- host, address and port: the same after a restart
     started_at  moment not null default now(),
-    free_since  moment                        -- when its lock was first seen free
+    free_since  moment,                       -- when its lock was first seen free
+    beats       counter not null default 0
 );
 
 -- One whose lock was free for less than 5 s may only have lost its connection.

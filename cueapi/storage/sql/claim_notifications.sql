@@ -1,6 +1,8 @@
--- Guarantees: a notification is held by one daemon at a time (skip locked). One whose daemon is gone, or whose lease ran
--- out, is claimed again as the same attempt. Secrets are read here, and are in no row of ours.
+-- Guarantees: a notification is held by one daemon at a time (skip locked). One whose daemon is gone is claimed again as
+-- the same attempt; so is one of ours whose lease ran out and that is not under way. Secrets are read here, and are in no
+-- row of ours.
 --
+-- :under_way   the claims that this daemon works on
 -- :users, :user_counts, :per_user   users with notifications under way, how many each, and the most for one
 with busy as (select * from unnest(:users::bigint[], :user_counts::int[]) as b(user_id, busy)),
 ready as materialized (
@@ -8,7 +10,7 @@ ready as materialized (
       from notifications n
      where n.ready_at <= now()
        and (n.claim is null
-            or n.lease_until < now()
+            or n.claimed_by = :daemon and n.lease_until < now() and n.claim <> all (:under_way::uuid[])
             or not exists (select from living_daemons d where d.number = n.claimed_by))
        and coalesce(n.user_id, 0) <> all (select user_id from busy where busy >= :per_user)
      order by n.ready_at, n.id
