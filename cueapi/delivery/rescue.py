@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from cueapi.delivery.quarantine import Quarantine
 from cueapi.delivery.silence import Silence, WorkerGrace
+from cueapi.delivery.written_ahead import put_right
 from cueapi.domain.execution import AlertType, Transition, attempt_failed, claim_lost, deadline_passed, unclaimed
 from cueapi.metrics import Metrics
 from cueapi.storage import daemons, notifications, workers
@@ -70,6 +71,8 @@ class Rescue:
             # First of all: what follows goes by PostgreSQL's clock.
             silent = silence.after(await self._beat(), self.timeouts.daemon_grace)
             grace.note(self.clock.jumps)
+            if await put_right(self.database):
+                self._look_again()
             await daemons.sweep_dead(self.database)
             await self._recover(silent)
             if not grace.jumped or grace.is_over():
@@ -88,6 +91,12 @@ class Rescue:
         if rows and self.clock.measure(rows[0].now, begun):
             log.warning("clock_differs", offset_seconds=round(self.clock.offset.total_seconds(), 1))
         return {row.number: row.beats for row in rows}
+
+    def _look_again(self) -> None:
+        """What was to wait for a later time is due earlier."""
+        self.hub.polls.wake()
+        self.hub.delivery_ready()
+        self.hub.notice_ready()
 
     async def _recover(self, silent: set[int]) -> None:
         """Take back what daemons hold that are gone, or have been *silent* until their leases ended."""

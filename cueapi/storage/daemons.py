@@ -60,8 +60,8 @@ with held as (
        and l.database = (select oid from pg_database where datname = current_database())
 ), looked as (
     update daemons d
-       set free_since = case when d.number in (select number from held) then null else coalesce(d.free_since, now()) end
-     where (d.free_since is null) <> (d.number in (select number from held))
+       set free_since = case when d.number in (select number from held) then null else least(d.free_since, now()) end
+     where (d.free_since is null) <> (d.number in (select number from held)) or d.free_since > now()
  returning d.number, d.free_since
 )
 delete from daemons d

@@ -163,6 +163,7 @@ create table cues (
     -- Why `on_failure` has paused it, and when; a change of the status clears it.
     pause_reason          text,
     next_run              moment,
+    planned_at            moment not null default now(),   -- when next_run was computed
     last_run              moment,
     fired_count           counter not null default 0,
     run_count             counter not null default 0,
@@ -182,6 +183,7 @@ create index cues_by_status on cues (user_id, status, created_at desc, id desc) 
 create index cues_by_group on cues (user_id, group_name, created_at desc, id desc)
     where deleted_at is null and group_name is not null;
 create index cues_due on cues (next_run) where next_run is not null;
+create index cues_written on cues (greatest(last_run, planned_at));    -- later than now: the clock was set back
 create index cues_deleted on cues (deleted_at) where deleted_at is not null;
 
 -- users.live_cues moves where a cue begins or ceases to count, by whatever statement.
@@ -285,6 +287,10 @@ create index executions_open on executions (outcome_deadline_at)
 -- What one worker holds: a heartbeat may say what it runs.
 create index executions_held_by on executions (user_id, claimed_by_worker)
     where transport = 'worker' and status = 'delivering';
+-- What waits for something, by when it was written: later than now, and the clock was set back.
+create index executions_written on executions (updated_at)
+    where finished_at is null
+       or outcome_deadline_at is not null and (outcome_attempt is null or outcome_attempt < attempts);
 create index executions_unfinished on executions (cue_id) where finished_at is null;
 create index executions_finished on executions (finished_at) where finished_at is not null;
 
@@ -340,6 +346,7 @@ create table workers (
     primary key (user_id, worker_id)
 ) with (fillfactor = 70);
 create index workers_silent on workers (last_heartbeat);
+create index workers_alerted on workers (offline_alerted_at) where offline_alerted_at is not null;
 
 create table alerts (
     id            uuid primary key,
@@ -394,6 +401,7 @@ create table mail_gates (
     user_id  bigint primary key references users on delete cascade,
     moments  timestamptz[] not null
 );
+create index mail_gates_last on mail_gates ((moments[cardinality(moments)]));
 
 -- Counters that deletes and retention do not touch.
 create table usage (

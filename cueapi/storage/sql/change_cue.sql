@@ -14,6 +14,7 @@ with room as (
        set status = :status,
            pause_reason = case when c.status = :status::cue_status then c.pause_reason end,
            next_run = case when :moves then :next_run else c.next_run end,
+           planned_at = case when :moves then now() else c.planned_at end,
            revision = c.revision + 1,
            updated_at = clock_timestamp(),
            consecutive_failures = case when :revives then 0 else c.consecutive_failures end,

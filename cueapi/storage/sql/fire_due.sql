@@ -63,6 +63,7 @@ with due as (
 ), moved as (
     update cues c
        set next_run = h.next,
+           planned_at = now(),
            status = case when h.schedule_type = 'once' and n.ended > 0 then 'failed' else c.status end,
            revision = c.revision + (case when h.schedule_type = 'once' and n.ended > 0 then 1 else 0 end),
            updated_at = case when h.schedule_type = 'once' and n.ended > 0 then clock_timestamp() else c.updated_at end,
