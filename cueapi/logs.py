@@ -33,6 +33,7 @@ How the daemon speaks: one event a fact.
 | claims_left | reason | PostgreSQL was away at the end: the others will find what this daemon held |
 | clock_differs | offset_seconds | the machine's clock differs from PostgreSQL's |
 | clock_set_back | rows | PostgreSQL's clock was ahead: what was written then was put right |
+| zones_changed | cues, tzdata | another tzdata moved the times of so many cues |
 | rows_removed | rows | the janitor removed a batch |
 | request_answered | request_id, user_id, method, route, status, duration_ms | the API answered (debug below 400) |
 | rate_limits_local, rate_limits_shared | reason | Redis is away: each daemon counts by itself · it is back |

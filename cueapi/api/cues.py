@@ -33,7 +33,7 @@ from cueapi.api.models.responses.executions import Execution, ExecutionList, Fir
 from cueapi.domain import cue as domain
 from cueapi.domain.clock import iso
 from cueapi.domain.ids import is_cue_id, new_uuid7
-from cueapi.domain.schedule import upcoming
+from cueapi.domain.schedule import INSTANT, upcoming
 from cueapi.storage import cue_deletion, cues, fires, histories
 from cueapi.storage.clock import Clock
 from cueapi.storage.cues import CueFilter
@@ -138,10 +138,13 @@ class Cues:
         """
         List the next fire times of a cue.
 
-        They follow from the schedule alone: a paused cue has them, too.
+        They follow from the schedule alone: a paused cue has them, too. Those of an active one begin with `next_run`.
         """
-        count, after = COUNT.read(), AFTER.read() or await self.clock.present(self.database)
-        row = await find(self.database, cue_id)
+        count, now = COUNT.read(), await self.clock.present(self.database)
+        after, row = AFTER.read() or now, await find(self.database, cue_id)
+        if after >= now and row.next_run is not None:
+            # Where the rules of its zone have changed, a time before it may have been fired by the old ones.
+            after = max(after, row.next_run - INSTANT)
         if row.cron is not None:
             # In a thread, since fifty times of a rare cron lie centuries apart and take a second to find. One thread
             # for all requests: threads share the interpreter with the event loop.

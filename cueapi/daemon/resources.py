@@ -11,6 +11,7 @@ from attrs import define, frozen
 from cueapi.api.http.listening import bind
 from cueapi.daemon.secret import CannotStart, check_secret, secret_of
 from cueapi.delivery.webhook import Webhook
+from cueapi.delivery.zone_changes import follow_zones
 from cueapi.embedded_postgres.errors import Owner
 from cueapi.embedded_postgres.server import EmbeddedServer, join_embedded, open_embedded
 from cueapi.net import redis
@@ -64,6 +65,7 @@ async def open_resources(settings: Settings, *, clock: Clock | None = None) -> A
                 await migrate(database)
                 await check_secret(database, vault)
                 await clock.ask(database)
+                await follow_zones(database)
                 resolver = Resolver(threads=max(THREADS, settings.dispatch_concurrency))
                 webhook = Webhook(settings.rules_at(port), resolver, clock=clock)
                 with webhook, open_redis(settings, vault) as redis:

@@ -12,6 +12,7 @@ from cueapi.delivery.quarantine import Quarantine, run_isolating
 from cueapi.delivery.retries import Reminder
 from cueapi.domain.catchup import Catchup, FiringPlan, Overlap, is_late, plan_firings
 from cueapi.domain.errors import Refusal
+from cueapi.domain.zone import reading_at
 from cueapi.metrics import Metrics
 from cueapi.storage import due_cues
 from cueapi.storage.clock import Clock
@@ -89,14 +90,16 @@ class Poller:
 
     async def _plan(self, rows: list[DueCueRow]) -> list[DueCue]:
         """What each due cue comes to. The same schedule, due at the same time, is computed once."""
-        known: dict[tuple[object, ...], tuple[FiringPlan, bool]] = {}
+        known: dict[tuple[object, ...], tuple[FiringPlan, bool, datetime | None]] = {}
         planned = []
         for row in rows:
             key = SCHEDULE(row)
             try:
                 if key not in known:
                     await trio.lowlevel.checkpoint()
-                    known[key] = _firing_plan(row), _is_late(row)
+                    plan = _firing_plan(row)
+                    local = plan.next_run and reading_at(plan.next_run, row.timezone)
+                    known[key] = plan, _is_late(row), local
             except (Refusal, ValueError, OverflowError) as error:
                 await self.quarantine.cue(row.id, row.revision, f"It cannot be fired: {error}")
                 continue

@@ -11,11 +11,13 @@ from attrs import field, frozen
 from cueapi.delivery.quarantine import Quarantine
 from cueapi.delivery.silence import Silence, WorkerGrace
 from cueapi.delivery.written_ahead import put_right
+from cueapi.delivery.zone_changes import ZoneWatch
 from cueapi.domain.execution import AlertType, Transition, attempt_failed, claim_lost, deadline_passed, unclaimed
+from cueapi.domain.zone import tzdata_version
 from cueapi.metrics import Metrics
 from cueapi.storage import daemons, notifications, workers
 from cueapi.storage.clock import Clock
-from cueapi.storage.daemons import LostClaim
+from cueapi.storage.daemons import DaemonBeats, LostClaim
 from cueapi.storage.database import Database
 from cueapi.storage.transitions import has_alerts
 from cueapi.wakeups.hub import WakeupHub
@@ -66,31 +68,30 @@ class Rescue:
         self.ticks.wake()
         task_status.started()
         grace, silence = WorkerGrace(self.timeouts.worker_grace, self.clock.jumps), Silence()
+        zones = ZoneWatch()
         while True:
             await self.ticks.wait()
             # First of all: what follows goes by PostgreSQL's clock.
-            silent = silence.after(await self._beat(), self.timeouts.daemon_grace)
+            rows = await self._beat()
+            silent = silence.after({row.number: row.beats for row in rows}, self.timeouts.daemon_grace)
             grace.note(self.clock.jumps)
-            if await put_right(self.database):
+            if await put_right(self.database) or (rows and await zones.look(self.database, rows[0].tzdata)):
                 self._look_again()
             await daemons.sweep_dead(self.database)
             await self._recover(silent)
             if not grace.jumped or grace.is_over():
                 await self._take_back("deadlines_passed", daemons.overdue, _overdue)
             if grace.is_over():
-                await self._take_back("leases_ended", self._ended_leases, _lapsed)
-                await self._take_back("executions_unclaimed", self._unclaimed, _unclaimed)
-                if raised := await workers.alert_offline(self.database):
-                    self.hub.notice_ready([AlertType.WORKER_OFFLINE] * raised)
+                await self._take_from_workers()
             beat()
 
-    async def _beat(self) -> dict[int, int]:
-        """Show that this daemon runs, and measure the clock; how many beats each daemon has shown."""
+    async def _beat(self) -> list[DaemonBeats]:
+        """Show that this daemon runs, and measure the clock; what each daemon has shown."""
         begun = self.clock.machine.steady()
-        rows = await daemons.beat(self.database, self.identity.number)
+        rows = await daemons.beat(self.database, self.identity.number, tzdata=tzdata_version())
         if rows and self.clock.measure(rows[0].now, begun):
             log.warning("clock_differs", offset_seconds=round(self.clock.offset.total_seconds(), 1))
-        return {row.number: row.beats for row in rows}
+        return rows
 
     def _look_again(self) -> None:
         """What was to wait for a later time is due earlier."""
@@ -104,6 +105,13 @@ class Rescue:
         await self._take_back("claims_recovered", find, _claim_lost)
         if silent and await notifications.release_held(self.database, silent):
             self.hub.notice_ready()
+
+    async def _take_from_workers(self) -> None:
+        """Take back what silent workers hold and what none came for, and tell of the silent ones."""
+        await self._take_back("leases_ended", self._ended_leases, _lapsed)
+        await self._take_back("executions_unclaimed", self._unclaimed, _unclaimed)
+        if raised := await workers.alert_offline(self.database):
+            self.hub.notice_ready([AlertType.WORKER_OFFLINE] * raised)
 
     async def _take_back(
         self,

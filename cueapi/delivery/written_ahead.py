@@ -7,6 +7,7 @@ import trio
 
 from cueapi.domain.errors import Refusal
 from cueapi.domain.schedule import next_run
+from cueapi.domain.zone import reading_at
 from cueapi.storage import written_ahead
 from cueapi.storage.database import Database
 from cueapi.storage.written_ahead import AheadCueRow, PlannedAnew
@@ -52,4 +53,4 @@ def _planned_anew(row: AheadCueRow, firsts: dict[tuple[str, str], datetime | Non
     first = firsts[key]
     if first is None or first >= row.next_run:
         return PlannedAnew(row, row.next_run)
-    return PlannedAnew(row, first)
+    return PlannedAnew(row, first, reading_at(first, row.timezone))

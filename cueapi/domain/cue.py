@@ -12,8 +12,8 @@ from cueapi.domain.cron import check_cron
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.outcome import Mode
 from cueapi.domain.retry import DEFAULT_RETRY, Retry
-from cueapi.domain.schedule import AT_EXAMPLES, first_run, once_at
-from cueapi.domain.zone import check_timezone
+from cueapi.domain.schedule import AT_EXAMPLES, first_run, local_at, once_at
+from cueapi.domain.zone import check_timezone, reading_at
 
 TASK_LIMIT = 255
 """Characters of a task; the names of handlers have no more."""
@@ -29,7 +29,11 @@ WORKER_MODES = (Mode.NONE, Mode.MANUAL)
 
 @frozen
 class Schedule:
-    """When a cue fires: *cron* in *timezone*, or once *at* a moment."""
+    """
+    When a cue fires: *cron* in *timezone*, or once *at* a moment.
+
+    *local* is what the clock of the zone shows then, where the moment was given so: what holds when the rules change.
+    """
 
     type: str
     timezone: str = "UTC"
@@ -37,11 +41,16 @@ class Schedule:
     at: datetime | None = None
     catchup: str = Catchup.LATEST
     overlap: str = Overlap.ALLOW
+    local: datetime | None = None
 
     @property
     def times(self) -> tuple[object, ...]:
         """What its fire times depend on."""
         return self.type, self.timezone, self.cron, self.at
+
+    def reading_at(self, run: datetime | None) -> datetime | None:
+        """What the clock of its zone shows at the next *run* of a recurring cue: what holds when the rules change."""
+        return None if self.cron is None or run is None else reading_at(run, self.timezone)
 
     def first_after(self, now: datetime) -> datetime:
         """The first fire time after *now*; refuses a schedule that has none."""
@@ -101,10 +110,12 @@ def plan_schedule(given: dict[str, Any], *, before: Schedule | None = None) -> S
         return Schedule("recurring", cron=check_cron(cron), **common)
     if kind == "once":
         if given.get("at") is not None:
-            return Schedule("once", at=once_at(given["at"], timezone), **common)
+            return Schedule("once", at=once_at(given["at"], timezone), local=local_at(given["at"]), **common)
         if before is None or before.at is None:
             raise Refusal("invalid_schedule", f"A one-time schedule needs schedule.at. {AT_EXAMPLES}")
-        return Schedule("once", at=before.at, **common)
+        # In another zone the moment stays, and what its clock shows then was not asked for.
+        local = before.local if timezone == before.timezone else None
+        return Schedule("once", at=before.at, local=local, **common)
     raise Refusal(
         "invalid_schedule",
         f"schedule.type must be 'recurring' or 'once', not {kind!r}. "

@@ -100,6 +100,12 @@ def once_at(text: str, timezone: str) -> datetime:
     return moment
 
 
+def local_at(text: str) -> datetime | None:
+    """The reading that a *text* which `once_at` takes names; None where it has an offset, and so names a moment."""
+    at = datetime.fromisoformat(text.strip().upper())
+    return at if at.tzinfo is None else None
+
+
 def _bad_at(text: str, why: str) -> Refusal:
     return Refusal("invalid_schedule", f"The time {text[:64]!r} {why}. {AT_EXAMPLES}")
 

@@ -73,6 +73,19 @@ def moment_of(wall_time: datetime, timezone: str) -> datetime:
     return _change_between(zone, by_new - fraction, by_old - fraction)
 
 
+def reading_at(moment: datetime, timezone: str) -> datetime:
+    """What the clock shows at *moment*; at a jump, the earlier of what it shows before and after."""
+    zone = zone_named(timezone)
+    return (moment + min(_offset(zone, moment), _offset(zone, moment - SECOND))).replace(tzinfo=None)
+
+
+@lru_cache(maxsize=1)
+def tzdata_version() -> str:
+    """The version of the database, such as `2026a`."""
+    with DATABASE.joinpath("zoneinfo", "tzdata.zi").open("r", encoding="ascii") as file:
+        return file.readline().removeprefix("# version").strip()
+
+
 @lru_cache(maxsize=1024)
 def zone_named(name: str) -> ZoneInfo:
     with DATABASE.joinpath("zoneinfo", *check_timezone(name).split("/")).open("rb") as file:

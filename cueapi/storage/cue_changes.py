@@ -31,6 +31,7 @@ CHANGE = load(
         "status",
         "moves",
         "next_run",
+        "next_local",
         "revives",
         "callback_host",
         *CueValues._fields,
@@ -52,8 +53,9 @@ class CueUpdate:
 
 async def change(db: Executor, placed: CueRecord, made: CueUpdate, *, cue_id: str, user: int) -> CueRow | None:
     """The changed cue, which the transaction has locked; None where there is no room to revive it."""
+    local = placed.cue.schedule.reading_at(made.next_run)
     return await db.fetch_one(
-        CHANGE, cue_id, user, made.room, made.status, made.moves, made.next_run,
+        CHANGE, cue_id, user, made.room, made.status, made.moves, made.next_run, local,
         made.room is not None, placed.host, *CueValues.of(placed), row=CueRow,
     )  # fmt: skip
 

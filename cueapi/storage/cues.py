@@ -80,9 +80,10 @@ def _given(**numbers: int | None) -> dict[str, int] | None:
 
 
 class CueRow(CueColumns, Row):
-    """A cue, its revision, and the warning that is stored of its URLs."""
+    """A cue, its revision, the reading that *schedule_at* was given as, and the warning that is stored of its URLs."""
 
     revision: int
+    schedule_local: datetime | None
     url_warning: str | None
 
 
@@ -94,7 +95,9 @@ WARNING: LiteralString = """case when c.status = 'paused' and c.pause_reason is 
      else c.warning end as warning"""
 
 COLUMNS: LiteralString = (
-    columns_of(CueColumns, "c.{}", but=("warning",)) + ", c.revision, c.warning as url_warning, " + WARNING
+    columns_of(CueColumns, "c.{}", but=("warning",))
+    + ", c.revision, c.schedule_local, c.warning as url_warning, "
+    + WARNING
 )
 
 
@@ -117,6 +120,7 @@ class CueValues(NamedTuple):
     schedule_type: str
     cron: str | None
     schedule_at: datetime | None
+    schedule_local: datetime | None
     timezone: str
     catchup: str
     overlap: str
@@ -149,6 +153,7 @@ class CueValues(NamedTuple):
             schedule_type=schedule.type,
             cron=schedule.cron,
             schedule_at=schedule.at,
+            schedule_local=schedule.local,
             timezone=schedule.timezone,
             catchup=str(schedule.catchup),
             overlap=str(schedule.overlap),
@@ -173,7 +178,7 @@ class CueValues(NamedTuple):
 
 ADD = load(
     "add_cue",
-    ("user", "room", "cue_id", "transport", "next_run", "callback_host", *CueValues._fields),
+    ("user", "room", "cue_id", "transport", "next_run", "next_local", "callback_host", *CueValues._fields),
     columns=COLUMNS,
     names=columns_of(CueValues, "{}"),
     values=columns_of(CueValues, ":{}"),
@@ -184,8 +189,9 @@ async def add(
     db: Executor, placed: CueRecord, *, cue_id: str, user: int, limit: int, next_run: datetime
 ) -> CueRow | None:
     """The new cue; None where the plan has no room. Raises Duplicate where its name is taken."""
+    local = placed.cue.schedule.reading_at(next_run)
     return await db.fetch_one(
-        ADD, user, limit, cue_id, placed.cue.transport, next_run, placed.host, *CueValues.of(placed), row=CueRow
+        ADD, user, limit, cue_id, placed.cue.transport, next_run, local, placed.host, *CueValues.of(placed), row=CueRow
     )
 
 
@@ -205,12 +211,7 @@ def to_cue(row: CueRow) -> Cue:
         group=row.group_name,
         transport=row.transport,
         schedule=Schedule(
-            row.schedule_type,
-            row.timezone,
-            row.cron,
-            row.schedule_at,
-            row.catchup,
-            row.overlap,
+            row.schedule_type, row.timezone, row.cron, row.schedule_at, row.catchup, row.overlap, row.schedule_local
         ),
         callback=Callback(row.callback_url, row.callback_method, json.loads(row.callback_headers)),
         payload=json.loads(row.payload),

@@ -77,24 +77,33 @@ async def sweep_dead(db: Executor) -> None:
 
 
 class DaemonBeats(Row):
-    """How many beats a daemon has had, and PostgreSQL's clock."""
+    """How many beats a daemon has had, PostgreSQL's clock, and the versions of tzdata that times are planned with."""
 
     number: int
     beats: int
     now: datetime
+    tzdata: str
 
 
+# $2 the version of tzdata that it plans with.
 BEAT = """
 with ours as (
     update daemons set beats = beats + 1 where number = $1
+), noted as (
+    insert into meta as m (key, value)
+    select 'tzdata', $2::text
+     where not exists (select from meta where key = 'tzdata' and $2 = any (string_to_array(value, ' ')))
+        on conflict (key) do update set value = m.value || ' ' || excluded.value
 )
-select number, beats, clock_timestamp() as now from daemons
+select number, beats, clock_timestamp() as now,
+       coalesce((select value from meta where key = 'tzdata'), '') as tzdata
+  from daemons
 """
 
 
-async def beat(db: Executor, number: int | None) -> list[DaemonBeats]:
-    """Show the others that the daemon of *number* runs; what each daemon has shown before."""
-    return await db.fetch(BEAT, number, row=DaemonBeats)
+async def beat(db: Executor, number: int | None, *, tzdata: str) -> list[DaemonBeats]:
+    """Show the others that the daemon of *number* runs, and by which *tzdata*; what each daemon has shown before."""
+    return await db.fetch(BEAT, number, tzdata, row=DaemonBeats)
 
 
 @frozen

@@ -47,13 +47,18 @@ async def due(db: Executor, limit: int) -> list[DueCueRow]:
 
 @frozen
 class DueCue:
-    """What a poll found of a cue, and what it makes of it. *late*: its user wants an alert about the delay."""
+    """
+    What a poll found of a cue, and what it makes of it.
+
+    *late*: its user wants an alert about the delay. *next_local* is what the clock of its zone shows at the next run.
+    """
 
     cue_id: str
     seen: datetime
     revision: int
     firings: FiringPlan
     late: bool = False
+    next_local: datetime | None = None
 
 
 class PollResult(Row):
@@ -92,6 +97,7 @@ async def fire_due(db: Executor, due_cues: Iterable[DueCue], monthly: Mapping[st
                 "seen": due_cue.seen.isoformat(),
                 "revision": due_cue.revision,
                 "next": plan.next_run and plan.next_run.isoformat(),
+                "local": due_cue.next_local and due_cue.next_local.isoformat(),
                 "late": due_cue.late,
             }
         )

@@ -63,17 +63,19 @@ async def ahead_cues(db: Executor) -> list[AheadCueRow]:
 
 @frozen
 class PlannedAnew:
-    """A cue as it was found, and the *next_run* that it gets."""
+    """A cue as it was found, the *next_run* that it gets, and what its zone's clock shows then (None: as stored)."""
 
     cue: AheadCueRow
     next_run: datetime | None
+    next_local: datetime | None = None
 
 
 # Fenced as a poll is: a cue that was fired or changed meanwhile is found again.
 PLAN_ANEW = """
 update cues c
-   set next_run = t.next, planned_at = now(), last_run = case when c.last_run > now() then now() else c.last_run end
-  from json_to_recordset($1::json) as t(cue text, seen timestamptz, revision bigint, next timestamptz)
+   set next_run = t.next, next_local = coalesce(t.local, c.next_local), planned_at = now(),
+       last_run = case when c.last_run > now() then now() else c.last_run end
+  from json_to_recordset($1::json) as t(cue text, seen timestamptz, revision bigint, next timestamptz, local timestamp)
  where c.id = t.cue
    and c.next_run is not distinct from t.seen
    and c.revision = t.revision
@@ -88,6 +90,7 @@ async def plan_anew(db: Executor, cues: Iterable[PlannedAnew]) -> int:
             "seen": one.cue.next_run and one.cue.next_run.isoformat(),
             "revision": one.cue.revision,
             "next": one.next_run and one.next_run.isoformat(),
+            "local": one.next_local and one.next_local.isoformat(),
         }
         for one in cues
     ]

@@ -32,7 +32,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "timeout_seconds = -5", "outcome_deadline_seconds = 0", "outcome_deadline_seconds = 604801",
         "alert_consecutive_failures = 0", "alert_consecutive_failures = 101", "alert_missed_window_multiplier = 0",
         "fired_count = -1", "run_count = -1", "consecutive_failures = -1", "revision = -1",
-        "next_run = {beyond}", "last_run = {beyond}", "deleted_at = {beyond}",
+        "next_run = {beyond}", "schedule_local = 'infinity'", "next_local = '-infinity'", "planned_at = {beyond}",
+        "last_run = {beyond}", "deleted_at = {beyond}",
     ),
     "executions": (
         "transport = 'pigeon'", "triggered_by = 'odd'", "status = 'retry_ready'", "attempts = -1", "attempts = 1001",

@@ -28,6 +28,7 @@ from cueapi.storage import (
     outbox,
     worker_claims,
     written_ahead,
+    zone_changes,
 )
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Executor
@@ -215,6 +216,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "lost": (lambda db: daemons.lost(db, silent=[1], ours=2, held=[execution(7)]), 2_500),
     "what was written ahead": (written_ahead.put_right, 100),
     "cues that were planned ahead": (written_ahead.ahead_cues, 100),
+    "cues for another tzdata": (lambda db: zone_changes.planned(db, ""), 1_500),
     "held by a daemon": (lambda db: daemons.held_by(db, 1), 2_500),
     "ended leases": (lambda db: daemons.ended_leases(db, 180.0), 2_000),
     "unclaimed": (lambda db: daemons.unclaimed(db, 900.0), 2_500),

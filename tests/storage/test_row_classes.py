@@ -27,6 +27,7 @@ TYPES: dict[str, object] = {
     "json": str,
     "jsonb": str,
     "text": str,
+    "timestamp": datetime,
     "timestamptz": datetime,
     "uuid": UUID,
     "int4[]": list[int],

@@ -8,6 +8,9 @@
 -- What Python's datetime can hold; `infinity` is refused.
 create domain moment as timestamptz check (value >= '0001-01-01 00:00:00+00' and value < '10000-01-01 00:00:00+00');
 
+-- What the clock of a zone shows.
+create domain reading as timestamp check (value >= '0001-01-01 00:00:00' and value < '10000-01-01 00:00:00');
+
 create domain counter as bigint check (value >= 0);
 create domain attempt_number as integer check (value between 0 and 1000);
 create domain http_status as smallint check (value between 100 and 999);
@@ -139,6 +142,7 @@ create table cues (
     schedule_type         schedule_type not null,
     cron                  label,
     schedule_at           moment,
+    schedule_local        reading,                  -- null: schedule_at was given as a moment
     timezone              label not null,
     catchup               catchup not null,
     overlap               overlap not null,
@@ -163,6 +167,7 @@ create table cues (
     -- Why `on_failure` has paused it, and when; a change of the status clears it.
     pause_reason          text,
     next_run              moment,
+    next_local            reading,                  -- what next_run is when the zone's rules change
     planned_at            moment not null default now(),   -- when next_run was computed
     last_run              moment,
     fired_count           counter not null default 0,

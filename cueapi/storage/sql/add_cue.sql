@@ -3,10 +3,10 @@
 with room as (
     select id from users where id = :user and revoked_at is null and live_cues < :room for no key update
 )
-insert into cues as c (id, user_id, status, transport, next_run, callback_host,
+insert into cues as c (id, user_id, status, transport, next_run, next_local, callback_host,
 -- include: names
 )
-select :cue_id, room.id, 'active', :transport, :next_run, :callback_host,
+select :cue_id, room.id, 'active', :transport, :next_run, :next_local, :callback_host,
 -- include: values
   from room
 returning

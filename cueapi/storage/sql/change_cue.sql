@@ -1,7 +1,7 @@
 -- Upon a row that the transaction has locked.
 --
 -- :room       the most active and paused cues, where the cue is revived and needs room; null where it needs none
--- :moves      whether :next_run is to be set
+-- :moves      whether :next_run and :next_local are to be set
 --
 -- Waiting deliveries move to the new host with the cue: fairness counts by it. No :callback_host: the old one stays.
 with room as (
@@ -14,6 +14,7 @@ with room as (
        set status = :status,
            pause_reason = case when c.status = :status::cue_status then c.pause_reason end,
            next_run = case when :moves then :next_run else c.next_run end,
+           next_local = case when :moves then :next_local else c.next_local end,
            planned_at = case when :moves then now() else c.planned_at end,
            revision = c.revision + 1,
            updated_at = clock_timestamp(),

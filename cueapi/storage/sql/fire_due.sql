@@ -6,13 +6,13 @@
 -- by cue, not by an index of the status.)
 with due as (
     select * from json_to_recordset(:due_cues::json)
-        as t(cue text, seen timestamptz, revision bigint, next timestamptz, late bool)
+        as t(cue text, seen timestamptz, revision bigint, next timestamptz, local timestamp, late bool)
 ), firings as (
     select * from json_to_recordset(:firings::json)
         as f(id uuid, cue text, scheduled_for timestamptz, missed_runs int, missed bool)
 ), held as materialized (
     select c.id, c.user_id, c.name, c.transport, c.callback_host, c.payload, c.task, c.overlap, c.schedule_type,
-           t.seen, t.next, t.late
+           t.seen, t.next, t.local, t.late
       from cues c
       join due t on t.cue = c.id
      where c.next_run = t.seen
@@ -63,6 +63,7 @@ with due as (
 ), moved as (
     update cues c
        set next_run = h.next,
+           next_local = h.local,
            planned_at = now(),
            status = case when h.schedule_type = 'once' and n.ended > 0 then 'failed' else c.status end,
            revision = c.revision + (case when h.schedule_type = 'once' and n.ended > 0 then 1 else 0 end),
