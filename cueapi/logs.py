@@ -29,13 +29,12 @@ How the daemon speaks: one event a fact.
 | database_created, database_started, database_adopted, database_stopped | pid, seconds | the embedded PostgreSQL |
 | database_recovering, database_lost | pid, last_words | it repairs itself · it ended and is started again |
 | wakeup_unknown | topic | a session of the database notified what no daemon sends |
-| pooler_found | advice | a pooler lies before PostgreSQL |
 | claims_left | reason | PostgreSQL was away at the end: the others will find what this daemon held |
 | clock_differs | offset_seconds | the machine's clock differs from PostgreSQL's |
 | clock_set_back | rows | PostgreSQL's clock was ahead: what was written then was put right |
 | zones_changed | cues, tzdata | another tzdata moved the times of so many cues |
 | rows_removed | rows | the janitor removed a batch |
-| request_answered | request_id, user_id, method, route, status, duration_ms | the API answered (debug below 400) |
+| request_answered | request_id, user_id, method, route, status, duration_ms, reason | an answer (debug below 400) |
 | rate_limits_local, rate_limits_shared | reason | Redis is away: each daemon counts by itself · it is back |
 | connection_failed | error | what a client sent made the protocol fall; only its connection ended |
 | request_failed | request_id | a bug: the answer was 500 |

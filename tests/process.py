@@ -32,10 +32,13 @@ from attrs import define, field, frozen
 from cueapi.embedded_postgres.postmaster import running
 from tests.conftest import SECRET, Api
 
-UP_PATIENCE = 30
+HANG = 300
+"""Seconds after which what a test waits for will never come. Not a promise: the machine may be slow."""
+
+UP_PATIENCE = HANG
 """Seconds in which a daemon is healthy."""
 
-END_PATIENCE = 45
+END_PATIENCE = HANG
 """Seconds in which a process ends that was asked to."""
 
 LOOK = 0.02

@@ -6,7 +6,8 @@ import click
 
 from cueapi.cli.hardening import warnings
 from cueapi.cli.operator import CommandFailed
-from cueapi.daemon.resources import open_for_command
+from cueapi.daemon.postgres import POOLED_BY_TRANSACTION, open_database
+from cueapi.daemon.resources import server_for_command
 from cueapi.daemon.secret import OTHER_SECRET, CannotStart, present_secret
 from cueapi.embedded_postgres.data_dir import DataDirError
 from cueapi.net import redis
@@ -18,6 +19,7 @@ from cueapi.settings import Settings
 from cueapi.storage import fingerprints
 from cueapi.storage.clock import TOLERANCE, Clock
 from cueapi.storage.database import Database, StorageUnavailable
+from cueapi.storage.pooler import keeps_sessions
 from cueapi.storage.schema import SchemaMismatch, pending
 
 
@@ -27,16 +29,7 @@ async def run_check(settings: Settings, ignored: Mapping[str, str]) -> None:
 
     Raises CommandFailed where a part is not fine.
     """
-    lines = [(True, "settings", "fine")]
-    try:
-        async with open_for_command(settings) as database:
-            lines.append((True, "PostgreSQL", "fine"))
-            schema = await _migrations(database)
-            lines.append(schema)
-            if schema[0]:
-                lines += [await _secret(settings, database), await _clock(database)]
-    except (CannotStart, DataDirError, StorageUnavailable) as error:
-        lines.append((False, "PostgreSQL", str(error).removeprefix("PostgreSQL ")))
+    lines = [(True, "settings", "fine"), *await _database(settings)]
     lines += [await _redis(settings), await _smtp(settings)]
     for fine, name, word in lines:
         click.echo(f"{'ok  ' if fine else 'FAIL'} {name}: {word}")
@@ -47,6 +40,27 @@ async def run_check(settings: Settings, ignored: Mapping[str, str]) -> None:
 
 
 CheckResult = tuple[bool, str, str]
+
+
+async def _database(settings: Settings) -> list[CheckResult]:
+    """The parts that the database answers for; each one needs those before it."""
+    lines: list[CheckResult] = []
+    try:
+        async with server_for_command(settings) as dsn, open_database(dsn, size=2) as database:
+            lines.append(await _postgres(dsn, database))
+            if lines[-1][0]:
+                lines.append(await _migrations(database))
+            if lines[-1][0]:
+                lines += [await _secret(settings, database), await _clock(database)]
+    except (CannotStart, DataDirError, StorageUnavailable) as error:
+        lines.append((False, "PostgreSQL", str(error).removeprefix("PostgreSQL ")))
+    return lines
+
+
+async def _postgres(dsn: str, database: Database) -> CheckResult:
+    if not await keeps_sessions(dsn, database):
+        return False, "PostgreSQL", POOLED_BY_TRANSACTION
+    return True, "PostgreSQL", "fine"
 
 
 async def _migrations(database: Database) -> CheckResult:

@@ -12,12 +12,12 @@ from cueapi.api.http.listening import CannotListen
 from cueapi.cli import demo, operator
 from cueapi.cli.check import run_check
 from cueapi.daemon import run
-from cueapi.daemon.secret import CannotStart
+from cueapi.daemon.secret import CannotStart, WrongSetting
 from cueapi.embedded_postgres.data_dir import DataDirError
 from cueapi.logs import set_up
 from cueapi.settings import BadSetting, Settings, ignored_variables, load
 from cueapi.storage.database import StorageUnavailable
-from cueapi.storage.schema import SchemaMismatch
+from cueapi.storage.schema import SchemaIncomplete, SchemaMismatch
 from supervisor import RestartsExhausted
 
 log = structlog.get_logger("cueapi.settings")
@@ -36,6 +36,10 @@ EXPECTED = (
     demo.DemoFailed,
 )
 """What a command can fail with and say in one line; anything else is a bug, and shows its traceback."""
+
+
+UNFIT = (WrongSetting, SchemaIncomplete)
+"""Of these, what ends as a wrong setting does: no later attempt can go better."""
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -146,7 +150,9 @@ def _run(command: Callable[[], Awaitable[object]], *, interrupted: int = FAILED)
     try:
         trio.run(command)
     except* EXPECTED as group:
-        lines = [str(error) for error in _leaves(group)]
+        leaves = _leaves(group)
+        lines = [str(error) for error in leaves]
+        code = WRONG_SETTINGS if isinstance(leaves[0], UNFIT) else FAILED
     except* KeyboardInterrupt:
         lines, code = ["interrupted"], interrupted
     if lines:

@@ -3,12 +3,12 @@
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 
-import structlog
-import trio
-from attrs import define, frozen
+from attrs import frozen
 
 from cueapi.api.http.listening import bind
+from cueapi.daemon.postgres import make_ready, open_database, when_able
 from cueapi.daemon.secret import CannotStart, check_secret, secret_of
 from cueapi.delivery.webhook import Webhook
 from cueapi.delivery.zone_changes import follow_zones
@@ -21,11 +21,7 @@ from cueapi.security.sessions import Sessions
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings, postgres_url
 from cueapi.storage.clock import Clock
-from cueapi.storage.database import Database, StorageRefused, StorageUnavailable
-from cueapi.storage.health import ping
-from cueapi.storage.schema import migrate
-from cueapi.trio_asyncpg.connection import Connection
-from cueapi.trio_asyncpg.pool import open_pool
+from cueapi.storage.database import Database
 from cueapi.wakeups.identity import DaemonId
 
 
@@ -62,7 +58,7 @@ async def open_resources(settings: Settings, *, clock: Clock | None = None) -> A
         identity = DaemonId(f"{socket.gethostname()}:{settings.host}:{port}")
         async with open_server(settings) as (dsn, embedded):
             async with open_database(dsn, size=settings.database_pool_size) as database:
-                await migrate(database)
+                await when_able(partial(make_ready, dsn, database))
                 await check_secret(database, vault)
                 await clock.ask(database)
                 await follow_zones(database)
@@ -77,35 +73,6 @@ async def open_resources(settings: Settings, *, clock: Clock | None = None) -> A
 OWNER = Owner("cueapi", create_command="cueapid migrate")
 """Whose the embedded PostgreSQL is."""
 
-PATIENCE = 30.0
-"""Seconds for which a start waits for PostgreSQL."""
-
-FIRST_WORD = 1.0
-"""Seconds of waiting after which a start says so."""
-
-ACQUIRE_PATIENCE = 10.0
-"""Seconds for which a statement waits for a connection."""
-
-
-# Set in each new session, not as start-up parameters: poolers refuse parameters that they do not know. On solid-state
-# disks a random page costs little more than the next one. The rest pins what statements rely on, whatever the role or
-# the database has been given: our own deadlines, and what one statement sees of the others.
-SESSION = """
-set jit = off;
-set random_page_cost = 1.1;
-set lock_timeout = 0;
-set statement_timeout = 0;
-set idle_in_transaction_session_timeout = 0;
-set default_transaction_isolation = 'read committed';
-set default_transaction_deferrable = off;
-set standard_conforming_strings = on;
-set bytea_output = 'hex';
-set datestyle = 'ISO';
-set timezone = 'UTC'
-"""
-
-log = structlog.get_logger("cueapi.daemon")
-
 
 @asynccontextmanager
 async def open_server(settings: Settings) -> AsyncIterator[tuple[str, EmbeddedServer | None]]:
@@ -116,21 +83,6 @@ async def open_server(settings: Settings) -> AsyncIterator[tuple[str, EmbeddedSe
         return
     async with open_embedded(settings.data_dir, owner=OWNER) as embedded:
         yield embedded.dsn, embedded
-
-
-@asynccontextmanager
-async def open_database(dsn: str, *, size: int) -> AsyncIterator[Database]:
-    """The database at *dsn*, reached. Raises CannotStart where it does not answer in time."""
-    async with open_pool(
-        dsn,
-        size=size,
-        patience=ACQUIRE_PATIENCE,
-        server_settings={"application_name": "cueapi"},
-        init=_prepare,
-    ) as pool:
-        database = Database(pool)
-        await _reach(database)
-        yield database
 
 
 @contextmanager
@@ -149,74 +101,29 @@ def open_redis(settings: Settings, vault: Vault) -> Iterator[Redis | None]:
 
 @asynccontextmanager
 async def open_for_command(settings: Settings, *, new: bool = False) -> AsyncIterator[Database]:
+    """The database for a command. Raises CannotStart as `server_for_command` does."""
+    async with server_for_command(settings, new=new) as dsn, open_database(dsn, size=2) as database:
+        yield database
+
+
+@asynccontextmanager
+async def server_for_command(settings: Settings, *, new: bool = False) -> AsyncIterator[str]:
     """
-    The database for a command: a running embedded server is joined, else it is started and stopped again.
+    The DSN for a command: a running embedded server is joined, else it is started and stopped again.
 
     Raises CannotStart where there is no embedded database yet, and it may not be a *new* one.
     """
     dsn = postgres_url(settings)
     if dsn is not None:
-        async with open_database(dsn, size=2) as database:
-            yield database
+        yield dsn
         return
     if not new:
         need_embedded(settings)
     async with join_embedded(settings.data_dir, owner=OWNER) as joined:
-        async with open_database(joined, size=2) as database:
-            yield database
+        yield joined
 
 
 def need_embedded(settings: Settings) -> None:
     """Raises CannotStart where the data directory holds no database."""
     if not (settings.data_dir / "postgres" / "data" / "PG_VERSION").exists():
         raise CannotStart(f"There is no database in {settings.data_dir}; is DATA_DIR right?")
-
-
-async def _prepare(connection: Connection) -> None:
-    await connection.execute(SESSION)
-
-
-async def _reach(database: Database) -> None:
-    """Return when the database answers. A start that waits for longer than a second says what for."""
-    waiting = _Waiting(database)
-    with trio.move_on_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(waiting.report, name="start: report what is waited for")
-            await waiting.until_answered()
-            nursery.cancel_scope.cancel(reason="PostgreSQL has answered")
-        if waiting.refusal is not None:
-            raise CannotStart(f"PostgreSQL refused the connection: {_line(waiting.refusal)}") from waiting.refusal
-        return
-    raise CannotStart(f"PostgreSQL cannot be reached within {PATIENCE:g} s: {waiting.reason}. Is DATABASE_URL right?")
-
-
-@define(eq=False)
-class _Waiting:
-    """A start that waits for its database, and why."""
-
-    database: Database
-    reason: str = "it does not answer"
-    refusal: StorageRefused | None = None
-
-    async def until_answered(self) -> None:
-        """Ask every second until the database answers or refuses."""
-        while True:
-            try:
-                await ping(self.database)
-            except StorageRefused as refused:
-                self.refusal = refused
-                return
-            except StorageUnavailable as away:
-                self.reason = _line(away)
-                await trio.sleep(1)
-            else:
-                return
-
-    async def report(self) -> None:
-        """One line, after a second."""
-        await trio.sleep(FIRST_WORD)
-        log.warning("database_awaited", reason=self.reason, seconds=PATIENCE)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -14,6 +14,10 @@ class CannotStart(Exception):
     """The daemon cannot start; the message is one line that says why."""
 
 
+class WrongSetting(CannotStart):
+    """What a setting leads to is of no use to a daemon."""
+
+
 def secret_of(settings: Settings) -> str:
     """SESSION_SECRET, or the one that is kept in the data directory: made where there is none."""
     return present_secret(settings) or session_secret(Path(settings.data_dir))

@@ -6,6 +6,8 @@ parameters. Rows leave as typed values: each row class stands beside its stateme
 
 * **The database says no.** States, ranges and shapes are columns with CHECKs (migrations/). A value that a constraint
   refuses is Unstorable; `quarantine` ends a cue or an execution that no statement can work with.
+* **Errors of PostgreSQL** mean what their SQLSTATE says (`sqlstate`): not to be stored, or to be waited for; the rest
+  are bugs.
 * **Races are settled in the statements**: `skip locked`, `on conflict`, and fences. An execution is written only upon
   its claim, attempt, status and last report as they were read; a poll moves a cue only upon its revision. Changes of a
   cue wait for each other: its row is locked, decided upon, and written in one transaction.

@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from inspect import get_annotations
 from operator import itemgetter
-from typing import LiteralString, Protocol
+from typing import LiteralString, NoReturn, Protocol
 
 import asyncpg
 import trio
 from attrs import frozen
 from typing_extensions import TypeVar
 
+from cueapi.storage.session import prepare
+from cueapi.storage.sqlstate import ErrorKind, kind_of
 from cueapi.trio_asyncpg.connection import Connection
 from cueapi.trio_asyncpg.listener import Listener, Notify, listen
 from cueapi.trio_asyncpg.pool import Pool, PoolClosed, PoolTimeout
@@ -18,8 +20,8 @@ from cueapi.trio_asyncpg.pool import Pool, PoolClosed, PoolTimeout
 STATEMENT_PATIENCE = 30.0
 """Seconds after which a statement that is not done is cancelled, here and at the server."""
 
-DEADLOCK_PATIENCE = 3
-"""How often a single statement is sent that ends in a deadlock: nothing of it was done."""
+ROLLBACK_PATIENCE = 3
+"""How often a single statement is sent that PostgreSQL rolls back for another one: nothing of it was done."""
 
 
 class Row(asyncpg.Record):
@@ -37,15 +39,15 @@ R = TypeVar("R", bound=Row, default=Row)
 
 
 class StorageUnavailable(Exception):
-    """PostgreSQL cannot be reached, is starting or stopping, or has no room left."""
+    """PostgreSQL cannot be reached, or cannot do it now: it starts or stops, is read-only, or has no room left."""
 
 
-class Deadlock(StorageUnavailable):
-    """A transaction that lost: nothing of it was done, and it may be begun again."""
+class TransactionRolledBack(StorageUnavailable):
+    """A transaction that lost to another one: nothing of it was done, and it may be begun again."""
 
 
 class StorageRefused(StorageUnavailable):
-    """PostgreSQL answers and refuses the connection: a wrong password, or a database that does not exist."""
+    """PostgreSQL refuses us: a wrong password, a database or table that does not exist, a privilege that is missing."""
 
 
 class Duplicate(Exception):
@@ -56,8 +58,22 @@ class Duplicate(Exception):
         self.constraint = constraint
 
 
+class AlreadyExists(Exception):
+    """A table, index, domain or function that was to be created is there already."""
+
+
 class Unstorable(Exception):
     """A value that PostgreSQL cannot hold, or that a CHECK of the schema refuses."""
+
+
+OURS: dict[ErrorKind, type[Exception]] = {
+    ErrorKind.UNAVAILABLE: StorageUnavailable,
+    ErrorKind.ROLLED_BACK: TransactionRolledBack,
+    ErrorKind.REFUSED: StorageRefused,
+    ErrorKind.UNSTORABLE: Unstorable,
+    ErrorKind.EXISTS: AlreadyExists,
+}
+"""What an error of PostgreSQL becomes; one of no kind is a bug, and is raised as it is."""
 
 
 class Executor(Protocol):
@@ -84,54 +100,49 @@ async def fetch_value(db: Executor, statement: LiteralString, *values: object, k
     return value
 
 
-_AWAY = (
-    OSError,
-    trio.TooSlowError,
-    PoolTimeout,
-    PoolClosed,
-    trio.BrokenResourceError,
-    trio.ClosedResourceError,
-    asyncpg.PostgresConnectionError,
+_FOREIGN = (
+    asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
-    asyncpg.DeadlockDetectedError,
-    asyncpg.OperatorInterventionError,  # admin shutdown, crash shutdown, cannot connect now
-    asyncpg.ReadOnlySQLTransactionError,  # a standby answers during a fail-over
-    asyncpg.PostgresSystemError,
-    asyncpg.PostgresIOError,
-)
-
-
-_FOREIGN = (
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.DataError,
-    asyncpg.ProgramLimitExceededError,  # a row that is too large for an index
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.exceptions.ClientConfigurationError,  # an unknown sslmode
-    *_AWAY,
+    OSError,
+    trio.TooSlowError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    PoolTimeout,
+    PoolClosed,
 )
 
 
 def _ours(error: Exception) -> Exception:
-    """An error of the driver's as one of ours."""
+    """An error of the driver's as one of ours; itself where it is a bug."""
     match error:
-        case asyncpg.UniqueViolationError():
-            return Duplicate(error.constraint_name or "")
-        case asyncpg.DataError() | asyncpg.IntegrityConstraintViolationError() | asyncpg.ProgramLimitExceededError():
-            # Not its details: they quote the whole row.
-            return Unstorable(getattr(error, "message", None) or str(error))
-        case (
-            asyncpg.InvalidAuthorizationSpecificationError()
-            | asyncpg.InvalidCatalogNameError()
-            | asyncpg.exceptions.ClientConfigurationError()
-        ):
+        case asyncpg.InvalidCachedStatementError():
+            # A migration has changed what it returns; the driver has forgotten it, and may prepare it anew.
+            return TransactionRolledBack(str(error))
+        case asyncpg.PostgresError():
+            return _by_sqlstate(error)
+        case asyncpg.DataError():
+            return Unstorable(str(error))
+        case asyncpg.exceptions.ClientConfigurationError():  # an unknown sslmode
             return StorageRefused(str(error))
-        case asyncpg.DeadlockDetectedError():
-            return Deadlock(str(error))
         case _:
             return StorageUnavailable(str(error) or type(error).__name__)
+
+
+def _by_sqlstate(error: asyncpg.PostgresError) -> Exception:
+    kind = kind_of(error.sqlstate or "")
+    if kind is ErrorKind.DUPLICATE:
+        return Duplicate(getattr(error, "constraint_name", None) or "")
+    # Not the details: they may quote a whole row.
+    message = getattr(error, "message", None) or str(error)
+    return OURS[kind](message) if kind in OURS else error
+
+
+def _raise_ours(error: Exception) -> NoReturn:
+    ours = _ours(error)
+    if ours is error:
+        raise error
+    raise ours from error
 
 
 @contextmanager
@@ -139,7 +150,7 @@ def _mapped() -> Iterator[None]:
     try:
         yield
     except _FOREIGN as error:
-        raise _ours(error) from error
+        _raise_ours(error)
 
 
 @frozen
@@ -164,12 +175,6 @@ class Transaction:
         """How many rows the statement touched."""
         with _mapped():
             return _count(await self.connection.execute(statement, *values))
-
-    async def is_pooled(self) -> bool:
-        """True behind a pooler: the server process that answers is not the one that greeted us."""
-        pid = await fetch_value(self, "select pg_backend_pid() as pid", kind=int)
-        greeted: int = self.connection.get_server_pid()
-        return pid != greeted
 
     async def run_script(self, script: str) -> None:
         """Run the statements of a migration."""
@@ -198,15 +203,15 @@ class Database:
         return _count(await self._send(Connection.execute, statement, *values))
 
     async def _send(self, verb: Callable[..., Awaitable[T]], *values: object, **options: object) -> T:
-        """Send one statement, and again where it ended in a deadlock: nothing of it was done."""
-        for _ in range(DEADLOCK_PATIENCE):
+        """Send one statement, and again where it was rolled back for another one: nothing of it was done."""
+        for _ in range(ROLLBACK_PATIENCE):
             try:
                 return await self._send_once(verb, *values, **options)
-            except asyncpg.DeadlockDetectedError:
-                continue
+            except asyncpg.TransactionRollbackError as error:
+                message = str(error)
             except _FOREIGN as error:
-                raise _ours(error) from error
-        raise StorageUnavailable("deadlock")
+                _raise_ours(error)
+        raise StorageUnavailable(message)
 
     # The hot path of everything: no context managers made of generators here, which cost as much as the statement.
     async def _send_once(self, verb: Callable[..., Awaitable[T]], *values: object, **options: object) -> T:
@@ -220,11 +225,17 @@ class Database:
         raise StorageUnavailable(f"the statement was not done within {STATEMENT_PATIENCE:g} s")
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Commits at the end of the block, rolls back on any way out by an exception."""
-        with _mapped():
+    async def transaction(self, *, patience: float = STATEMENT_PATIENCE) -> AsyncIterator[Transaction]:
+        """
+        Commits at the end of the block, rolls back on any way out by an exception.
+
+        Raises StorageUnavailable where the block is not done within *patience* seconds.
+        """
+        with _mapped(), trio.CancelScope(deadline=trio.current_time() + patience) as scope:
             async with self.pool.acquire() as connection, connection.transaction():
                 yield Transaction(connection)
+        if scope.cancelled_caught:
+            raise StorageUnavailable(f"the transaction was not done within {patience:g} s")
 
 
 @frozen
@@ -246,7 +257,7 @@ async def open_listener(
 ) -> AsyncIterator[tuple[NotifyListener, Transaction]]:
     """Hear *channel* on a connection of its own, which takes statements as well: what it locks is the session's."""
     with _mapped():
-        async with listen(dsn, channel, heartbeat=heartbeat) as listener:
+        async with listen(dsn, channel, heartbeat=heartbeat, init=prepare) as listener:
             yield NotifyListener(listener), Transaction(listener.connection)
 
 

@@ -10,7 +10,7 @@ import structlog
 from attrs import asdict
 
 from cueapi.domain.execution import Transition
-from cueapi.storage.database import DEADLOCK_PATIENCE, Database, Deadlock, Executor, Row, Transaction
+from cueapi.storage.database import ROLLBACK_PATIENCE, Database, Executor, Row, Transaction, TransactionRolledBack
 from cueapi.storage.statements import load
 
 
@@ -98,11 +98,11 @@ async def _apply_all(db: Database | Transaction, records: list[dict[str, Any]]) 
         return await _apply(db, records)
     if isinstance(db, Transaction):
         return await _apply_with_failures(db, records)
-    for _ in range(DEADLOCK_PATIENCE - 1):
+    for _ in range(ROLLBACK_PATIENCE - 1):
         try:
             async with db.transaction() as tx:
                 return await _apply_with_failures(tx, records)
-        except Deadlock:
+        except TransactionRolledBack:
             continue
     async with db.transaction() as tx:
         return await _apply_with_failures(tx, records)

@@ -8,7 +8,7 @@ import asyncpg
 import trio
 from attrs import define, field, frozen
 
-from cueapi.trio_asyncpg.connection import Connection, close, connect, overhear
+from cueapi.trio_asyncpg.connection import Connection, Init, close, connect, overhear
 
 CONNECT_PATIENCE = 10.0
 
@@ -63,11 +63,16 @@ async def listen(
     *channels: str,
     heartbeat: float = 10.0,
     server_settings: Mapping[str, str] | None = None,
+    init: Init | None = None,
 ) -> AsyncIterator[Listener]:
-    """Hear *channels* for the length of the block. Getting there may take CONNECT_PATIENCE seconds."""
+    """
+    Hear *channels* for the length of the block. Getting there may take CONNECT_PATIENCE seconds.
+
+    *init* prepares the connection.
+    """
     deadline = trio.current_time() + CONNECT_PATIENCE
     with trio.fail_at(deadline):
-        connection = await connect(dsn, server_settings=server_settings)
+        connection = await connect(dsn, server_settings=server_settings, init=init)
     try:
         listener = Listener(connection, heartbeat)
         with trio.fail_at(deadline):

@@ -67,9 +67,6 @@ class WakeupRelay:
                 if await daemons.acquire_lock(db, former):
                     return former
                 await trio.sleep(LOCK_PAUSE)
-        if await db.is_pooled():
-            # A pooler by transaction keeps neither LISTEN nor our lock.
-            log.warning("pooler_found", advice="a pooler lies before PostgreSQL: it must pool by session")
         number = await daemons.register(db, self.identity.instance)
         if not await daemons.acquire_lock(db, number):
             raise StorageUnavailable("the lock of a new daemon is held by another session")

@@ -36,11 +36,14 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(home: Path, dsn: str | None, **settings: object) -> AsyncIterator[Scene]:
+async def open_scene(
+    home: Path, dsn: str | None, *, auditor_dsn: str | None = None, **settings: object
+) -> AsyncIterator[Scene]:
     """
     Load while the block runs; at its end the load ends, everything settles, and the daemon is audited and stopped.
 
-    Without *dsn* it stands on the embedded database below *home*.
+    Without *dsn* it stands on the embedded database below *home*. The auditor connects as the daemon does, unless by a
+    DSN of its own.
     """
     settings = UNLIMITED | {"DATABASE_URL": dsn} | settings
     async with (
@@ -50,7 +53,7 @@ async def open_scene(home: Path, dsn: str | None, **settings: object) -> AsyncIt
     ):
         if dsn is None:
             dsn = await joined.enter_async_context(join_embedded(home / "data", owner=OWNER))
-        database = await joined.enter_async_context(open_auditor(dsn))
+        database = await joined.enter_async_context(open_auditor(auditor_dsn or dsn))
         async with under_load(await daemon.api.register(), receiver, daemon.port) as load:
             scene = Scene(daemon, database, load)
             yield scene

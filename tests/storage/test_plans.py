@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 import pytest
 from attrs import evolve
 
-from cueapi.daemon.resources import SESSION
 from cueapi.domain.attempt import Answered, Result, Unreachable, evaluate_attempt
 from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.execution import Transition
@@ -35,6 +34,7 @@ from cueapi.storage.database import Executor
 from cueapi.storage.due_cues import DueCue
 from cueapi.storage.execution_pages import Filter
 from cueapi.storage.fires import ManualFire
+from cueapi.storage.session import SESSION
 from cueapi.storage.transitions import RECORD_FAILURES, apply_transitions
 from cueapi.storage.worker_claims import ClaimRequest
 from cueapi.trio_asyncpg.connection import close, connect

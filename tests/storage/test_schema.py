@@ -7,7 +7,7 @@ import trio
 
 from cueapi.storage import schema
 from cueapi.storage.database import Database
-from cueapi.storage.schema import SchemaMismatch, migrate, pending
+from cueapi.storage.schema import SchemaIncomplete, SchemaMismatch, migrate, pending
 from cueapi.trio_asyncpg.pool import open_pool
 from tests.conftest import in_database, say
 
@@ -63,6 +63,64 @@ async def test_a_database_that_another_code_made_is_refused(database: Database, 
     for ask in (migrate, pending):
         with pytest.raises(SchemaMismatch, match=message):
             await ask(database)
+
+
+DAMAGES = {
+    "a table": ("drop table mail_gates", "column mail_gates"),
+    "a column": ("alter table cues drop column description", "column cues.description text"),
+    "a type of a column": ("alter table users alter column plan type varchar", "column users.plan text"),
+    "a column that may be null": (
+        "alter table users alter column plan drop not null",
+        "column users.plan text not null",
+    ),
+    "a default": ("alter table users alter column live_cues drop default", "column users.live_cues"),
+    "an identity": ("alter table users alter column id drop identity", "column users.id bigint not null identity"),
+    "an index": ("drop index cues_due", "index cues_due on cues is missing"),
+    "a primary key": ("alter table outbox drop constraint outbox_pkey", "constraint outbox_pkey on outbox"),
+    "a foreign key": ("alter table workers drop constraint workers_user_id_fkey", "constraint workers_user_id_fkey"),
+    "a check of a domain": ("alter domain label drop constraint label_check", "constraint label_check on label"),
+    "a trigger": ("drop trigger {trigger} on cues", "trigger"),
+    "a function": ("drop function {function} cascade", "function"),
+    "a view": ("drop view execution_states cascade", "column execution_states"),
+    "the list of what there is": ("truncate schema_objects", "the list of its objects is missing"),
+    "the table of that list": ("drop table schema_objects", "the list of its objects is missing"),
+    "the list of migrations": ("truncate schema_migrations", "already exists"),
+    "the table of migrations": ("drop table schema_migrations", "already exists"),
+}
+
+
+@pytest.mark.parametrize(("statement", "message"), DAMAGES.values(), ids=DAMAGES)
+async def test_a_database_that_lacks_a_part_of_the_schema_is_refused(
+    database: Database, statement: str, message: str
+) -> None:
+    (trigger,) = await database.fetch("select tgname as name from pg_trigger where not tgisinternal limit 1")
+    (function,) = await database.fetch("select tgfoid::regproc as name from pg_trigger where not tgisinternal limit 1")
+    async with database.transaction() as db:
+        await db.run_script(statement.format(trigger=trigger["name"], function=function["name"]))
+
+    with pytest.raises(SchemaIncomplete, match=message) as refused:
+        await migrate(database)
+
+    assert "\n" not in str(refused.value)
+
+
+async def test_what_else_there_is_in_a_database_and_what_of_it_goes_is_not_ours_to_mind(empty_url: str) -> None:
+    with trio.fail_after(30):
+        async with open_pool(empty_url, size=1) as pool:
+            database = Database(pool)
+            await database.execute("create table of_another_program (id int primary key)")
+            await migrate(database)
+            await database.execute("drop table of_another_program")
+            await database.execute("create index of_an_operator on cues (description)")
+
+            assert await migrate(database) == []
+
+
+async def test_a_second_start_writes_nothing(database: Database) -> None:
+    async with database.transaction() as db:
+        await db.execute("set transaction read only")
+
+        assert await pending(db) == []
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,6 +178,7 @@ class Gate:
             route=route,
             status=response.status_code,
             duration_ms=round(seconds * 1000, 1),
+            reason=g.get("put_off"),
         )
 
 

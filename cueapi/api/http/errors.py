@@ -105,8 +105,9 @@ async def _replayed(replayed: Replayed) -> Response:
     return replayed.response
 
 
-async def _away(_: StorageUnavailable) -> Response:
-    message = "The database cannot be reached; nothing was done. Try again in a few seconds."
+async def _away(away: StorageUnavailable) -> Response:
+    g.put_off = str(away)
+    message = "The database cannot do this now; nothing was done. Try again in a few seconds."
     response = problem("storage_unavailable", message, 503)
     response.headers["Retry-After"] = "5"
     return response

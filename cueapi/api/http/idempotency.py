@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import quote
 
-import trio
 from attrs import define, field
 from quart import Response, g, request
 
@@ -14,7 +13,7 @@ from cueapi.api.http.body import read_object
 from cueapi.api.http.parameters import IDEMPOTENCY_KEY, KEY
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.storage import idempotency
-from cueapi.storage.database import STATEMENT_PATIENCE, Database, Executor, StorageUnavailable
+from cueapi.storage.database import Database, Executor, StorageUnavailable
 from cueapi.storage.idempotency import Key
 
 FIELD = "idempotency_key"
@@ -46,7 +45,6 @@ class IdempotentRequest:
         if self._key is None:
             return self._database
         db = self._db = await self._transaction.enter_async_context(self._database.transaction())
-        self._transaction.enter_context(trio.fail_after(STATEMENT_PATIENCE))
         if not await idempotency.take(db, self._key):
             raise Refusal("idempotency_key_in_use", "The first request with this Idempotency-Key is still running.")
         # In a statement of its own: it sees what was committed before the lock was free.
