@@ -11,6 +11,7 @@ import trio
 from cueapi.api.http.listening import CannotListen
 from cueapi.cli import demo, operator
 from cueapi.cli.check import run_check
+from cueapi.cli.dump import dump as write_dump
 from cueapi.daemon import run
 from cueapi.daemon.secret import CannotStart, WrongSetting
 from cueapi.embedded_postgres.data_dir import DataDirError
@@ -90,7 +91,7 @@ def accept_secret() -> None:
 @main.command()
 def dump() -> None:
     """Write the embedded database to standard output, as SQL."""
-    _run(partial(operator.dump, _settings()))
+    _run(partial(write_dump, _settings()))
 
 
 @main.group()

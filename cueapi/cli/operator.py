@@ -1,21 +1,16 @@
 """What the operator's commands do, beside serving."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import unquote, urlsplit
 
 import click
-import trio
 
 from cueapi.api.accounts import PREFIX, new_account
-from cueapi.daemon.resources import OWNER, need_embedded, open_for_command
+from cueapi.daemon.resources import open_for_command
 from cueapi.daemon.secret import check_secret, secret_of
 from cueapi.domain.account import checked_email
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import new_api_key
-from cueapi.embedded_postgres.binaries import find_tree
-from cueapi.embedded_postgres.server import join_embedded
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
 from cueapi.storage import accounts, fingerprints, notify, users
@@ -42,26 +37,6 @@ async def migrate_only(settings: Settings) -> None:
     async with open_for_command(settings, new=True) as database:
         done = await migrate(database)
     click.echo("\n".join(f"applied {name}" for name in done) or "The schema is up to date.")
-
-
-async def dump(settings: Settings) -> None:
-    """The embedded database as SQL on standard output, by the pg_dump that belongs to it."""
-    if settings.database_url is not None:
-        raise CommandFailed("With DATABASE_URL, use the pg_dump of that server.")
-    need_embedded(settings)
-    async with join_embedded(settings.data_dir, owner=OWNER) as dsn:
-        password = urlsplit(dsn).password or ""
-        # The password goes by the environment: arguments are everybody's to read.
-        command = [
-            str(find_tree() / "bin" / "pg_dump"),
-            "--no-owner",
-            "--no-privileges",
-            dsn.replace(f":{password}@", "@"),
-        ]
-        secret = {"PGPASSWORD": unquote(password)}
-        done = await trio.run_process(command, env={**os.environ, **secret}, check=False)
-    if done.returncode != 0:
-        raise CommandFailed("pg_dump failed, see above")
 
 
 async def add_user(settings: Settings, email: str) -> None:
