@@ -12,7 +12,7 @@ from cueapi.storage.database import Database, Row
 from tests.chaos.ledger import Ledger, Try
 from tests.receiver import Receiver
 
-SETTLED_WITHIN = 30.0
+SETTLED_WITHIN = 120.0
 """Seconds in which everything ends, once nothing is broken any more: siblings and the recorder pause for 15 at most."""
 
 MINUTE = timedelta(minutes=1)

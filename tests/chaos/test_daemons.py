@@ -11,10 +11,10 @@ from tests.chaos.audit import audit
 from tests.chaos.faults import in_flight
 from tests.chaos.load import HANDLERS, UNLIMITED, under_load
 from tests.chaos.scene import some_time
-from tests.process import DaemonProcess, daemon_process
+from tests.process import HANG, DaemonProcess, daemon_process
 from tests.receiver import open_receiver
 
-TAKEN_OVER_WITHIN = 20.0
+TAKEN_OVER_WITHIN = 60.0
 """Seconds in which the others have done what a killed daemon held."""
 
 
@@ -28,7 +28,7 @@ async def test_of_three_daemons_under_load_one_is_killed_and_the_others_do_its_w
 ) -> None:
     start = partial(daemon_process, tmp_path, DATABASE_URL=database_url, **UNLIMITED)
 
-    with trio.fail_after(90):
+    with trio.fail_after(HANG):
         async with open_receiver(HANDLERS) as receiver, start() as killed, start() as second, start() as third:
             ports = [daemon.port for daemon in (killed, second, third)]
             async with under_load(await killed.api.register(), receiver, *ports) as load:
@@ -57,7 +57,7 @@ async def test_in_a_rolling_deploy_under_load_nothing_is_lost_or_repeated(
     start = partial(daemon_process, tmp_path, DATABASE_URL=database_url, **UNLIMITED)
     codes = []
 
-    with trio.fail_after(90):
+    with trio.fail_after(HANG):
         async with open_receiver(HANDLERS) as receiver, AsyncExitStack() as lives:
             old = [await lives.enter_async_context(start()) for _ in range(2)]
             new = []

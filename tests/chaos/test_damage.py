@@ -15,9 +15,7 @@ from tests.receiver import open_receiver
 from tests.storage.rows import alert_types
 
 NEIGHBOURS = 10
-AHEAD = timedelta(seconds=1)
-SOON = 5.0
-"""Seconds in which neighbours are done that nothing delays."""
+AHEAD = timedelta(hours=1)
 
 DAMAGE = {
     "attempts beyond counting": "update executions set attempts = 1000 where cue_id = '{0}'",
@@ -26,6 +24,10 @@ DAMAGE = {
     "a URL that is none": "update cues set callback_url = 'http://[' where id = '{0}'",
     "no cue": "delete from cues where id = '{0}'",
 }
+
+
+DUE = "update outbox set ready_at = now(); select pg_notify('cueapi', '0 delivery')"
+"""The time of all that waits has come, and every daemon hears of it."""
 
 
 async def fire(api: Api, url: str, times: int, at: datetime) -> Ledger:
@@ -50,7 +52,8 @@ async def test_an_execution_that_makes_statements_fail_is_quarantined_alone_and_
             working = await fire(api, receiver.url("/done"), NEIGHBOURS, at)
             async with database.transaction() as tx:
                 await tx.run_script(damage.format(*failing.cues))
-            await settled(database, working, SOON)
+                await tx.run_script(DUE)
+            await settled(database, working)
             restarts = {entry["restarts"] for entry in (await daemon.api.get("/health"))["siblings"].values()}
 
     (row,) = await database.fetch(

@@ -16,7 +16,7 @@ from cueapi.storage.database import StorageUnavailable
 from tests.chaos.load import PUT_OFF
 from tests.chaos.scene import Scene, open_scene, some_time
 from tests.conftest import Api, cue
-from tests.process import embedded_home
+from tests.process import HANG, embedded_home
 
 SIZE = "128m"
 """Of a disk with room for a new cluster, and some more."""
@@ -76,7 +76,7 @@ async def create(scene: Scene) -> httpx.Response:
 
 
 async def test_when_there_is_no_room_for_rows_requests_are_put_off_and_all_goes_on_when_there_is(home: Path) -> None:
-    with trio.fail_after(90):
+    with trio.fail_after(HANG):
         async with open_scene(home, None) as scene:
             await some_time()
             with full(home / "data"):
@@ -92,7 +92,7 @@ async def test_when_there_is_no_room_for_rows_requests_are_put_off_and_all_goes_
 
 
 async def test_when_there_is_no_room_for_the_log_postgresql_falls_and_is_waited_for(home: Path) -> None:
-    with trio.fail_after(90):
+    with trio.fail_after(HANG):
         async with open_scene(home, None) as scene:
             await some_time()
             with full(home / "data"):

@@ -13,14 +13,14 @@ from tests.chaos.ledger import DONE, Ledger
 from tests.chaos.load import HANDLERS, UNLIMITED
 from tests.conftest import Api, cue
 from tests.delivery.test_dispatcher import backlog
-from tests.process import daemon_process
+from tests.process import HANG, daemon_process
 from tests.receiver import Receiver, open_receiver
 from tests.storage.rows import add_user
 
 QUEUED = 10_000
 FIRES = 10
-AT_ONCE = 1.0
-"""Seconds within which a delivery starts that nothing keeps waiting."""
+AT_ONCE = 15.0
+"""Seconds, half of those between two polls: what starts sooner was woken, and waits for nothing that hangs."""
 
 
 @define(eq=False)
@@ -51,11 +51,11 @@ async def busy(hosts: list[Receiver], places: int) -> None:
 
 
 @pytest.mark.parametrize(("number", "places"), [(1, 64), (5, 128)], ids=["one host", "five hosts"])
-async def test_behind_ten_thousand_deliveries_that_hang_another_account_s_starts_within_a_second(
+async def test_behind_ten_thousand_deliveries_that_hang_another_account_s_starts_at_once(
     database_url: str, database: Database, tmp_path: Path, number: int, places: int
 ) -> None:
     settings = UNLIMITED | {"DATABASE_URL": database_url, "SHUTDOWN_GRACE_SECONDS": 0}
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with open_receiver(HANDLERS) as receiver, AsyncExitStack() as hanging:
             hosts = [await hanging.enter_async_context(open_receiver(["hang"])) for _ in range(number)]
             async with daemon_process(tmp_path, **settings) as daemon:

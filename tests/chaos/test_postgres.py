@@ -19,21 +19,22 @@ from tests.chaos.ledger import DONE, Ledger
 from tests.chaos.load import HANDLERS, PUT_OFF
 from tests.chaos.scene import open_scene, some_time
 from tests.conftest import cue
+from tests.process import HANG
 from tests.receiver import open_receiver
 from tests.storage.own_postgres import OwnPostgres
 
 HOLD = 20.0
 """Seconds for which PostgreSQL answers nobody."""
 
-SOON = 10.0
-"""Seconds in which one delivery is done, although its sibling has to pause."""
+SOON = 45.0
+"""Seconds in which one delivery is done, although its sibling has to pause: before its lease has run out."""
 
 
 @pytest.mark.parametrize("end", [OwnPostgres.stop, OwnPostgres.crash], ids=["stopped", "crashed"])
 async def test_when_postgresql_is_started_anew_under_load_nothing_is_lost_or_repeated(
     own_server: OwnPostgres, mortal_url: str, tmp_path: Path, end: Callable[[OwnPostgres], None]
 ) -> None:
-    with trio.fail_after(90):
+    with trio.fail_after(HANG):
         async with open_scene(tmp_path, mortal_url) as scene:
             for _ in range(2):
                 await some_time()
@@ -50,7 +51,7 @@ async def test_when_its_connections_are_cut_under_load_nothing_is_lost_or_repeat
     mortal_url: str, tmp_path: Path
 ) -> None:
     cut = []
-    with trio.fail_after(90):
+    with trio.fail_after(HANG):
         async with open_scene(tmp_path, mortal_url) as scene:
             for _ in range(4):
                 await some_time()
@@ -66,7 +67,7 @@ async def test_when_its_connections_are_cut_under_load_nothing_is_lost_or_repeat
 async def test_when_postgresql_is_held_under_load_nothing_is_lost_or_repeated(
     own_server: OwnPostgres, mortal_url: str, tmp_path: Path
 ) -> None:
-    with trio.fail_after(120):
+    with trio.fail_after(HANG):
         async with open_scene(tmp_path, mortal_url) as scene:
             await some_time()
             with held(own_server):
@@ -82,7 +83,7 @@ async def test_what_was_claimed_when_the_connection_broke_before_the_answer_is_d
     settings: Settings, database: Database
 ) -> None:
     ledger = Ledger()
-    with trio.fail_after(60), capture_logs():
+    with trio.fail_after(HANG), capture_logs():
         async with open_receiver(HANDLERS) as receiver, open_resources(settings) as resources:
             async with open_patient(evolve(resources, database=Deaf(resources.database.pool))) as patient:
                 key = (await patient.register()).key

@@ -10,6 +10,7 @@ import trustme
 from cueapi.storage.database import Database
 from tests.chaos.scene import open_scene
 from tests.conftest import Api, cue
+from tests.process import HANG
 from tests.receiver import Script, open_receiver
 
 ODD: Script = {
@@ -48,7 +49,7 @@ async def quarantine(api: Api, database: Database) -> dict[str, Any]:
 
 
 async def test_what_is_beyond_help_fails_alone_and_says_why(database_url: str, tmp_path: Path) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with (
             open_receiver(ODD) as odd,
             open_receiver(tls=strange()) as untrusted,

@@ -6,7 +6,7 @@ import trio
 
 from tests.chaos.scene import open_scene, some_time
 from tests.net.own_redis import own_redis
-from tests.process import DaemonProcess
+from tests.process import HANG, DaemonProcess
 
 
 async def counts(daemon: DaemonProcess, where: str) -> None:
@@ -20,7 +20,7 @@ async def counts(daemon: DaemonProcess, where: str) -> None:
 async def test_when_redis_is_killed_and_comes_back_under_load_nothing_is_refused_lost_or_repeated(
     database_url: str, tmp_path: Path
 ) -> None:
-    with trio.fail_after(60), own_redis() as redis:
+    with trio.fail_after(HANG), own_redis() as redis:
         async with open_scene(tmp_path, database_url, REDIS_URL=redis.url) as scene:
             await some_time()
             await trio.to_thread.run_sync(redis.kill)

@@ -13,6 +13,7 @@ from tests.chaos.doomed import open_patient
 from tests.chaos.faults import in_flight
 from tests.chaos.load import HANDLERS, under_load
 from tests.chaos.scene import some_time
+from tests.process import HANG
 from tests.receiver import open_receiver
 
 FALLING = (
@@ -29,7 +30,7 @@ async def test_one_after_the_other_falls_under_load_and_the_neighbours_go_on(
     settings: Settings, database: Database
 ) -> None:
     limitless = settings.model_copy(update={"rate_limit_per_minute": 100_000_000})
-    with trio.fail_after(90), capture_logs(processors=[merge_contextvars]) as lines:
+    with trio.fail_after(HANG), capture_logs(processors=[merge_contextvars]) as lines:
         async with open_receiver(HANDLERS) as receiver, open_resources(limitless) as resources:
             async with open_patient(resources) as patient:
                 async with under_load(await patient.register(), receiver, patient.port) as load:
@@ -51,7 +52,7 @@ async def test_one_after_the_other_falls_under_load_and_the_neighbours_go_on(
 async def test_a_daemon_whose_ear_falls_again_and_again_is_given_up_by_nobody(
     settings: Settings, database: Database
 ) -> None:
-    with trio.fail_after(60), capture_logs(processors=[merge_contextvars]) as lines:
+    with trio.fail_after(HANG), capture_logs(processors=[merge_contextvars]) as lines:
         async with (
             open_resources(settings) as resources,
             open_patient(resources) as patient,

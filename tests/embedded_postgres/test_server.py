@@ -27,7 +27,7 @@ from tests.storage.own_postgres import open_tree
 OWNER = Owner("cueapi", create_command="make it")
 open_embedded, join_embedded = [partial(each, owner=OWNER) for each in (server.open_embedded, server.join_embedded)]
 
-PATIENCE = 30
+PATIENCE = 300
 NOBODY = 65534
 TREE = find_tree()
 

