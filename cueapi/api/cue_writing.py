@@ -3,7 +3,6 @@
 from contextlib import suppress
 from typing import Any
 
-import trio
 from attrs import frozen
 from quart import g
 
@@ -21,13 +20,12 @@ from cueapi.storage.clock import Clock
 from cueapi.storage.cue_changes import CueUpdate
 from cueapi.storage.cues import CueRecord, CueRow
 from cueapi.storage.database import (
-    DEADLOCK_PATIENCE,
-    STATEMENT_PATIENCE,
+    ROLLBACK_PATIENCE,
     Database,
-    Deadlock,
     Duplicate,
     Executor,
     StorageUnavailable,
+    TransactionRolledBack,
 )
 
 CUE_REFUSALS = (
@@ -78,12 +76,11 @@ class CueWriter:
         # What can be refused, and what takes long, comes before the cue is locked: the poll passes a locked cue over.
         draft, _ = await self._decided(self.database, await find(self.database, cue_id), patch)
         found = {} if _stops(patch) else await cue_planning.look_up(draft.cue, self.resolver, self.rules)
-        for _ in range(DEADLOCK_PATIENCE):
-            with suppress(Deadlock):
+        for _ in range(ROLLBACK_PATIENCE):
+            with suppress(TransactionRolledBack):
                 async with self.database.transaction() as db:
-                    with trio.fail_after(STATEMENT_PATIENCE):
-                        return await self._write(db, cue_id, patch, found)
-        raise StorageUnavailable("deadlock")
+                    return await self._write(db, cue_id, patch, found)
+        raise StorageUnavailable("it was rolled back for another transaction, again and again")
 
     async def _write(self, db: Executor, cue_id: str, patch: dict[str, Any], found: FoundTargets) -> CueRow:
         """Lock the cue, decide upon what stands there, and write it."""
