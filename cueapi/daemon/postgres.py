@@ -54,7 +54,7 @@ async def make_ready(dsn: str, database: Database) -> None:
     await migrate(database)
 
 
-async def when_able(step: Callable[[], Awaitable[None]]) -> None:
+async def when_able(step: Callable[[], Awaitable[object]]) -> None:
     """
     Take *step* as soon as PostgreSQL, which has answered, can do it: it may be read-only, or end again.
 
@@ -63,7 +63,8 @@ async def when_able(step: Callable[[], Awaitable[None]]) -> None:
     give_up_at, said = trio.current_time() + PATIENCE, False
     while True:
         try:
-            return await step()
+            await step()
+            return
         except StorageRefused as refused:
             raise _refusal(refused) from refused
         except StorageUnavailable as away:

@@ -59,9 +59,9 @@ async def open_resources(settings: Settings, *, clock: Clock | None = None) -> A
         async with open_server(settings) as (dsn, embedded):
             async with open_database(dsn, size=settings.database_pool_size) as database:
                 await when_able(partial(make_ready, dsn, database))
-                await check_secret(database, vault)
-                await clock.ask(database)
-                await follow_zones(database)
+                await when_able(partial(check_secret, database, vault))
+                await when_able(partial(clock.ask, database))
+                await when_able(partial(follow_zones, database))
                 resolver = Resolver(threads=max(THREADS, settings.dispatch_concurrency))
                 webhook = Webhook(settings.rules_at(port), resolver, clock=clock)
                 with webhook, open_redis(settings, vault) as redis:

@@ -175,3 +175,30 @@ async def test_a_lock_and_a_lack_of_connections_under_load_are_waited_for(tenant
     assert scene.broken == []
     assert scene.load.ledger.refused.keys() <= {PUT_OFF}
     assert (scene.restarts, scene.code) == (0, 0)
+
+
+SETTINGS = {
+    "lock_timeout": "1ms",
+    "statement_timeout": "1ms",
+    "idle_in_transaction_session_timeout": "1ms",
+    "idle_session_timeout": "100ms",
+    "transaction_timeout": "1ms",
+    "default_transaction_isolation": "serializable",
+    "timezone": "Asia/Tokyo",
+    "datestyle": "SQL, DMY",
+}
+
+
+async def test_under_load_nothing_is_refused_for_the_settings_of_the_role(
+    own_server: OwnPostgres, tenant: Tenant, tmp_path: Path
+) -> None:
+    settings = [f"alter role {tenant.name} set {name} = '{value}'" for name, value in SETTINGS.items()]
+    await trio.to_thread.run_sync(say, own_server.dsn, *settings)
+
+    with trio.fail_after(HANG):
+        async with open_scene(tmp_path, tenant.dsn, auditor_dsn=tenant.superuser_dsn) as scene:
+            await some_time(3)
+
+    assert scene.broken == []
+    assert not scene.load.ledger.refused
+    assert (scene.restarts, scene.code) == (0, 0)
