@@ -128,7 +128,7 @@ async def test_a_report_with_evidence_verifies_an_execution(daemon: RunningDaemo
     assert shown["evidence"]["result_url"] == "https://dashboard.stripe.com/payments/ch_abc123"
     assert shown["evidence"]["summary"] == "Charged customer 42"
     assert listed[0] == 200
-    assert listed[1]["executions"] == [{name: shown[name] for name in shown if name != "attempt_log"}]
+    assert listed[1]["executions"] == [{name: shown[name] for name in shown if name not in {"payload", "attempt_log"}}]
 
 
 async def test_a_person_verifies_or_rejects_what_was_reported(daemon: RunningDaemon) -> None:

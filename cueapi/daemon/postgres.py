@@ -64,11 +64,12 @@ async def when_able(step: Callable[[], Awaitable[object]]) -> None:
     while True:
         try:
             await step()
-            return
         except StorageRefused as refused:
             raise _refusal(refused) from refused
         except StorageUnavailable as away:
             reason = _line(away)
+        else:
+            return
         if trio.current_time() > give_up_at:
             raise CannotStart(f"PostgreSQL cannot do what a start needs within {PATIENCE:g} s: {reason}")
         if not said:

@@ -193,6 +193,15 @@ async def test_detail_tells_the_whole_error_again(api: Api) -> None:
 
 async def test_what_breaks_inside_is_told_in_the_same_form_without_details(api: Api, database: Database) -> None:
     await database.execute("alter table alerts rename to elsewhere")
+    await database.execute(
+        "create function broken() returns text language plpgsql as"
+        " $$ begin raise exception 'alerts' using errcode = 'syntax_error'; end $$"
+    )
+    await database.execute("create view alerts as select * from elsewhere where broken() = ''")
+    await database.execute(
+        "insert into elsewhere (id, user_id, alert_type, severity, message)"
+        " select gen_random_uuid(), id, 'worker_offline', 'critical', '' from users"
+    )
 
     with trio.fail_after(20), capture_logs() as lines:
         response = await api.ask("GET", "/v1/alerts", X_Request_Id="mine")
