@@ -216,3 +216,18 @@ async def test_next_run_and_upcoming_agree_after_a_start_with_another_tzdata(
     assert shown["next_run"] == after["upcoming"][0]
     assert datetime.fromisoformat(moved["next_run"]) == local.replace(tzinfo=UTC)
     assert moved["schedule"]["at"] == moved["next_run"] == renamed["next_run"]
+
+
+async def test_a_one_time_cue_whose_right_time_has_passed_meanwhile_fires(database: Database, tmp_path: Path) -> None:
+    at = minute(minutes=30)
+    cue_id = await add_cue(
+        database, await add_user(database), timezone=CASABLANCA, next_run=at, schedule_local=naive(at), **ONCE
+    )
+
+    await changed(database, tmp_path, old=AT_UTC, new=AN_HOUR_AHEAD)
+    with tzdata(tmp_path, "2026f", {CASABLANCA: AN_HOUR_AHEAD}):
+        await one_turn(poller_on(database).run)
+
+    (execution,) = await database.fetch("select status, scheduled_for from executions")
+    assert (execution["status"], execution["scheduled_for"]) == ("pending", at - HOUR)
+    assert (await look_up_cue(database, cue_id))["schedule_at"] == at - HOUR
