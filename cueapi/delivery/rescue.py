@@ -37,7 +37,8 @@ class RescueTimeouts:
 
     After a start, other daemons and workers may have been unable to reach PostgreSQL. Give them *daemon_grace* without
     a beat (a recorder writes what it kept at the latest every 15 s) and *worker_grace* before their claims are taken.
-    After a jump of PostgreSQL's clock workers seem silent and deadlines past: they have *worker_grace* again.
+    After a jump of PostgreSQL's clock, or a standstill of ours, workers seem silent and deadlines past: they have
+    *worker_grace* again.
     """
 
     worker_silence: float
@@ -79,7 +80,7 @@ class Rescue:
                 self._look_again()
             await daemons.sweep_dead(self.database)
             await self._recover(silent)
-            if not grace.jumped or grace.is_over():
+            if not grace.renewed or grace.is_over():
                 await self._take_back("deadlines_passed", daemons.overdue, _overdue)
             if grace.is_over():
                 await self._take_from_workers()

@@ -22,19 +22,30 @@ class Silence:
         return {number for number, (_, since) in self._seen.items() if now - since >= grace}
 
 
+LONGEST_ROUND = 60.0
+"""Seconds between two looks: after more, workers may have been unable to reach us meanwhile, or we PostgreSQL."""
+
+
 @define
 class WorkerGrace:
-    """Workers have so many *seconds* to show themselves, from a start on and again from each jump of the clock."""
+    """
+    Workers have so many *seconds* to show themselves, from a start on.
+
+    They have them again from each jump of the clock, and when we have stood still: what they sent to us was not read.
+    """
 
     seconds: float
     jumps: int
-    jumped: bool = False
+    renewed: bool = False
     _since: float = field(init=False, factory=trio.current_time)
+    _noted_at: float = field(init=False, factory=trio.current_time)
 
     def note(self, jumps: int) -> None:
-        """So often has PostgreSQL's clock jumped by now."""
-        if jumps != self.jumps:
-            self.jumps, self.jumped, self._since = jumps, True, trio.current_time()
+        """So often has PostgreSQL's clock jumped by now; to be called each round."""
+        now = trio.current_time()
+        if jumps != self.jumps or now - self._noted_at > LONGEST_ROUND:
+            self.jumps, self.renewed, self._since = jumps, True, now
+        self._noted_at = now
 
     def is_over(self) -> bool:
         """Whether they have had their time."""
