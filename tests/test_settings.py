@@ -179,6 +179,23 @@ def test_a_number_may_be_within_its_bounds_only(
 
 
 @pytest.mark.parametrize(
+    ("usual", "most", "refused"),
+    [(1, 1, None), (3600, 3600, None), (30, 29, "WEBHOOK_TIMEOUT_SECONDS"), (30, 3601, "WEBHOOK_TIMEOUT_MAX_SECONDS")],
+)
+def test_the_usual_timeout_is_at_most_the_longest_and_that_at_most_an_hour(
+    monkeypatch: pytest.MonkeyPatch, usual: int, most: int, refused: str | None
+) -> None:
+    monkeypatch.setenv("WEBHOOK_TIMEOUT_SECONDS", str(usual))
+    monkeypatch.setenv("WEBHOOK_TIMEOUT_MAX_SECONDS", str(most))
+
+    if refused is None:
+        assert (load().webhook_timeout_seconds, load().webhook_timeout_max_seconds) == (usual, most)
+    else:
+        with pytest.raises(BadSetting, match=f"^{refused}: .+$"):
+            load()
+
+
+@pytest.mark.parametrize(
     ("name", "text", "value"),
     [
         ("LOG_LEVEL", "WARNING", "warning"),
