@@ -10,7 +10,7 @@ import trio
 from cueapi.domain.attempt import ANSWER_LIMIT
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
-from cueapi.net.http_client import PinnedTransport
+from cueapi.net.http_client import PinnedTransport, send_at_once
 from tests.process import free_port
 from tests.receiver import Received, Step, open_receiver
 
@@ -217,7 +217,7 @@ class TestExactRequests:
     async def test_nothing_of_a_url_is_rewritten(self, transport: PinnedTransport, path: str) -> None:
         with trio.fail_after(10):
             async with open_receiver() as receiver:
-                request = transport.build_request("POST", receiver.url(path), [("X-Own", "ü")], b"x", _do_nothing)
+                request = transport.build_request("POST", receiver.url(path), [("X-Own", "ü")], b"x", send_at_once)
                 response = await transport.handle_async_request(request)
         await transport.aclose()
 
@@ -237,7 +237,7 @@ class TestExactRequests:
         self, transport: PinnedTransport, url: str, value: str, reason: str
     ) -> None:
         with pytest.raises(httpx.TransportError) as raised:
-            transport.build_request("POST", url, [("X", value)], b"", _do_nothing)
+            transport.build_request("POST", url, [("X", value)], b"", send_at_once)
 
         assert str(raised.value).startswith(reason)
 
@@ -248,7 +248,3 @@ class TestExactRequests:
                     await client.get(receiver.url(), headers={"X Own": "x"})
 
         assert receiver.requests == []
-
-
-def _do_nothing() -> None:
-    """Default callback: do nothing."""
