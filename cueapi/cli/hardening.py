@@ -41,7 +41,7 @@ def _wide_networks(settings: Settings) -> list[str]:
 
 def _few_files(settings: Settings) -> list[str]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    fitting = connection_limit(settings, hard)
+    fitting = connection_limit(settings, None if hard == resource.RLIM_INFINITY else hard)
     if fitting < (settings.max_connections or 0):
         return [f"MAX_CONNECTIONS: open files (at most {hard}) leave room for {fitting}; raise their limit (ulimit -n)"]
     if hard == resource.RLIM_INFINITY or hard >= FEW_FILES:

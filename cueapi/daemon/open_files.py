@@ -23,22 +23,34 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def connection_limit(settings: Settings, open_files: int) -> int:
-    """
-    How many clients may be connected: MAX_CONNECTIONS, within what *open_files* leave beside our own.
+def open_files() -> int | None:
+    """How many files this process may have open; None: any number."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
 
-    Where our own would take more than three quarters, clients get a quarter: deliveries wait for a descriptor then.
+
+def delivery_limit(settings: Settings, files: int | None) -> int:
+    """How many deliveries there may be at once: DISPATCH_CONCURRENCY, but of *files* no more than a third."""
+    return settings.dispatch_concurrency if files is None else max(min(settings.dispatch_concurrency, files // 3), 1)
+
+
+def connection_limit(settings: Settings, files: int | None) -> int:
+    """
+    How many clients may be connected: MAX_CONNECTIONS, within what *files* leave beside our own.
+
+    Where our own would take more than three quarters, clients get a quarter all the same: idle connections to handlers
+    can be spared, and what else is short of a descriptor waits.
     """
     wanted = settings.max_connections or MOST
-    if open_files == resource.RLIM_INFINITY:
+    if files is None:
         return wanted
-    return max(min(wanted, max(open_files - reserve(settings), open_files // 4)), 1)
+    return max(min(wanted, max(files - reserve(settings, files), files // 4)), 1)
 
 
-def reserve(settings: Settings) -> int:
-    """Descriptors for ourselves: connections to PostgreSQL, to handlers, busy and idle, to mail servers and Redis."""
+def reserve(settings: Settings, files: int | None) -> int:
+    """Of *files*, those for ourselves: to PostgreSQL, to handlers, busy and idle, to mail servers and Redis."""
     database = settings.database_pool_size + 2  # one listens, one may cancel a statement
-    outgoing = settings.dispatch_concurrency + IDLE_LIMIT + PLACES + smtp.THREADS + redis.THREADS
+    outgoing = delivery_limit(settings, files) + IDLE_LIMIT + PLACES + smtp.THREADS + redis.THREADS
     return FILES_KEPT + database + outgoing
 
 

@@ -43,7 +43,7 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     recorder = Recorder(database, results, retries, hub, metrics, capacity, horizon=2 * interval)
     pool = DispatchPool(
         deliveries, results, capacity, resources.webhook, partial(confirm_delivery, database),
-        settings.dispatch_concurrency, wiring.stopping, wiring.shortages,
+        capacity.size, wiring.stopping, wiring.shortages,
     )  # fmt: skip
     relay = WakeupRelay(resources.dsn, database, identity, hub)
     times = AttemptTimes(settings.webhook_timeout_seconds, settings.webhook_timeout_max_seconds)

@@ -1,6 +1,5 @@
 """What joins the siblings: channels, wake-ups, and what they report about themselves."""
 
-import resource
 from functools import partial
 from typing import Self
 
@@ -10,7 +9,7 @@ from attrs import field, frozen
 from cueapi.api.http.auth import Authenticator
 from cueapi.api.http.connections import Connections
 from cueapi.api.http.rate_limits import Windows
-from cueapi.daemon.open_files import connection_limit, limit_per_address
+from cueapi.daemon.open_files import connection_limit, delivery_limit, limit_per_address, open_files
 from cueapi.daemon.resources import Resources
 from cueapi.delivery.capacity import Capacity, wake_soon
 from cueapi.delivery.poller import LastPoll
@@ -19,7 +18,6 @@ from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import Transition
 from cueapi.metrics import Metrics
 from cueapi.net.shortage import Shortages
-from cueapi.settings import Settings
 from cueapi.wakeups.hub import WakeupHub
 from supervisor import Channel, HealthBoard, Wheel
 
@@ -52,13 +50,14 @@ class Wiring:
         settings = resources.settings
         authenticator = Authenticator(resources.database, settings.plans, resources.sessions, resources.clock)
         hub = WakeupHub(resources.clock, settings.poller_interval_seconds, authenticator)
-        size = settings.dispatch_concurrency
+        files = open_files()
+        size, most = delivery_limit(settings, files), connection_limit(settings, files)
         return cls(
             hub,
             authenticator,
             Capacity(size, settings.host_concurrency, on_freed=partial(wake_soon, hub.dispatches)),
             Windows(resources.redis),
-            _connections(settings),
+            Connections(most, limit_per_address(settings, most), settings.proxies),
             # Idle connections to handlers are what can be spared.
             Shortages(relieve=resources.webhook.idle.close),
             Channel("deliveries", size),
@@ -66,8 +65,3 @@ class Wiring:
             Channel("retries", RETRIES),
             board=HealthBoard(resources.clock.now),
         )
-
-
-def _connections(settings: Settings) -> Connections:
-    most = connection_limit(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    return Connections(most, limit_per_address(settings, most), settings.proxies)
