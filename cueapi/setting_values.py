@@ -79,6 +79,14 @@ def origins(text: str) -> str:
     return text
 
 
+def hosts(text: str) -> str:
+    """Names and addresses that Host may have, separated by commas."""
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        if not re.fullmatch(r"\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", entry):
+            raise ValueError(f"{entry} is no host: must look like cueapi.example.com, in lower case, without a port")
+    return text
+
+
 def networks(text: str) -> str:
     """CIDRs, separated by commas."""
     for entry in filter(None, (part.strip() for part in text.split(","))):

@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from cueapi import setting_values as values
+from cueapi.domain.address import is_loopback
 from cueapi.domain.plan import PLANS, Limits
 from cueapi.domain.target import Rules
 from cueapi.net.smtp import Mailer
@@ -48,7 +49,7 @@ _AnyCase = BeforeValidator(_lower)
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
 
 
-SECRETS = ("database_url", "redis_url", "session_secret", "smtp_url")
+SECRETS = ("database_url", "redis_url", "session_secret", "smtp_url", "metrics_token")
 """Settings that may also be given as the path of a file that holds them, in NAME_FILE."""
 
 
@@ -127,6 +128,8 @@ class Settings(BaseSettings):
     allow_register: bool = True
     # Origins of browsers that may call, separated by commas; none: no web page may.
     cors_origins: Annotated[str, AfterValidator(values.origins)] = ""
+    # Names that Host may have, beside BASE_URL's and those of loopback; none: any where HOST is not a loopback address.
+    allowed_hosts: Annotated[str, AfterValidator(values.hosts)] = ""
     # CIDRs whose X-Forwarded-For counts.
     trusted_proxies: Annotated[str, AfterValidator(values.networks)] = ""
     # Names and CIDRs that callbacks may reach although they are private.
@@ -166,6 +169,8 @@ class Settings(BaseSettings):
     smtp_url: Annotated[SecretStr | None, _Optional] = None
     # Whose name it bears: an address, or Name <address>.
     email_from: Annotated[str | None, AfterValidator(lambda text: text and values.sender(text)), _Optional] = None
+    # Opens /metrics, as a bearer token; none: anyone may read it in development, and no one in production.
+    metrics_token: Annotated[SecretStr | None, _Optional] = None
     # console on a terminal, else json.
     log_format: Annotated[Literal["console", "json"] | None, _Optional, _AnyCase] = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _AnyCase] = "info"
@@ -193,6 +198,15 @@ class Settings(BaseSettings):
             self.active_cue_limit, self.monthly_execution_limit, self.rate_limit_per_minute
         )
         return {**PLANS, self.default_plan: own}
+
+    @property
+    def host_names(self) -> frozenset[str] | None:
+        """The names that Host may have, beside those of loopback; None: any."""
+        names = {name for part in self.allowed_hosts.split(",") if (name := part.strip())}
+        if not names and not is_loopback(self.host):
+            return None
+        base = urlsplit(self.base_url or "").hostname
+        return frozenset(names | ({f"[{base}]" if ":" in base else base} if base else set()))
 
     @cached_property
     def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -233,6 +247,8 @@ def _consistent(settings: Settings) -> Settings:
             raise BadSetting("SESSION_SECRET: must be set when ENV=production (32 characters or more)")
     elif len(settings.session_secret.get_secret_value()) < 32:
         raise BadSetting("SESSION_SECRET: must have 32 characters or more")
+    if settings.metrics_token is not None and len(settings.metrics_token.get_secret_value()) < 16:
+        raise BadSetting("METRICS_TOKEN: must have 16 characters or more")
     return settings
 
 

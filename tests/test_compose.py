@@ -69,6 +69,10 @@ def test_the_daemon_may_do_nothing_that_it_need_not(services: dict[str, Any]) ->
     assert daemon["extra_hosts"] == ["host.docker.internal:host-gateway"]
 
 
+def test_the_daemon_is_called_by_names_of_loopback_its_own_and_what_an_env_file_adds(services: dict[str, Any]) -> None:
+    assert services["cueapi"]["environment"]["ALLOWED_HOSTS"] == "${ALLOWED_HOSTS:-localhost,cueapi}"
+
+
 def test_postgresql_and_redis_have_a_password(services: dict[str, Any]) -> None:
     assert "POSTGRES_PASSWORD" in services["db"]["environment"]
     assert "--requirepass" in services["redis"]["command"][-1]

@@ -23,6 +23,7 @@ DEFAULTS = {
     "SESSION_SECRET": None,
     "ALLOW_REGISTER": True,
     "CORS_ORIGINS": "",
+    "ALLOWED_HOSTS": "",
     "TRUSTED_PROXIES": "",
     "CALLBACK_ALLOW": "",
     "POLLER_INTERVAL_SECONDS": 30,
@@ -44,6 +45,7 @@ DEFAULTS = {
     "EXECUTION_RETENTION_DAYS": 90,
     "SMTP_URL": None,
     "EMAIL_FROM": None,
+    "METRICS_TOKEN": None,
     "LOG_FORMAT": None,
     "LOG_LEVEL": "info",
 }
@@ -65,6 +67,7 @@ SECRETS = {
     "REDIS_URL": "redis://:secret@redis:6379/0",
     "SESSION_SECRET": "s" * 32,
     "SMTP_URL": "smtp://me:secret@mail:587",
+    "METRICS_TOKEN": "m" * 16,
 }
 
 
@@ -230,6 +233,11 @@ def test_a_word_may_be_written_in_any_case_and_origins_stand_in_a_list(
         ("CORS_ORIGINS", "https://*.example.com"),
         ("CORS_ORIGINS", "https://App.example.com"),
         ("CORS_ORIGINS", "https://app.example.com, https://app.example.com/"),
+        ("ALLOWED_HOSTS", "https://cueapi.example.com"),
+        ("ALLOWED_HOSTS", "cueapi.example.com:8000"),
+        ("ALLOWED_HOSTS", "cueapi.example.com, *"),
+        ("ALLOWED_HOSTS", "Cueapi.example.com"),
+        ("METRICS_TOKEN", "correct, too short"[:15]),
         ("TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
         ("CALLBACK_ALLOW", "http://intranet/"),
@@ -406,3 +414,28 @@ def test_the_address_in_links_follows_the_port_unless_it_is_set(monkeypatch: pyt
 
     monkeypatch.setenv("BASE_URL", "https://cueapi.example.com/")
     assert load().url_at(8123) == "https://cueapi.example.com"
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({}, frozenset()),
+        ({"HOST": "::1"}, frozenset()),
+        ({"BASE_URL": "https://CueAPI.example.com/sub"}, frozenset({"cueapi.example.com"})),
+        ({"BASE_URL": "http://[2001:db8::1]:8000"}, frozenset({"[2001:db8::1]"})),
+        ({"ALLOWED_HOSTS": "a.example, [2001:db8::2]"}, frozenset({"a.example", "[2001:db8::2]"})),
+        ({"HOST": "0.0.0.0"}, None),
+        ({"HOST": "0.0.0.0", "BASE_URL": "https://a.example"}, None),
+        (
+            {"HOST": "::", "ALLOWED_HOSTS": "b.example", "BASE_URL": "https://a.example"},
+            frozenset({"a.example", "b.example"}),
+        ),
+    ],
+)
+def test_host_is_checked_on_loopback_and_where_names_are_given(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], names: frozenset[str] | None
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    assert load().host_names == names

@@ -6,7 +6,7 @@ from attrs import frozen
 from quart import Blueprint, Response, g, request
 
 from cueapi.api.http.body import read
-from cueapi.api.http.operations import operation
+from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import CONFIRMED, Whole
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.accounts import MePatch, RegisterBody
@@ -54,6 +54,7 @@ class Accounts:
         routes.post("/alert-webhook-secret/regenerate")(self.rotate_alert_secret)
         return routes
 
+    @shows_secret
     @operation(responses.Registered, status=201, body=RegisterBody, refuses=("duplicate_email", "not_found"))
     async def register(self) -> Response:
         """
@@ -109,6 +110,7 @@ class Accounts:
         self.account_changed(g.account.id)
         return answer({"updated_at": changed})
 
+    @shows_secret
     @operation(responses.Key, refuses=("key_not_recoverable",))
     async def key(self) -> Response:
         """
@@ -123,6 +125,7 @@ class Accounts:
             raise Refusal("key_not_recoverable", message, prefix=None if row is None else row.prefix)
         return answer({"api_key": key})
 
+    @shows_secret
     @operation(responses.NewKey, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def rotate_key(self) -> Response:
         """
@@ -146,11 +149,13 @@ class Accounts:
         self.account_changed(g.account.id)
         return answer({"api_key": key, "previous_key_revoked": True})
 
+    @shows_secret
     @operation(responses.Secret)
     async def webhook_secret(self) -> Response:
         """Show the secret that webhooks are signed with."""
         return answer({"webhook_secret": await webhook_secrets.webhook_secret(self.database, g.account.id)})
 
+    @shows_secret
     @operation(responses.NewSecret, parameters=(CONFIRMED, OVERLAP), refuses=("confirmation_required",))
     async def rotate_webhook_secret(self) -> Response:
         """
@@ -165,12 +170,14 @@ class Accounts:
         )
         return answer({"webhook_secret": secret, "previous_secret_revoked": hours == 0})
 
+    @shows_secret
     @operation(responses.AlertWebhookSecret)
     async def alert_secret(self) -> Response:
         """Show the secret that alert webhooks are signed with."""
         secret = await webhook_secrets.alert_secret(self.database, user=g.account.id, otherwise=ids.new_alert_secret())
         return answer({"alert_webhook_secret": secret})
 
+    @shows_secret
     @operation(responses.NewAlertWebhookSecret, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def rotate_alert_secret(self) -> Response:
         """

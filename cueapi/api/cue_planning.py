@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 from attrs import evolve
 
+from cueapi.api.http.incoming import incoming
+from cueapi.api.http.off_loop import off_loop
 from cueapi.api.models.requests.bodies import Open
 from cueapi.api.models.requests.cues import CueBody
 from cueapi.domain import cue as domain
@@ -97,9 +99,18 @@ def check_timeout(planned: Cue, longest: float) -> None:
         raise Invalid(Problem("body.delivery.timeout_seconds", message))
 
 
-def unplaced(planned: Cue, warning: str | None = None) -> CueRecord:
-    """The cue as it is stored, before its URLs are looked at: without a host the stored one stays."""
-    return CueRecord(planned, domain.payload_text(planned.payload), None, warning)
+async def unplaced(planned: Cue, warning: str | None = None, *, stored: int = 0) -> CueRecord:
+    """
+    The cue as it is stored, before its URLs are looked at: without a host the stored one stays.
+
+    *stored* is the length of the payload that it had before.
+    """
+    return CueRecord(planned, await payload_text(planned.payload, stored=stored), None, warning)
+
+
+async def payload_text(payload: dict[str, Any], *, stored: int = 0) -> str:
+    """The payload in the form in which it is sent. It comes from the request, or from *stored* characters, or both."""
+    return await off_loop(domain.payload_text, payload, size=max(incoming().arrived, stored))
 
 
 FoundTargets: TypeAlias = Mapping[str, tuple[str, str | None]]

@@ -9,6 +9,7 @@ from quart import g
 from cueapi.api import cue_planning
 from cueapi.api.cue_planning import FoundTargets
 from cueapi.api.http.idempotency import IdempotentRequest
+from cueapi.api.http.off_loop import off_loop
 from cueapi.domain import cue as domain
 from cueapi.domain.cue import Cue
 from cueapi.domain.errors import Refusal
@@ -56,7 +57,7 @@ class CueWriter:
         cue_planning.check(planned, worker_evidence=self.worker_evidence)
         cue_planning.check_timeout(planned, self.longest_attempt)
         first = await self.clock.decide(self.database, planned.schedule.first_after)
-        record = cue_planning.unplaced(planned)
+        record = await cue_planning.unplaced(planned)
         record = cue_planning.placed(record, await cue_planning.look_up(planned, self.resolver, self.rules))
         limit, db = g.account.limits.active_cues, await once.begin()
         try:
@@ -99,7 +100,7 @@ class CueWriter:
 
     async def _decided(self, db: Executor, row: CueRow, patch: dict[str, Any]) -> tuple[CueRecord, CueUpdate]:
         """What *patch* makes of the cue as it stands in *row*; refuses what cannot be."""
-        before = cues.to_cue(row)
+        before = await off_loop(cues.to_cue, row, size=len(row.payload))
         after = domain.changed(before, patch)
         if not _stops(patch):
             cue_planning.check(after, worker_evidence=self.worker_evidence)
@@ -112,7 +113,8 @@ class CueWriter:
         revives = before.status not in {"active", "paused"} and change.status in {"active", "paused"}
         room = g.account.limits.active_cues if revives else None
         same_urls = before.callback.url == after.callback.url and before.on_failure == after.on_failure
-        record = cue_planning.unplaced(after, row.url_warning if same_urls else None)
+        warning = row.url_warning if same_urls else None
+        record = await cue_planning.unplaced(after, warning, stored=len(row.payload))
         return record, CueUpdate(room, change.status, change.moves, change.next_run)
 
 

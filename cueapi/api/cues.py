@@ -11,7 +11,8 @@ from cueapi.api.cue_writing import CUE_REFUSALS, CueWriter, find, not_found
 from cueapi.api.executions import EXECUTION_FILTERS, Executions, filter_of, wake_after_fire
 from cueapi.api.http.body import read
 from cueapi.api.http.idempotency import idempotent
-from cueapi.api.http.operations import operation
+from cueapi.api.http.off_loop import off_loop
+from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import (
     CONFIRMED,
     IDEMPOTENCY_KEY,
@@ -77,6 +78,7 @@ class Cues:
         routes.post("/<cue_id>/fire")(self.fire)
         return routes
 
+    @shows_secret
     @operation(
         responses.WrittenCue,
         status=201,
@@ -100,6 +102,7 @@ class Cues:
             shown |= await VERIFY_ECHO.received()
             return once.keep(answer(shown, 201), then=partial(self.hub.cue_written, row.next_run))
 
+    @shows_secret
     @operation(responses.CueList, parameters=(STATUS, NAME, GROUP, LIMIT, OFFSET), refuses=("invalid_filter",))
     async def list(self) -> Response:
         """List cues, newest first."""
@@ -109,6 +112,7 @@ class Cues:
         shown = [responses.Cue.render(row) for row in page.rows]
         return answer({"cues": shown, **page_of(page, limit=limit, offset=offset)})
 
+    @shows_secret
     @operation(responses.CueWithHistory, parameters=(EXECUTION_LIMIT, EXECUTION_OFFSET), refuses=("cue_not_found",))
     async def show(self, cue_id: str) -> Response:
         """Show a cue with its newest executions."""
@@ -155,6 +159,7 @@ class Cues:
             moments = [row.schedule_at] if row.schedule_at and row.schedule_at > after else []
         return answer({"upcoming": [iso(moment) for moment in moments]})
 
+    @shows_secret
     @operation(
         responses.WrittenCue,
         body=CuePatch,
@@ -170,8 +175,7 @@ class Cues:
         `next_run` anew.
         """
         body = await read(CuePatch)
-        patch = cue_planning.with_catchup(body.model_dump(exclude_unset=True))
-        changed = await self.writer.change(cue_id, patch)
+        changed = await self.writer.change(cue_id, cue_planning.with_catchup(body.given()))
         self.hub.cue_written(changed.next_run)
         return answer({**responses.Cue.render(changed), **await VERIFY_ECHO.received()})
 
@@ -228,7 +232,10 @@ class Cues:
             at = await self.clock.decide(self.database, partial(cue_planning.send_at, body.send_at))
         if body.payload_override is None:
             return ManualFire(new_uuid7(), at=at)
-        payload = body.payload_override
+        payload, stored = body.payload_override, 0
         if body.merge_strategy != "replace":
-            payload = cues.to_cue(await find(self.database, cue_id)).payload | payload
-        return ManualFire(new_uuid7(), domain.payload_text(payload), domain.payload_task(payload), at)
+            row = await find(self.database, cue_id)
+            stored = len(row.payload)
+            payload = (await off_loop(cues.to_cue, row, size=stored)).payload | payload
+        text = await cue_planning.payload_text(payload, stored=stored)
+        return ManualFire(new_uuid7(), text, domain.payload_task(payload), at)

@@ -12,7 +12,7 @@ from quart import Blueprint, Response, g, request
 from cueapi.api.accounts import new_account
 from cueapi.api.http.body import read, read_form
 from cueapi.api.http.errors import STATUS, with_retry_after
-from cueapi.api.http.operations import HTML, for_browsers, operation
+from cueapi.api.http.operations import HTML, for_browsers, operation, shows_secret
 from cueapi.api.http.parameters import Text
 from cueapi.api.http.rate_limits import Windows
 from cueapi.api.models.rendering import answer
@@ -111,6 +111,7 @@ class Devices:
         await self._submit(body.device_code, checked_email(body.email))
         return answer({"status": "email_sent"})
 
+    @shows_secret
     @operation(responses.Polled, body=CodeBody)
     async def poll(self) -> Response:
         """
@@ -119,8 +120,10 @@ class Devices:
         `approved` is answered once, with the key and a session token; after that, `claimed`.
         """
         code = (await read(CodeBody)).device_code
-        await self.windows.check("device-poll", code, POLLS_A_CODE, MINUTE)
-        row = await sign_in.show(self.database, code)
+        row = None if _is_strange(code) else await sign_in.show(self.database, code)
+        if row is not None:
+            # Made-up codes are not counted: they would push out those that others wait for.
+            await self.windows.check("device-poll", code, POLLS_A_CODE, MINUTE)
         if row is None or row.expired:
             return answer({"status": "expired"})
         if row.status != "approved":

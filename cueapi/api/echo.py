@@ -17,7 +17,6 @@ from cueapi.domain.signature import is_signed
 from cueapi.storage import echoes
 from cueapi.storage.database import Database
 
-SIZE_LIMIT = 256 * 1024
 TOKEN_LENGTHS = range(16, 129)
 
 STORES, HOUR = 10, 3_600.0
@@ -49,7 +48,7 @@ class Echo:
         The JSON body, up to 256 KiB, and the headers of the last request to a token are kept.
         """
         _check(token)
-        data, _ = await read_json(SIZE_LIMIT)
+        data = await read_json()
         if not await self._is_delivery(token, data):
             await self.windows.check("echo", g.address, STORES, HOUR)
         payload, headers = data.decode("utf-8-sig"), json.dumps(_kept_headers())

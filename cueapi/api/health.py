@@ -1,4 +1,4 @@
-"""Health: liveness with detail, readiness, metrics."""
+"""Health: liveness with detail, readiness."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -9,11 +9,11 @@ import trio
 from attrs import define, field, frozen
 from quart import Blueprint, Response
 
-from cueapi.api.http.operations import TEXT, operation
+from cueapi.api.http.operations import operation
 from cueapi.api.http.rate_limits import Windows
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.responses import health as responses
-from cueapi.metrics import Gauge, Metrics, Values
+from cueapi.metrics import Gauge, Values
 from cueapi.storage import health
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database, StorageUnavailable
@@ -47,12 +47,11 @@ class Polls:
 
 @define(eq=False)
 class Health:
-    """`/health`, `/status`, `/metrics`."""
+    """`/health` and `/status`."""
 
     database: Database
     board: HealthBoard
     stopping: trio.Event
-    metrics: Metrics
     clock: Clock
     polls: Callable[[], Polls]
     interval: float
@@ -65,7 +64,6 @@ class Health:
         routes = Blueprint("health", __name__)
         routes.get("/health")(self.health)
         routes.get("/status")(self.status)
-        routes.get("/metrics")(self.show_metrics)
         return routes
 
     @operation(responses.Health)
@@ -125,11 +123,9 @@ class Health:
             return answer({"status": "degraded", "reason": f"not running: {', '.join(ill)}"})
         return answer({"status": "healthy"})
 
-    @operation(TEXT)
-    async def show_metrics(self) -> Response:
-        """Show metrics for Prometheus."""
+    async def refresh(self) -> None:
+        """Count anew what the gauges show, at most every few seconds."""
         await self._count()
-        return Response(self.metrics.text(), 200, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     def gauges(self) -> list[Gauge]:
         """What `/metrics` shows of it; of the queues nothing while PostgreSQL is away."""

@@ -7,6 +7,7 @@ from quart import Blueprint, Response, g
 
 from cueapi.api.executions import find, identity_of, not_found, wake_handlers
 from cueapi.api.http.body import read
+from cueapi.api.http.off_loop import off_loop
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import WORKER_ID
 from cueapi.api.models.rendering import answer
@@ -73,7 +74,7 @@ class Outcomes:
         The first report for an attempt counts. A reported failure is followed by the next attempt, unless `retry` is
         false or none is left.
         """
-        report = shortened(_report(await read(OutcomeBody)))
+        report = await off_loop(_report, await read(OutcomeBody))
         for _ in range(ROUNDS):
             state = await self._state(execution_id)
             transition = apply_report(state, report, worker_id=WORKER_ID.read())
@@ -130,7 +131,7 @@ class Outcomes:
         What is left out stays. An outcome whose evidence was missing becomes `verified_success` as soon as it is there.
         """
         body = await read(EvidenceBody)
-        evidence = _evidence(body)
+        evidence = await off_loop(_evidence, body)
         for _ in range(ROUNDS):
             row = await find(self.database, execution_id)
             seen = _recorded_state(row)
@@ -168,7 +169,7 @@ def _evidence(body: EvidenceBody) -> Evidence:
 
 
 def _report(body: OutcomeBody) -> Report:
-    return Report(
+    report = Report(
         success=body.success,
         result=body.result,
         error=body.error,
@@ -176,6 +177,7 @@ def _report(body: OutcomeBody) -> Report:
         evidence=_evidence(body),
         retry=body.retry is not False,
     )
+    return shortened(report)
 
 
 def _recorded(state: ExecutionState, transition: Transition, written: TransitionResult) -> Response:

@@ -7,7 +7,7 @@ from quart import Blueprint, Response, g, request
 
 from cueapi.api.http.auth import Authenticator, bearer, is_key
 from cueapi.api.http.body import read
-from cueapi.api.http.operations import operation
+from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.accounts import SessionBody
 from cueapi.api.models.responses import accounts as responses
@@ -30,6 +30,7 @@ class SessionRoutes:
         routes.post("/refresh")(self.refresh)
         return routes
 
+    @shows_secret
     @operation(responses.Session, body=SessionBody)
     async def begin(self) -> Response:
         """
@@ -44,6 +45,7 @@ class SessionRoutes:
         session = self.authenticator.sessions.write(row.id, signed_in=row.now, now=row.now)
         return answer({"session_token": session, "email": row.email})
 
+    @shows_secret
     @operation(responses.Session)
     async def refresh(self) -> Response:
         """

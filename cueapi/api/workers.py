@@ -10,6 +10,7 @@ from attrs import frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.http.body import read
+from cueapi.api.http.incoming import incoming
 from cueapi.api.http.operations import operation
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.executions import HeartbeatBody
@@ -61,6 +62,7 @@ class Workers:
         answered = {"acknowledged": True, "server_time": now, "worker_id": worker}
         if body.claim is None:
             return answer(answered)
+        incoming().drop()  # The call may wait for long.
         begun = trio.current_time()
         rows = await self._work(ClaimRequest(user, worker, body.claim, body.handlers), body.wait_seconds or 0)
         answered["server_time"] = now + timedelta(seconds=trio.current_time() - begun)

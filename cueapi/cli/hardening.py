@@ -1,10 +1,11 @@
 """What `cueapid check` warns of: settings that work, and that an installation others can reach should not have."""
 
 import resource
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import urlsplit
 
 from cueapi.daemon.open_files import connection_limit
+from cueapi.domain.address import is_loopback
 from cueapi.domain.target import Rules
 from cueapi.settings import Settings
 
@@ -17,7 +18,7 @@ FEW_FILES = 4_096
 
 def warnings(settings: Settings) -> list[str]:
     """One sentence for each line of the README's hardening list that *settings* do not follow."""
-    public = not _is_loopback(settings.host)
+    public = not is_loopback(settings.host)
     found = {
         "ENV: should be production where others can reach HOST": public and settings.env != "production",
         "ALLOW_REGISTER: is true, and others can reach HOST: anyone can make an account": public
@@ -26,6 +27,8 @@ def warnings(settings: Settings) -> list[str]:
         in settings.cors_origins.split(","),
         "BASE_URL: is http://; put TLS in front, and begin it with https://": settings.env == "production"
         and urlsplit(settings.base_url or "http:").scheme != "https",
+        "METRICS_TOKEN: is not set, so that ENV=production shows /metrics to no one": settings.env == "production"
+        and settings.metrics_token is None,
     }
     return [sentence for sentence, holds in found.items() if holds] + _wide_networks(settings) + _few_files(settings)
 
@@ -51,10 +54,3 @@ def _few_files(settings: Settings) -> list[str]:
 
 def _wide(network: IPv4Network | IPv6Network) -> bool:
     return network.prefixlen < WIDEST[network.version]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -28,6 +28,8 @@ def gauges(resources: Resources, wiring: Wiring) -> list[Gauge]:
                 lambda: [((name, str(entry.state)), 1) for name, entry in board.snapshot().items()]),
         Gauge("cueapi_sibling_restarts", "Restarts of each sibling.", ("sibling",),
                 lambda: [((name,), entry.restarts) for name, entry in board.snapshot().items()], only_grows=True),
+        Gauge("cueapi_body_bytes", "Bytes of request bodies that are being read.", (),
+                lambda: [((), wiring.bodies.held)]),
         Gauge("cueapi_database_connections", "Connections to PostgreSQL that are open.", ("state",),
                 lambda: [(("idle",), pool.idle), (("in_use",), pool.in_use)]),
         Gauge("cueapi_database_pool_size", "Most connections to PostgreSQL.", (), lambda: [((), pool.size)]),

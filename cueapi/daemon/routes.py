@@ -12,7 +12,9 @@ from cueapi.api.executions import Executions
 from cueapi.api.health import Health, Polls
 from cueapi.api.http.app import Gate, Resource
 from cueapi.api.http.docs import Docs
+from cueapi.api.http.hosts import Hosts
 from cueapi.api.info import Info
+from cueapi.api.metrics import MetricsRoute
 from cueapi.api.outcomes import Outcomes
 from cueapi.api.pages import Pages
 from cueapi.api.sessions import SessionRoutes
@@ -34,6 +36,8 @@ def request_gate(resources: Resources, wiring: Wiring) -> Gate:
         settings.plans[settings.default_plan].requests_per_minute,
         tuple(filter(None, (origin.strip() for origin in settings.cors_origins.split(",")))),
         wiring.metrics,
+        wiring.bodies,
+        Hosts(settings.host_names),
         wiring.shortages,
     )
 
@@ -49,10 +53,11 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     )  # fmt: skip
     last = wiring.last_poll
     health = Health(
-        database, wiring.board, wiring.stopping, wiring.metrics, resources.clock,
+        database, wiring.board, wiring.stopping, resources.clock,
         lambda: Polls(last.at, last.cues, last.duration), settings.poller_interval_seconds, wiring.windows,
     )  # fmt: skip
     wiring.metrics.read(*health.gauges())
+    token = None if settings.metrics_token is None else settings.metrics_token.get_secret_value()
     return [
         *sign_in(resources, wiring),
         Cues(database, resources.clock, writer, hub, executions),
@@ -64,6 +69,7 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Echo(database, wiring.windows),
         Info(settings.allow_register, settings.worker_evidence),
         health,
+        MetricsRoute(wiring.metrics, health.refresh, token, closed=settings.env == "production"),
     ]
 
 

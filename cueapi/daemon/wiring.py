@@ -7,6 +7,7 @@ import trio
 from attrs import field, frozen
 
 from cueapi.api.http.auth import Authenticator
+from cueapi.api.http.body_budget import BodyBudget
 from cueapi.api.http.connections import Connections
 from cueapi.api.http.rate_limits import Windows
 from cueapi.daemon.open_files import connection_limit, delivery_limit, limit_per_address, open_files
@@ -43,6 +44,7 @@ class Wiring:
     stopping: trio.Event = field(factory=trio.Event)
     metrics: Metrics = field(factory=Metrics)
     last_poll: LastPoll = field(factory=LastPoll)
+    bodies: BodyBudget = field(factory=BodyBudget)
 
     @classmethod
     def make(cls, resources: Resources) -> Self:

@@ -50,6 +50,16 @@ def read_address(text: str) -> Address:
     return (address.version == 6 and address.ipv4_mapped) or address
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address leads to this machine alone (RFC 6761, 6.3; RFC 1122, 3.2.1.3; RFC 4291, 2.5.3)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return read_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 @lru_cache(maxsize=4096)
 def is_public(address: Address) -> bool:
     """Is *address* globally routable?"""

@@ -363,3 +363,11 @@ async def test_a_user_who_signed_in_can_be_found_by_the_operator(
 
     assert shown["api_key"] == got["api_key"]
     assert (row["plan"], row["webhook_secret"][:6]) == ("self_hosted", "whsec_")
+
+
+async def test_polls_of_a_code_that_was_made_up_are_not_counted_by_that_code(daemon: RunningDaemon) -> None:
+    codes = ["made-up-code", "x" * 900, "made\tup", "\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4"]
+    with trio.fail_after(30):
+        found = {code: [await poll(daemon.api, code) for _ in range(31)] for code in codes}
+
+    assert found == {code: [{"status": "expired"}] * 31 for code in codes}

@@ -13,6 +13,7 @@ HARD = {
     "base_url": "https://cueapi.example.com",
     "callback_allow": "10.1.0.0/16,agent.internal",
     "trusted_proxies": "10.0.0.1/32",
+    "metrics_token": "a token of the tests",
 }
 
 SOFT = {
@@ -23,6 +24,7 @@ SOFT = {
     "every origin": ({"cors_origins": "https://app.example.com,*"}, "CORS_ORIGINS: "),
     "no TLS": ({"base_url": "http://cueapi.example.com"}, "BASE_URL: "),
     "no address": ({"base_url": None}, "BASE_URL: "),
+    "no token for metrics": ({"metrics_token": None}, "METRICS_TOKEN: "),
     "callbacks anywhere": ({"callback_allow": "0.0.0.0/0"}, "CALLBACK_ALLOW: 0.0.0.0/0 "),
     "callbacks anywhere, by IPv6": ({"callback_allow": "::/0"}, "CALLBACK_ALLOW: ::/0 "),
     "callbacks to half of the world": ({"callback_allow": "128.0.0.0/1"}, "CALLBACK_ALLOW: 128.0.0.0/1 "),

@@ -14,16 +14,16 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from cueapi.api.http import errors
 from cueapi.api.http.auth import Authenticator
-from cueapi.api.http.operations import operation_of, refuse_unknown
-from cueapi.api.http.quart_app import OneRequest
+from cueapi.api.http.body_budget import BodyBudget
+from cueapi.api.http.hosts import Hosts
+from cueapi.api.http.incoming import IncomingBody, incoming
+from cueapi.api.http.operations import is_secret, operation_of, refuse_unknown
+from cueapi.api.http.quart_app import BODIES, IncomingRequest, OneRequest
 from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
 from cueapi.domain.errors import Refusal
 from cueapi.domain.plan import USAGE_WARNING_SHARE
 from cueapi.metrics import Metrics
 from cueapi.net.shortage import Shortages
-
-BODY_LIMIT = 1024 * 1024
-"""Bytes of a request's body."""
 
 ANYONE = {
     "accounts.register",
@@ -42,6 +42,13 @@ ANYONE = {
 
 LIMITED = ("/v1/", "/auth/")
 """Paths below which requests are counted, and all but ANYONE ask for a key."""
+
+KIB = 1024
+BODY_LIMIT, BODY_LIMIT_WITHOUT_KEY = 1024 * KIB, 16 * KIB
+"""The most bytes of a request's body, where a key is asked for and where none is."""
+
+BODY_LIMITS = {"echo.store": 256 * KIB}
+"""Endpoints that take another number of bytes."""
 
 NEVER_REFUSED = {"outcomes.report", "executions.heartbeat", "workers.heartbeat"}
 """They count, but a report must not be lost to a limit."""
@@ -82,6 +89,8 @@ class Gate:
     anonymous_limit: int
     origins: tuple[str, ...]
     metrics: Metrics
+    bodies: BodyBudget
+    hosts: Hosts
     shortages: Shortages = field(factory=Shortages)
 
     async def enter(self) -> Response | None:
@@ -93,15 +102,29 @@ class Gate:
         kept.request_id = wished if wished and _REQUEST_ID.fullmatch(wished) else f"{getrandbits(128):032x}"
         clear_contextvars()
         bind_contextvars(request_id=kept.request_id)
+        if not self.hosts.allow(request.headers.get("Host", "")):
+            raise Refusal(
+                "misdirected_request", "Host names another server; the operator can allow it by ALLOWED_HOSTS."
+            )
         if request.method == "OPTIONS" and request.url_rule is not None:
             # Also a preflight of CORS; what is allowed is told by the headers.
             return Response(b"", 204, {"Allow": ", ".join(sorted(request.url_rule.methods or ()))})
-        if request.path.startswith(LIMITED) and request.routing_exception is None:
-            await self._admit()
-            described = operation_of(current_app.view_functions[str(request.endpoint)])
-            if described is not None:
-                await refuse_unknown(described)
+        body = incoming()
+        body.allow(body_limit(request.endpoint, request.path))
+        if request.routing_exception is None:
+            await self._check_call(body)
         return None
+
+    async def _check_call(self, body: IncomingBody) -> None:
+        """Who calls, whether the body may come, and whether the call knows what it names."""
+        if not request.path.startswith(LIMITED):
+            body.check()
+            return
+        await self._admit()
+        body.check()
+        described = operation_of(current_app.view_functions[str(request.endpoint)])
+        if described is not None:
+            await refuse_unknown(described)
 
     async def _admit(self) -> None:
         if request.endpoint in ANYONE:
@@ -142,6 +165,8 @@ class Gate:
         if self.origins and (origin := request.headers.get("Origin")) is not None:
             self._allow_origin(origin, response)
         headers.extend(SECURITY)
+        if request.endpoint is not None and is_secret(current_app.view_functions[request.endpoint]):
+            headers["Cache-Control"] = "no-store"
         if response.status_code == 204:  # RFC 9110, 8.6: an answer without content has no length
             headers.remove("Content-Length")
             headers.remove("Content-Type")
@@ -182,10 +207,18 @@ class Gate:
         )
 
 
+def body_limit(endpoint: str | None, path: str) -> int:
+    """The most bytes of a body that a route takes: one that is read for anyone takes little."""
+    for_anyone = endpoint is None or endpoint in ANYONE or not path.startswith(LIMITED)
+    return BODY_LIMITS.get(endpoint or "", BODY_LIMIT_WITHOUT_KEY if for_anyone else BODY_LIMIT)
+
+
 def make_app(gate: Gate, resources: Sequence[Resource]) -> QuartTrio:
     """The app with its resources; nothing in it redirects."""
     app = QuartTrio("cueapi.api", static_folder=None)
+    app.request_class = IncomingRequest
     app.asgi_http_class = OneRequest
+    app.extensions[BODIES] = gate.bodies
     app.before_request(gate.enter)
     app.after_request(gate.leave)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT

@@ -4,7 +4,7 @@ from functools import partial
 
 import structlog
 from quart import Quart, Response, g
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
 from cueapi.api.http.idempotency import Replayed
 from cueapi.api.models.rendering import answer
@@ -29,7 +29,9 @@ STATUS = {
     "confirmation_required": 400,
     "metadata_too_large": 400,
     "unsupported_verification_for_transport": 400,
+    "invalid_metrics_token": 401,
     "cue_limit_exceeded": 403,
+    "metrics_closed": 403,
     "not_execution_owner": 403,
     "not_found": 404,
     "cue_not_found": 404,
@@ -49,8 +51,10 @@ STATUS = {
     "execution_in_flight": 409,
     "idempotency_key_in_use": 409,
     "key_not_recoverable": 410,
+    "request_timeout": 408,
     "request_too_large": 413,
     "unsupported_media_type": 415,
+    "misdirected_request": 421,
     "validation_error": 422,
     "invalid_timezone": 422,
     "no_fields": 422,
@@ -66,16 +70,31 @@ NOT_SIGNED_IN = 401
 BY_HTTP_STATUS = {
     404: ("not_found", "There is nothing at this path."),
     405: ("method_not_allowed", "This path does not take this method."),
-    408: ("request_timeout", "The request's body did not arrive in time."),
-    413: ("request_too_large", "The request is larger than 1 MiB (1,048,576 bytes)."),
     415: ("unsupported_media_type", "The body must be JSON."),
 }
 
 
+UNREAD = {"request_timeout", "request_too_large", "overloaded"}
+"""Refusals of a body that was not read to its end: the connection closes."""
+
+DETAILS, CHARACTERS = 20, 200
+"""The most details of a refusal, and characters of each text in it: an answer must not grow with what was sent."""
+
+
 def problem(code: str, message: str, status: int, **extra: object) -> Response:
     """A failure as the contract has it; `detail` is where the published command line looks for it."""
-    error = {"code": code, "message": message, "status": status, **extra}
+    told = message if len(message) <= 2 * CHARACTERS else f"{message[: 2 * CHARACTERS]}…"
+    error = {"code": code, "message": told, "status": status, **{name: _cut(value) for name, value in extra.items()}}
     return answer({"error": error, "detail": {"error": error}}, status)
+
+
+def _cut(value: object) -> object:
+    """What a refusal says beside its message, cut."""
+    if isinstance(value, str):
+        return value if len(value) <= CHARACTERS else f"{value[: CHARACTERS - 1]}…"
+    if isinstance(value, list | tuple):
+        return [_cut(one) for one in value[:DETAILS]]
+    return {name: _cut(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def install(app: Quart, shortages: Shortages) -> None:
@@ -91,6 +110,8 @@ def install(app: Quart, shortages: Shortages) -> None:
 async def _refused(refusal: Refusal) -> Response:
     status = NOT_SIGNED_IN if isinstance(refusal, NotSignedIn) else STATUS[refusal.code]
     response = problem(refusal.code, refusal.message, status, **refusal.extra)
+    if refusal.code in UNREAD:
+        response.headers["Connection"] = "close"
     return with_retry_after(refusal, response)
 
 
@@ -124,8 +145,6 @@ async def _http(error: HTTPException) -> Response:
     for name, value in error.get_headers():
         if name == "Allow":
             response.headers[name] = value
-    if isinstance(error, RequestEntityTooLarge):
-        response.headers["Connection"] = "close"
     return response
 
 

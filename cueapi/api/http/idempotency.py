@@ -9,7 +9,8 @@ from urllib.parse import quote
 from attrs import define, field
 from quart import Response, g, request
 
-from cueapi.api.http.body import read_object
+from cueapi.api.http.body import json_object, read_bytes
+from cueapi.api.http.off_loop import off_loop
 from cueapi.api.http.parameters import IDEMPOTENCY_KEY, KEY
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.storage import idempotency
@@ -116,10 +117,14 @@ async def idempotent(database: Database, *, in_body: bool = False) -> AsyncItera
 
 async def _named_key() -> str | None:
     """The key that the body names; None where it names none."""
-    named = (await read_object()).get(FIELD)
+    named = await off_loop(_named_in, await read_bytes())
     if named is not None and not (isinstance(named, str) and KEY.fullmatch(named)):
         raise Invalid(Problem(f"body.{FIELD}", "must be 1 to 255 printable ASCII characters"))
     return named
+
+
+def _named_in(body: bytes) -> object:
+    return json_object(body).get(FIELD)
 
 
 def _key(named: str | None) -> Key | None:
@@ -132,7 +137,11 @@ def _key(named: str | None) -> Key | None:
 
 async def _body_hash() -> bytes:
     """The digest of what the body says beside a key, whatever the order of its keys and its white space."""
-    said = {name: value for name, value in (await read_object()).items() if name != FIELD}
+    return await off_loop(_digest, await read_bytes())
+
+
+def _digest(body: bytes) -> bytes:
+    said = {name: value for name, value in json_object(body).items() if name != FIELD}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
 
 

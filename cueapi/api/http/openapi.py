@@ -16,7 +16,8 @@ from werkzeug.routing import Rule
 
 from cueapi.api.http import errors
 from cueapi.api.http.app import ANYONE, LIMITED
-from cueapi.api.http.operations import TAKING_BODIES, Handler, Operation, operation_of
+from cueapi.api.http.incoming import TAKING_BODIES
+from cueapi.api.http.operations import Handler, Operation, operation_of
 from cueapi.api.http.parameters import Parameter, Schema
 from cueapi.api.models.examples import ANSWERS, BODIES
 from cueapi.api.models.responses import webhooks
@@ -39,7 +40,10 @@ TAGS = {
 }
 """The groups of operations, in the order in which people need them."""
 
-GROUPS = dict.fromkeys(("accounts", "devices", "sessions", "usage"), "account") | {"info": "health"}
+GROUPS = dict.fromkeys(("accounts", "devices", "sessions", "usage"), "account") | {
+    "info": "health",
+    "metrics": "health",
+}
 """The resources that belong to a group of another name."""
 
 PATH_PARAMETERS = {
@@ -51,9 +55,14 @@ PATH_PARAMETERS = {
 }
 
 # What any request may be answered with: by its path, its body, by who asks, how often, and the state of the daemon.
-BODY_CODES = ("invalid_json", "invalid_payload", "request_too_large", "unsupported_media_type", "validation_error")
+BODY_CODES = (
+    "invalid_json", "invalid_payload", "request_timeout", "request_too_large",
+    "unsupported_media_type", "validation_error",
+)  # fmt: skip
 KEY_CODES = ("invalid_api_key", "key_rotated", "invalid_session", "session_expired")
-ALWAYS = ("validation_error", "invalid_payload", "storage_unavailable", "overloaded", "bad_request")
+ALWAYS = (
+    "validation_error", "invalid_payload", "misdirected_request", "storage_unavailable", "overloaded", "bad_request",
+)  # fmt: skip
 PATH_CODES = ("not_found", "method_not_allowed")
 
 WEBHOOKS: dict[str, tuple[type[BaseModel], str, str]] = {

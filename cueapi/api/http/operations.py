@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from quart import request
 
 from cueapi.api.http.body import read
+from cueapi.api.http.incoming import TAKING_BODIES
 from cueapi.api.http.parameters import Parameter, query_names
 from cueapi.api.http.unknown import MOST_PROBLEMS, SENT_WITHOUT_MEANING, unknown_name
 from cueapi.api.models.requests.bodies import Anything, Nothing
@@ -17,9 +18,6 @@ Handler: TypeAlias = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
 
 HTML, TEXT = "text/html", "text/plain"
-
-TAKING_BODIES = {"POST", "PUT", "PATCH", "DELETE"}
-"""Methods whose body means something (RFC 9110, 9.3); that of a GET is not looked at."""
 
 
 @frozen
@@ -52,6 +50,7 @@ class Operation:
 
 
 _DESCRIBED: dict[Handler, Operation] = {}
+_SECRET: set[Handler] = set()
 
 
 def operation(
@@ -100,3 +99,14 @@ async def refuse_unknown(described: Operation) -> None:
             raise Invalid(*(Problem(f"query.{name}", unknown_name("parameter", name, known)) for name in unknown))
     if described.body is None and not described.for_browsers and request.method in TAKING_BODIES:
         await read(Nothing)
+
+
+def shows_secret(handler: F) -> F:
+    """Mark a handler whose answers show a key, a token, or what may hold one: nothing on the way may keep them."""
+    _SECRET.add(handler)
+    return handler
+
+
+def is_secret(view: Handler) -> bool:
+    """Whether a view was marked by `shows_secret`."""
+    return getattr(view, "__func__", view) in _SECRET

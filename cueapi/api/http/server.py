@@ -6,7 +6,6 @@ import socket
 from contextlib import suppress
 from functools import partial
 from typing import cast
-from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import h11
@@ -28,6 +27,7 @@ from cueapi.api.http.app import SECURITY
 from cueapi.api.http.connections import Connections
 from cueapi.api.http.idle_timer import FIRST_BYTE_WITHIN, GRACE, KEPT_ALIVE, IdleTimer
 from cueapi.api.http.listening import Acceptor
+from cueapi.api.http.strict_http import StrictConnection
 from cueapi.net.shortage import Shortages
 
 MALFORMED = {
@@ -98,15 +98,9 @@ class PlainHttp(H11Protocol):
         """Ignore a request for HTTP/2, which Hypercorn's own would switch to."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        """Refuse what is ambiguous, and ignore a request for a WebSocket."""
-        names = {name for name, _ in request.headers}
-        # Two ways to tell where the body ends: a proxy may take the other one (RFC 9112, 6.3).
-        if {b"content-length", b"transfer-encoding"} <= names or not _is_target(request.target):
-            await self._send_error_response(400)
-            await self.send(Closed())
-            return
-        if b"upgrade" in names:
-            kept = [(name, value) for name, value in request.headers if name != b"upgrade"]
+        """Ignore a request for a WebSocket."""
+        kept = [(name, value) for name, value in request.headers if name != b"upgrade"]
+        if len(kept) < len(request.headers):
             request = h11.Request(method=request.method, target=request.target, headers=kept)
         await super()._create_stream(request)
 
@@ -125,17 +119,6 @@ class PlainHttp(H11Protocol):
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
-
-
-def _is_target(target: bytes) -> bool:
-    """True for a request target in a form that is known here (RFC 9112, 3.2): a path, or a URL for a proxy."""
-    if target.startswith(b"/") or target == b"*":
-        return True
-    try:
-        # Unquoted, as Quart will read it.
-        return bool(urlsplit(unquote(target.partition(b"?")[0].decode("ascii"))).scheme)
-    except ValueError:
-        return False
 
 
 class ConnectionHandler(TCPServer):
@@ -170,7 +153,7 @@ class ConnectionHandler(TCPServer):
 
     def _make_protocol(self) -> PlainHttp:
         ours = cast(trio.SocketStream, self.stream).socket
-        return PlainHttp(
+        protocol = PlainHttp(
             self.app,
             self.config,
             self.context,
@@ -181,6 +164,10 @@ class ConnectionHandler(TCPServer):
             server=ours.getsockname()[:2],
             send=self.protocol_send,
         )
+        protocol.connection = StrictConnection(
+            h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
+        )
+        return protocol
 
     async def protocol_send(self, event: Event) -> None:
         """Send what the protocol says; the head of an answer waits for what always follows it."""

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from attrs import frozen
 from quart import request
 
-from cueapi.api.http.body import read_bytes, read_object
+from cueapi.api.http.body import json_object, read_bytes
+from cueapi.api.http.off_loop import off_loop
 from cueapi.api.http.parameters import Parameter, Schema
 from cueapi.api.models.rendering import stored
 
@@ -27,11 +28,16 @@ class VerifyEcho(Parameter):
         """What the answer tells of the body; nothing where the header does not ask."""
         if request.headers.get(self.name, "").lower() != "true":
             return {}
+        data = await read_bytes()
         return {
-            # As text: Python's numbers may be larger than the writer of answers takes.
-            "body_received": stored(json.dumps(await read_object())),
-            "body_received_sha256": hashlib.sha256(await read_bytes()).hexdigest(),
+            "body_received": stored(await off_loop(_said, data)),
+            "body_received_sha256": hashlib.sha256(data).hexdigest(),
         }
+
+
+def _said(body: bytes) -> str:
+    # As text: Python's numbers may be larger than the writer of answers takes.
+    return json.dumps(json_object(body))
 
 
 VERIFY_ECHO = VerifyEcho(

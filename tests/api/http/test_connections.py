@@ -25,7 +25,7 @@ from tests.conftest import RunningDaemon, running
 from tests.delivery.siblings import until
 from tests.scarcity import no_file_left
 
-ASK = b"GET /status HTTP/1.1\r\nHost: cueapi\r\n\r\n"
+ASK = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @asynccontextmanager

@@ -138,7 +138,9 @@ def code_of(response: httpx.Response) -> tuple[int, str]:
 async def flooded(api: Api, framing: str, parts: Iterable[bytes]) -> tuple[bytes, int]:
     """What a POST of *parts* is answered, though it may not have been sent whole, and how many bytes were."""
     stream = await trio.open_tcp_stream("127.0.0.1", api.client.base_url.port)
-    head = f"POST /v1/worker/heartbeat HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {api.key}\r\n{framing}\r\n\r\n"
+    head = (
+        f"POST /v1/worker/heartbeat HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.key}\r\n{framing}\r\n\r\n"
+    )
     sent, answer = 0, b""
 
     async def flood() -> None:
@@ -752,7 +754,7 @@ async def test_a_client_that_never_ends_its_body_is_answered_and_hung_up_on(daem
 
     with trio.fail_after(20):
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            await stream.send_all(b"POST /v1/cues HTTP/1.1\r\nHost: cueapi\r\nContent-Length: 100\r\n\r\n{")
+            await stream.send_all(b"POST /v1/cues HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
             answered = b""
             while data := await stream.receive_some():
                 answered += data

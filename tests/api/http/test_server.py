@@ -23,7 +23,7 @@ from cueapi.settings import Settings
 from tests.conftest import RunningDaemon, running
 from tests.delivery.siblings import until
 
-ASK = b"GET /status HTTP/1.1\r\nHost: cueapi\r\n\r\n"
+ASK = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def test_head_and_body_of_an_answer_leave_together(daemon: RunningDaemon) -> None:
@@ -112,25 +112,25 @@ async def test_when_the_server_ends_idle_connections_close_at_once_and_busy_ones
 
 
 W = (
-    b"GET /status HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 )
 BYTES = {
     "a websocket that goes on": W + b"\r\n\x81\x85abc",
     "a websocket with a body": W + b"Content-Length: 5\r\n\r\nhello",
     "a websocket with an extension that is no ASCII": W + b"Sec-WebSocket-Extensions: x; y=\xff\r\n\r\n",
-    "an upgrade to HTTP/2": b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n"
-    b"HTTP2-Settings: AAM\r\n\r\n",
+    "an upgrade to HTTP/2": b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\n"
+    b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAM\r\n\r\n",
     "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(40),
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
-    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-    "a length and a coding": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
+    "two lengths": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "a length and a coding": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "an endless header": b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000,
-    "an unknown coding": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n",
-    "a query and no path": b"GET ?x HTTP/1.1\r\nHost: x\r\n\r\n",
-    "half an address": b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
-    "half an address in disguise": b"GET http://%5B/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    "an unknown coding": b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: odd\r\n\r\n",
+    "a query and no path": b"GET ?x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "half an address": b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "half an address in disguise": b"GET http://%5B/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
 }
 
@@ -192,7 +192,7 @@ async def test_a_client_that_never_reads_its_answers_does_not_delay_the_end(sett
         async with running(settings) as daemon:
             stream = await trio.open_tcp_stream("127.0.0.1", daemon.resources.listener.getsockname()[1])
             with trio.move_on_after(5):
-                await stream.send_all(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 300)
+                await stream.send_all(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 300)
             await trio.sleep(0.5)
             await daemon.api.get("/health")
         await stream.aclose()

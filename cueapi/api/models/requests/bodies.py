@@ -5,14 +5,35 @@ from operator import or_
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
+from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 Specifier: TypeAlias = Any
 """What pydantic's Field returns."""
 
+Short = Annotated[str, Field(max_length=1_000)]
+"""A text that is parsed or looked up: its own rules allow less, and are checked after this."""
 
-class Open(BaseModel):
+Url = Annotated[str, Field(max_length=8_000)]
+"""Likewise, a URL."""
+
+FIELDS = 100
+"""The most keys of an object whose fields are ours."""
+
+
+class Bounded(BaseModel):
+    """An object of few keys: each unknown one is named, or refused by name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_fields(cls, given: object) -> object:
+        if isinstance(given, dict) and len(given) > FIELDS:
+            raise PydanticCustomError("too_many_fields", "has more than {most} fields", {"most": FIELDS})
+        return given
+
+
+class Open(Bounded):
     """Unknown keys are kept, to be named: what creates a cue, alone."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
@@ -36,10 +57,15 @@ class Open(BaseModel):
         }
 
 
-class Closed(BaseModel):
+class Closed(Bounded):
     """Unknown keys are refused: every other body."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, nested, null included. Users' own JSON is in it as it is, not copied."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        return {name: value.given() if isinstance(value, Closed) else value for name, value in values.items()}
 
 
 class Nothing(Closed):

@@ -4,13 +4,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from cueapi.api.models.requests.bodies import NULL_CLEARS, ONLY_ON_CREATE, Closed, Open, optional, patch_of
+from cueapi.api.models.requests.bodies import NULL_CLEARS, ONLY_ON_CREATE, Closed, Open, Short, Url, optional, patch_of
 from cueapi.api.models.values import GROUP, CatchUp, Catchup, Method, Mode, Overlap, Transport
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Group = Annotated[str, Field(pattern=GROUP)]
 Attempts = Annotated[int, Field(ge=1, le=11)]
 Backoff = Annotated[list[Annotated[int, Field(ge=0, le=1440)]], Field(min_length=1, max_length=10)]
+Description = Annotated[str, Field(max_length=10_000)]
+HeaderText = Annotated[str, Field(max_length=10_000)]
+Headers = Annotated[dict[HeaderText, HeaderText], Field(max_length=1_000)]
 Payload = dict[str, Any]
 EMPTY_IS_NULL = BeforeValidator(lambda given: None if given == "" else given)
 """Forms send an empty text for no URL."""
@@ -19,10 +22,10 @@ EMPTY_IS_NULL = BeforeValidator(lambda given: None if given == "" else given)
 class ScheduleBody(Open):
     """When a cue fires."""
 
-    type: str | None = optional("`recurring` (has `cron`) or `once` (has `at`).", left_out="follows from these")
-    cron: str | None = optional("The five fields of crontab(5), a macro, `L` or `MON#2`.")
-    at: str | None = optional("ISO 8601, in the future; without an offset it is local time in `timezone`.")
-    timezone: str | None = optional("IANA time zone in which `cron` and `at` are read.", "UTC")
+    type: Short | None = optional("`recurring` (has `cron`) or `once` (has `at`).", left_out="follows from these")
+    cron: Short | None = optional("The five fields of crontab(5), a macro, `L` or `MON#2`.")
+    at: Short | None = optional("ISO 8601, in the future; without an offset it is local time in `timezone`.")
+    timezone: Short | None = optional("IANA time zone in which `cron` and `at` are read.", "UTC")
     catchup: Catchup | None = optional("After a standstill: one firing for all missed times, all, or none.", "latest")
     catch_up: CatchUp | None = optional("Another name of `catchup`: `latest`, `none` and `all` in other words.")
     overlap: Overlap | None = optional("Whether to fire while an earlier execution is unfinished.", "allow")
@@ -31,9 +34,9 @@ class ScheduleBody(Open):
 class CallbackBody(Open):
     """Where a webhook goes, and how."""
 
-    url: str | None = optional("Where deliveries are sent.", left_out="refused, unless workers pull")
+    url: Url | None = optional("Where deliveries are sent.", left_out="refused, unless workers pull")
     method: Method | None = optional("HTTP method of a delivery; GET has no body.", "POST")
-    headers: Annotated[dict[str, str] | None, NULL_CLEARS] = optional("Headers to add to a delivery.", {})
+    headers: Annotated[Headers | None, NULL_CLEARS] = optional("Headers to add to a delivery.", {})
 
 
 class RetryBody(Open):
@@ -49,7 +52,7 @@ class OnFailureBody(Open):
     """What follows after the last failed attempt."""
 
     email: bool | None = optional("Whether to send the account a mail.", True)
-    webhook: Annotated[str | None, EMPTY_IS_NULL, NULL_CLEARS] = optional("URL to tell of the failure.", None)
+    webhook: Annotated[Url | None, EMPTY_IS_NULL, NULL_CLEARS] = optional("URL to tell of the failure.", None)
     pause: bool | None = optional("Whether to pause the cue.", False)
 
 
@@ -87,7 +90,7 @@ class CueBody(Open):
     """A cue; or its short form, with `cron` or `at`, `timezone`, `callback_url` and `worker` at the top level."""
 
     name: Name = Field(description="Name of the cue, unique in the account.")
-    description: Annotated[str | None, NULL_CLEARS] = optional("Text for people.", None)
+    description: Annotated[Description | None, NULL_CLEARS] = optional("Text for people.", None)
     group: Annotated[Group | None, NULL_CLEARS] = optional("The group that the cue belongs to.", None)
     schedule: ScheduleBody | None = optional("When the cue fires.", left_out="the short form says it")
     transport: Annotated[Transport | None, ONLY_ON_CREATE] = optional(
@@ -101,10 +104,10 @@ class CueBody(Open):
     delivery: Annotated[DeliveryBody | None, NULL_CLEARS] = optional("Deadlines of the cue's own.", None)
     alerts: Annotated[AlertsBody | None, NULL_CLEARS] = optional("When the account is alerted.", None)
     catch_up: CatchUp | None = optional("Short for `schedule.catch_up`.")
-    cron: Annotated[str | None, ONLY_ON_CREATE] = optional("Short for `schedule.cron`.")
-    at: Annotated[str | None, ONLY_ON_CREATE] = optional("Short for `schedule.at`.")
-    timezone: Annotated[str | None, ONLY_ON_CREATE] = optional("Short for `schedule.timezone`.")
-    callback_url: Annotated[str | None, ONLY_ON_CREATE] = optional("Short for `callback.url`.")
+    cron: Annotated[Short | None, ONLY_ON_CREATE] = optional("Short for `schedule.cron`.")
+    at: Annotated[Short | None, ONLY_ON_CREATE] = optional("Short for `schedule.at`.")
+    timezone: Annotated[Short | None, ONLY_ON_CREATE] = optional("Short for `schedule.timezone`.")
+    callback_url: Annotated[Url | None, ONLY_ON_CREATE] = optional("Short for `callback.url`.")
     worker: Annotated[bool | None, ONLY_ON_CREATE] = optional('`true` is short for `"transport": "worker"`.')
 
 
@@ -124,10 +127,10 @@ class FireBody(Closed):
     idempotency_key: Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,255}$")] | None = optional(
         "The key that the header Idempotency-Key may bring as well: a repeat has no further effect."
     )
-    send_at: str | None = optional("ISO 8601: when to fire. Up to a minute past means now.", left_out="now")
+    send_at: Short | None = optional("ISO 8601: when to fire. Up to a minute past means now.", left_out="now")
 
 
 class Ids(Closed):
     """Cues to delete."""
 
-    ids: Annotated[list[str], Field(min_length=1, max_length=100)] = Field(description="Ids of 1 to 100 cues.")
+    ids: Annotated[list[Short], Field(min_length=1, max_length=100)] = Field(description="Ids of 1 to 100 cues.")

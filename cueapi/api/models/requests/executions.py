@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cueapi.api.models.requests.bodies import Closed, optional
+from cueapi.api.models.requests.bodies import Closed, Short, optional
 
 
 class EvidenceBody(Closed):
@@ -39,7 +39,7 @@ class ClaimBody(Closed):
     """A claim; may be empty."""
 
     worker_id: Annotated[str, Field(min_length=1, max_length=255)] | None = optional("The worker's name.", "default")
-    task: str | None = optional("Claim only an execution whose `payload.task` is this.")
+    task: Short | None = optional("Claim only an execution whose `payload.task` is this.")
 
 
 class HeartbeatBody(Closed):
@@ -49,7 +49,7 @@ class HeartbeatBody(Closed):
     handlers: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=1_000)] | None = optional(
         "Names of cues or tasks that the worker works on.", left_out="all"
     )
-    running: Annotated[list[str], Field(max_length=1_000)] | None = optional(
+    running: Annotated[list[Short], Field(max_length=1_000)] | None = optional(
         "Ids of the executions that the worker still runs. One that it holds for over a minute and does not name "
         "is a failed attempt."
     )

@@ -1,0 +1,261 @@
+"""No body, whatever its size and content, holds the event loop, costs more than its size, or gets a long answer."""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Self
+
+import pytest
+import trio
+from attrs import define, field
+from pydantic import BaseModel, model_validator
+
+from cueapi.api.http.body import as_body
+from cueapi.api.http.errors import CHARACTERS, DETAILS
+from cueapi.api.http.json_text import parse
+from cueapi.api.http.off_loop import AT_ONCE, off_loop
+from cueapi.api.models.requests import accounts, cues, executions
+from cueapi.daemon.run import GC_THRESHOLDS
+from cueapi.domain.errors import Refusal
+from tests.api.http.hostile import SHAPES, Shape, fields_of, of_fields, within
+from tests.conftest import Api, RunningDaemon, cue
+
+KIB = 1024
+
+HELD = 0.05
+"""Seconds of the processor's time that one step of a task may take, on a machine that is as fast as most."""
+
+COUNTED, USUAL = 500_000, 0.02
+"""So far a machine as fast as most counts in so many seconds."""
+
+MODELS: list[type[BaseModel]] = [
+    accounts.RegisterBody, accounts.CodeBody, accounts.SubmitBody, accounts.ConfirmBody, accounts.SessionBody,
+    accounts.MePatch, cues.CueBody, cues.CuePatch, cues.FireBody, cues.Ids, executions.EvidenceBody,
+    executions.OutcomeBody, executions.VerifyBody, executions.ClaimBody, executions.HeartbeatBody,
+]  # fmt: skip
+
+CUT = {"result", "error", "reason"}
+"""Texts of any length: of them the beginning is kept, and nothing parses them."""
+
+WITHOUT_KEY = [
+    "/v1/auth/register", "/v1/auth/device-code", "/v1/auth/device-code/submit-email", "/v1/auth/device-code/poll",
+    "/v1/auth/verify", "/auth/device", "/v1/auth/session", "/v1/echo/a-token-of-some-length", "/v1/nowhere",
+]  # fmt: skip
+
+
+def held() -> float:
+    """HELD on this machine, as it is at the moment."""
+    begun = time.thread_time()
+    for _ in range(COUNTED):
+        pass
+    return HELD * max((time.thread_time() - begun) / USUAL, 1.0)
+
+
+@define(eq=False)
+class Steps(trio.abc.Instrument):
+    """Measures each step of each task but the test's own, in this thread's time on the processor."""
+
+    own: object
+    longest: float = 0.0
+    task: str = ""
+    _begun: float = field(init=False, default=0.0)
+
+    def before_task_step(self, _task: trio.lowlevel.Task) -> None:
+        self._begun = time.thread_time()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is not self.own and (took := time.thread_time() - self._begun) > self.longest:
+            self.longest, self.task = took, task.name
+
+
+@contextmanager
+def steps() -> Iterator[Steps]:
+    """Measures for the length of the block, with the collector set as in a daemon that is up."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    measured = Steps(trio.lowlevel.current_task())
+    trio.lowlevel.add_instrument(measured)
+    try:
+        yield measured
+    finally:
+        trio.lowlevel.remove_instrument(measured)
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+async def send(daemon: RunningDaemon, path: str, content: bytes, *, key: str = "", method: str = "POST") -> bytes:
+    """The answer to a request, whole; it is made of few steps, since the test runs in the daemon's loop."""
+    port = daemon.resources.listener.getsockname()[1]
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(content)}\r\n"
+    head += f"Authorization: Bearer {key}\r\n" if key else ""
+    told = b""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"{head}\r\n".encode() + content)
+        while part := await stream.receive_some():
+            told += part
+    return told
+
+
+@pytest.mark.parametrize("path", WITHOUT_KEY)
+async def test_no_body_without_a_key_holds_the_loop(daemon: RunningDaemon, path: str) -> None:
+    size = 256 * KIB if "echo" in path else 16 * KIB
+    bodies = [within("x", shape(size - 20)) for shape in SHAPES.values()]
+    bodies += [within(name, SHAPES["marks"](size - 20)) for name in ("email", "device_code", "token")]
+    bodies += [SHAPES["brackets without end"](size), SHAPES["keys"](size)]
+
+    with trio.fail_after(60), steps() as measured:
+        told = [await send(daemon, path, body) for body in bodies]
+
+    assert [one[:12] for one in told if one.startswith(b"HTTP/1.1 5")] == []
+    assert measured.longest < held(), measured.task
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_no_text_in_any_field_holds_the_loop(model: type[BaseModel]) -> None:
+    begun = time.thread_time()
+    with suppress(Refusal):
+        as_body(model, of_fields(model, AT_ONCE))
+
+    assert time.thread_time() - begun < held()
+
+
+@pytest.mark.parametrize("name", ["lists deep", "marks"])
+async def test_no_body_of_a_mebibyte_holds_the_loop(daemon: RunningDaemon, name: str) -> None:
+    api = await daemon.api.register()
+    path = f"/v1/cues/{(await api.post('/v1/cues', cue()))['id']}"
+    value = SHAPES[name](1000 * KIB)
+    payload = within("x", value)
+    asked = [
+        ("POST", "/v1/worker/heartbeat", payload),
+        ("POST", "/v1/cues", within("payload", payload, cue())),
+        ("PATCH", path, within("payload", payload)),
+        ("PATCH", path, b'{"description": "of a cue whose payload is large"}'),
+        ("POST", f"{path}/fire", within("payload_override", payload)),
+    ]
+
+    with trio.fail_after(120), steps() as measured:
+        told = [await send(daemon, path, body, key=api.key, method=method) for method, path, body in asked]
+
+    assert [one[:12] for one in told if one.startswith(b"HTTP/1.1 5")] == []
+    assert measured.longest < held(), measured.task
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_twice_the_size_costs_twice_the_time(shape: Shape) -> None:
+    half, whole = (cost(parse, within("x", shape(size))) for size in (128 * KIB, 256 * KIB))
+
+    assert whole < 3 * half + 0.002
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_a_text_twice_as_long_in_any_field_costs_twice_the_time(model: type[BaseModel]) -> None:
+    half, whole = (cost(partial(as_body, model), of_fields(model, size)) for size in (128 * KIB, 256 * KIB))
+
+    assert whole < 3 * half + 0.002
+
+
+def cost(work: Callable[[bytes], object], body: bytes) -> float:
+    """The processor's time for *work* with *body*, at best."""
+    took = []
+    for _ in range(3):
+        begun = time.thread_time()
+        with suppress(Refusal):
+            work(body)
+        took.append(time.thread_time() - begun)
+    return min(took)
+
+
+def test_every_text_of_a_request_has_a_length() -> None:
+    unbounded = {
+        (model.__name__, name)
+        for model in MODELS
+        for name, told in texts(model)
+        if not {"maxLength", "pattern", "enum", "const"} & set(told)
+    }
+
+    assert {name for _, name in unbounded} == CUT
+
+
+def texts(model: type[BaseModel]) -> Iterator[tuple[str, dict[str, object]]]:
+    """The schema of each text below the fields of *model*, payloads and the like apart."""
+    schema = model.model_json_schema()
+    objects = [schema, *schema.get("$defs", {}).values()]
+    for name, told in ((name, told) for one in objects for name, told in one.get("properties", {}).items()):
+        yield from ((name, one) for one in fields_of(told, schema) if one.get("type") == "string")
+
+
+async def test_large_bodies_are_read_beside_the_loop() -> None:
+    read_in = set()
+
+    class Noted(BaseModel):
+        x: str
+
+        @model_validator(mode="after")
+        def note(self) -> Self:
+            read_in.add(threading.get_ident())
+            return self
+
+    small, large = (within("x", b'"%s"' % (b"a" * size)) for size in (10, AT_ONCE))
+    await off_loop(as_body, Noted, small, size=len(small))
+    here = set(read_in)
+    await off_loop(as_body, Noted, large, size=len(large))
+
+    assert here == {threading.get_ident()}
+    assert len(read_in) == 2
+
+
+WRONG = {
+    "unknown fields": ("PATCH", "/v1/auth/me", {"x" * 1_000 + str(number): 1 for number in range(50)}),
+    "too many fields": ("POST", "/v1/cues", {str(number): 1 for number in range(5_000)}),
+    "too many headers": ("POST", "/v1/cues", {"callback": {"headers": {str(number): 1 for number in range(900)}}}),
+    "handlers": ("POST", "/v1/worker/heartbeat", {"handlers": [1] * 1_000}),
+    "a long time zone": ("POST", "/v1/cues", {"schedule": {"cron": "* * * * *", "timezone": "x" * 900}, "name": "a"}),
+    "a long cron": ("POST", "/v1/cues", {"schedule": {"cron": "x" * 900}, "name": "a"}),
+    "a long address": ("POST", "/v1/auth/register", {"email": "x" * 9_000}),
+    "a long URL": ("PATCH", "/v1/auth/me", {"alert_webhook_url": "http://" + "x" * 7_000}),
+}
+
+
+async def test_a_refusal_is_short_whatever_was_sent(api: Api) -> None:
+    answered = {why: await api.ask(method, path, wrong) for why, (method, path, wrong) in WRONG.items()}
+
+    details = {why: response.json()["error"].get("details", []) for why, response in answered.items()}
+    texts = [text for found in details.values() for detail in found for text in detail.values()]
+    assert {response.status_code for response in answered.values()} <= {400, 422}
+    assert max(map(len, details.values())) == DETAILS
+    assert max(map(len, texts)) == CHARACTERS
+    assert max(len(response.content) for response in answered.values()) < 12_000
+
+
+SIZES = [
+    ("POST", "/v1/auth/register", 16),
+    ("POST", "/v1/auth/verify", 16),
+    ("POST", "/auth/device", 16),
+    ("POST", "/v1/echo/a-token-of-some-length", 256),
+    ("POST", "/v1/worker/heartbeat", 1024),
+    ("POST", "/v1/cues", 1024),
+    ("GET", "/v1/usage", 1024),
+    ("GET", "/health", 16),
+]
+
+
+async def test_a_route_takes_so_many_bytes_and_not_one_more(api: Api) -> None:
+    answered = {}
+    with trio.fail_after(60):
+        for method, path, kib in SIZES:
+            answered[path] = [
+                await api.client.request(
+                    method, path, content=b"{}" + b" " * size, headers={"Authorization": f"Bearer {api.key}"}
+                )
+                for size in (kib * KIB - 2, kib * KIB - 1)
+            ]
+
+    assert [path for path, (fits, _) in answered.items() if fits.status_code == 413] == []
+    assert {more.status_code for _, more in answered.values()} == {413}
+    assert {more.json()["error"]["code"] for _, more in answered.values()} == {"request_too_large"}
+    assert all(f"{kib:,} KiB" in answered[path][1].json()["error"]["message"] for _, path, kib in SIZES)
