@@ -1,19 +1,24 @@
 """Lists of executions: by which filters, and what each page is read by."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import LiteralString
+from typing import LiteralString, TypeAlias
 from uuid import UUID
 
 from attrs import frozen
 
 from cueapi.storage.database import Executor
 from cueapi.storage.executions import COLUMNS, LIVING_CUE, SOURCE, ExecutionRow
-from cueapi.storage.paging import Page, conditions, paged
+from cueapi.storage.paging import PLACES, Page, conditions, paged, size_for
 
 # As many rows, but few cues are deleted: a join with those that live takes five times as long to count. $1 the user.
 NOT_DELETED: LiteralString = "cue_id not in (select id from cues where user_id = $1 and deleted_at is not null)"
 COUNTED: LiteralString = "(select * from executions where " + NOT_DELETED + ") e"
+
+
+Sources: TypeAlias = tuple[LiteralString, LiteralString]
+"""What a page is read from, and what its total is counted from."""
 
 
 @frozen
@@ -87,13 +92,23 @@ def _conditions(wanted: Filter) -> tuple[LiteralString, list[object]]:
     return text, values
 
 
-def _merged(statuses: tuple[str, ...]) -> LiteralString:
+def _merged(wanted: Filter, where: LiteralString, places: Sequence[LiteralString], taken: LiteralString) -> Sources:
     """
-    The executions in these statuses, each read by its index and merged in order: how rare several statuses of one
-    account are together, the planner cannot know.
+    The executions in several statuses, and those that are counted. Each status is read by its index, as many rows as a
+    page has, and merged: how rare the statuses of one account are together, the planner cannot know.
+
+    *places* are those of a cursor's parameters.
     """
-    parts = ["select * from executions e where e.user_id = $1 and " + _STATUS[status] for status in statuses]
-    return "(" + " union all ".join(parts) + ")"
+    each = [
+        "select e.* from executions e where " + where + " and " + NOT_DELETED + " and " + _STATUS[status]
+        for status in wanted.statuses or ()
+    ]
+    behind: LiteralString = ""
+    if wanted.before is not None:
+        behind = " and (e.created_at, e.id) < (" + places[0] + ", " + places[1] + ")"
+    pages = ["(" + one + behind + " order by e.created_at desc, e.id desc" + taken + ")" for one in each]
+    counted = ["(" + one + " limit 10001)" for one in each]
+    return "(" + " union all ".join(pages) + ") e join " + LIVING_CUE, "(" + " union all ".join(counted) + ") e"
 
 
 async def page(db: Executor, wanted: Filter, *, limit: int, offset: int) -> Page[ExecutionRow]:
@@ -105,6 +120,6 @@ async def page(db: Executor, wanted: Filter, *, limit: int, offset: int) -> Page
     )  # fmt: skip
     if wanted.statuses is None:
         return await read()
-    table = _merged(wanted.statuses)
-    counted: LiteralString = "(select * from " + table + " x where " + NOT_DELETED + ") e"
-    return await read(source=table + " e join " + LIVING_CUE, counted=counted)
+    taken: LiteralString = " limit 10101" if offset else size_for(limit)
+    source, counted = _merged(wanted, where, PLACES[len(values) :], taken)
+    return await read(source=source, counted=counted, where="true")

@@ -38,6 +38,11 @@ def conditions(terms: Iterable[tuple[LiteralString, object]]) -> tuple[LiteralSt
     return text, [value for _, value in given]
 
 
+def size_for(limit: int) -> LiteralString:
+    """The `limit` that reads at least one row more than *limit*."""
+    return next(text for size, text in SIZES if size > limit)
+
+
 @frozen
 class Page(Generic[R]):
     """Rows of a page, whether there are more, and how many there are in all (one beyond the cap: more)."""
@@ -73,7 +78,7 @@ async def paged(  # noqa: PLR0913 (a statement has as many parts)
         at += " and (" + alias + ".created_at, " + alias + ".id) < (" + next(places) + ", " + next(places) + ")"
         arguments += before
     ordered: LiteralString = " order by " + alias + ".created_at desc, " + alias + ".id desc"
-    taken = next(text for size, text in SIZES if size > limit)
+    taken = size_for(limit)
     if offset:
         taken += " offset " + next(places)
         arguments.append(offset)

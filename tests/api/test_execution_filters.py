@@ -68,6 +68,28 @@ async def test_a_list_has_what_each_filter_says(api: Api, database: Database) ->
     assert [one["cue_id"] for one in by_name["executions"]] == [second["id"]]
 
 
+async def test_several_statuses_are_one_list_in_order_page_by_page(api: Api, database: Database) -> None:
+    query = "status__in=failed,missed,success&limit=2"
+    with trio.fail_after(20):
+        made, gone = [await api.post("/v1/cues", cue()) for _ in range(2)]
+        statuses = ("success", "failed", "missed", "failed", "success")
+        newest = [
+            str(await add_execution(database, made["id"], status=status, created_at=ago(minutes=number)))
+            for number, status in enumerate(statuses)
+        ]
+        await add_execution(database, made["id"], status="pending")
+        await add_execution(database, gone["id"], status="failed")
+        await api.ask("DELETE", f"/v1/cues/{gone['id']}")
+        by_offset = [await api.get(f"/v1/executions?{query}&offset={offset}") for offset in (0, 2, 4, 6)]
+        behind = await api.get(f"/v1/executions?{query}&cursor={by_offset[0]['next_cursor']}")
+        last = await api.get(f"/v1/executions?{query}&cursor={behind['next_cursor']}")
+
+    pages = [[one["id"] for one in page["executions"]] for page in (*by_offset, behind, last)]
+    assert pages == [newest[:2], newest[2:4], newest[4:], [], newest[2:4], newest[4:]]
+    assert [page["total"] for page in by_offset] == [5] * 4
+    assert (behind["has_more"], last["has_more"], last["next_cursor"]) == (True, False, None)
+
+
 @pytest.mark.parametrize("query", WRONG)
 async def test_a_word_that_no_status_has_is_refused(api: Api, query: str) -> None:
     with trio.fail_after(10):
