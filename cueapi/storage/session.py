@@ -6,10 +6,10 @@ from cueapi.trio_asyncpg.connection import Connection
 # disks a random page costs little more than the next one. The rest pins what statements rely on: our own deadlines, and
 # what one statement sees of the others. Whether it is read-only is the operator's to say, and is waited for.
 SESSION = """
+set statement_timeout = 0;
+set lock_timeout = 0;
 set jit = off;
 set random_page_cost = 1.1;
-set lock_timeout = 0;
-set statement_timeout = 0;
 set idle_in_transaction_session_timeout = 0;
 set idle_session_timeout = 0;
 set default_transaction_isolation = 'read committed';

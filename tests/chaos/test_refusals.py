@@ -9,7 +9,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import LiteralString, cast
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -35,6 +34,7 @@ class Tenant:
     name: str
     dsn: str
     superuser_dsn: str
+    server_dsn: str
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def tenant(own_server: OwnPostgres) -> Iterator[Tenant]:
     name = f"tenant_{next(_numbers)}"
     owner = urlsplit(in_database(own_server.dsn, name))._replace(netloc=f"{name}:secret@127.0.0.1:{own_server.port}")
     say(own_server.dsn, f"create role {name} login password 'secret'", f"create database {name} owner {name}")
-    yield Tenant(name, owner.geturl(), in_database(own_server.dsn, name))
+    yield Tenant(name, owner.geturl(), in_database(own_server.dsn, name), own_server.dsn)
     say(own_server.dsn, f"drop database {name} with (force)", f"drop role {name}")
 
 
@@ -78,7 +78,10 @@ async def altered(tenant: Tenant, broken: str, mended: str, scene: Scene) -> Asy
     """For the length of the block, and for connections that are made in it, the server is as *broken* makes it."""
 
     async def alter(statement: str) -> None:
-        await scene.database.execute(cast(LiteralString, statement.format(tenant.name)))
+        # A database cannot be closed from within.
+        connection = await connect(tenant.server_dsn if "database" in statement else tenant.superuser_dsn)
+        await connection.execute(statement.format(tenant.name))
+        await close(connection)
         await cut_all(scene.database)
 
     await alter(broken)
@@ -178,11 +181,11 @@ async def test_a_lock_and_a_lack_of_connections_under_load_are_waited_for(tenant
 
 
 SETTINGS = {
-    "lock_timeout": "1ms",
-    "statement_timeout": "1ms",
-    "idle_in_transaction_session_timeout": "1ms",
-    "idle_session_timeout": "100ms",
-    "transaction_timeout": "1ms",
+    "lock_timeout": "2s",
+    "statement_timeout": "2s",
+    "idle_in_transaction_session_timeout": "2s",
+    "idle_session_timeout": "2s",
+    "transaction_timeout": "2s",
     "default_transaction_isolation": "serializable",
     "timezone": "Asia/Tokyo",
     "datestyle": "SQL, DMY",
@@ -197,7 +200,12 @@ async def test_under_load_nothing_is_refused_for_the_settings_of_the_role(
 
     with trio.fail_after(HANG):
         async with open_scene(tmp_path, tenant.dsn, auditor_dsn=tenant.superuser_dsn) as scene:
-            await some_time(3)
+            await some_time()
+            async with scene.database.transaction() as db:
+                await db.execute("lock table executions in access exclusive mode")
+                # For longer than the role allows.
+                await trio.sleep(2.2)
+            await some_time()
 
     assert scene.broken == []
     assert not scene.load.ledger.refused

@@ -105,8 +105,8 @@ async def test_a_request_that_waits_for_a_lock_is_done_although_the_role_would_g
 ) -> None:
     name, answers = database_url.rpartition("/")[2], list[int]()
     async with database.transaction() as db:
-        await db.run_script(f"alter role postgres in database {name} set lock_timeout = '10ms'")
-        await db.run_script(f"alter role postgres in database {name} set statement_timeout = '10ms'")
+        await db.run_script(f"alter role postgres in database {name} set lock_timeout = '2s'")
+        await db.run_script(f"alter role postgres in database {name} set statement_timeout = '2s'")
 
     async with running(settings) as daemon:
         with trio.fail_after(HANG):
@@ -121,7 +121,7 @@ async def test_a_request_that_waits_for_a_lock_is_done_although_the_role_would_g
                     nursery.start_soon(create)
                     while not await db.fetch(WAITING):
                         await trio.sleep(0.01)
-                    # Several times as long as the role allows.
-                    await db.execute("select pg_sleep(0.1)")
+                    # For longer than the role allows.
+                    await db.execute("select pg_sleep(2.2)")
 
     assert answers == [201]

@@ -118,11 +118,11 @@ async def test_neither_a_statement_nor_a_transaction_waits_for_a_lock_without_an
 
 
 UNSET = {
-    "lock_timeout": "10ms",
-    "statement_timeout": "10ms",
-    "idle_in_transaction_session_timeout": "10ms",
-    "idle_session_timeout": "10ms",
-    "transaction_timeout": "10ms",
+    "lock_timeout": "77s",
+    "statement_timeout": "77s",
+    "idle_in_transaction_session_timeout": "77s",
+    "idle_session_timeout": "77s",
+    "transaction_timeout": "77s",
     "default_transaction_isolation": "serializable",
     "default_transaction_deferrable": "on",
     "datestyle": "SQL, DMY",
