@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     base_url: Annotated[str | None, AfterValidator(lambda text: text and values.base_url(text)), _Optional] = None
     # production: https callbacks only, no /docs, needs SESSION_SECRET.
     env: Annotated[Literal["development", "production"], _AnyCase] = "development"
-    # Signs sessions and encrypts what must be shown again; none: made at the first start.
+    # Signs sessions and encrypts keys, webhook secrets and callback headers; none: made at the first start.
     session_secret: Annotated[SecretStr | None, _Optional] = None
     # Whether POST /v1/auth/register is open.
     allow_register: bool = True

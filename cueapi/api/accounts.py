@@ -1,4 +1,4 @@
-"""Accounts: register, me, key, secrets."""
+"""Accounts: register, me, key."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,21 +7,20 @@ from quart import Blueprint, Response, g, request
 
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation, shows_secret
-from cueapi.api.http.parameters import CONFIRMED, Whole
+from cueapi.api.http.parameters import CONFIRMED
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.accounts import MePatch, RegisterBody
 from cueapi.api.models.responses import accounts as responses
 from cueapi.domain import ids
 from cueapi.domain.account import checked_email
+from cueapi.domain.confidential import Confidential
 from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver, check_reachable
 from cueapi.security.vault import Vault
-from cueapi.storage import accounts, webhook_secrets
+from cueapi.storage import accounts
 from cueapi.storage.accounts import NewAccount
 from cueapi.storage.database import Database, Duplicate, Executor
-
-OVERLAP = Whole("overlap_hours", "Hours for which webhooks are signed with both secrets.", 0, 72, 0)
 
 PREFIX = 14
 """Characters of a key that are shown, so that its owner can tell which one it is."""
@@ -29,7 +28,7 @@ PREFIX = 14
 
 @frozen
 class Accounts:
-    """`/v1/auth`, but for signing in."""
+    """`/v1/auth`, but for signing in and secrets."""
 
     database: Database
     vault: Vault
@@ -48,10 +47,6 @@ class Accounts:
         routes.patch("/me")(self.change)
         routes.get("/key")(self.key)
         routes.post("/key/regenerate")(self.rotate_key)
-        routes.get("/webhook-secret")(self.webhook_secret)
-        routes.post("/webhook-secret/regenerate")(self.rotate_webhook_secret)
-        routes.get("/alert-webhook-secret")(self.alert_secret)
-        routes.post("/alert-webhook-secret/regenerate")(self.rotate_alert_secret)
         return routes
 
     @shows_secret
@@ -65,7 +60,8 @@ class Accounts:
         if not self.open:
             raise Refusal("not_found", "Registration is closed here; the operator adds accounts.")
         email = checked_email((await read(RegisterBody)).email)
-        key, account = new_account(email, self.plan, self.vault)
+        user = await accounts.reserve_id(self.database)
+        key, account = new_account(user, email, self.plan, self.vault)
         if await accounts.add(self.database, account) is None:
             raise _taken()
         return answer({"api_key": key, "email": email}, 201)
@@ -103,7 +99,7 @@ class Accounts:
         try:
             changed = await accounts.change(
                 self.database, user=g.account.id, email=email, alert_url=body.alert_webhook_url,
-                alert_secret=ids.new_alert_secret(),
+                alert_secret=self.vault.encrypt(ids.new_alert_secret(), Confidential.ALERT_SECRET, g.account.id),
             )  # fmt: skip
         except Duplicate:
             raise _taken() from None
@@ -119,7 +115,7 @@ class Accounts:
         A key that was made under another `SESSION_SECRET` cannot be decrypted.
         """
         row = await accounts.key(self.database, g.account.id)
-        key = None if row is None or row.encrypted is None else self.vault.decrypt(row.encrypted)
+        key = read_key(self.vault, g.account.id, None if row is None else row.encrypted)
         if key is None:
             message = "This key was made under another SESSION_SECRET and cannot be shown; regenerate it."
             raise Refusal("key_not_recoverable", message, prefix=None if row is None else row.prefix)
@@ -144,64 +140,28 @@ class Accounts:
                 user=g.account.id,
                 key_hash=accounts.digest(key),
                 prefix=key[:PREFIX],
-                encrypted=self.vault.encrypt(key),
+                encrypted=self.vault.encrypt(key, Confidential.API_KEY, g.account.id),
             )
         self.account_changed(g.account.id)
         return answer({"api_key": key, "previous_key_revoked": True})
 
-    @shows_secret
-    @operation(responses.Secret)
-    async def webhook_secret(self) -> Response:
-        """Show the secret that webhooks are signed with."""
-        return answer({"webhook_secret": await webhook_secrets.webhook_secret(self.database, g.account.id)})
 
-    @shows_secret
-    @operation(responses.NewSecret, parameters=(CONFIRMED, OVERLAP), refuses=("confirmation_required",))
-    async def rotate_webhook_secret(self) -> Response:
-        """
-        Replace the secret that webhooks are signed with.
-
-        For `overlap_hours` the header `webhook-signature` carries the signatures of both secrets.
-        """
-        CONFIRMED.require()
-        hours = OVERLAP.read()
-        secret = await webhook_secrets.rotate_webhook_secret(
-            self.database, user=g.account.id, secret=ids.new_webhook_secret(), overlap_hours=hours
-        )
-        return answer({"webhook_secret": secret, "previous_secret_revoked": hours == 0})
-
-    @shows_secret
-    @operation(responses.AlertWebhookSecret)
-    async def alert_secret(self) -> Response:
-        """Show the secret that alert webhooks are signed with."""
-        secret = await webhook_secrets.alert_secret(self.database, user=g.account.id, otherwise=ids.new_alert_secret())
-        return answer({"alert_webhook_secret": secret})
-
-    @shows_secret
-    @operation(responses.NewAlertWebhookSecret, parameters=(CONFIRMED,), refuses=("confirmation_required",))
-    async def rotate_alert_secret(self) -> Response:
-        """
-        Replace the secret that alert webhooks are signed with.
-
-        The former one ends at once.
-        """
-        CONFIRMED.require()
-        secret = await webhook_secrets.rotate_alert_secret(
-            self.database, user=g.account.id, secret=ids.new_alert_secret()
-        )
-        return answer({"alert_webhook_secret": secret, "previous_secret_revoked": True})
+def read_key(vault: Vault, user: int, encrypted: bytes | None) -> str | None:
+    """The API key of *user*; None where it cannot be read."""
+    return None if encrypted is None else vault.decrypt(encrypted, Confidential.API_KEY, user)
 
 
-def new_account(email: str, plan: str, vault: Vault) -> tuple[str, NewAccount]:
-    """A new key, and the account that it opens as it is stored."""
+def new_account(user: int, email: str, plan: str, vault: Vault) -> tuple[str, NewAccount]:
+    """A new key, and the account that it opens as it is stored; *user* is its reserved id."""
     key = ids.new_api_key()
     account = NewAccount(
+        id=user,
         email=email,
         plan=plan,
-        webhook_secret=ids.new_webhook_secret(),
+        webhook_secret=vault.encrypt(ids.new_webhook_secret(), Confidential.WEBHOOK_SECRET, user),
         key_hash=accounts.digest(key),
         key_prefix=key[:PREFIX],
-        key_encrypted=vault.encrypt(key),
+        key_encrypted=vault.encrypt(key, Confidential.API_KEY, user),
     )
     return key, account
 

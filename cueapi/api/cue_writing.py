@@ -3,10 +3,11 @@
 from contextlib import suppress
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from quart import g
 
 from cueapi.api import cue_planning
+from cueapi.api.callback_headers import CallbackHeaders
 from cueapi.api.cue_planning import FoundTargets
 from cueapi.api.http.idempotency import IdempotentRequest
 from cueapi.api.http.off_loop import off_loop
@@ -46,6 +47,7 @@ class CueWriter:
     """Adds and changes cues, within the rules of this server."""
 
     database: Database
+    headers: CallbackHeaders
     clock: Clock
     resolver: Resolver
     rules: Rules
@@ -59,9 +61,10 @@ class CueWriter:
         first = await self.clock.decide(self.database, planned.schedule.first_after)
         record = await cue_planning.unplaced(planned)
         record = cue_planning.placed(record, await cue_planning.look_up(planned, self.resolver, self.rules))
-        limit, db = g.account.limits.active_cues, await once.begin()
+        cue_id, limit, db = new_cue_id(), g.account.limits.active_cues, await once.begin()
+        record = evolve(record, headers=self.headers.encrypt(planned.callback.headers, cue_id))
         try:
-            row = await cues.add(db, record, cue_id=new_cue_id(), user=g.account.id, limit=limit, next_run=first)
+            row = await cues.add(db, record, cue_id=cue_id, user=g.account.id, limit=limit, next_run=first)
         except Duplicate:
             raise _taken(planned.name) from None
         if row is None:
@@ -100,7 +103,7 @@ class CueWriter:
 
     async def _decided(self, db: Executor, row: CueRow, patch: dict[str, Any]) -> tuple[CueRecord, CueUpdate]:
         """What *patch* makes of the cue as it stands in *row*; refuses what cannot be."""
-        before = await off_loop(cues.to_cue, row, size=len(row.payload))
+        before = await off_loop(cues.to_cue, row, self.headers.read(row) or {}, size=len(row.payload))
         after = domain.changed(before, patch)
         if not _stops(patch):
             cue_planning.check(after, worker_evidence=self.worker_evidence)
@@ -115,6 +118,7 @@ class CueWriter:
         same_urls = before.callback.url == after.callback.url and before.on_failure == after.on_failure
         warning = row.url_warning if same_urls else None
         record = await cue_planning.unplaced(after, warning, stored=len(row.payload))
+        record = evolve(record, headers=self.headers.changed(row, after, patch))
         return record, CueUpdate(room, change.status, change.moves, change.next_run)
 
 

@@ -1,5 +1,6 @@
 """Cues: create, list, show, change, delete, fire."""
 
+import json
 from functools import partial
 
 import trio
@@ -7,6 +8,7 @@ from attrs import field, frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api import cue_planning
+from cueapi.api.callback_headers import CallbackHeaders
 from cueapi.api.cue_writing import CUE_REFUSALS, CueWriter, find, not_found
 from cueapi.api.executions import EXECUTION_FILTERS, Executions, filter_of, wake_after_fire
 from cueapi.api.http.body import read
@@ -35,6 +37,7 @@ from cueapi.domain import cue as domain
 from cueapi.domain.clock import iso
 from cueapi.domain.ids import is_cue_id, new_uuid7
 from cueapi.domain.schedule import INSTANT, upcoming
+from cueapi.security.vault import Vault
 from cueapi.storage import cue_deletion, cues, fires, histories
 from cueapi.storage.clock import Clock
 from cueapi.storage.cues import CueFilter
@@ -58,6 +61,8 @@ class Cues:
     """`/v1/cues`."""
 
     database: Database
+    vault: Vault
+    headers: CallbackHeaders
     clock: Clock
     writer: CueWriter
     hub: WakeupHub
@@ -92,12 +97,12 @@ class Cues:
 
         Its first firing is scheduled at once. Unknown fields are ignored, and named in `warning`.
         """
-        async with idempotent(self.database) as once:
+        async with idempotent(self.database, self.vault) as once:
             body = await read(CueBody)
             planned = cue_planning.plan(body)
             ignored = cue_planning.ignored(body, planned)
             row = await self.writer.add(once, planned)
-            shown = responses.Cue.render(row)
+            shown = self.headers.shown(row)
             shown["warning"] = " ".join([*ignored, *filter(None, [shown["warning"]])]) or None
             shown |= await VERIFY_ECHO.received()
             return once.keep(answer(shown, 201), then=partial(self.hub.cue_written, row.next_run))
@@ -109,7 +114,7 @@ class Cues:
         wanted = CueFilter(g.account.id, status=STATUS.read(), name=NAME.read(), group=GROUP.read())
         limit, offset = LIMIT.read(), OFFSET.read()
         page = await cues.page(self.database, wanted, limit=limit, offset=offset)
-        shown = [responses.Cue.render(row) for row in page.rows]
+        shown = [self.headers.shown(row) for row in page.rows]
         return answer({"cues": shown, **page_of(page, limit=limit, offset=offset)})
 
     @shows_secret
@@ -123,7 +128,7 @@ class Cues:
         if history is None:
             raise not_found()
         shown = {
-            **responses.Cue.render(history.cue),
+            **self.headers.shown(history.cue),
             "executions": [Execution.render(one) for one in history.page.rows],
             "execution_total": min(history.page.total, PAGE_CAP),
             "execution_limit": limit,
@@ -177,7 +182,7 @@ class Cues:
         body = await read(CuePatch)
         changed = await self.writer.change(cue_id, cue_planning.with_catchup(body.given()))
         self.hub.cue_written(changed.next_run)
-        return answer({**responses.Cue.render(changed), **await VERIFY_ECHO.received()})
+        return answer({**self.headers.shown(changed), **await VERIFY_ECHO.received()})
 
     @operation(None, status=204, refuses=("cue_not_found",))
     async def delete(self, cue_id: str) -> Response:
@@ -214,7 +219,7 @@ class Cues:
 
         Works in any status of the cue, and leaves its schedule alone.
         """
-        async with idempotent(self.database, in_body=True) as once:
+        async with idempotent(self.database, self.vault, in_body=True) as once:
             manual_fire = await self._manual_fire(cue_id, await read(FireBody))
             monthly = g.account.limits.monthly_executions
             made = is_cue_id(cue_id) and await fires.fire(
@@ -236,6 +241,6 @@ class Cues:
         if body.merge_strategy != "replace":
             row = await find(self.database, cue_id)
             stored = len(row.payload)
-            payload = (await off_loop(cues.to_cue, row, size=stored)).payload | payload
+            payload = await off_loop(json.loads, row.payload, size=stored) | payload
         text = await cue_planning.payload_text(payload, stored=stored)
         return ManualFire(new_uuid7(), text, domain.payload_task(payload), at)

@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +10,7 @@ from urllib.parse import quote
 from attrs import field, frozen
 from quart import Blueprint, Response, g, request
 
-from cueapi.api.accounts import new_account
+from cueapi.api.accounts import new_account, read_key
 from cueapi.api.http.body import read, read_form
 from cueapi.api.http.errors import STATUS, with_retry_after
 from cueapi.api.http.operations import HTML, for_browsers, operation, shows_secret
@@ -20,6 +21,7 @@ from cueapi.api.models.requests.accounts import CodeBody, ConfirmBody, SubmitBod
 from cueapi.api.models.responses import accounts as responses
 from cueapi.api.pages import Pages
 from cueapi.domain.account import checked_email
+from cueapi.domain.confidential import Confidential
 from cueapi.domain.errors import Invalid, Refusal
 from cueapi.security.vault import Vault
 from cueapi.storage import accounts, sign_in
@@ -135,7 +137,7 @@ class Devices:
         return answer({"status": "approved", "email": claimed.email, "session_token": token, **self._key(claimed)})
 
     def _key(self, claimed: ClaimedSignIn) -> dict[str, Any]:
-        key = None if claimed.encrypted is None else self.vault.decrypt(claimed.encrypted)
+        key = read_key(self.vault, claimed.user_id, claimed.encrypted)
         return {"existing_user": True} if key is None else {"api_key": key}
 
     @for_browsers(CODE)
@@ -208,8 +210,8 @@ class Devices:
             if not await sign_in.send(db, code, email=email, token_hash=sign_in.digest(token)):
                 raise _invalid_status()
             if welcome and self.post.mails:
-                ciphertext = self.vault.encrypt(link).decode()
-                content = {"to": email, "device_code": code, "ciphertext": ciphertext}
+                ciphertext = self.vault.encrypt(link, Confidential.LINK, email)
+                content = {"to": email, "device_code": code, "ciphertext": b64encode(ciphertext).decode()}
                 await add_sign_in_mail(db, user=None if user is None else user.id, content=content)
         if welcome and self.post.mails:
             self.post.ready()
@@ -247,7 +249,7 @@ class Devices:
         """The account of an address, and whether it is new; None where the address may not sign in."""
         found = await accounts.by_email(db, email)
         if found is None and self.open:
-            _, account = new_account(email, self.plan, self.vault)
+            _, account = new_account(await accounts.reserve_id(db), email, self.plan, self.vault)
             made = await accounts.add(db, account)
             if made is not None:
                 return made, True

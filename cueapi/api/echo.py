@@ -11,9 +11,11 @@ from cueapi.api.http.rate_limits import Windows
 from cueapi.api.models.rendering import answer, stored
 from cueapi.api.models.requests.bodies import Anything
 from cueapi.api.models.responses import health as responses
+from cueapi.domain.confidential import Confidential
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import parse_uuid
 from cueapi.domain.signature import is_signed
+from cueapi.security.vault import Vault
 from cueapi.storage import echoes
 from cueapi.storage.database import Database
 
@@ -32,6 +34,7 @@ class Echo:
 
     database: Database
     windows: Windows
+    vault: Vault
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -51,7 +54,8 @@ class Echo:
         data = await read_json()
         if not await self._is_delivery(token, data):
             await self.windows.check("echo", g.address, STORES, HOUR)
-        payload, headers = data.decode("utf-8-sig"), json.dumps(_kept_headers())
+        payload = data.decode("utf-8-sig")
+        headers = self.vault.encrypt(json.dumps(_kept_headers()), Confidential.ECHO_HEADERS, token)
         await echoes.store(self.database, token, payload=payload, headers=headers)
         return answer({"stored": True})
 
@@ -64,13 +68,14 @@ class Echo:
         """
         _check(token)
         row = await echoes.show(self.database, token)
-        if row is None:
+        headers = None if row is None else self.vault.decrypt(row.headers, Confidential.ECHO_HEADERS, token)
+        if row is None or headers is None:
             return answer({"status": "waiting"})
         return answer(
             {
                 "status": "delivered",
                 "payload": stored(row.payload),
-                "headers": stored(row.headers),
+                "headers": stored(headers),
                 "received_at": row.received_at,
             }
         )
@@ -85,7 +90,10 @@ class Echo:
         execution = parse_uuid(request.headers.get("X-CueAPI-Execution-Id", ""))
         if execution is None:
             return False
-        secret = await echoes.secret_of_delivery(self.database, execution, path=f"/v1/echo/{token}")
+        row = await echoes.secret_of_delivery(self.database, execution, path=f"/v1/echo/{token}")
+        if row is None:
+            return False
+        secret = self.vault.decrypt(row.webhook_secret, Confidential.WEBHOOK_SECRET, row.user_id)
         timestamp = request.headers.get("X-CueAPI-Timestamp", "")
         return secret is not None and is_signed(request.headers.get("X-CueAPI-Signature", ""), secret, timestamp, data)
 

@@ -32,6 +32,7 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import FINAL, SHOWN, AlertType, Status
 from cueapi.domain.ids import new_uuid7, parse_uuid
 from cueapi.domain.outcome import OutcomeState
+from cueapi.security.vault import Vault
 from cueapi.storage import execution_pages, executions, fires, worker_claims
 from cueapi.storage.database import Database, Executor
 from cueapi.storage.execution_pages import Filter
@@ -71,6 +72,7 @@ class Executions:
     """`/v1/executions`, but for outcomes."""
 
     database: Database
+    vault: Vault
     terms: LeaseTerms
     hub: WakeupHub
 
@@ -196,7 +198,7 @@ class Executions:
 
         A new execution with the same payload is due at once; the earlier one stays as it is.
         """
-        async with idempotent(self.database) as once:
+        async with idempotent(self.database, self.vault) as once:
             identity = identity_of(execution_id)
             made = await self._replay(await once.begin(), identity)
             shown = {name: made[name] for name in ("id", "cue_id", "scheduled_for", "status")}

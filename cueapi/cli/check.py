@@ -29,11 +29,12 @@ async def run_check(settings: Settings, ignored: Mapping[str, str]) -> None:
 
     Raises CommandFailed where a part is not fine.
     """
-    lines = [(True, "settings", "fine"), *await _database(settings)]
+    warned = warnings(settings)
+    lines = [(True, "settings", "fine"), *await _database(settings, warned)]
     lines += [await _redis(settings), await _smtp(settings)]
     for fine, name, word in lines:
         click.echo(f"{'ok  ' if fine else 'FAIL'} {name}: {word}")
-    for sentence in [*warnings(settings), *(f"{name}: {advice}" for name, advice in ignored.items())]:
+    for sentence in [*warned, *(f"{name}: {advice}" for name, advice in ignored.items())]:
         click.echo(f"warn {sentence}")
     if not all(fine for fine, _, _ in lines):
         raise CommandFailed("something is not fine, see above")
@@ -42,8 +43,8 @@ async def run_check(settings: Settings, ignored: Mapping[str, str]) -> None:
 CheckResult = tuple[bool, str, str]
 
 
-async def _database(settings: Settings) -> list[CheckResult]:
-    """The parts that the database answers for; each one needs those before it."""
+async def _database(settings: Settings, warned: list[str]) -> list[CheckResult]:
+    """The parts that the database answers for; each one needs those before it. Adds to what is *warned* of."""
     lines: list[CheckResult] = []
     try:
         async with server_for_command(settings) as dsn, open_database(dsn, size=2) as database:
@@ -51,7 +52,9 @@ async def _database(settings: Settings) -> list[CheckResult]:
             if lines[-1][0]:
                 lines.append(await _migrations(database))
             if lines[-1][0]:
-                lines += [await _secret(settings, database), await _clock(database)]
+                secret = await _secret(settings, database)
+                lines += [secret, await _clock(database)]
+                warned += await _unreadable(settings, database) if secret[0] else []
     except (CannotStart, DataDirError, StorageUnavailable) as error:
         lines.append((False, "PostgreSQL", str(error).removeprefix("PostgreSQL ")))
     return lines
@@ -88,6 +91,18 @@ async def _secret(settings: Settings, database: Database) -> CheckResult:
     if ours is None or Vault.of(ours).fingerprint != known:
         return False, "secret", OTHER_SECRET
     return True, "secret", "fine"
+
+
+async def _unreadable(settings: Settings, database: Database) -> list[str]:
+    """A warning where deliveries fail since what they need is of another secret."""
+    ours = present_secret(settings)
+    counted = None if ours is None else await fingerprints.unreadable(database, Vault.of(ours).key_id)
+    if counted is None or not (counted.users or counted.cues):
+        return []
+    return [
+        f"SESSION_SECRET: {counted.users} webhook secrets and the headers of {counted.cues} cues are of a former one: "
+        "deliveries fail until POST /v1/auth/webhook-secret/regenerate is called, and callback.headers set anew"
+    ]
 
 
 async def _clock(database: Database) -> CheckResult:

@@ -9,6 +9,7 @@ from cueapi.api.accounts import PREFIX, new_account
 from cueapi.daemon.resources import open_for_command
 from cueapi.daemon.secret import check_secret, secret_of
 from cueapi.domain.account import checked_email
+from cueapi.domain.confidential import Confidential
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import new_api_key
 from cueapi.security.vault import Vault
@@ -43,11 +44,13 @@ async def add_user(settings: Settings, email: str) -> None:
     """A new account; prints its key."""
     vault = Vault.of(secret_of(settings))
     try:
-        key, account = new_account(checked_email(email), settings.default_plan, vault)
+        address = checked_email(email)
     except Refusal as refusal:
         raise CommandFailed(refusal.message.removeprefix("body.")) from None
     async with _migrated(settings, new=True) as database:
         await check_secret(database, vault)
+        user = await accounts.reserve_id(database)
+        key, account = new_account(user, address, settings.default_plan, vault)
         if await accounts.add(database, account) is None:
             raise CommandFailed(f"There is an account with the address {account.email}.")
     click.echo(key)
@@ -73,8 +76,9 @@ async def new_key(settings: Settings, email: str) -> None:
         async with database.transaction() as db:
             await accounts.lock(db, user)
             await users.readmit(db, user)
+            encrypted = vault.encrypt(key, Confidential.API_KEY, user)
             await accounts.rotate_key(
-                db, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=vault.encrypt(key)
+                db, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=encrypted
             )
     if row.revoked:
         click.echo(f"{email} was revoked and is admitted again; its cues rest until they are resumed.", err=True)
@@ -110,7 +114,9 @@ async def accept_secret(settings: Settings) -> None:
         await fingerprints.accept_fingerprint(database, Vault.of(secret_of(settings)).fingerprint)
     click.echo(
         "The database goes with this secret from now on. Keys work as before; those that were made under the former "
-        "secret cannot be shown again, and sessions have ended. Start every daemon anew."
+        "secret cannot be shown again, and sessions have ended. Webhook secrets and callback headers of that time "
+        "cannot be read: deliveries fail until their users make new secrets (POST /v1/auth/webhook-secret/regenerate) "
+        "and set callback.headers anew; cueapid check counts them. Start every daemon anew."
     )
 
 

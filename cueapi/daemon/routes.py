@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from cueapi.api.accounts import Accounts
 from cueapi.api.alerts import Alerts
+from cueapi.api.callback_headers import CallbackHeaders
 from cueapi.api.cue_writing import CueWriter
 from cueapi.api.cues import Cues
 from cueapi.api.devices import Devices, MagicLinkDelivery
@@ -19,6 +20,7 @@ from cueapi.api.outcomes import Outcomes
 from cueapi.api.pages import Pages
 from cueapi.api.sessions import SessionRoutes
 from cueapi.api.usage import Usage
+from cueapi.api.webhook_secrets import WebhookSecrets
 from cueapi.api.workers import Workers
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.wiring import Wiring
@@ -46,9 +48,10 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     """The nouns of the contract."""
     settings, database, webhook, hub = resources.settings, resources.database, resources.webhook, wiring.hub
     terms = LeaseTerms(settings.worker_claim_timeout_seconds, settings.worker_outcome_deadline_seconds)
-    executions = Executions(database, terms, hub)
+    vault, headers = resources.vault, CallbackHeaders(resources.vault)
+    executions = Executions(database, vault, terms, hub)
     writer = CueWriter(
-        database, resources.clock, webhook.resolver, webhook.rules, settings.worker_evidence,
+        database, headers, resources.clock, webhook.resolver, webhook.rules, settings.worker_evidence,
         settings.webhook_timeout_max_seconds,
     )  # fmt: skip
     last = wiring.last_poll
@@ -60,13 +63,13 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     token = None if settings.metrics_token is None else settings.metrics_token.get_secret_value()
     return [
         *sign_in(resources, wiring),
-        Cues(database, resources.clock, writer, hub, executions),
+        Cues(database, vault, headers, resources.clock, writer, hub, executions),
         executions,
         Outcomes(database, wiring.metrics, hub),
         Workers(database, terms, hub, wiring.metrics),
         Alerts(database),
         Usage(database),
-        Echo(database, wiring.windows),
+        Echo(database, wiring.windows, vault),
         Info(settings.allow_register, settings.worker_evidence),
         health,
         MetricsRoute(wiring.metrics, health.refresh, token, closed=settings.env == "production"),
@@ -83,6 +86,7 @@ def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
             database, resources.vault, webhook.resolver, webhook.rules, settings.default_plan,
             settings.allow_register, wiring.hub.account_changed, wiring.authenticator.check,
         ),
+        WebhookSecrets(database, resources.vault),
         Devices(
             database, resources.vault, wiring.windows, pages, links, resources.address, settings.default_plan,
             open=settings.allow_register,

@@ -47,7 +47,7 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     )  # fmt: skip
     relay = WakeupRelay(resources.dsn, database, identity, hub)
     times = AttemptTimes(settings.webhook_timeout_seconds, settings.webhook_timeout_max_seconds)
-    dispatcher = Dispatcher(database, deliveries, capacity, hub, identity, times)
+    dispatcher = Dispatcher(database, deliveries, capacity, hub, identity, times, resources.vault.decrypt)
     wheel = Retries(retries, wiring.wheel, hub)
     poller = Poller(
         database, hub, retries, resources.clock, metrics, wiring.last_poll, settings.poller_batch_size, monthly

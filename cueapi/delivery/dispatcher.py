@@ -13,6 +13,7 @@ from cueapi.delivery.claims import elapsed
 from cueapi.delivery.preemption import Preemption
 from cueapi.delivery.quarantine import Quarantine, run_isolating
 from cueapi.domain.attempt import Delivery
+from cueapi.domain.confidential import Decrypt
 from cueapi.domain.execution import Fence, Status, Transition, attempt_failed, claim_lost
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage import daemons
@@ -48,6 +49,7 @@ class Dispatcher:
     hub: WakeupHub
     identity: DaemonId
     times: AttemptTimes
+    decrypt: Decrypt
     preemption: Preemption = field(init=False)
 
     @preemption.default
@@ -151,7 +153,7 @@ class Dispatcher:
         orphans: list[Transition] = []
         for row in rows:
             try:
-                good.append(to_delivery(row, times=self.times, claimed_at=asked_at))
+                good.append(to_delivery(row, times=self.times, claimed_at=asked_at, decrypt=self.decrypt))
             except CueGone:
                 fence = Fence(row.id, row.claim, row.attempts, Status.DELIVERING)
                 orphans.append(attempt_failed(fence, NO_RETRY, error="There is no such cue any more."))

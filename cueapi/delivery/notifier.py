@@ -1,8 +1,8 @@
 """The notifier: sends alerts and failures to users, by webhook and mail. No decision waits for it."""
 
 import hashlib
+from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from cueapi.delivery.claims import ClaimLost, confirm_claim, elapsed
 from cueapi.delivery.webhook import Outgoing, Webhook
 from cueapi.domain import notification as domain
 from cueapi.domain.attempt import Answered, Interrupted, Postponed
+from cueapi.domain.confidential import Confidential, Decrypt
 from cueapi.domain.execution import SHORTAGE_PAUSE
 from cueapi.metrics import Metrics
 from cueapi.net.shortage import OwnShortage, Shortages
@@ -37,16 +38,21 @@ LEASE = 120.0
 PLACES, PER_USER = 32, 4
 """Notifications at once, and of these for one user: a receiver that hangs delays only its own user's."""
 
+SIGNED_WITH = {"alert_webhook": Confidential.ALERT_SECRET, "failure_webhook": Confidential.WEBHOOK_SECRET}
+"""The kinds that are webhooks, and what each is signed with."""
+
+OTHER_SECRET = "what it needs was encrypted under another SESSION_SECRET"
+
 log = structlog.get_logger("cueapi.delivery.notifier")
 
 
 @frozen
 class NotificationSenders:
-    """What notifications are sent with. No *mailer*, no mail; *decrypt* reads sign-in links."""
+    """What notifications are sent with. No *mailer*, no mail; *decrypt* reads secrets and links."""
 
     webhook: Webhook
     mailer: Mailer | None
-    decrypt: Callable[[bytes], str | None]
+    decrypt: Decrypt
     base_url: str
 
 
@@ -141,7 +147,7 @@ class Notifier:
     async def _attempt(self, notification: Notification) -> str | None:
         """None where it was sent; else why not. Raises OwnShortage where it was not even begun."""
         try:
-            if notification.kind in {"alert_webhook", "failure_webhook"}:
+            if notification.kind in SIGNED_WITH:
                 return await self._call(notification)
             return await self._mail(notification)
         except (KeyError, TypeError, ValueError) as damaged:
@@ -150,9 +156,14 @@ class Notifier:
     async def _call(self, notification: Notification) -> str | None:
         if notification.url is None or notification.secret is None:
             return "it has nowhere to go"
+        secret = self.notification_senders.decrypt(
+            notification.secret, SIGNED_WITH[notification.kind], notification.user
+        )
+        if secret is None:
+            return OTHER_SECRET
         body = domain.webhook_content(notification.content)
         headers = domain.webhook_headers(
-            notification.kind, notification.content, number=notification.id, secret=notification.secret,
+            notification.kind, notification.content, number=notification.id, secret=secret,
             timestamp=int(self._clock.timestamp()), body=body,
         )  # fmt: skip
         outgoing = Outgoing("POST", notification.url, headers, body, TIMEOUT, partial(self._confirm, notification))
@@ -169,7 +180,7 @@ class Notifier:
         mailer = self.notification_senders.mailer
         mail = self._written(notification)
         if mailer is None or mail is None:
-            return "it cannot be opened with this SESSION_SECRET"
+            return OTHER_SECRET
         with suppress(trio.TooSlowError):
             with trio.fail_after(LEASE / 2):
                 await self._confirm(notification)
@@ -195,8 +206,8 @@ class Notifier:
             text = domain.failure_text(content, self.notification_senders.base_url)
             key = f"failure-{content['execution_id'] or notification.id}"
             return Mail(str(notification.email), domain.failure_subject(content), text, key, self._clock.now())
-        ciphertext = str(content["ciphertext"]).encode()
-        link = self.notification_senders.decrypt(ciphertext)
+        ciphertext = b64decode(content["ciphertext"])
+        link = self.notification_senders.decrypt(ciphertext, Confidential.LINK, content["to"])
         if link is None:
             return None
         text = domain.sign_in_text(link, content["device_code"])

@@ -85,6 +85,8 @@ class Webhook:
 
         Once it is connected, nothing is sent before *confirm* has returned; what that raises ends the attempt.
         """
+        if delivery.unsendable is not None:
+            return Unreachable(delivery.unsendable)
         headers = signature.headers(delivery, int(self.clock.timestamp()))
         body = signature.sent_body(delivery)
         on_send = _OnSend(confirm, partial(self.sent, delivery))

@@ -43,7 +43,7 @@ class Delivery:
     scheduled_for: datetime
     method: str
     url: str
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
     body: bytes
     secrets: tuple[str, ...] = field(repr=False)
     timeout: float
@@ -54,6 +54,8 @@ class Delivery:
     lost_claims: int = 0
     claimed_at: float = -inf
     """In seconds of a clock that nothing sets: from before the claim was asked for."""
+    unsendable: str | None = None
+    """Why nothing can be sent: its attempt fails with this reason."""
 
     @property
     def fence(self) -> Fence:

@@ -30,25 +30,36 @@ def digest(key: str) -> bytes:
 
 @frozen
 class NewAccount:
-    """What is stored of a new user."""
+    """What is stored of a new user; *id* was reserved, since what is encrypted belongs to it."""
 
+    id: int
     email: str
     plan: str
-    webhook_secret: str = field(repr=False)
+    webhook_secret: bytes = field(repr=False)
     key_hash: bytes = field(repr=False)
     key_prefix: str
     key_encrypted: bytes = field(repr=False)
 
 
+RESERVE_ID = "select nextval(pg_get_serial_sequence('users', 'id')) as id"
+
+
+async def reserve_id(db: Executor) -> int:
+    """The id of an account that is about to be added."""
+    reserved = await fetch_value(db, RESERVE_ID, kind=int)
+    assert reserved is not None
+    return reserved
+
+
 # Nothing happens where the address is taken, however it is written.
 ADD = """
 with added as (
-    insert into users (email, plan, webhook_secret) values ($1, $2, $3)
+    insert into users (id, email, plan, webhook_secret) overriding system value values ($1, $2, $3, $4)
         on conflict ((lower(email))) do nothing
  returning id
 )
 insert into api_keys (hash, user_id, prefix, encrypted)
-select $4, id, $5, $6 from added
+select $5, id, $6, $7 from added
 returning user_id
 """
 
@@ -56,8 +67,9 @@ returning user_id
 async def add(db: Executor, new: NewAccount) -> int | None:
     """The new user's id; None where the address has an account."""
     return await fetch_value(
-        db, ADD, new.email, new.plan, new.webhook_secret, new.key_hash, new.key_prefix, new.key_encrypted, kind=int
-    )
+        db, ADD, new.id, new.email, new.plan, new.webhook_secret, new.key_hash, new.key_prefix, new.key_encrypted,
+        kind=int,
+    )  # fmt: skip
 
 
 class AccountRow(Row):
@@ -169,7 +181,7 @@ returning updated_at
 
 
 async def change(
-    db: Executor, *, user: int, email: str | None, alert_url: str | None, alert_secret: str
+    db: Executor, *, user: int, email: str | None, alert_url: str | None, alert_secret: bytes
 ) -> datetime | None:
     """
     Set what is given (an empty URL clears it); raises Duplicate where the address is taken.

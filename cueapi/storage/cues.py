@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 
-from attrs import frozen
+from attrs import field, frozen
 
 from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
@@ -14,7 +14,7 @@ from cueapi.storage.statements import columns_of, load
 
 
 class CueColumns:
-    """The columns of a cue as it is shown; *callback_headers* and *payload* are JSON."""
+    """The columns of a cue as it is shown; *payload* is JSON, *callback_headers* is encrypted JSON."""
 
     __slots__ = ()
 
@@ -32,7 +32,7 @@ class CueColumns:
     overlap: str
     callback_url: str | None
     callback_method: str
-    callback_headers: str
+    callback_headers: bytes | None
     payload: str
     max_attempts: int
     backoff_minutes: list[int]
@@ -103,12 +103,17 @@ COLUMNS: LiteralString = (
 
 @frozen
 class CueRecord:
-    """A cue with what is stored beside it: the host that fairness counts by, the payload as text, a warning."""
+    """
+    A cue with what is stored beside it: the host that fairness counts by, the payload as text, a warning.
+
+    *headers* are stored as they stand here, encrypted.
+    """
 
     cue: Cue
     payload: str
     host: str | None
     warning: str | None
+    headers: bytes | None = field(default=None, repr=False)
 
 
 class CueValues(NamedTuple):
@@ -126,7 +131,7 @@ class CueValues(NamedTuple):
     overlap: str
     callback_url: str | None
     callback_method: str
-    callback_headers: str
+    callback_headers: bytes | None
     payload: str
     task: str | None
     max_attempts: int
@@ -159,7 +164,7 @@ class CueValues(NamedTuple):
             overlap=str(schedule.overlap),
             callback_url=cue.callback.url,
             callback_method=cue.callback.method,
-            callback_headers=json.dumps(cue.callback.headers),
+            callback_headers=placed.headers,
             payload=placed.payload,
             task=payload_task(cue.payload),
             max_attempts=cue.retry.max_attempts,
@@ -203,8 +208,8 @@ async def show(db: Executor, *, cue_id: str, user: int) -> CueRow | None:
     return await db.fetch_one(SHOW, cue_id, user, row=CueRow)
 
 
-def to_cue(row: CueRow) -> Cue:
-    """A row as the cue that its user described."""
+def to_cue(row: CueRow, headers: dict[str, str]) -> Cue:
+    """A row, and its headers, as the cue that its user described."""
     return Cue(
         name=row.name,
         description=row.description,
@@ -213,7 +218,7 @@ def to_cue(row: CueRow) -> Cue:
         schedule=Schedule(
             row.schedule_type, row.timezone, row.cron, row.schedule_at, row.catchup, row.overlap, row.schedule_local
         ),
-        callback=Callback(row.callback_url, row.callback_method, json.loads(row.callback_headers)),
+        callback=Callback(row.callback_url, row.callback_method, headers),
         payload=json.loads(row.payload),
         retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
         on_failure=row.on_failure,

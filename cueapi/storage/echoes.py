@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from cueapi.storage.database import Executor, Row, fetch_value
+from cueapi.storage.database import Executor, Row
 
 # The last one wins.
 STORE = """
@@ -15,16 +15,16 @@ values ($1, $2, $3, now(), now() + interval '5 minutes')
 """
 
 
-async def store(db: Executor, token: str, *, payload: str, headers: str) -> None:
-    """Keep *payload* and *headers*, both JSON, for five minutes."""
+async def store(db: Executor, token: str, *, payload: str, headers: bytes) -> None:
+    """Keep *payload*, which is JSON, and encrypted *headers* for five minutes."""
     await db.execute(STORE, token, payload, headers)
 
 
 class EchoRow(Row):
-    """What was sent to a token last; *payload* and *headers* are JSON."""
+    """What was sent to a token last; *payload* is JSON, *headers* are encrypted."""
 
     payload: str
-    headers: str
+    headers: bytes
     received_at: datetime
 
 
@@ -36,9 +36,16 @@ async def show(db: Executor, token: str) -> EchoRow | None:
     return await db.fetch_one(SHOW, token, row=EchoRow)
 
 
+class SigningSecret(Row):
+    """What a user's webhooks are signed with, encrypted."""
+
+    user_id: int
+    webhook_secret: bytes
+
+
 # $2 the end of the URL that the delivery must be under way to.
 SECRET = """
-select u.webhook_secret
+select u.id as user_id, u.webhook_secret
   from executions e
   join cues c on c.id = e.cue_id
   join users u on u.id = e.user_id
@@ -49,6 +56,6 @@ select u.webhook_secret
 """
 
 
-async def secret_of_delivery(db: Executor, execution: UUID, *, path: str) -> str | None:
+async def secret_of_delivery(db: Executor, execution: UUID, *, path: str) -> SigningSecret | None:
     """What a delivery that is under way to *path* right now is signed with; None where there is no such delivery."""
-    return await fetch_value(db, SECRET, execution, path, kind=str)
+    return await db.fetch_one(SECRET, execution, path, row=SigningSecret)

@@ -32,11 +32,11 @@ async def take(db: Executor, key: Key) -> bool:
 
 
 class KeptAnswer(Row):
-    """The first answer, and the digest of the body that it answers."""
+    """The first answer, encrypted, and the digest of the body that it answers."""
 
     body_hash: bytes
     status: int
-    answer: str
+    answer: bytes
 
 
 # An old one counts for nothing, whether the janitor has been here or not.
@@ -66,6 +66,6 @@ values ($1, $2, $3, $4, $5, $6, $7)
 """
 
 
-async def keep(db: Executor, key: Key, *, body_hash: bytes, status: int, answer: str) -> None:
-    """Keep the first answer, if the transaction commits."""
+async def keep(db: Executor, key: Key, *, body_hash: bytes, status: int, answer: bytes) -> None:
+    """Keep the first answer, which is encrypted, if the transaction commits."""
     await db.execute(KEEP, key.user, key.method, key.path, key.key, body_hash, status, answer)

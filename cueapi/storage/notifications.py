@@ -16,7 +16,7 @@ PAUSES = (60.0, 300.0)
 
 
 class NotificationRow(Row):
-    """A claimed notification with what it needs of its user (0: no account); *content* is JSON."""
+    """A claimed notification with what it needs of its user (0: no account); *content* is JSON, *secret* encrypted."""
 
     id: int
     kind: str
@@ -26,7 +26,7 @@ class NotificationRow(Row):
     claim: UUID
     attempts: int
     email: str | None
-    secret: str | None
+    secret: bytes | None
 
 
 class NotificationClaim(NamedTuple):
@@ -59,7 +59,7 @@ class Notification:
     content: Mapping[str, Any]
     url: str | None = None
     email: str | None = field(default=None, repr=False)
-    secret: str | None = field(default=None, repr=False)
+    secret: bytes | None = field(default=None, repr=False)
 
 
 @frozen

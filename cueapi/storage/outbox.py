@@ -11,6 +11,7 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from cueapi.domain.attempt import Delivery, webhook_body
+from cueapi.domain.confidential import Confidential, Decrypt
 from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.statements import load
@@ -22,7 +23,7 @@ class CueGone(Exception):
 
 class ClaimedRow(Row):
     """
-    A claimed execution with what its request needs; *payload* and *callback_headers* are JSON.
+    A claimed execution with what its request needs; *payload* is JSON, headers and secrets are encrypted.
 
     *name* is null where the cue is deleted; what comes from the cue may be null then. Each row has the counters of the
     claim. Where nothing was claimed there is one row with these only.
@@ -39,15 +40,15 @@ class ClaimedRow(Row):
     name: str | None
     callback_url: str
     callback_method: str
-    callback_headers: str
+    callback_headers: bytes | None
     callback_host: str
     max_attempts: int
     backoff_minutes: list[int]
     verification: str
     timeout_seconds: int | None
     outcome_deadline_seconds: int | None
-    webhook_secret: str
-    previous_secret: str | None
+    webhook_secret: bytes
+    previous_secret: bytes | None
     examined: int
     picked: int
     skipped_locked: bool
@@ -212,11 +213,23 @@ async def waiting_accounts(db: Executor, headroom: Headroom, patience: float) ->
     return await fetch_value(db, WAITING_ACCOUNTS, list(headroom.users), full, patience, kind=int) or 0
 
 
-def to_delivery(row: ClaimedRow, *, times: AttemptTimes, claimed_at: float) -> Delivery:
-    """A claimed row as a delivery, *claimed_at* at the earliest; raises CueGone where its cue is deleted."""
+OTHER_SECRET = "was encrypted under another SESSION_SECRET and cannot be read"
+
+
+def to_delivery(row: ClaimedRow, *, times: AttemptTimes, claimed_at: float, decrypt: Decrypt) -> Delivery:
+    """
+    A claimed row as a delivery, *claimed_at* at the earliest; raises CueGone where its cue is deleted.
+
+    One whose secret or headers cannot be read is a delivery, too: its attempt fails, and says why.
+    """
     if row.name is None:
         raise CueGone
-    secrets = (row.webhook_secret, row.previous_secret)
+    headers = _headers(row, decrypt)
+    secrets = [
+        decrypt(secret, Confidential.WEBHOOK_SECRET, row.user_id)
+        for secret in (row.webhook_secret, row.previous_secret)
+        if secret is not None
+    ]
     return Delivery(
         execution_id=row.id,
         cue_id=row.cue_id,
@@ -227,7 +240,7 @@ def to_delivery(row: ClaimedRow, *, times: AttemptTimes, claimed_at: float) -> D
         scheduled_for=row.scheduled_for,
         method=row.callback_method,
         url=row.callback_url,
-        headers=json.loads(row.callback_headers),
+        headers=headers or {},
         body=webhook_body(
             execution_id=row.id,
             cue_id=row.cue_id,
@@ -237,6 +250,7 @@ def to_delivery(row: ClaimedRow, *, times: AttemptTimes, claimed_at: float) -> D
             payload=row.payload,
         ),
         secrets=tuple(secret for secret in secrets if secret is not None),
+        unsendable=_why_unsendable(headers, secrets[0]),
         timeout=times.of(row.timeout_seconds),
         host=row.callback_host,
         retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
@@ -245,3 +259,17 @@ def to_delivery(row: ClaimedRow, *, times: AttemptTimes, claimed_at: float) -> D
         lost_claims=row.lost_claims,
         claimed_at=claimed_at,
     )
+
+
+def _headers(row: ClaimedRow, decrypt: Decrypt) -> dict[str, str] | None:
+    """The headers of the cue; None where they cannot be read."""
+    if row.callback_headers is None:
+        return {}
+    text = decrypt(row.callback_headers, Confidential.CALLBACK_HEADERS, row.cue_id)
+    return None if text is None else json.loads(text)
+
+
+def _why_unsendable(headers: dict[str, str] | None, secret: str | None) -> str | None:
+    if secret is None:
+        return f"The webhook secret {OTHER_SECRET}; POST /v1/auth/webhook-secret/regenerate makes a new one."
+    return None if headers is not None else f"What callback.headers holds {OTHER_SECRET}; set it anew."

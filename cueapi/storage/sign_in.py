@@ -98,8 +98,9 @@ async def assign(db: Executor, code: str, *, user: int, new: bool) -> None:
 
 
 class ClaimedSignIn(Row):
-    """An approved sign-in: its address, and the encrypted copy of the user's key."""
+    """An approved sign-in: its user and address, and the encrypted copy of the user's key."""
 
+    user_id: int
     email: str
     encrypted: bytes | None
 
@@ -117,7 +118,7 @@ with claimed as (
     insert into session_tokens (hash, user_id, expires_at)
     select $2, user_id, now() + $3::float8 * interval '1 second' from claimed
 )
-select c.email, k.encrypted
+select c.user_id, c.email, k.encrypted
   from claimed c
   left join api_keys k on k.user_id = c.user_id and k.rotated_at is null
 """

@@ -1,13 +1,13 @@
-"""What webhooks and alerts are signed with."""
+"""What webhooks and alerts are signed with, encrypted."""
 
 from cueapi.storage.database import Executor, fetch_value
 
 WEBHOOK_SECRET = "select webhook_secret from users where id = $1"
 
 
-async def webhook_secret(db: Executor, user: int) -> str | None:
+async def webhook_secret(db: Executor, user: int) -> bytes | None:
     """The secret that the user's webhooks are signed with."""
-    return await fetch_value(db, WEBHOOK_SECRET, user, kind=str)
+    return await fetch_value(db, WEBHOOK_SECRET, user, kind=bytes)
 
 
 # With an overlap the former secret signs beside the new one for so long; without, it is dead at once.
@@ -18,13 +18,12 @@ update users
        webhook_secret = $2,
        updated_at = clock_timestamp()
  where id = $1
-returning webhook_secret
 """
 
 
-async def rotate_webhook_secret(db: Executor, *, user: int, secret: str, overlap_hours: int) -> str | None:
+async def rotate_webhook_secret(db: Executor, *, user: int, secret: bytes, overlap_hours: int) -> None:
     """Replace the webhook secret."""
-    return await fetch_value(db, ROTATE_WEBHOOK_SECRET, user, secret, overlap_hours, kind=str)
+    await db.execute(ROTATE_WEBHOOK_SECRET, user, secret, overlap_hours)
 
 
 # The first caller's secret stays, however many call at once.
@@ -36,19 +35,14 @@ returning alert_webhook_secret
 """
 
 
-async def alert_secret(db: Executor, *, user: int, otherwise: str) -> str | None:
+async def alert_secret(db: Executor, *, user: int, otherwise: bytes) -> bytes | None:
     """The alert webhook secret, made on the first call."""
-    return await fetch_value(db, ALERT_SECRET, user, otherwise, kind=str)
+    return await fetch_value(db, ALERT_SECRET, user, otherwise, kind=bytes)
 
 
-ROTATE_ALERT_SECRET = """
-update users
-   set alert_webhook_secret = $2, updated_at = clock_timestamp()
- where id = $1
-returning alert_webhook_secret
-"""
+ROTATE_ALERT_SECRET = "update users set alert_webhook_secret = $2, updated_at = clock_timestamp() where id = $1"
 
 
-async def rotate_alert_secret(db: Executor, *, user: int, secret: str) -> str | None:
+async def rotate_alert_secret(db: Executor, *, user: int, secret: bytes) -> None:
     """Replace the alert webhook secret; the former one is dead at once."""
-    return await fetch_value(db, ROTATE_ALERT_SECRET, user, secret, kind=str)
+    await db.execute(ROTATE_ALERT_SECRET, user, secret)

@@ -561,7 +561,7 @@ async def test_a_change_that_is_refused_moves_no_delivery_to_another_host(databa
     await add_execution(database, cue_id)
     row = await cues.show(database, cue_id=cue_id, user=user)
     assert row is not None
-    moved = CueRecord(cues.to_cue(row), "{}", "other:1", None)
+    moved = CueRecord(cues.to_cue(row, {}), "{}", "other:1", None)
 
     no_room = CueUpdate(0, "active", moves=False, next_run=None)
     changed = await cue_changes.change(database, moved, no_room, cue_id=cue_id, user=user)

@@ -21,9 +21,9 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a
 # Ids are given as they are, since 10,001 requests would take a minute.
 MANY = """
 insert into cues (id, user_id, name, status, transport, schedule_type, cron, timezone, catchup, overlap,
-                  callback_method, callback_headers, payload, max_attempts, backoff_minutes, verification)
+                  callback_method, payload, max_attempts, backoff_minutes, verification)
 select 'cue_' || lpad(n::text, 12, '0'), u.id, 'many-' || n, 'completed', 'worker', 'recurring', '0 0 1 1 *', 'UTC',
-       'latest', 'allow', 'POST', '{}', '{}', 1, '{1}', 'none'
+       'latest', 'allow', 'POST', '{}', 1, '{1}', 'none'
   from users u, generate_series(1, $1::int) n
 """
 

@@ -15,10 +15,10 @@ PORTION = 50_000
 # $1 user, $2 and $3 the numbers of the first and the last; the first is due in a day.
 CUES = """
 insert into cues (id, user_id, name, status, transport, schedule_type, cron, timezone, catchup, overlap, callback_url,
-                  callback_method, callback_headers, callback_host, payload, task, max_attempts, backoff_minutes,
+                  callback_method, callback_host, payload, task, max_attempts, backoff_minutes,
                   verification, next_run)
 select 'cue_' || lpad($1::bigint::text, 3, '0') || lpad(number::text, 9, '0'), $1, 'cue ' || number, 'active',
-       'webhook', 'recurring', '0 9 * * *', 'UTC', 'latest', 'allow', 'http://127.0.0.1:9/run', 'POST', '{}',
+       'webhook', 'recurring', '0 9 * * *', 'UTC', 'latest', 'allow', 'http://127.0.0.1:9/run', 'POST',
        '127.0.0.1:9', '{"task": "daily_brief", "limit": 10}', 'daily_brief', 4, '{1,5,15}',
        'none',
        now() + interval '1 day' + number * interval '1 second'

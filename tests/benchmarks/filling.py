@@ -16,10 +16,10 @@ NOBODY = 0
 # $1 user, $2 how many, $3 the first one's time, $4 seconds from one to the next, $5 transport, $6 URL, $7 host
 CUES = """
 insert into cues (id, user_id, name, status, transport, schedule_type, schedule_at, next_run, timezone, catchup,
-                  overlap, callback_url, callback_method, callback_headers, callback_host, payload, task, max_attempts,
+                  overlap, callback_url, callback_method, callback_host, payload, task, max_attempts,
                   backoff_minutes, verification)
 select 'cue_' || substr(md5(random()::text), 1, 12), $1, 'cue ' || uuidv7(), 'active', $5, 'once', at, at, 'UTC',
-       'latest', 'allow', $6, 'POST', '{}', $7, '{"task": "daily_brief", "limit": 10}', 'daily_brief', 4,
+       'latest', 'allow', $6, 'POST', $7, '{"task": "daily_brief", "limit": 10}', 'daily_brief', 4,
        '{1,5,15}', 'none'
   from generate_series(0, $2::int - 1) as number,
        lateral (select $3::timestamptz + number * $4::float8 * interval '1 second' as at) moment

@@ -372,7 +372,7 @@ async def board(daemon: RunningDaemon) -> set[tuple[str, int]]:
     "damage",
     [
         "update cues set callback_url = 'http://[' where id = '{0}'",
-        """update cues set callback_headers = '{{"X A": "b\\n"}}' where id = '{0}'""",
+        "update cues set callback_headers = sha512('headers') where id = '{0}'",
         "update cues set run_count = 9223372036854775807 where id = '{0}'",
     ],
 )

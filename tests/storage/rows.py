@@ -9,12 +9,16 @@ import trio
 
 from cueapi.delivery.claims import elapsed
 from cueapi.domain.attempt import Delivery
+from cueapi.domain.confidential import Confidential
 from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.ids import new_uuid7
+from cueapi.security.vault import Vault
+from cueapi.storage.accounts import reserve_id
 from cueapi.storage.database import Executor, Row
 from cueapi.storage.executions import StateRow, to_execution_state
 from cueapi.storage.outbox import AttemptTimes, Headroom, claim_deliveries, to_delivery
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms, claim_work
+from tests.conftest import SECRET
 
 _numbers = count()
 
@@ -28,7 +32,6 @@ CUE: dict[str, Any] = {
     "overlap": "allow",
     "callback_url": "http://127.0.0.1:9/",
     "callback_method": "POST",
-    "callback_headers": "{}",
     "callback_host": "127.0.0.1:9",
     "payload": "{}",
     "max_attempts": 4,
@@ -36,6 +39,14 @@ CUE: dict[str, Any] = {
     "verification": "none",
 }
 ONCE: dict[str, Any] = {"schedule_type": "once", "cron": None}
+VAULT = Vault.of(SECRET)
+SECRETS = {
+    "webhook_secret": Confidential.WEBHOOK_SECRET,
+    "previous_webhook_secret": Confidential.WEBHOOK_SECRET,
+    "alert_webhook_secret": Confidential.ALERT_SECRET,
+}
+"""Columns of a user that are encrypted, by what they are for."""
+
 MONTHLY = {"self_hosted": 10**9, "free": 300}
 """Executions a month, by plan."""
 
@@ -56,10 +67,16 @@ def insert(table: str, columns: dict[str, Any]) -> str:
 
 async def add_user(database: Executor, **columns: object) -> int:
     """A new user; its id."""
-    given = {"email": f"user{next(_numbers)}@example.com", "plan": "self_hosted", "webhook_secret": "whsec_" + "a" * 64}
-    given |= columns
-    row = await database.fetch_one(insert("users", given) + " returning id", *given.values())
-    return int(row["id"])
+    user = await reserve_id(database)
+    given = {"id": user, "email": f"user{next(_numbers)}@example.com", "plan": "self_hosted"}
+    given |= {"webhook_secret": "whsec_" + "a" * 64} | columns
+    for name, purpose in SECRETS.items():
+        if name in given:
+            given[name] = VAULT.encrypt(str(given[name]), purpose, user)
+    await database.execute(
+        insert("users", given).replace(" values ", " overriding system value values "), *given.values()
+    )
+    return user
 
 
 async def add_cue(database: Executor, user: int, **columns: object) -> str:
@@ -68,6 +85,8 @@ async def add_cue(database: Executor, user: int, **columns: object) -> str:
     given = CUE | {"id": f"cue_{number:012}", "user_id": user, "name": f"cue {number}"} | columns
     if given["schedule_type"] == "once":
         given.setdefault("schedule_at", given.get("next_run") or ago(minutes=1))
+    if "callback_headers" in given:
+        given["callback_headers"] = VAULT.encrypt(given["callback_headers"], Confidential.CALLBACK_HEADERS, given["id"])
     await database.execute(insert("cues", given), *given.values())
     return str(given["id"])
 
@@ -114,7 +133,7 @@ async def claim(database: Executor, *, daemon: int = 1, among: Headroom | None =
     """Claim what the outbox has for *daemon*."""
     asked_at = elapsed()
     claimed = await claim_deliveries(database, daemon=daemon, headroom=among or headroom(), times=TIMES, look_at=400)
-    return [to_delivery(row, times=TIMES, claimed_at=asked_at) for row in claimed.rows]
+    return [to_delivery(row, times=TIMES, claimed_at=asked_at, decrypt=VAULT.decrypt) for row in claimed.rows]
 
 
 async def claim_as_worker(database: Executor, user: int, worker: str = "w", *, most: int = 10) -> list[Row]:

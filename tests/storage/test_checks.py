@@ -14,7 +14,8 @@ BEYOND = ("'infinity'", "'-infinity'", "'4000-01-01 BC'", "'10000-01-01 00:00:00
 REFUSED: dict[str, tuple[str, ...]] = {
     "users": (
         "webhook_secret = ''", "webhook_secret = 'whsec_a'", "webhook_secret = null",
-        "previous_webhook_secret = 'whsec_'", "alert_webhook_secret = ''", "alert_webhook_url = ''",
+        "previous_webhook_secret = 'whsec_'", "alert_webhook_secret = ''",
+        "alert_webhook_url = ''",
         "active_cue_limit = -1", "live_cues = -1", "email = ''", "plan = ''",
         "sessions_valid_from = {beyond}", "grace_until = {beyond}", "created_at = {beyond}",
     ),
@@ -22,8 +23,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "name = ''", "name = repeat('n', 256)", "status = 'odd'", "transport = 'pigeon'", "schedule_type = 'odd'",
         "cron = null", "cron = ''", "schedule_at = now()", "schedule_type = 'once'", "timezone = ''", "timezone = null",
         "catchup = 'odd'", "overlap = 'odd'", "callback_url = null", "callback_host = null", "callback_url = ''",
-        "callback_url = repeat('u', 2049)", "callback_method = 'TWO WORDS'", "callback_headers = '3'",
-        """callback_headers = '["a"]'""", """callback_headers = '{{"X-A": 5}}'""", "payload = '[]'", "payload = null",
+        "callback_url = repeat('u', 2049)", "callback_method = 'TWO WORDS'", "callback_headers = '{{}}'",
+        "payload = '[]'", "payload = null",
         "task = repeat('t', 256)", "max_attempts = 0", "max_attempts = 12", "max_attempts = -1",
         "backoff_minutes = '{{}}'", "backoff_minutes = '{{null}}'", "backoff_minutes = '{{-1}}'",
         "backoff_minutes = '{{1441}}'", "backoff_minutes = '{{{{1}},{{2}}}}'",

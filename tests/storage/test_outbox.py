@@ -16,6 +16,7 @@ from cueapi.storage.fires import ManualFire
 from cueapi.storage.outbox import CueGone, claim_deliveries, to_delivery
 from tests.storage.rows import (
     TIMES,
+    VAULT,
     add_cue,
     add_execution,
     add_user,
@@ -267,7 +268,7 @@ async def test_what_was_fired_behind_a_delete_s_back_is_not_delivered(database: 
     (row,) = (await claim_deliveries(database, daemon=1, headroom=headroom(), times=TIMES, look_at=10)).rows
 
     with pytest.raises(CueGone):
-        to_delivery(row, times=TIMES, claimed_at=0.0)
+        to_delivery(row, times=TIMES, claimed_at=0.0, decrypt=VAULT.decrypt)
 
 
 async def test_a_firing_that_a_delete_waits_for_is_called_off_with_the_others(database: Database) -> None:

@@ -50,15 +50,15 @@ NOW = datetime.now(UTC)
 # What an executions row is, by its number: every 50th is a worker's that waits, every 400th a webhook that does, …
 FILL = (
     "insert into users (email, plan, webhook_secret)"
-    " select 'user' || n, 'self_hosted', 'whsec_' || repeat('a', 64) from generate_series(1, 20) n",
+    " select 'user' || n, 'self_hosted', sha512('secret') from generate_series(1, 20) n",
     "alter table cues disable trigger all",
     "insert into cues (id, user_id, name, status, transport, schedule_type, cron, timezone, catchup, overlap,"
-    "                  callback_url, callback_method, callback_headers, callback_host, payload, max_attempts,"
+    "                  callback_url, callback_method, callback_host, payload, max_attempts,"
     "                  backoff_minutes, verification, next_run, created_at, deleted_at, task)"
     " select 'cue_' || lpad(n::text, 12, '0'), case when n % 2 = 0 then 1 else 1 + n % 20 end, 'cue ' || n,"
     "        case when n % 50 = 0 then 'paused' else 'active' end,"
     "        case when n % 10 = 0 then 'worker' else 'webhook' end, 'recurring', '0 9 * * *', 'UTC', 'latest',"
-    "        case when n % 7 = 0 then 'skip' else 'allow' end, 'http://127.0.0.1:9/', 'POST', '{}',"
+    "        case when n % 7 = 0 then 'skip' else 'allow' end, 'http://127.0.0.1:9/', 'POST',"
     "        'host' || n % 500 || ':443', '{}', 4, '{1,5,15}', 'none',"
     "        case when n % 50 = 0 then null else now() - interval '1 minute' + n * interval '1 second' end,"
     "        now() - n * interval '1 minute',"

@@ -416,7 +416,7 @@ async def test_a_one_time_cue_that_ends_while_it_is_changed_has_ended(database: 
             read = await cue_changes.lock(tx, cue_id=cue_id, user=user)
             nursery.start_soon(apply_transitions, database, ends)
             await wait_for_locks(database)
-            same = CueRecord(cues.to_cue(read), "{}", None, None)
+            same = CueRecord(cues.to_cue(read, {}), "{}", None, None)
             unmoved = CueUpdate(None, read["status"], moves=False, next_run=None)
             changed = await cue_changes.change(tx, same, unmoved, cue_id=cue_id, user=user)
 

@@ -52,6 +52,7 @@ STATUS = {
     "idempotency_key_in_use": 409,
     "key_not_recoverable": 410,
     "request_timeout": 408,
+    "secret_not_recoverable": 410,
     "request_too_large": 413,
     "unsupported_media_type": 415,
     "misdirected_request": 421,

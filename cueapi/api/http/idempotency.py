@@ -12,10 +12,12 @@ from quart import Response, g, request
 from cueapi.api.http.body import json_object, read_bytes
 from cueapi.api.http.off_loop import off_loop
 from cueapi.api.http.parameters import IDEMPOTENCY_KEY, KEY
+from cueapi.domain.confidential import Confidential
 from cueapi.domain.errors import Invalid, Problem, Refusal
+from cueapi.security.vault import Vault
 from cueapi.storage import idempotency
 from cueapi.storage.database import Database, Executor, StorageUnavailable
-from cueapi.storage.idempotency import Key
+from cueapi.storage.idempotency import KeptAnswer, Key
 
 FIELD = "idempotency_key"
 """The field that may name the key in the place of the header, where a body knows it."""
@@ -34,6 +36,7 @@ class IdempotentRequest:
     """A request within `idempotent`: where it writes, and what it is answered."""
 
     _database: Database
+    _vault: Vault
     _key: Key | None
     _body_hash: bytes
     _transaction: AsyncExitStack = field(repr=False)
@@ -63,7 +66,7 @@ class IdempotentRequest:
             return
         kept = await idempotency.find(db, self._key)
         if kept is not None:
-            raise Replayed(_replay_response(kept, self._body_hash))
+            raise Replayed(self._replay_response(self._key, kept))
 
     async def store_answer(self) -> None:
         """Store the answer beside the effect, in the same transaction."""
@@ -73,8 +76,21 @@ class IdempotentRequest:
         assert self._response is not None, "keep() was not called"
         answer = await self._response.get_data(as_text=True)
         await idempotency.keep(
-            self._db, self._key, body_hash=self._body_hash, status=self._response.status_code, answer=answer
+            self._db,
+            self._key,
+            body_hash=self._body_hash,
+            status=self._response.status_code,
+            answer=self._vault.encrypt(answer, Confidential.ANSWER, self._key.user),
         )
+
+    def _replay_response(self, key: Key, kept: KeptAnswer) -> Response:
+        if kept.body_hash != self._body_hash:
+            raise Refusal("idempotency_key_reused", "This Idempotency-Key was used with another body; take a new one.")
+        answer = self._vault.decrypt(kept.answer, Confidential.ANSWER, key.user)
+        if answer is None:
+            message = "The first answer was encrypted under another SESSION_SECRET and cannot be read; take a new key."
+            raise Refusal("idempotency_key_reused", message)
+        return Response(answer, kept.status, {"Idempotent-Replayed": "true"}, content_type="application/json")
 
     def wake(self) -> None:
         """Wake those who wait for the effect."""
@@ -83,11 +99,11 @@ class IdempotentRequest:
 
 
 @asynccontextmanager
-async def idempotent(database: Database, *, in_body: bool = False) -> AsyncIterator[IdempotentRequest]:
+async def idempotent(database: Database, vault: Vault, *, in_body: bool = False) -> AsyncIterator[IdempotentRequest]:
     """
     Answer a request at most once.
 
-        async with idempotent(self.database) as once:
+        async with idempotent(self.database, self.vault) as once:
             ... read and check the request ...
             row = await fires.fire(await once.begin(), ...)
             return once.keep(answer(...), then=self.hub.delivery_ready)
@@ -102,7 +118,7 @@ async def idempotent(database: Database, *, in_body: bool = False) -> AsyncItera
     key = _key(named)
     body_hash = b"" if key is None else await _body_hash()
     transaction = AsyncExitStack()
-    once = IdempotentRequest(database, key, body_hash, transaction)
+    once = IdempotentRequest(database, vault, key, body_hash, transaction)
     try:
         async with transaction:
             await once.refuse_repeat(database)
@@ -143,10 +159,3 @@ async def _body_hash() -> bytes:
 def _digest(body: bytes) -> bytes:
     said = {name: value for name, value in json_object(body).items() if name != FIELD}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
-
-
-def _replay_response(kept: idempotency.KeptAnswer, body_hash: bytes) -> Response:
-    if kept.body_hash != body_hash:
-        raise Refusal("idempotency_key_reused", "This Idempotency-Key was used with another body; take a new one.")
-    headers = {"Idempotent-Replayed": "true"}
-    return Response(kept.answer, kept.status, headers, content_type="application/json")

@@ -20,7 +20,8 @@ create domain label as text check (length(value) between 1 and 255);           -
 create domain task as text check (length(value) <= 255);
 create domain web_address as text check (length(value) between 1 and 2048);
 create domain host as text check (length(value) between 1 and 300);            -- host:port, what fairness counts by
-create domain webhook_secret as text check (value ~ '^whsec_[0-9a-f]{64}$');
+-- Under a key derived from SESSION_SECRET: 8 bytes that name it, a nonce of 12, a text and its tag of 16.
+create domain ciphertext as bytea check (octet_length(value) > 36);
 create domain document as json check (json_typeof(value) = 'object');
 
 create domain cue_group as text check (value ~ '^[a-z0-9][a-z0-9._-]{0,62}$');
@@ -29,8 +30,6 @@ create domain schedule_type as text check (value in ('recurring', 'once'));
 create domain catchup as text check (value in ('latest', 'all', 'none'));
 create domain overlap as text check (value in ('allow', 'skip'));
 create domain callback_method as text check (value in ('POST', 'GET', 'PUT', 'PATCH'));
-create domain callback_headers as json check (
-    json_typeof(value) = 'object' and not value::jsonb @? '$.* ? (@.type() != "string")');
 create domain max_attempts as smallint check (value between 1 and 11);
 create domain backoff_minutes as integer[] check (
     array_ndims(value) = 1 and cardinality(value) between 1 and 10 and array_position(value, null) is null
@@ -64,11 +63,11 @@ create table users (
     rate_limit_per_minute    counter,               -- null: the plan's
     -- Active and paused; kept by the trigger below.
     live_cues                counter not null default 0,
-    webhook_secret           webhook_secret not null,
-    previous_webhook_secret  webhook_secret,
+    webhook_secret           ciphertext not null,
+    previous_webhook_secret  ciphertext,
     previous_secret_until    moment,
     alert_webhook_url        web_address,
-    alert_webhook_secret     text check (alert_webhook_secret ~ '^[0-9a-f]{64}$'),
+    alert_webhook_secret     ciphertext,
     sessions_valid_from      moment,           -- null: no session was ended yet
     grace_month              date,
     grace_until              moment,
@@ -82,7 +81,7 @@ create table api_keys (
     hash        bytea primary key,                  -- SHA-256; the key itself is kept nowhere readable
     user_id     bigint not null references users on delete cascade,
     prefix      text not null,
-    encrypted   bytea,                              -- under a key derived from SESSION_SECRET
+    encrypted   ciphertext,
     created_at  moment not null default now(),
     rotated_at  moment                        -- for 24 h it answers key_rotated
 );
@@ -116,7 +115,7 @@ create table idempotency_keys (
     key         text not null,
     body_hash   bytea not null,
     status      http_status not null,
-    answer      text not null,
+    answer      ciphertext not null,                -- it shows the headers of a cue
     created_at  moment not null default now(),
     primary key (user_id, key, path, method)
 );
@@ -125,7 +124,7 @@ create index idempotency_keys_age on idempotency_keys (created_at);
 create table echoes (
     token        text primary key,
     payload      json not null,
-    headers      json not null,
+    headers      ciphertext not null,
     received_at  moment not null default now(),
     expires_at   moment not null
 );
@@ -148,7 +147,7 @@ create table cues (
     overlap               overlap not null,
     callback_url          web_address,
     callback_method       callback_method not null,
-    callback_headers      callback_headers not null,
+    callback_headers      ciphertext,               -- null: none; else a JSON object
     callback_host         host,
     payload               document not null,     -- as json.dumps(sort_keys=True) writes it
     task                  task,                     -- payload.task, where it is a string

@@ -35,7 +35,7 @@ class Overtaken:
 
 
 async def test_a_key_that_is_replaced_while_it_is_looked_up_is_not_remembered(database: Database) -> None:
-    new = NewAccount("you@example.com", "free", "whsec_" + "a" * 64, accounts.digest(KEY), KEY[:14], b"")
+    new = NewAccount(1, "you@example.com", "free", bytes(37), accounts.digest(KEY), KEY[:14], bytes(37))
     await accounts.add(database, new)
     overtaken = Overtaken(database)
     authenticator = overtaken.authenticator = Authenticator(overtaken, PLANS, Sessions.of(SECRET), Clock())

@@ -337,7 +337,9 @@ async def test_nobody_is_woken_before_the_commit(api: Api, database: Database) -
                 with suppress(RolledBack):
                     async with database.transaction() as tx:
                         # The answer cannot be kept until it is clear what becomes of this row.
-                        await idempotency.keep(tx, Key(1, "POST", path, "k"), body_hash=b"", status=200, answer="")
+                        await idempotency.keep(
+                            tx, Key(1, "POST", path, "k"), body_hash=b"", status=200, answer=bytes(37)
+                        )
                         nursery.start_soon(send, api, path)
                         while not await waiting(database):
                             await trio.sleep(0.01)

@@ -31,7 +31,8 @@ class Callback(Rendered):
     columns: ClassVar[Columns] = {
         "url": Column("callback_url"),
         "method": Column("callback_method"),
-        "headers": json_in("callback_headers"),
+        # Encrypted: who renders a cue replaces it.
+        "headers": Column("callback_headers"),
     }
 
     url: str | None = Field(description="Where deliveries are sent; null where a worker cue has none.")
