@@ -126,6 +126,8 @@ class Settings(BaseSettings):
     session_secret: Annotated[SecretStr | None, _Optional] = None
     # Whether POST /v1/auth/register is open.
     allow_register: bool = True
+    # How many accounts an address may register in an hour.
+    register_limit_per_hour: Annotated[int, Field(ge=1, le=1_000_000)] = 60
     # Origins of browsers that may call, separated by commas; none: no web page may.
     cors_origins: Annotated[str, AfterValidator(values.origins)] = ""
     # Names that Host may have, beside BASE_URL's and those of loopback; none: any where HOST is not a loopback address.

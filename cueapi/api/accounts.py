@@ -8,6 +8,7 @@ from quart import Blueprint, Response, g, request
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import CONFIRMED
+from cueapi.api.http.rate_limits import HOUR, Windows
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.accounts import MePatch, RegisterBody
 from cueapi.api.models.responses import accounts as responses
@@ -36,6 +37,8 @@ class Accounts:
     rules: Rules
     plan: str
     open: bool
+    windows: Windows
+    register_limit: int
     account_changed: Callable[[int], None]
     check: Callable[[Executor, str | None], Awaitable[None]]
 
@@ -60,6 +63,7 @@ class Accounts:
         if not self.open:
             raise Refusal("not_found", "Registration is closed here; the operator adds accounts.")
         email = checked_email((await read(RegisterBody)).email)
+        await self.windows.check("register", g.address, self.register_limit, HOUR)
         user = await accounts.reserve_id(self.database)
         key, account = new_account(user, email, self.plan, self.vault)
         if await accounts.add(self.database, account) is None:

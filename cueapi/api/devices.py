@@ -1,5 +1,6 @@
 """Signing in: a program shows a code, its user gets a link by mail and confirms that code; the program polls."""
 
+import re
 import secrets
 import sys
 from base64 import b64encode
@@ -15,7 +16,7 @@ from cueapi.api.http.body import read, read_form
 from cueapi.api.http.errors import STATUS, with_retry_after
 from cueapi.api.http.operations import HTML, for_browsers, operation, shows_secret
 from cueapi.api.http.parameters import Text
-from cueapi.api.http.rate_limits import Windows
+from cueapi.api.http.rate_limits import HOUR, MINUTE, Windows
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.accounts import CodeBody, ConfirmBody, SubmitBody
 from cueapi.api.models.responses import accounts as responses
@@ -29,10 +30,10 @@ from cueapi.storage.database import Database, Executor
 from cueapi.storage.notifications import add_sign_in_mail
 from cueapi.storage.sign_in import ClaimedSignIn, DeviceCodeRow
 
-HOUR, MINUTE = 3_600.0, 60.0
 CODES_AN_ADDRESS, LINKS_A_MAIL, LINKS_AN_ADDRESS, POLLS_A_CODE = 5, 3, 10, 30
 
-CODE_LENGTHS = range(6, 129)
+CODE_FORM = re.compile(r"[A-Za-z0-9-]{6,40}")
+"""It stands in a mail that anyone can have sent to anyone: too little room for a message or a link."""
 
 CODE = Text("code", "The device code.")
 TOKEN = Text("token", "The token of the link.")
@@ -287,15 +288,14 @@ def _why_not(row: DeviceCodeRow | None) -> str | None:
 
 
 def _checked_code(code: str) -> str:
-    if len(code) not in CODE_LENGTHS or not code.isprintable():
-        least, most = CODE_LENGTHS[0], CODE_LENGTHS[-1]
-        raise Refusal("invalid_device_code", f"A device code has {least} to {most} printable characters.")
+    if not CODE_FORM.fullmatch(code):
+        raise Refusal("invalid_device_code", "A device code has 6 to 40 characters: letters A to Z, digits and -.")
     return code
 
 
 def _is_strange(text: str) -> bool:
     """True for a text that no device code can be, and that PostgreSQL may not be able to hold."""
-    return not text.isprintable() or len(text) not in CODE_LENGTHS
+    return not CODE_FORM.fullmatch(text)
 
 
 def _invalid_status() -> Refusal:

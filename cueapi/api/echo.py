@@ -7,7 +7,7 @@ from quart import Blueprint, Response, g, request
 
 from cueapi.api.http.body import read_json
 from cueapi.api.http.operations import operation
-from cueapi.api.http.rate_limits import Windows
+from cueapi.api.http.rate_limits import HOUR, Windows
 from cueapi.api.models.rendering import answer, stored
 from cueapi.api.models.requests.bodies import Anything
 from cueapi.api.models.responses import health as responses
@@ -21,7 +21,7 @@ from cueapi.storage.database import Database
 
 TOKEN_LENGTHS = range(16, 129)
 
-STORES, HOUR = 10, 3_600.0
+STORES = 10
 """How many an address may store in an hour, signed deliveries apart."""
 
 # Remote-Addr is no header of the request: Quart adds it.

@@ -84,7 +84,8 @@ def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
     return [
         Accounts(
             database, resources.vault, webhook.resolver, webhook.rules, settings.default_plan,
-            settings.allow_register, wiring.hub.account_changed, wiring.authenticator.check,
+            settings.allow_register, wiring.windows, settings.register_limit_per_hour, wiring.hub.account_changed,
+            wiring.authenticator.check,
         ),
         WebhookSecrets(database, resources.vault),
         Devices(

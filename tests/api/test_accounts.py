@@ -106,6 +106,21 @@ async def test_of_many_registrations_of_one_address_at_once_one_succeeds(daemon:
     assert sorted(statuses) == [201] + [409] * 7
 
 
+async def test_an_address_registers_so_many_accounts_an_hour_and_what_is_refused_for_another_reason_does_not_count(
+    settings: Settings,
+) -> None:
+    with trio.fail_after(20):
+        async with running(with_settings(settings, register_limit_per_hour=2)) as daemon:
+            await daemon.api.refused("POST", "/v1/auth/register", {"email": "no address"})
+            made = [await daemon.api.ask("POST", "/v1/auth/register", {"email": f"{n}@example.com"}) for n in range(3)]
+            me = await Api(daemon.client, made[0].json()["api_key"]).ask("GET", "/v1/auth/me")
+
+    assert [one.status_code for one in made] == [201, 201, 429]
+    assert made[-1].json()["error"]["code"] == "rate_limit_exceeded"
+    assert 3_590 < int(made[-1].headers["Retry-After"]) <= 3_600
+    assert me.status_code == 200
+
+
 async def test_what_is_no_address_is_refused_with_the_reason(daemon: RunningDaemon) -> None:
     with trio.fail_after(20):
         found = await surprises(daemon.api, "POST", "/v1/auth/register", BAD_ADDRESSES)

@@ -212,8 +212,26 @@ async def test_a_revoked_user_gets_no_link_and_one_that_was_sent_before_opens_no
     assert (await poll(daemon.api, "before"))["status"] == "email_sent"
 
 
-@pytest.mark.parametrize("code", ["", "12345", "x" * 129, "tab\tcode", "line\ncode"], ids=repr)
-async def test_a_device_code_has_6_to_128_printable_characters(daemon: RunningDaemon, code: str) -> None:
+@pytest.mark.parametrize(
+    "code",
+    [
+        "",
+        "12345",
+        "x" * 41,
+        "tab\tcode",
+        "code\n",
+        "Win 1 coin",
+        "evil.example",
+        "evil/code",
+        "a_code",
+        "cödecode",
+        "１２３４５６",
+    ],
+    ids=repr,
+)
+async def test_a_device_code_is_6_to_40_letters_digits_and_hyphens_since_it_stands_in_a_mail(
+    daemon: RunningDaemon, code: str
+) -> None:
     assert (await daemon.api.refused("POST", "/v1/auth/device-code", {"device_code": code}))[:2] == (
         400,
         "invalid_device_code",
@@ -221,13 +239,13 @@ async def test_a_device_code_has_6_to_128_printable_characters(daemon: RunningDa
 
 
 async def test_a_code_is_taken_once_until_it_has_expired(daemon: RunningDaemon, database: Database) -> None:
-    await begin(daemon.api, "x" * 128)
-    taken = await daemon.api.refused("POST", "/v1/auth/device-code", {"device_code": "x" * 128})
+    await begin(daemon.api, "x" * 40)
+    taken = await daemon.api.refused("POST", "/v1/auth/device-code", {"device_code": "x" * 40})
     await delete_expired(database)
-    await begin(daemon.api, "x" * 128)
+    await begin(daemon.api, "x" * 40)
 
     assert taken[:2] == (409, "device_code_exists")
-    assert await poll(daemon.api, "x" * 128) == {"status": "pending"}
+    assert await poll(daemon.api, "x" * 40) == {"status": "pending"}
 
 
 async def test_an_address_is_refused_for_a_code_that_is_unknown_expired_or_confirmed(
@@ -281,21 +299,22 @@ async def test_signing_in_has_limits_of_its_own(daemon: RunningDaemon, capsys: P
     assert 1 <= int(polls[-1].headers["Retry-After"]) <= 60
 
 
-async def test_a_code_is_text_on_every_page_and_never_markup(daemon: RunningDaemon, capsys: Printed) -> None:
-    code = """<script>alert(1)</script>"'&"""
-    url = await begin(daemon.api, code)
-    form = await daemon.client.get(path_of(url))
-    sent = await daemon.client.post(path_of(url), data={"code": code, "email": "a'b@example.com"})
-    wrong = await daemon.client.post(path_of(url), data={"code": code, "email": '"><b>'})
+async def test_what_a_stranger_writes_is_text_on_every_page_and_never_markup(
+    daemon: RunningDaemon, capsys: Printed
+) -> None:
+    url, markup = await begin(daemon.api), """<script>alert(1)</script>"'&"""
+    form = await daemon.client.get("/auth/device", params={"code": markup})
+    wrong = await daemon.client.post(path_of(url), data={"code": markup, "email": '"><b>'})
+    sent = await daemon.client.post(path_of(url), data={"code": CODE, "email": "a'b@example.com"})
     ((_, link),) = printed(capsys)
     confirm = await daemon.client.get(path_of(link))
     approved = await press(daemon, confirm)
 
-    pages = [form, sent, wrong, confirm, approved]
-    assert [page.status_code for page in pages] == [200, 200, 422, 200, 200]
+    pages = [form, wrong, sent, confirm, approved]
+    assert [page.status_code for page in pages] == [400, 422, 200, 200, 200]
     assert all("<script" not in page.text and "<b>" not in page.text for page in pages)
-    assert "&lt;script&gt;" in form.text
-    assert (await poll(daemon.api, code))["status"] == "approved"
+    assert "&lt;script&gt;" in wrong.text
+    assert (await poll(daemon.api))["status"] == "approved"
 
 
 async def test_pages_load_nothing_from_elsewhere_and_allow_no_inline_code(daemon: RunningDaemon) -> None:

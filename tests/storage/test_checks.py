@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "claim = gen_random_uuid()", "lease_until = now()", "ready_at = {beyond}",
     ),
     "usage": ("executions = -1", "reported = -1", "succeeded = -1", "failed = -1"),
-    "device_codes": ("status = 'odd'", "expires_at = {beyond}"),
+    "device_codes": ("code = 'short'", "code = 'a text with a link'", "status = 'odd'", "expires_at = {beyond}"),
 }  # fmt: skip
 
 CHANGES = [
@@ -88,7 +88,7 @@ async def furnish(database: Database) -> None:
     for table, columns in rows.items():
         await database.execute(insert(table, columns), *columns.values())
     await database.execute("insert into usage (user_id, month) values ($1, '2026-11-01')", user)
-    await database.execute("insert into device_codes (code, status, expires_at) values ('c', 'pending', now())")
+    await database.execute("insert into device_codes (code, status, expires_at) values ('ABCD-EFGH', 'pending', now())")
 
 
 @pytest.fixture

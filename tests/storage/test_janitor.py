@@ -84,7 +84,7 @@ EXPIRING: dict[str, tuple[str, str, str]] = {
         "23 hours",
     ),
     "device_codes": (
-        "(user_id, code, status, expires_at) values ($1, $2, 'pending', $3)",
+        "(user_id, code, status, expires_at) values ($1, $2 || '-code', 'pending', $3)",
         "25 hours",
         "23 hours",
     ),

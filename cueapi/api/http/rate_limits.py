@@ -15,7 +15,9 @@ from cueapi.domain.address import read_address
 from cueapi.domain.errors import Refusal
 from cueapi.net.redis import Redis, RedisUnavailable
 
-WINDOW = 60.0
+MINUTE, HOUR = 60.0, 3_600.0
+
+WINDOW = MINUTE
 PAUSE = 5.0
 """Seconds after which a Redis that is away is asked again, by one request."""
 

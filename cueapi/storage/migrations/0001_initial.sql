@@ -22,6 +22,7 @@ create domain web_address as text check (length(value) between 1 and 2048);
 create domain host as text check (length(value) between 1 and 300);            -- host:port, what fairness counts by
 -- Under a key derived from SESSION_SECRET: 8 bytes that name it, a nonce of 12, a text and its tag of 16.
 create domain ciphertext as bytea check (octet_length(value) > 36);
+create domain device_code as text check (value ~ '^[A-Za-z0-9-]{6,40}$');
 create domain document as json check (json_typeof(value) = 'object');
 
 create domain cue_group as text check (value ~ '^[a-z0-9][a-z0-9._-]{0,62}$');
@@ -96,7 +97,7 @@ create table session_tokens (
 create index session_tokens_expiry on session_tokens (expires_at);
 
 create table device_codes (
-    code          text primary key,
+    code          device_code primary key,
     status        text not null check (status in ('pending', 'email_sent', 'approved', 'claimed')),
     email         text,
     user_id       bigint references users on delete cascade,

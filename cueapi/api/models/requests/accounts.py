@@ -19,7 +19,7 @@ class RegisterBody(Closed):
 class CodeBody(Closed):
     """A sign-in, by its device code."""
 
-    device_code: Short = Field(description="The code that the program made up, 6 to 128 printable characters.")
+    device_code: Short = Field(description="The code that the program made up, 6 to 40 letters, digits and hyphens.")
 
 
 class SubmitBody(CodeBody):
