@@ -1,12 +1,14 @@
 """Mail by smtplib in a worker thread. Knows the mail server, knows nothing of what mails are about."""
 
+import re
 import smtplib
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import trio
@@ -69,18 +71,34 @@ class Mailer:
             client.noop()
 
     def _send(self, mail: Mail) -> None:
+        sender, recipient = _address(self.sender), _parts("", mail.to)
         message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = self.sender, mail.to, " ".join(mail.subject.split())
+        message["From"], message["To"], message["Subject"] = sender, recipient, " ".join(mail.subject.split())
         message["Date"] = format_datetime(mail.date, usegmt=True)
-        message["Message-ID"] = f"<{mail.key}@{self.sender.rpartition('@')[2].rstrip('>')}>"
+        message["Message-ID"] = f"<{mail.key}@{sender.domain}>"
         # RFC 3834: asks machines not to answer.
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(mail.text)
         with _opened(self.url) as client:
-            client.send_message(message)
+            # To exactly one, and not to what a header says once it is read again (encoded words, lists).
+            client.send_message(message, sender.addr_spec, [recipient.addr_spec])
             # The mail is accepted whatever the server says to QUIT; an error there would have it sent twice.
             with suppress(smtplib.SMTPException, OSError):
                 client.quit()
+
+
+def _address(text: str) -> Address:
+    """The address in `Name <address>`, or of a bare one."""
+    return _parts(*parseaddr(text))
+
+
+def _parts(name: str, address: str) -> Address:
+    """An address from its parts (RFC 5322, 3.4.1): a local part that needs it is quoted. Raises ValueError."""
+    local, at, domain = address.rpartition("@")
+    # An encoded word (RFC 2047) is no part of an address, but there are servers that decode it.
+    if not at or not local or "=?" in address or not re.fullmatch(r"[\w.-]+|\[[\w.:]+\]", domain):
+        raise ValueError("no address")
+    return Address(name, local, domain)
 
 
 @contextmanager

@@ -18,9 +18,12 @@ PASSWORD = "pa/ss word"
 
 @define(eq=False)
 class Box:
-    """The mails received; *answer* is the server's answer to each mail, *farewell* the one to QUIT."""
+    """
+    The mails received, and whom each was sent to; *answer* is the server's answer to each mail, *farewell* to QUIT.
+    """
 
     mails: list[EmailMessage] = field(factory=list)
+    recipients: list[list[str]] = field(factory=list)
     answer: str = "250 taken"
     farewell: str = "221 bye"
     port: int = 0
@@ -33,6 +36,7 @@ class Box:
             mail = message_from_bytes(content, policy=policy.default)
             assert isinstance(mail, EmailMessage)
             self.mails.append(mail)
+            self.recipients.append(envelope.rcpt_tos)
         return self.answer
 
     async def handle_QUIT(self, _server: SMTP, _session: Session, _envelope: Envelope) -> str:  # noqa: N802 (likewise)

@@ -2,13 +2,14 @@
 
 import ssl
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 import pytest
 import trio
 import trustme
+from attrs import evolve
 
 from cueapi.net.shortage import OwnShortage
 from cueapi.net.smtp import Mail, Mailer, MailFailed
@@ -38,6 +39,29 @@ async def test_a_mail_arrives_as_it_was_written() -> None:
     assert mail["Message-ID"] == "<failure-7@example.com>"
     assert mail["Auto-Submitted"] == "auto-generated"
     assert box.texts() == [MAIL.text]
+
+
+@pytest.mark.parametrize(
+    ("to", "recipient"),
+    [
+        ("you@example.com", "you@example.com"),
+        ("=?utf-8?q?victim?=@example.com", None),
+        ("a@example.com, b@example.com", '"a@example.com, b"@example.com'),
+        ("you <victim@example.com>", None),
+        ("victim@example.com\r\nRCPT TO:<b@example.com>", None),
+        ("a b@example.com", '"a b"@example.com'),
+        ("you@example.com, other.example", None),
+        ("you", None),
+        ("", None),
+        ("you@", None),
+    ],
+)
+async def test_a_mail_goes_to_the_one_address_that_was_given_or_nowhere(to: str, recipient: str | None) -> None:
+    with trio.fail_after(20), mail_server() as box:
+        with suppress(MailFailed):
+            await Mailer(f"smtp://127.0.0.1:{box.port}", SENDER).send(evolve(MAIL, to=to))
+
+    assert box.recipients == ([] if recipient is None else [[recipient]])
 
 
 async def test_a_mail_that_was_accepted_is_sent_whatever_the_server_says_to_quit() -> None:
