@@ -5,10 +5,13 @@ from collections.abc import Awaitable, Callable
 from attrs import frozen
 from quart import Blueprint, Response, g, request
 
+from cueapi.api.address_links import AddressLinks, taken
+from cueapi.api.api_keys import new_account, read_key, replace_key
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import CONFIRMED
 from cueapi.api.http.rate_limits import HOUR, Windows
+from cueapi.api.mails import Mails
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.accounts import MePatch, RegisterBody
 from cueapi.api.models.responses import accounts as responses
@@ -20,11 +23,7 @@ from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver, check_reachable
 from cueapi.security.vault import Vault
 from cueapi.storage import accounts
-from cueapi.storage.accounts import NewAccount
 from cueapi.storage.database import Database, Duplicate, Executor
-
-PREFIX = 14
-"""Characters of a key that are shown, so that its owner can tell which one it is."""
 
 
 @frozen
@@ -39,6 +38,8 @@ class Accounts:
     open: bool
     windows: Windows
     register_limit: int
+    mails: Mails
+    links: AddressLinks
     account_changed: Callable[[int], None]
     check: Callable[[Executor, str | None], Awaitable[None]]
 
@@ -58,16 +59,21 @@ class Accounts:
         """
         Register an account.
 
-        The answer has its API key. Refused where the operator has closed registration.
+        The answer has its API key. Refused where the operator has closed registration. Where the server sends mail, a
+        link goes to the address: confirming it makes the address verified, and replaces the key by one that its page
+        shows.
         """
         if not self.open:
             raise Refusal("not_found", "Registration is closed here; the operator adds accounts.")
         email = checked_email((await read(RegisterBody)).email)
         await self.windows.check("register", g.address, self.register_limit, HOUR)
-        user = await accounts.reserve_id(self.database)
-        key, account = new_account(user, email, self.plan, self.vault)
-        if await accounts.add(self.database, account) is None:
-            raise _taken()
+        async with self.database.transaction() as db:
+            user = await accounts.reserve_id(db)
+            key, account = new_account(user, email, self.plan, self.vault)
+            if await accounts.add(db, account) is None:
+                raise taken()
+            await self.links.add(db, user, email)
+        self.mails.ready()
         return answer({"api_key": key, "email": email}, 201)
 
     @operation(responses.Me)
@@ -79,6 +85,8 @@ class Accounts:
         return answer(
             {
                 "email": row.email,
+                "email_verified": row.verified,
+                "pending_email": row.pending_email,
                 "plan": row.plan,
                 "active_cues": row.live_cues,
                 "active_cue_limit": limits.active_cues,
@@ -93,21 +101,30 @@ class Accounts:
 
     @operation(responses.Updated, body=MePatch, refuses=("no_fields", "invalid_alert_webhook_url", "duplicate_email"))
     async def change(self) -> Response:
-        """Change e-mail or alert webhook URL."""
+        """
+        Change e-mail or alert webhook URL.
+
+        Where the server sends mail, another address is the account's once the link that goes there is confirmed.
+        """
         body = await read(MePatch)
         if body.email is None and body.alert_webhook_url is None:
             raise Refusal("no_fields", "Give email, alert_webhook_url, or both.")
         email = None if body.email is None else checked_email(body.email)
         if body.alert_webhook_url:
             await check_reachable(body.alert_webhook_url, self.resolver, self.rules, code="invalid_alert_webhook_url")
+        unproven = None if email is None else await self.links.unproven(email)
         try:
-            changed = await accounts.change(
-                self.database, user=g.account.id, email=email, alert_url=body.alert_webhook_url,
-                alert_secret=self.vault.encrypt(ids.new_alert_secret(), Confidential.ALERT_SECRET, g.account.id),
-            )  # fmt: skip
+            async with self.database.transaction() as db:
+                changed = await accounts.change(
+                    db, user=g.account.id, email=None if unproven else email, alert_url=body.alert_webhook_url,
+                    alert_secret=self.vault.encrypt(ids.new_alert_secret(), Confidential.ALERT_SECRET, g.account.id),
+                )  # fmt: skip
+                if unproven is not None:
+                    await self.links.ask(db, unproven)
         except Duplicate:
-            raise _taken() from None
+            raise taken() from None
         self.account_changed(g.account.id)
+        self.mails.ready()
         return answer({"updated_at": changed})
 
     @shows_secret
@@ -134,41 +151,12 @@ class Accounts:
         The old key and every session end at once, on every daemon.
         """
         CONFIRMED.require()
-        key = ids.new_api_key()
         async with self.database.transaction() as db:
             await accounts.lock(db, g.account.id)
             # A key that was revoked or replaced meanwhile must not undo that.
             await self.check(db, request.headers.get("Authorization"))
-            await accounts.rotate_key(
-                db,
-                user=g.account.id,
-                key_hash=accounts.digest(key),
-                prefix=key[:PREFIX],
-                encrypted=self.vault.encrypt(key, Confidential.API_KEY, g.account.id),
-            )
+            key = await replace_key(db, g.account.id, self.vault)
+            await self.mails.tell(db, "key_replaced")
         self.account_changed(g.account.id)
+        self.mails.ready()
         return answer({"api_key": key, "previous_key_revoked": True})
-
-
-def read_key(vault: Vault, user: int, encrypted: bytes | None) -> str | None:
-    """The API key of *user*; None where it cannot be read."""
-    return None if encrypted is None else vault.decrypt(encrypted, Confidential.API_KEY, user)
-
-
-def new_account(user: int, email: str, plan: str, vault: Vault) -> tuple[str, NewAccount]:
-    """A new key, and the account that it opens as it is stored; *user* is its reserved id."""
-    key = ids.new_api_key()
-    account = NewAccount(
-        id=user,
-        email=email,
-        plan=plan,
-        webhook_secret=vault.encrypt(ids.new_webhook_secret(), Confidential.WEBHOOK_SECRET, user),
-        key_hash=accounts.digest(key),
-        key_prefix=key[:PREFIX],
-        key_encrypted=vault.encrypt(key, Confidential.API_KEY, user),
-    )
-    return key, account
-
-
-def _taken() -> Refusal:
-    return Refusal("duplicate_email", "There is an account with this e-mail address.")

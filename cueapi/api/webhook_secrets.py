@@ -5,6 +5,7 @@ from quart import Blueprint, Response, g
 
 from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import CONFIRMED, Whole
+from cueapi.api.mails import Mails
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.responses import accounts as responses
 from cueapi.domain import ids
@@ -23,6 +24,7 @@ class WebhookSecrets:
 
     database: Database
     vault: Vault
+    mails: Mails
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -54,12 +56,11 @@ class WebhookSecrets:
         """
         CONFIRMED.require()
         secret, hours = ids.new_webhook_secret(), OVERLAP.read()
-        await webhook_secrets.rotate_webhook_secret(
-            self.database,
-            user=g.account.id,
-            secret=self.vault.encrypt(secret, Confidential.WEBHOOK_SECRET, g.account.id),
-            overlap_hours=hours,
-        )
+        encrypted = self.vault.encrypt(secret, Confidential.WEBHOOK_SECRET, g.account.id)
+        async with self.database.transaction() as db:
+            await webhook_secrets.rotate_webhook_secret(db, user=g.account.id, secret=encrypted, overlap_hours=hours)
+            await self.mails.tell(db, "webhook_secret_replaced")
+        self.mails.ready()
         return answer({"webhook_secret": secret, "previous_secret_revoked": hours == 0})
 
     @shows_secret
@@ -84,11 +85,11 @@ class WebhookSecrets:
         """
         CONFIRMED.require()
         secret = ids.new_alert_secret()
-        await webhook_secrets.rotate_alert_secret(
-            self.database,
-            user=g.account.id,
-            secret=self.vault.encrypt(secret, Confidential.ALERT_SECRET, g.account.id),
-        )
+        encrypted = self.vault.encrypt(secret, Confidential.ALERT_SECRET, g.account.id)
+        async with self.database.transaction() as db:
+            await webhook_secrets.rotate_alert_secret(db, user=g.account.id, secret=encrypted)
+            await self.mails.tell(db, "alert_secret_replaced")
+        self.mails.ready()
         return answer({"alert_webhook_secret": secret, "previous_secret_revoked": True})
 
     def _read(self, stored: bytes | None, purpose: Confidential) -> str:

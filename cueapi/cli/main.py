@@ -119,6 +119,13 @@ def user_key(email: str) -> None:
     _run(partial(operator.new_key, _settings(), email))
 
 
+@user.command("verify")
+@click.argument("email")
+def user_verify(email: str) -> None:
+    """Count an account's address as verified, without a link: its owner is known."""
+    _run(partial(operator.verify, _settings(), email))
+
+
 @user.command("limits")
 @click.argument("email")
 @click.option("--cues", type=click.IntRange(0, 2_000_000_000), help="Active and paused cues.")

@@ -5,16 +5,14 @@ from contextlib import asynccontextmanager
 
 import click
 
-from cueapi.api.accounts import PREFIX, new_account
+from cueapi.api.api_keys import new_account, replace_key
 from cueapi.daemon.resources import open_for_command
 from cueapi.daemon.secret import check_secret, secret_of
 from cueapi.domain.account import checked_email
-from cueapi.domain.confidential import Confidential
 from cueapi.domain.errors import Refusal
-from cueapi.domain.ids import new_api_key
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
-from cueapi.storage import accounts, fingerprints, notify, users
+from cueapi.storage import accounts, addresses, fingerprints, notifications, notify, users
 from cueapi.storage.database import Database
 from cueapi.storage.schema import migrate
 
@@ -50,7 +48,7 @@ async def add_user(settings: Settings, email: str) -> None:
     async with _migrated(settings, new=True) as database:
         await check_secret(database, vault)
         user = await accounts.reserve_id(database)
-        key, account = new_account(user, address, settings.default_plan, vault)
+        key, account = new_account(user, address, settings.default_plan, vault, verified=True)
         if await accounts.add(database, account) is None:
             raise CommandFailed(f"There is an account with the address {account.email}.")
     click.echo(key)
@@ -67,7 +65,6 @@ async def list_users(settings: Settings) -> None:
 
 async def new_key(settings: Settings, email: str) -> None:
     """Replace an account's key; prints the new one."""
-    key = new_api_key()
     async with _migrated(settings) as database:
         vault = Vault.of(secret_of(settings))
         await check_secret(database, vault)
@@ -76,13 +73,19 @@ async def new_key(settings: Settings, email: str) -> None:
         async with database.transaction() as db:
             await accounts.lock(db, user)
             await users.readmit(db, user)
-            encrypted = vault.encrypt(key, Confidential.API_KEY, user)
-            await accounts.rotate_key(
-                db, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=encrypted
-            )
+            key = await replace_key(db, user, vault)
+            if settings.mailer is not None:
+                await notifications.add_notice(db, user=user, what="key_replaced", origin="the server's operator")
     if row.revoked:
         click.echo(f"{email} was revoked and is admitted again; its cues rest until they are resumed.", err=True)
     click.echo(key)
+
+
+async def verify(settings: Settings, email: str) -> None:
+    """Count the address as verified: its owner is known to the operator. Key and sessions stay."""
+    async with _migrated(settings) as database:
+        await addresses.verify(database, await _user(database, email))
+    click.echo(f"{email} is verified.")
 
 
 async def set_limits(
@@ -125,8 +128,8 @@ async def _user(database: Database, email: str) -> int:
     return user
 
 
-async def _account(database: Database, email: str) -> accounts.AddressRow:
-    row = await accounts.by_email(database, email)
+async def _account(database: Database, email: str) -> addresses.AddressRow:
+    row = await addresses.by_email(database, email)
     if row is None:
         raise CommandFailed(f"There is no account with the address {email}.")
     return row

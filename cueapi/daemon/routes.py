@@ -3,11 +3,12 @@
 from urllib.parse import urlsplit
 
 from cueapi.api.accounts import Accounts
+from cueapi.api.address_links import AddressLinks
 from cueapi.api.alerts import Alerts
 from cueapi.api.callback_headers import CallbackHeaders
 from cueapi.api.cue_writing import CueWriter
 from cueapi.api.cues import Cues
-from cueapi.api.devices import Devices, MagicLinkDelivery
+from cueapi.api.devices import Devices
 from cueapi.api.echo import Echo
 from cueapi.api.executions import Executions
 from cueapi.api.health import Health, Polls
@@ -15,6 +16,8 @@ from cueapi.api.http.app import Gate, Resource
 from cueapi.api.http.docs import Docs
 from cueapi.api.http.hosts import Hosts
 from cueapi.api.info import Info
+from cueapi.api.magic_links import MagicLinks
+from cueapi.api.mails import Mails
 from cueapi.api.metrics import MetricsRoute
 from cueapi.api.outcomes import Outcomes
 from cueapi.api.pages import Pages
@@ -80,18 +83,18 @@ def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
     """Accounts, and the ways to prove that one is theirs."""
     settings, database, webhook = resources.settings, resources.database, resources.webhook
     pages = Pages.at(urlsplit(resources.address).path.rstrip("/"))
-    links = MagicLinkDelivery(settings.mailer is not None, settings.env == "production", wiring.hub.notice_ready)
+    vault, windows, changed, plan = resources.vault, wiring.windows, wiring.hub.account_changed, settings.default_plan
+    mails = Mails(settings.mailer is not None, settings.env == "production", wiring.hub.notice_ready, vault, windows)
+    links = AddressLinks(database, vault, pages, mails, resources.address, changed)
     return [
         Accounts(
-            database, resources.vault, webhook.resolver, webhook.rules, settings.default_plan,
-            settings.allow_register, wiring.windows, settings.register_limit_per_hour, wiring.hub.account_changed,
-            wiring.authenticator.check,
+            database, vault, webhook.resolver, webhook.rules, plan, settings.allow_register, windows,
+            settings.register_limit_per_hour, mails, links, changed, wiring.authenticator.check,
         ),
-        WebhookSecrets(database, resources.vault),
-        Devices(
-            database, resources.vault, wiring.windows, pages, links, resources.address, settings.default_plan,
-            open=settings.allow_register,
-        ),
+        WebhookSecrets(database, vault, mails),
+        links,
+        Devices(database, vault, windows, pages, mails, resources.address, settings.allow_register),
+        MagicLinks(database, vault, pages, mails, plan, changed, open=settings.allow_register),
         SessionRoutes(database, wiring.authenticator),
         pages,
         *([] if settings.env == "production" else [Docs(resources.address)]),

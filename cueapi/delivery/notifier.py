@@ -1,7 +1,5 @@
 """The notifier: sends alerts and failures to users, by webhook and mail. No decision waits for it."""
 
-import hashlib
-from base64 import b64decode
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -13,6 +11,7 @@ import trio
 from attrs import define, field, frozen
 
 from cueapi.delivery.claims import ClaimLost, confirm_claim, elapsed
+from cueapi.delivery.mails import mail_of
 from cueapi.delivery.webhook import Outgoing, Webhook
 from cueapi.domain import notification as domain
 from cueapi.domain.attempt import Answered, Interrupted, Postponed
@@ -20,7 +19,7 @@ from cueapi.domain.confidential import Confidential, Decrypt
 from cueapi.domain.execution import SHORTAGE_PAUSE
 from cueapi.metrics import Metrics
 from cueapi.net.shortage import OwnShortage, Shortages
-from cueapi.net.smtp import Mail, Mailer, MailFailed
+from cueapi.net.smtp import Mailer, MailFailed
 from cueapi.storage import notifications
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database, StorageUnavailable
@@ -178,7 +177,8 @@ class Notifier:
 
     async def _mail(self, notification: Notification) -> str | None:
         mailer = self.notification_senders.mailer
-        mail = self._written(notification)
+        senders = self.notification_senders
+        mail = mail_of(notification, senders.decrypt, senders.base_url, self._clock.now())
         if mailer is None or mail is None:
             return OTHER_SECRET
         with suppress(trio.TooSlowError):
@@ -198,21 +198,6 @@ class Notifier:
     @property
     def _clock(self) -> Clock:
         return self.notification_senders.webhook.clock
-
-    def _written(self, notification: Notification) -> Mail | None:
-        """The mail; its key is the same on each attempt."""
-        content = notification.content
-        if notification.kind == "failure_mail":
-            text = domain.failure_text(content, self.notification_senders.base_url)
-            key = f"failure-{content['execution_id'] or notification.id}"
-            return Mail(str(notification.email), domain.failure_subject(content), text, key, self._clock.now())
-        ciphertext = b64decode(content["ciphertext"])
-        link = self.notification_senders.decrypt(ciphertext, Confidential.LINK, content["to"])
-        if link is None:
-            return None
-        text = domain.sign_in_text(link, content["device_code"])
-        key = hashlib.sha256(ciphertext).hexdigest()[:32]
-        return Mail(content["to"], domain.SIGN_IN_SUBJECT, text, f"sign-in-{key}", self._clock.now())
 
 
 def _named(notification: Notification) -> dict[str, Any]:

@@ -56,3 +56,12 @@ def new_webhook_secret() -> str:
 def new_alert_secret() -> str:
     """64 hex digits."""
     return secrets.token_hex(32)
+
+
+def is_device_code(text: str) -> bool:
+    """
+    6 to 40 letters, digits and hyphens, which the program that signs in has made up.
+
+    It stands in a mail that anyone can have sent to anyone: it has no room for a message or a link.
+    """
+    return re.fullmatch(r"[A-Za-z0-9-]{6,40}", text) is not None

@@ -75,3 +75,60 @@ def sign_in_text(link: str, device_code: str) -> str:
         f"{link}\n\n"
         f"The link works once, within 15 minutes. If you did not ask for it, do nothing.\n"
     )
+
+
+ADDRESS_SUBJECT = "Confirm your address for CueAPI"
+
+
+def address_text(link: str) -> str:
+    """What a mail says whose link shows whose mail box it is."""
+    return (
+        f"An account of CueAPI was given this address, most likely by you.\n\n"
+        f"If it is yours, open this link and confirm it there:\n\n"
+        f"{link}\n\n"
+        f"The link works once, within 24 hours. If you did not ask for it, do nothing.\n"
+    )
+
+
+NOTICES = {
+    "key_replaced": (
+        "the API key was replaced",
+        "The API key of your account was replaced. The former one and every session have ended.",
+    ),
+    "webhook_secret_replaced": (
+        "the webhook secret was replaced",
+        "The secret that your webhooks are signed with was replaced. Handlers must verify with the new one.",
+    ),
+    "alert_secret_replaced": (
+        "the alert webhook secret was replaced",
+        "The secret that your alert webhooks are signed with was replaced. Receivers must verify with the new one.",
+    ),
+    "address_asked_for": (
+        "another address was asked for",
+        "Another e-mail address was asked for. Your account has it once the link that went there is confirmed.",
+    ),
+    "address_changed": (
+        "the address was changed",
+        "Your account has another e-mail address from now on. No further mails come to this one.",
+    ),
+}
+"""What owners are told of their accounts: subject and first sentences, by name."""
+
+
+def notice_subject(content: Content) -> str:
+    """The subject of a mail about a change of the account."""
+    return f"CueAPI: {NOTICES[content['what']][0]}"
+
+
+def notice_text(content: Content, base_url: str) -> str:
+    """What a mail about a change of the account says: what, when, from where, and what to do."""
+    return (
+        f"{NOTICES[content['what']][1]}\n\n"
+        f"When:        {content['at']}\n"
+        f"Where from:  {content['from']}\n\n"
+        f"If this was you, there is nothing to do. If not, replace the key at once: that ends the former key, every\n"
+        f"session and every link that waits.\n\n"
+        f'  curl -X POST {base_url}/v1/auth/key/regenerate -H "Authorization: Bearer YOUR_API_KEY" \\\n'
+        f'    -H "X-Confirm-Destructive: true"\n\n'
+        f"Where your key works no more, ask the operator of the server for a new one.\n"
+    )

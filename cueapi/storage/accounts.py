@@ -39,6 +39,7 @@ class NewAccount:
     key_hash: bytes = field(repr=False)
     key_prefix: str
     key_encrypted: bytes = field(repr=False)
+    verified: bool = False
 
 
 RESERVE_ID = "select nextval(pg_get_serial_sequence('users', 'id')) as id"
@@ -54,7 +55,8 @@ async def reserve_id(db: Executor) -> int:
 # Nothing happens where the address is taken, however it is written.
 ADD = """
 with added as (
-    insert into users (id, email, plan, webhook_secret) overriding system value values ($1, $2, $3, $4)
+    insert into users (id, email, plan, webhook_secret, email_verified_at) overriding system value
+    values ($1, $2, $3, $4, case when $8 then now() end)
         on conflict ((lower(email))) do nothing
  returning id
 )
@@ -68,7 +70,7 @@ async def add(db: Executor, new: NewAccount) -> int | None:
     """The new user's id; None where the address has an account."""
     return await fetch_value(
         db, ADD, new.id, new.email, new.plan, new.webhook_secret, new.key_hash, new.key_prefix, new.key_encrypted,
-        kind=int,
+        new.verified, kind=int,
     )  # fmt: skip
 
 
@@ -143,9 +145,11 @@ async def by_session(db: Executor, user: int, *, signed_in: datetime, plans: Map
 
 
 class ProfileRow(Row):
-    """A user as `me` shows it."""
+    """A user as `me` shows it; *pending_email* is the address that the account gets once it is confirmed."""
 
     email: str
+    verified: bool
+    pending_email: str | None
     plan: str
     live_cues: int
     alert_webhook_url: str | None
@@ -154,10 +158,13 @@ class ProfileRow(Row):
 
 
 PROFILE = """
-select u.email, u.plan, u.live_cues, u.alert_webhook_url, k.prefix,
+select u.email, u.email_verified_at is not null as verified, u.plan, u.live_cues, u.alert_webhook_url, k.prefix,
        coalesce((select executions from usage
                   where user_id = u.id and month = date_trunc('month', now() at time zone 'utc')::date), 0)
-           as executions
+           as executions,
+       (select email from address_links
+         where user_id = u.id and lower(email) <> lower(u.email) and expires_at > now()
+         order by expires_at desc limit 1) as pending_email
   from users u
   left join api_keys k on k.user_id = u.id and k.rotated_at is null
  where u.id = $1
@@ -169,9 +176,11 @@ async def profile(db: Executor, user: int) -> ProfileRow | None:
     return await db.fetch_one(PROFILE, user, row=ProfileRow)
 
 
+# Another address is not verified.
 CHANGE = """
 update users
    set email = coalesce($2, email),
+       email_verified_at = case when lower($2) <> lower(email) then null else email_verified_at end,
        alert_webhook_url = case when $3::text is null then alert_webhook_url else nullif($3, '') end,
        alert_webhook_secret = case when $3 <> '' then coalesce(alert_webhook_secret, $4) else alert_webhook_secret end,
        updated_at = clock_timestamp()
@@ -199,8 +208,8 @@ async def lock(db: Executor, user: int) -> None:
     await db.execute(LOCK_USER, user)
 
 
-# The old key, the sessions and the unclaimed device codes die in one statement. clock_timestamp(): also a session that
-# was begun while the transaction waited for the user's lock.
+# The old key, the sessions, the unclaimed device codes and the links to addresses die in one statement.
+# clock_timestamp(): also a session that was begun while the transaction waited for the user's lock.
 ROTATE_KEY = """
 with former as (
     update api_keys set rotated_at = now(), encrypted = null where user_id = $1 and rotated_at is null
@@ -208,6 +217,8 @@ with former as (
     delete from device_codes where user_id = $1 and status <> 'claimed'
 ), tokens as (
     delete from session_tokens where user_id = $1
+), links as (
+    delete from address_links where user_id = $1
 )
 update users set sessions_valid_from = clock_timestamp() where id = $1
 """
@@ -242,21 +253,6 @@ async def key(db: Executor, user: int) -> KeyRow | None:
     return await db.fetch_one(KEY, user, row=KeyRow)
 
 
-class AddressRow(Row):
-    """The user of an address, and whether the account is revoked."""
-
-    id: int
-    revoked: bool
-
-
-BY_EMAIL = "select id, revoked_at is not null as revoked from users where lower(email) = lower($1)"
-
-
-async def by_email(db: Executor, email: str) -> AddressRow | None:
-    """The user of an address; None where it has no account."""
-    return await db.fetch_one(BY_EMAIL, email, row=AddressRow)
-
-
 # Key and sessions end, the cues rest; what has fired goes on.
 REVOKE = """
 with ended as (
@@ -269,6 +265,8 @@ with ended as (
     delete from device_codes where user_id = $1 and status <> 'claimed'
 ), tokens as (
     delete from session_tokens where user_id = $1
+), links as (
+    delete from address_links where user_id = $1
 )
 update users set revoked_at = now(), sessions_valid_from = clock_timestamp() where id = $1
 """

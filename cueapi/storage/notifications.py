@@ -184,10 +184,28 @@ async def ahead(db: Executor) -> float | None:
     return await fetch_value(db, AHEAD, kind=float)
 
 
-# $1 the recipient's account, or null; $2 the content.
-ADD_SIGN_IN_MAIL = "insert into notifications (kind, user_id, content) values ('sign_in_mail', $1, $2)"
+# $1 the kind, $2 the recipient's account, or null; $3 the content.
+ADD_MAIL = "insert into notifications (kind, user_id, content) values ($1, $2, $3)"
 
 
-async def add_sign_in_mail(db: Executor, *, user: int | None, content: Mapping[str, str]) -> None:
-    """Have a sign-in mail sent."""
-    await db.execute(ADD_SIGN_IN_MAIL, user, json.dumps(content))
+async def add_mail(db: Executor, kind: str, *, user: int | None, content: Mapping[str, str]) -> None:
+    """Have a mail sent: *content* has its recipient."""
+    await db.execute(ADD_MAIL, kind, user, json.dumps(content))
+
+
+# $2 what has happened, $3 where that came from, $4 the address (null: the account's). Only where the account's address
+# is verified; at most ten an hour.
+ADD_NOTICE = """
+insert into notifications (kind, user_id, content)
+select 'account_mail', id,
+       json_build_object('to', coalesce($4::text, email), 'what', $2::text, 'from', $3::text, 'at', iso(now()))
+  from users
+ where id = $1
+   and email_verified_at is not null
+   and count_mail(id, 'account_mail') is not null
+"""
+
+
+async def add_notice(db: Executor, *, user: int, what: str, origin: str, to: str | None = None) -> None:
+    """Have the owner told by mail of a change of the account; *to* is another address than the account's."""
+    await db.execute(ADD_NOTICE, user, what, origin, to)

@@ -152,6 +152,8 @@ async def test_an_account_shows_its_limits_and_what_it_uses(api: Api) -> None:
 
     assert me == {
         "email": "you@example.com",
+        "email_verified": False,
+        "pending_email": None,
         "plan": "self_hosted",
         "active_cues": 2,
         "active_cue_limit": 1_000_000,

@@ -12,7 +12,6 @@ from hmac import digest
 import pytest
 import trio
 from attrs import frozen
-from pydantic import SecretStr
 from standardwebhooks import Webhook as Verifier
 from structlog.testing import capture_logs
 
@@ -20,10 +19,11 @@ from cueapi.settings import Settings
 from cueapi.storage import daemons, notifications
 from cueapi.storage.database import Database
 from cueapi.storage.notifications import NotificationHeadroom
+from tests.api.mailing import Mailing, mailing
 from tests.api.work import claimed, report
 from tests.conftest import Api, RunningDaemon, cue, running
 from tests.delivery.siblings import until
-from tests.net.mail_server import Box, mail_server
+from tests.net.mail_server import Box
 from tests.receiver import Received, open_receiver
 from tests.scarcity import no_file_left
 
@@ -32,20 +32,24 @@ FINAL = {"success": False, "error": "no paper", "retry": False}
 
 @frozen
 class Mailed:
-    """A daemon that sends mail, a user of it, and the box that it sends to."""
+    """A daemon that sends mail, a user of it whose address is verified, and the box that it sends to."""
 
-    daemon: RunningDaemon
+    post: Mailing
     api: Api
-    box: Box
+
+    @property
+    def daemon(self) -> RunningDaemon:
+        return self.post.daemon
+
+    @property
+    def box(self) -> Box:
+        return self.post.box
 
 
 @asynccontextmanager
-async def mailing(settings: Settings) -> AsyncIterator[Mailed]:
-    with mail_server() as box:
-        url = SecretStr(f"smtp://127.0.0.1:{box.port}")
-        own = settings.model_copy(update={"smtp_url": url, "email_from": "cueapi@example.com"})
-        async with running(own) as daemon:
-            yield Mailed(daemon, await daemon.api.register(), box)
+async def mailing_to_a_user(settings: Settings) -> AsyncIterator[Mailed]:
+    async with mailing(settings) as post:
+        yield Mailed(post, await post.join("you@example.com"))
 
 
 async def fail(api: Api, times: int = 1, **fields: object) -> list[str]:
@@ -142,7 +146,7 @@ async def test_a_failure_is_posted_to_the_cues_own_url_and_signed_with_the_webho
 
 async def test_a_failure_is_told_by_mail_unless_the_cue_says_otherwise(settings: Settings) -> None:
     with trio.fail_after(30):
-        async with mailing(settings) as mailed:
+        async with mailing_to_a_user(settings) as mailed:
             await fail(mailed.api, on_failure={"email": False})
             (execution,) = await fail(mailed.api, name="nightly-report")
             await until(lambda: mailed.box.mails)
@@ -153,10 +157,23 @@ async def test_a_failure_is_told_by_mail_unless_the_cue_says_otherwise(settings:
     assert f"/v1/executions/{execution}" in mail.get_content()
 
 
+async def test_a_failure_is_mailed_to_no_address_that_was_not_confirmed(settings: Settings, database: Database) -> None:
+    with trio.fail_after(30):
+        async with mailing_to_a_user(settings) as mailed:
+            stranger = await mailed.daemon.api.register("victim@example.com")
+            await mailed.post.link_to("victim@example.com")
+            await fail(stranger)
+            await fail(mailed.api)
+            await until(lambda: len(mailed.box.mails) == 2)
+            await until(lambda: _empty(database))
+
+    assert [mail["To"] for mail in mailed.box.mails] == ["victim@example.com", "you@example.com"]
+
+
 async def test_a_user_gets_ten_mails_an_hour_and_the_tenth_says_so(settings: Settings, database: Database) -> None:
     with trio.fail_after(60):
-        async with mailing(settings) as mailed:
-            other = await mailed.daemon.api.register("other@example.com")
+        async with mailing_to_a_user(settings) as mailed:
+            other = await mailed.post.join("other@example.com")
             async with trio.open_nursery() as nursery:
                 for _ in range(4):
                     nursery.start_soon(fail, mailed.api, 3)
@@ -180,7 +197,7 @@ async def test_a_sign_in_link_goes_by_mail_and_stands_readable_in_no_row(
     settings: Settings, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with trio.fail_after(30):
-        async with mailing(settings) as mailed:
+        async with mailing_to_a_user(settings) as mailed:
             anyone = mailed.daemon.api
             mailed.box.answer = "451 try again later"
             await anyone.post("/v1/auth/device-code", {"device_code": "mail-code"})
@@ -295,8 +312,15 @@ async def test_a_notification_whose_content_is_damaged_is_dropped_alone(
     settings: Settings, database: Database, content: str
 ) -> None:
     with trio.fail_after(30):
-        async with mailing(settings) as mailed:
-            for kind in ("alert_webhook", "failure_webhook", "failure_mail", "sign_in_mail"):
+        async with mailing_to_a_user(settings) as mailed:
+            for kind in (
+                "alert_webhook",
+                "failure_webhook",
+                "failure_mail",
+                "sign_in_mail",
+                "address_mail",
+                "account_mail",
+            ):
                 await database.execute(
                     "insert into notifications (kind, user_id, content, attempts, url)"
                     " select $1, id, $2, 2, $3 from users",
@@ -326,7 +350,7 @@ async def test_reporting_an_outcome_neither_waits_for_a_notification_nor_fails_b
 
 async def test_only_the_holder_of_a_claim_settles_a_notification(database: Database) -> None:
     number = await daemons.register(database, "here")
-    await notifications.add_sign_in_mail(database, user=None, content={"to": "a@example.com"})
+    await notifications.add_mail(database, "sign_in_mail", user=None, content={"to": "a@example.com"})
     claim = partial(notifications.claim, database, daemon=number, headroom=NotificationHeadroom(8, {}, 4), claimed_at=0)
     (first,) = await claim(lease=0.0)
     (second,) = await claim(lease=60.0)

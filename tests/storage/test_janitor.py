@@ -88,6 +88,11 @@ EXPIRING: dict[str, tuple[str, str, str]] = {
         "25 hours",
         "23 hours",
     ),
+    "address_links": (
+        "(user_id, email, token_hash, expires_at) values ($1, $2, $2::text::bytea, $3)",
+        "1 minute",
+        "-1 minute",
+    ),
     "session_tokens": ("(user_id, hash, expires_at) values ($1, $2::text::bytea, $3)", "1 minute", "-1 minute"),
     "api_keys": (
         "(user_id, hash, prefix, rotated_at) values ($1, $2::text::bytea, '', $3)",

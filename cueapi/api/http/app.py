@@ -30,15 +30,17 @@ ANYONE = {
     "devices.begin",
     "devices.submit",
     "devices.poll",
-    "devices.show_link",
-    "devices.approve",
     "devices.show_code",
     "devices.submit_form",
+    "magic_links.show_link",
+    "magic_links.approve",
+    "address_links.show",
+    "address_links.confirm",
     "sessions.begin",
     "echo.store",
     "info.show",
 }
-"""Endpoints that ask for no key; `g.address` says who calls."""
+"""Endpoints that ask for no key."""
 
 LIMITED = ("/v1/", "/auth/")
 """Paths below which requests are counted, and all but ANYONE ask for a key."""
@@ -127,14 +129,14 @@ class Gate:
             await refuse_unknown(described)
 
     async def _admit(self) -> None:
+        g.address = self._address()
         if request.endpoint in ANYONE:
-            g.address = self._address()
             await self._count(f"address:{g.address}", self.anonymous_limit)
             return
         try:
             g.account = await self.authenticator.account(request.headers.get("Authorization"))
         except Refusal:
-            await self._count(f"address:{self._address()}", self.anonymous_limit)
+            await self._count(f"address:{g.address}", self.anonymous_limit)
             raise
         bind_contextvars(user_id=g.account.id)
         free = request.endpoint in NEVER_REFUSED

@@ -40,7 +40,7 @@ TAGS = {
 }
 """The groups of operations, in the order in which people need them."""
 
-GROUPS = dict.fromkeys(("accounts", "webhook_secrets", "devices", "sessions", "usage"), "account") | {
+GROUPS = dict.fromkeys(("accounts", "webhook_secrets", "devices", "magic_links", "sessions", "usage"), "account") | {
     "info": "health",
     "metrics": "health",
 }

@@ -189,7 +189,8 @@ ANSWERS: dict[type[BaseModel], Any] = {
     accounts.Me: {
         "email": EMAIL, "plan": "self_hosted", "active_cues": 7, "active_cue_limit": 1000,
         "executions_this_month": 214, "monthly_execution_limit": 1000000, "rate_limit_per_minute": 600,
-        "has_webhook_secret": True, "api_key_prefix": API_KEY[:14], "alert_webhook_url": None,
+        "email_verified": True, "pending_email": None, "has_webhook_secret": True,
+        "api_key_prefix": API_KEY[:14], "alert_webhook_url": None,
     },
     accounts.Updated: {"updated_at": f"{DAY}2T16:12:00.450127Z"},
     accounts.Key: {"api_key": API_KEY},

@@ -46,6 +46,8 @@ create domain execution_status as text check (
 create domain outcome_state as text check (
     value in ('reported_success', 'reported_failure', 'verified_success', 'verification_failed',
               'verification_pending'));
+create domain notification_kind as text check (
+    value in ('alert_webhook', 'failure_webhook', 'failure_mail', 'sign_in_mail', 'address_mail', 'account_mail'));
 create domain validation_state as text check (value in ('valid', 'missing', 'rejected'));
 
 create domain response_excerpt as text check (length(value) <= 2000);
@@ -58,6 +60,7 @@ create table meta (
 create table users (
     id                       bigint generated always as identity primary key,
     email                    text not null check (length(email) between 1 and 320),
+    email_verified_at        moment,                -- null: nothing has shown yet that the mail box is the user's
     plan                     text not null check (plan <> ''),
     active_cue_limit         counter,               -- null: the plan's
     monthly_execution_limit  counter,               -- null: the plan's
@@ -95,6 +98,17 @@ create table session_tokens (
     expires_at  moment not null
 );
 create index session_tokens_expiry on session_tokens (expires_at);
+
+-- Links that show whose mail box it is: of the account's address, or of the one that it is to have.
+create table address_links (
+    token_hash  bytea primary key,
+    user_id     bigint not null references users on delete cascade,
+    email       text not null check (length(email) between 1 and 320),
+    expires_at  moment not null
+);
+-- A newer link to an address replaces the older one.
+create unique index address_links_newest on address_links (user_id, lower(email));
+create index address_links_expiry on address_links (expires_at);
 
 create table device_codes (
     code          device_code primary key,
@@ -384,7 +398,7 @@ create index alert_gates_age on alert_gates (raised_at);
 -- Alert webhooks, failure webhooks and mails that are still to go out.
 create table notifications (
     id            bigint generated always as identity primary key,
-    kind          text not null check (kind in ('alert_webhook', 'failure_webhook', 'failure_mail', 'sign_in_mail')),
+    kind          notification_kind not null,
     user_id       bigint,                           -- null: a sign-in mail to an address that has no account yet
     url           text,                             -- where a webhook goes
     content       document not null,
@@ -401,10 +415,12 @@ create table notifications (
 create index notifications_ready on notifications (ready_at) where claim is null;
 create index notifications_claimed on notifications (lease_until) where claim is not null;
 
--- When the failure mails of the last hour were written, for each user.
+-- When the mails of the last hour were written, for each user and kind.
 create table mail_gates (
-    user_id  bigint primary key references users on delete cascade,
-    moments  timestamptz[] not null
+    user_id  bigint not null references users on delete cascade,
+    kind     notification_kind not null,
+    moments  timestamptz[] not null,
+    primary key (user_id, kind)
 );
 create index mail_gates_last on mail_gates ((moments[cardinality(moments)]));
 
@@ -468,7 +484,21 @@ begin
     return alert.id;
 end $$;
 
--- What `on_failure` asks for: a webhook to *hook*, a mail. At most ten mails to a user in an hour; the tenth says so.
+-- The number of a mail within the hour: at most ten of a kind go to a user. Null where the tenth was written already.
+create function count_mail(whose bigint, what text) returns integer language plpgsql as $$
+declare
+    number integer;
+begin
+    insert into mail_gates as g (user_id, kind, moments) values (whose, what, array[now()])
+        on conflict (user_id, kind) do update
+       set moments = array(select m from unnest(g.moments) m where m > now() - interval '1 hour') || now()
+     where (select count(*) from unnest(g.moments) m where m > now() - interval '1 hour') < 10
+    returning cardinality(moments) into number;
+    return number;
+end $$;
+
+-- What `on_failure` asks for: a webhook to *hook*, a mail where the user's address is verified. The tenth mail within
+-- an hour says that it is the last.
 create function tell_of_failure(whose bigint, hook text, mail boolean, failure jsonb) returns void
 language plpgsql as $$
 declare
@@ -477,13 +507,9 @@ begin
     if hook is not null then
         insert into notifications (kind, user_id, url, content) values ('failure_webhook', whose, hook, failure::json);
     end if;
-    if mail then
-        insert into mail_gates as g (user_id, moments) values (whose, array[now()])
-            on conflict (user_id) do update
-           set moments = array(select m from unnest(g.moments) m where m > now() - interval '1 hour') || now()
-         where (select count(*) from unnest(g.moments) m where m > now() - interval '1 hour') < 10
-        returning cardinality(moments) into mails;
-        if found then
+    if mail and exists (select from users where id = whose and email_verified_at is not null) then
+        mails := count_mail(whose, 'failure_mail');
+        if mails is not null then
             insert into notifications (kind, user_id, content)
             values ('failure_mail', whose, (failure || jsonb_build_object('last', mails = 10))::json);
         end if;

@@ -30,6 +30,10 @@ class Me(BaseModel):
     """The account, its limits, and what it has used."""
 
     email: str = Field(description="The account's e-mail address.")
+    email_verified: bool = Field(description="Whether a link that went to the address was confirmed.")
+    pending_email: str | None = Field(
+        description="The address that the account gets once its link is confirmed; null where there is none."
+    )
     plan: str = Field(description="Name of the account's plan.")
     active_cues: Count = Field(description="Active and paused cues.")
     active_cue_limit: Count = Field(description="Active and paused cues that the plan allows.")

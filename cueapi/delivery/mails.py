@@ -1,0 +1,42 @@
+"""The mails that notifications become."""
+
+import hashlib
+from base64 import b64decode
+from datetime import datetime
+
+from cueapi.domain import notification as domain
+from cueapi.domain.confidential import Confidential, Decrypt
+from cueapi.net.smtp import Mail
+from cueapi.storage.notifications import Notification
+
+
+def mail_of(notification: Notification, decrypt: Decrypt, base_url: str, now: datetime) -> Mail | None:
+    """
+    The mail, of *now*; its key is the same on each attempt. None where its link cannot be read.
+
+    Raises KeyError, TypeError or ValueError where the notification is damaged.
+    """
+    content = notification.content
+    match notification.kind:
+        case "failure_mail":
+            text = domain.failure_text(content, base_url)
+            key = f"failure-{content['execution_id'] or notification.id}"
+            return Mail(str(notification.email), domain.failure_subject(content), text, key, now)
+        case "account_mail":
+            text = domain.notice_text(content, base_url)
+            return Mail(content["to"], domain.notice_subject(content), text, f"account-{notification.id}", now)
+        case _:
+            return _with_link(notification, decrypt, now)
+
+
+def _with_link(notification: Notification, decrypt: Decrypt, now: datetime) -> Mail | None:
+    content = notification.content
+    ciphertext = b64decode(content["ciphertext"])
+    link = decrypt(ciphertext, Confidential.LINK, content["to"])
+    if link is None:
+        return None
+    key = hashlib.sha256(ciphertext).hexdigest()[:32]
+    if notification.kind == "address_mail":
+        return Mail(content["to"], domain.ADDRESS_SUBJECT, domain.address_text(link), f"address-{key}", now)
+    text = domain.sign_in_text(link, content["device_code"])
+    return Mail(content["to"], domain.SIGN_IN_SUBJECT, text, f"sign-in-{key}", now)

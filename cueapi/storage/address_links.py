@@ -1,0 +1,62 @@
+"""Links in mails that show whose mail box it is: of an account's address, or of the one that it is to have."""
+
+from cueapi.storage.database import Executor, Row
+from cueapi.storage.statements import load
+
+LIFETIME = 86_400
+"""Seconds for which a link serves."""
+
+ADD = """
+insert into address_links as a (token_hash, user_id, email, expires_at)
+values ($1, $2, $3, now() + $4::float8 * interval '1 second')
+    on conflict (user_id, (lower(email))) do update
+   set token_hash = excluded.token_hash, email = excluded.email, expires_at = excluded.expires_at
+"""
+
+
+async def add(db: Executor, *, user: int, email: str, token_hash: bytes) -> None:
+    """A link to *email*; an older one is dead."""
+    await db.execute(ADD, token_hash, user, email, LIFETIME)
+
+
+class LinkRow(Row):
+    """What a link is for: the address, the one that the account has now, and whether that is verified."""
+
+    email: str
+    present: str
+    verified: bool
+
+
+SHOW = """
+select a.email, u.email as present, u.email_verified_at is not null as verified
+  from address_links a
+  join users u on u.id = a.user_id and u.revoked_at is null
+ where a.token_hash = $1
+   and a.expires_at > now()
+"""
+
+
+async def show(db: Executor, token_hash: bytes) -> LinkRow | None:
+    """What a link is for; None where it serves no more."""
+    return await db.fetch_one(SHOW, token_hash, row=LinkRow)
+
+
+class ConfirmedAddress(Row):
+    """Whose address was confirmed, the one before it, and whether that had been verified."""
+
+    user_id: int
+    email: str
+    former: str
+    verified: bool
+
+
+CONFIRM = load("confirm_address", ("token_hash",))
+
+
+async def confirm(db: Executor, token_hash: bytes) -> ConfirmedAddress | None:
+    """
+    Take a link, once: its address is the account's, and verified. The transaction has locked the user then.
+
+    None where the link serves no more. Raises Duplicate where another account has the address.
+    """
+    return await db.fetch_one(CONFIRM, token_hash, row=ConfirmedAddress)

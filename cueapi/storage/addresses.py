@@ -1,0 +1,39 @@
+"""Users by their e-mail address, and whether it is verified."""
+
+from cueapi.storage.database import Executor, Row
+
+
+class AddressRow(Row):
+    """The user of an address, whether the account is revoked, and whether the address is verified."""
+
+    id: int
+    revoked: bool
+    verified: bool
+
+
+BY_EMAIL = """
+select id, revoked_at is not null as revoked, email_verified_at is not null as verified
+  from users
+ where lower(email) = lower($1)
+"""
+
+
+async def by_email(db: Executor, email: str) -> AddressRow | None:
+    """The user of an address; None where it has no account."""
+    return await db.fetch_one(BY_EMAIL, email, row=AddressRow)
+
+
+LOCK_BY_EMAIL = BY_EMAIL + "for no key update"
+
+
+async def lock_by_email(db: Executor, email: str) -> AddressRow | None:
+    """As `by_email`; until the transaction ends it stays so."""
+    return await db.fetch_one(LOCK_BY_EMAIL, email, row=AddressRow)
+
+
+VERIFY = "update users set email_verified_at = coalesce(email_verified_at, now()) where id = $1"
+
+
+async def verify(db: Executor, user: int) -> None:
+    """The mail box of the user's address is the user's."""
+    await db.execute(VERIFY, user)
