@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from cueapi.daemon.resources import SESSION
 from cueapi.storage import alerts, cues, execution_pages, histories, usage, worker_claims, workers
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Executor
 from cueapi.storage.execution_pages import Filter
+from cueapi.storage.session import SESSION
 from cueapi.storage.worker_claims import ClaimRequest
 from cueapi.trio_asyncpg.connection import close, connect
 from tests.conftest import in_database, say
