@@ -136,7 +136,6 @@ def test_what_is_caught_broadly_is_raised_again_or_ends_at_the_keeper() -> None:
 
 WALL_CLOCK = {
     "cueapi/storage/clock.py": "the clock that everything else goes by",
-    "cueapi/delivery/claims.py": "the time since the machine was started, which nothing sets",
     "cueapi/domain/ids.py": "the first digits of a UUIDv7: they keep new rows of an index together and mean no moment",
     "supervisor/health.py": "the kernel's default; the daemon's board goes by the clock",
 }

@@ -1,6 +1,5 @@
 """Before the first byte: is the claim still ours? The process may have been stopped since it was made."""
 
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -8,6 +7,7 @@ from functools import partial
 import trio
 
 from cueapi.domain.attempt import Delivery
+from cueapi.storage.clock import steady
 from cueapi.storage.database import Database, StorageUnavailable
 from cueapi.storage.outbox import renew_claim
 
@@ -17,13 +17,6 @@ FRESH_FOR = 3.0
 
 class ClaimLost(Exception):
     """What was claimed may be another daemon's by now, or has ended: nothing of it may be sent."""
-
-
-def elapsed() -> float:
-    """Seconds of a clock that nothing sets, and that goes on while the process is stopped or the machine sleeps."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
 
 
 async def confirm_delivery(database: Database, delivery: Delivery) -> None:
@@ -42,8 +35,8 @@ async def confirm_claim(claimed_at: float, renew: Callable[[], Awaitable[bool]])
     """
     # From before each statement: the process may be stopped between its answer and the next line.
     known_at = claimed_at
-    while elapsed() - known_at > FRESH_FOR:
-        known_at = elapsed()
+    while steady() - known_at > FRESH_FOR:
+        known_at = steady()
         if not await _ask(renew):
             raise ClaimLost("its claim may be another daemon's")
 

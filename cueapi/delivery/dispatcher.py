@@ -9,7 +9,6 @@ import trio
 from attrs import field, frozen
 
 from cueapi.delivery.capacity import Capacity
-from cueapi.delivery.claims import elapsed
 from cueapi.delivery.preemption import Preemption
 from cueapi.delivery.quarantine import Quarantine, run_isolating
 from cueapi.domain.attempt import Delivery
@@ -17,6 +16,7 @@ from cueapi.domain.confidential import Decrypt
 from cueapi.domain.execution import Fence, Status, Transition, attempt_failed, claim_lost
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage import daemons
+from cueapi.storage.clock import steady
 from cueapi.storage.database import Database, Unstorable
 from cueapi.storage.outbox import (
     AttemptTimes,
@@ -83,7 +83,7 @@ class Dispatcher:
             self.capacity.request_wakeup()
         if headroom.places <= 0 or number is None:
             return False
-        look_at, asked_at = max(4 * headroom.places, 64), elapsed()
+        look_at, asked_at = max(4 * headroom.places, 64), steady()
         claimed = await self._claim(number, headroom, look_at)
         left = len(claimed.rows) < claimed.examined
         # Before they are sent: slots are freed from then on.

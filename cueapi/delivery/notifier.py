@@ -10,7 +10,7 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
-from cueapi.delivery.claims import ClaimLost, confirm_claim, elapsed
+from cueapi.delivery.claims import ClaimLost, confirm_claim
 from cueapi.delivery.mails import mail_of
 from cueapi.delivery.webhook import Outgoing, Webhook
 from cueapi.domain import notification as domain
@@ -21,7 +21,7 @@ from cueapi.metrics import Metrics
 from cueapi.net.shortage import OwnShortage, Shortages
 from cueapi.net.smtp import Mailer, MailFailed
 from cueapi.storage import notifications
-from cueapi.storage.clock import Clock
+from cueapi.storage.clock import Clock, steady
 from cueapi.storage.database import Database, StorageUnavailable
 from cueapi.storage.notifications import MAX_ATTEMPTS, PAUSES, Notification, NotificationHeadroom
 from cueapi.wakeups.hub import WakeupHub
@@ -96,7 +96,7 @@ class Notifier:
             return  # Woken again as soon as we have a number, and with each place that comes free.
         headroom = NotificationHeadroom(places, Counter(self._under_way.values()), PER_USER, self._under_way.keys())
         for notification in await notifications.claim(
-            self.database, daemon=number, headroom=headroom, lease=LEASE, claimed_at=elapsed()
+            self.database, daemon=number, headroom=headroom, lease=LEASE, claimed_at=steady()
         ):
             self._under_way[notification.claim] = notification.user
             nursery.start_soon(self._send, notification, name=f"notification {notification.id}")

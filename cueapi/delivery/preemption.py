@@ -5,8 +5,8 @@ import trio
 from attrs import define, field
 
 from cueapi.delivery.capacity import Capacity
-from cueapi.delivery.claims import elapsed
 from cueapi.delivery.shares import to_interrupt
+from cueapi.storage.clock import steady
 from cueapi.storage.database import Database
 from cueapi.storage.outbox import waiting_accounts
 from cueapi.wakeups.hub import WakeupHub
@@ -36,7 +36,7 @@ class Preemption:
             self._next_look = now + LOOK_INTERVAL
             headroom = self.capacity.headroom()
             waiting = await waiting_accounts(self.database, headroom, PATIENCE)
-            claims = to_interrupt(self.capacity.held(), size=self.capacity.size, waiting=waiting, now=elapsed())
+            claims = to_interrupt(self.capacity.held(), size=self.capacity.size, waiting=waiting, now=steady())
             self.capacity.interrupt(claims)
             if claims:
                 log.warning("attempts_interrupted", attempts=len(claims), accounts_waiting=waiting)

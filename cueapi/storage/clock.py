@@ -19,7 +19,7 @@ STEP = 1.0
 T = TypeVar("T")
 
 
-def _steady() -> float:
+def steady() -> float:
     """Seconds that run on evenly whatever is set; on Linux also while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
@@ -29,7 +29,7 @@ class MachineClocks:
     """Seconds by the machine: *wall* time since the epoch, which may be set, and *steady* time, which is not."""
 
     wall: Callable[[], float] = time.time
-    steady: Callable[[], float] = _steady
+    steady: Callable[[], float] = steady
 
 
 @frozen

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from cueapi.delivery.claims import elapsed
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.retry import Retry
+from cueapi.storage.clock import steady
 
 
 def delivery_of(*, attempt: int = 1, retry: Retry | None = None, outcome_deadline: float | None = None) -> Delivery:
@@ -27,5 +27,5 @@ def delivery_of(*, attempt: int = 1, retry: Retry | None = None, outcome_deadlin
         host="handler.test:80",
         retry=retry or Retry(),
         outcome_deadline=outcome_deadline,
-        claimed_at=elapsed(),
+        claimed_at=steady(),
     )

@@ -7,7 +7,7 @@ import trio
 from attrs import evolve
 
 from cueapi.delivery.capacity import Capacity
-from cueapi.delivery.claims import FRESH_FOR, ClaimLost, confirm_claim, confirm_delivery, elapsed
+from cueapi.delivery.claims import FRESH_FOR, ClaimLost, confirm_claim, confirm_delivery
 from cueapi.delivery.pool import DispatchPool
 from cueapi.delivery.webhook import Webhook
 from cueapi.domain.attempt import Delivery
@@ -15,6 +15,7 @@ from cueapi.domain.execution import Transition, released
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.storage import notifications
+from cueapi.storage.clock import steady
 from cueapi.storage.database import Database
 from cueapi.storage.notifications import NotificationHeadroom
 from supervisor import Channel
@@ -31,14 +32,14 @@ async def claimed(database: Database, *, age: float, url: str = "http://127.0.0.
     (daemon,) = await database.fetch("insert into daemons (instance) values ('here') returning number")
     await add_execution(database, await add_cue(database, await add_user(database), callback_url=url))
     (delivery,) = await claim(database, daemon=daemon["number"])
-    return evolve(delivery, claimed_at=elapsed() - age)
+    return evolve(delivery, claimed_at=steady() - age)
 
 
 async def test_a_claim_that_was_just_made_is_not_asked_about() -> None:
     async def renew() -> bool:
         raise AssertionError("asked")
 
-    await confirm_claim(elapsed(), renew)
+    await confirm_claim(steady(), renew)
 
 
 async def test_a_claim_that_still_stands_is_renewed_and_its_lease_counts_anew(database: Database) -> None:

@@ -8,11 +8,11 @@ from attrs import define, evolve, field
 from structlog.testing import capture_logs
 
 from cueapi.delivery.capacity import Capacity, wake_soon
-from cueapi.delivery.claims import elapsed
 from cueapi.delivery.dispatcher import Dispatcher
 from cueapi.delivery.preemption import PATIENCE
 from cueapi.domain.attempt import Delivery
 from cueapi.settings import Settings
+from cueapi.storage.clock import steady
 from cueapi.storage.database import Database
 from cueapi.storage.outbox import claim_deliveries
 from cueapi.wakeups.identity import DaemonId
@@ -224,7 +224,7 @@ async def fill_with_single_accounts(dispatcher: Dispatcher, database: Database, 
     for number in range(dispatcher.capacity.size):
         await backlog(database, 1, user=await add_user(database), host=f"h{number}:1")
         for delivery in await claim(database):
-            dispatcher.capacity.take(evolve(delivery, claimed_at=elapsed() - age))
+            dispatcher.capacity.take(evolve(delivery, claimed_at=steady() - age))
     return dispatcher.capacity.held()
 
 

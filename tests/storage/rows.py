@@ -7,13 +7,13 @@ from uuid import UUID
 
 import trio
 
-from cueapi.delivery.claims import elapsed
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.confidential import Confidential
 from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.ids import new_uuid7
 from cueapi.security.vault import Vault
 from cueapi.storage.accounts import reserve_id
+from cueapi.storage.clock import steady
 from cueapi.storage.database import Executor, Row
 from cueapi.storage.executions import StateRow, to_execution_state
 from cueapi.storage.outbox import AttemptTimes, Headroom, claim_deliveries, to_delivery
@@ -131,7 +131,7 @@ def headroom(
 
 async def claim(database: Executor, *, daemon: int = 1, among: Headroom | None = None) -> list[Delivery]:
     """Claim what the outbox has for *daemon*."""
-    asked_at = elapsed()
+    asked_at = steady()
     claimed = await claim_deliveries(database, daemon=daemon, headroom=among or headroom(), times=TIMES, look_at=400)
     return [to_delivery(row, times=TIMES, claimed_at=asked_at, decrypt=VAULT.decrypt) for row in claimed.rows]
 
