@@ -366,7 +366,9 @@ async def test_a_daemon_that_holds_its_lock_and_is_frozen_loses_what_its_leases_
             frozen = await daemons.register(database, "frozen")
             assert await daemons.acquire_lock(lock, frozen)
             await claim(database, daemon=frozen)
-            await notifications.claim(database, daemon=frozen, headroom=NotificationHeadroom(8, {}, 4), lease=60.0)
+            await notifications.claim(
+                database, daemon=frozen, headroom=NotificationHeadroom(8, {}, 4), lease=60.0, claimed_at=0.0
+            )
             seen = []
             for statement in ("select 1", "update outbox set lease_until = now() - interval '1 second'"):
                 await database.execute(statement)

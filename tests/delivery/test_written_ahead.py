@@ -246,7 +246,9 @@ async def test_a_notification_waits_for_no_longer_than_its_pause(database: Datab
 async def test_a_notification_that_waits_for_its_pause_is_left_alone(database: Database) -> None:
     number = await daemons.register(database, "here")
     await notifications.add_sign_in_mail(database, user=None, content={"to": "a@example.com"})
-    (claimed,) = await notifications.claim(database, daemon=number, headroom=NotificationHeadroom(1, {}, 1), lease=60.0)
+    (claimed,) = await notifications.claim(
+        database, daemon=number, headroom=NotificationHeadroom(1, {}, 1), lease=60.0, claimed_at=0.0
+    )
     await notifications.put_off(database, claimed, 60.0)
 
     assert await put_right(database) == 0
