@@ -375,7 +375,7 @@ async def test_a_notification_that_we_are_too_short_for_loses_none_of_its_attemp
     settings: Settings, database: Database
 ) -> None:
     with trio.fail_after(30):
-        async with open_receiver() as receiver, mailing(settings) as mailed:
+        async with open_receiver() as receiver, mailing_to_a_user(settings) as mailed:
             await mailed.api.patch("/v1/auth/me", {"alert_webhook_url": receiver.url()})
             await count(database)
             with no_file_left(), capture_logs() as lines:
