@@ -719,8 +719,8 @@ async def test_a_body_that_comes_after_its_answer_was_known_leaves_the_connectio
     daemon: RunningDaemon, method: str, path: str
 ) -> None:
     body = b'{"name": "late"}'
-    late = h11.Request(method=method, target=path, headers=[("Host", "cueapi"), ("Content-Length", str(len(body)))])
-    plain = h11.Request(method="GET", target="/v1/auth/me", headers=[("Host", "cueapi")])
+    late = h11.Request(method=method, target=path, headers=[("Host", "localhost"), ("Content-Length", str(len(body)))])
+    plain = h11.Request(method="GET", target="/v1/auth/me", headers=[("Host", "localhost")])
     port, statuses = daemon.resources.listener.getsockname()[1], []
 
     with trio.fail_after(20):

@@ -31,6 +31,9 @@ HELD = 0.05
 COUNTED, USUAL = 500_000, 0.02
 """So far a machine as fast as most counts in so many seconds."""
 
+ROUNDS = 5
+"""Measurements of which one must be as it should be: what else the machine does makes others longer."""
+
 MODELS: list[type[BaseModel]] = [
     accounts.RegisterBody, accounts.CodeBody, accounts.SubmitBody, accounts.ConfirmBody, accounts.SessionBody,
     accounts.MePatch, cues.CueBody, cues.CuePatch, cues.FireBody, cues.Ids, executions.EvidenceBody,
@@ -108,20 +111,19 @@ async def test_no_body_without_a_key_holds_the_loop(daemon: RunningDaemon, path:
     bodies += [within(name, SHAPES["marks"](size - 20)) for name in ("email", "device_code", "token")]
     bodies += [SHAPES["brackets without end"](size), SHAPES["keys"](size)]
 
-    with trio.fail_after(60), steps() as measured:
-        told = [await send(daemon, path, body) for body in bodies]
-
-    assert [one[:12] for one in told if one.startswith(b"HTTP/1.1 5")] == []
-    assert measured.longest < held(), measured.task
+    with trio.fail_after(120):
+        for _ in range(ROUNDS):
+            with steps() as measured:
+                told = [await send(daemon, path, body) for body in bodies]
+            assert [one[:12] for one in told if one.startswith(b"HTTP/1.1 5")] == []
+            if measured.longest < held():
+                return
+    pytest.fail(f"{measured.task} held the loop for {measured.longest:.3f} s of the processor's time")
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_no_text_in_any_field_holds_the_loop(model: type[BaseModel]) -> None:
-    begun = time.thread_time()
-    with suppress(Refusal):
-        as_body(model, of_fields(model, AT_ONCE))
-
-    assert time.thread_time() - begun < held()
+    assert any(cost(partial(as_body, model), of_fields(model, AT_ONCE)) < held() for _ in range(ROUNDS))
 
 
 @pytest.mark.parametrize("name", ["lists deep", "marks"])
@@ -138,25 +140,29 @@ async def test_no_body_of_a_mebibyte_holds_the_loop(daemon: RunningDaemon, name:
         ("POST", f"{path}/fire", within("payload_override", payload)),
     ]
 
-    with trio.fail_after(120), steps() as measured:
-        told = [await send(daemon, path, body, key=api.key, method=method) for method, path, body in asked]
-
-    assert [one[:12] for one in told if one.startswith(b"HTTP/1.1 5")] == []
-    assert measured.longest < held(), measured.task
+    with trio.fail_after(120):
+        for _ in range(ROUNDS):
+            with steps() as measured:
+                told = [await send(daemon, path, body, key=api.key, method=method) for method, path, body in asked]
+            assert [one[:12] for one in told if one.startswith(b"HTTP/1.1 5")] == []
+            if measured.longest < held():
+                return
+    pytest.fail(f"{measured.task} held the loop for {measured.longest:.3f} s of the processor's time")
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_twice_the_size_costs_twice_the_time(shape: Shape) -> None:
-    half, whole = (cost(parse, within("x", shape(size))) for size in (128 * KIB, 256 * KIB))
-
-    assert whole < 3 * half + 0.002
+    assert is_linear(parse, *(within("x", shape(size)) for size in (128 * KIB, 256 * KIB)))
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_a_text_twice_as_long_in_any_field_costs_twice_the_time(model: type[BaseModel]) -> None:
-    half, whole = (cost(partial(as_body, model), of_fields(model, size)) for size in (128 * KIB, 256 * KIB))
+    assert is_linear(partial(as_body, model), *(of_fields(model, size) for size in (128 * KIB, 256 * KIB)))
 
-    assert whole < 3 * half + 0.002
+
+def is_linear(work: Callable[[bytes], object], half: bytes, whole: bytes) -> bool:
+    """Whether *whole*, of twice the size, costs some twice what *half* costs; what is beside us may disturb a round."""
+    return any(cost(work, whole) < 3 * cost(work, half) + 0.002 for _ in range(ROUNDS))
 
 
 def cost(work: Callable[[bytes], object], body: bytes) -> float:
