@@ -360,7 +360,7 @@ async def test_a_daemon_that_holds_its_lock_and_is_frozen_loses_what_its_leases_
 ) -> None:
     user = await add_user(database)
     execution = await add_execution(database, await add_cue(database, user))
-    await notifications.add_sign_in_mail(database, user=user, content={"to": "a@example.com"})
+    await notifications.add_mail(database, "sign_in_mail", user=user, content={"to": "a@example.com"})
     with trio.fail_after(10):
         async with open_listener(database_url, "cueapi", heartbeat=5.0) as (_, lock):
             frozen = await daemons.register(database, "frozen")

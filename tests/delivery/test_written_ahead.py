@@ -216,7 +216,8 @@ async def test_alerts_and_mails_are_not_held_back_by_gates_that_were_set_ahead(d
         "insert into alert_gates values ($1, 'missed_run', 'cue_1', now() + interval '2 hours')", user
     )
     await database.execute(
-        "insert into mail_gates select $1, array_agg(now() + interval '2 hours' + n * interval '1 minute')"
+        "insert into mail_gates select $1, 'failure_mail',"
+        " array_agg(now() + interval '2 hours' + n * interval '1 minute')"
         "  from generate_series(1, 10) n",
         user,
     )
@@ -233,7 +234,7 @@ async def test_alerts_and_mails_are_not_held_back_by_gates_that_were_set_ahead(d
     ("attempts", "pause"), [(0, 0), (1, 60), (2, 300), (3, 300)], ids=["new", "after one", "after two", "after three"]
 )
 async def test_a_notification_waits_for_no_longer_than_its_pause(database: Database, attempts: int, pause: int) -> None:
-    await notifications.add_sign_in_mail(database, user=None, content={"to": "a@example.com"})
+    await notifications.add_mail(database, "sign_in_mail", user=None, content={"to": "a@example.com"})
     await database.execute("update notifications set attempts = $1", attempts)
     await write_ahead(database, "notifications")
 
@@ -245,7 +246,7 @@ async def test_a_notification_waits_for_no_longer_than_its_pause(database: Datab
 
 async def test_a_notification_that_waits_for_its_pause_is_left_alone(database: Database) -> None:
     number = await daemons.register(database, "here")
-    await notifications.add_sign_in_mail(database, user=None, content={"to": "a@example.com"})
+    await notifications.add_mail(database, "sign_in_mail", user=None, content={"to": "a@example.com"})
     (claimed,) = await notifications.claim(
         database, daemon=number, headroom=NotificationHeadroom(1, {}, 1), lease=60.0, claimed_at=0.0
     )
