@@ -73,7 +73,8 @@ class Health:
 
         The answer is 200 as long as the process runs.
         """
-        counts = await self._count()
+        # The counts may be of some seconds ago; whether PostgreSQL answers is told of this moment.
+        counts = await self._count() if await self._reachable() else None
         shared = await self.windows.is_shared()
         board = self.board.snapshot()
         polls = self.polls()

@@ -21,16 +21,16 @@ NAME = "cueapi_small_accounts"
 LARGE, SMALL = 1, 2
 FILL = (
     "insert into users (email, plan, webhook_secret)"
-    " select 'user' || n, 'self_hosted', 'whsec_' || repeat('a', 64) from generate_series(1, 2) n",
+    " select 'user' || n, 'self_hosted', sha512('secret') from generate_series(1, 2) n",
     "alter table cues disable trigger all",
     # Of 5,000 cues the last five are the small account's; each second one is a worker's.
     "insert into cues (id, user_id, name, group_name, status, transport, schedule_type, cron, timezone, catchup,"
     "                  overlap,"
-    "                  callback_url, callback_method, callback_headers, callback_host, payload, max_attempts,"
+    "                  callback_url, callback_method, callback_host, payload, max_attempts,"
     "                  backoff_minutes, verification, next_run, created_at)"
     " select 'cue_' || lpad(n::text, 12, '0'), case when n > 4995 then 2 else 1 end, 'cue ' || n, 'a', 'active',"
     "        case when n % 2 = 0 then 'worker' else 'webhook' end, 'recurring', '0 9 * * *', 'UTC', 'latest', 'allow',"
-    "        'http://127.0.0.1:9/', 'POST', '{}', '127.0.0.1:9', '{}', 4, '{1,5,15}', 'none',"
+    "        'http://127.0.0.1:9/', 'POST', '127.0.0.1:9', '{}', 4, '{1,5,15}', 'none',"
     "        now() + n * interval '1 second', now() - n * interval '1 minute'"
     "   from generate_series(1, 5000) n",
     "alter table cues enable trigger all",
