@@ -75,6 +75,8 @@ class Dispatcher:
         if self.capacity.has_spare():
             while await self._claim_some(deliveries, spare=True):
                 pass
+        if self.capacity.free <= 0:
+            self.preemption.look_again()
 
     async def _claim_some(self, deliveries: trio.MemorySendChannel[Delivery], *, spare: bool = False) -> bool:
         """Claim and send a batch; True where there may be more."""

@@ -40,4 +40,7 @@ class Preemption:
             self.capacity.interrupt(claims)
             if claims:
                 log.warning("attempts_interrupted", attempts=len(claims), accounts_waiting=waiting)
+
+    def look_again(self) -> None:
+        """Have the dispatcher look as soon as it may."""
         self.hub.dispatches.wake_at(self._next_look)

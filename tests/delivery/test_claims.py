@@ -131,7 +131,7 @@ async def test_a_request_that_is_sent_again_since_its_connection_was_closed_is_a
     ids=["ours", "another's"],
 )
 async def test_a_notification_is_asked_about_again_likewise(database: Database, change: str, *, stands: bool) -> None:
-    await notifications.add_sign_in_mail(database, user=None, content={"to": "a@example.com"})
+    await notifications.add_mail(database, "sign_in_mail", user=None, content={"to": "a@example.com"})
     headroom = NotificationHeadroom(8, {}, 4)
     (one,) = await notifications.claim(database, daemon=1, headroom=headroom, lease=60.0, claimed_at=0.0)
     await database.execute(change)

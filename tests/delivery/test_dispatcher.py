@@ -243,6 +243,25 @@ async def test_in_a_full_pool_of_single_accounts_the_longest_attempt_gives_way_o
     )
 
 
+async def test_a_pool_that_a_claim_has_filled_is_looked_at_again(database: Database) -> None:
+    dispatcher = dispatcher_on(database, size=4)
+    loud = await add_user(database)
+    for user in (loud, loud, await add_user(database)):
+        await backlog(database, 1, user=user, host="held:1")
+        for delivery in await claim(database):
+            dispatcher.capacity.take(delivery)
+    held = [one for one in dispatcher.capacity.held() if one.user_id == loud]
+    for number in range(2):
+        cue_id = await add_cue(database, await add_user(database), callback_host=f"waiting{number}:1")
+        await add_execution(database, cue_id, ready_at=ago(seconds=PATIENCE + 1))
+
+    with trio.fail_after(20):
+        async with alive(dispatcher.run):
+            await until(lambda: any(dispatcher.capacity.scope(one).cancel_called for one in held))
+
+    assert dispatcher.capacity.taken == 4
+
+
 @pytest.mark.parametrize(
     ("age", "host"), [(0.0, "other:1"), (PATIENCE + 1, "h0:1")], ids=["just come", "its host is full"]
 )

@@ -1,7 +1,8 @@
 -- Guarantees: a row is claimed by one daemon (skip locked), never more for a host or an account than it has places for,
--- the first of each account before the second of any, each account's in the order of their time; nothing by a daemon that another has seen without its lock. An attempt begins here:
--- `attempts` counts it, the first one counts for the month. An execution whose cue is deleted is claimed, too, without a
--- name. Orphaned outbox rows are deleted. The result always has at least one row, with the counters.
+-- the first of each account before the second of any, each account's in the order of their time; nothing by a daemon that
+-- another has seen without its lock. An attempt begins here: `attempts` counts it, the first one counts for the month. An
+-- execution whose cue is deleted is claimed, too, without a name. Orphaned outbox rows are deleted. The result always has
+-- at least one row, with the counters.
 --
 -- :daemon            its number
 -- :places            free places of the pool
@@ -50,7 +51,8 @@ ready as materialized (
 ), claimed as (
     update outbox o
        set claimed_by = :daemon,
-           lease_until = now() + interval '1 second' * (60 + least(coalesce(c.timeout_seconds, :timeout::float8), :longest::float8))
+           lease_until = now() + interval '1 second'
+                       * (60 + least(coalesce(c.timeout_seconds, :timeout::float8), :longest::float8))
       from begun b
       left join cues c on c.id = b.cue_id
      where o.execution_id = b.id
