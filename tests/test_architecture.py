@@ -78,8 +78,9 @@ def test_the_innermost_packages_know_few_libraries(package: str, allowed: set[st
 ADAPTERS = {
     "asyncpg": r"cueapi/(trio_asyncpg/\w+|storage/database)\.py",
     "redis": r"cueapi/net/redis\.py",
-    "h11": r"cueapi/(net/http_connection|api/http/(server|strict_http))\.py",
+    "h11": r"cueapi/api/http/(server|strict_http)\.py",
     "httpx": r"cueapi/(net/http_(client|connection)|delivery/webhook|cli/demo)\.py",
+    "httptools": r"cueapi/net/http_wire\.py",
     "hypercorn": r"cueapi/api/http/(server|idle_timer)\.py",
     "quart": r"cueapi/api/(\w+|http/\w+|models/rendering|pages/__init__)\.py",
     "quart_trio": r"cueapi/api/http/(server|quart_app|app)\.py",

@@ -60,7 +60,7 @@ class IdleConnections:
 
     def put(self, connection: HttpConnection) -> None:
         """Keep *connection* if it may be used again and there is room, else close it."""
-        if self._count >= self.limit or not connection.reset():
+        if self._count >= self.limit or not connection.may_go_on():
             connection.close()
             return
         target = connection.target

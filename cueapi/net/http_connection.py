@@ -1,20 +1,19 @@
-"""HTTP/1.1 on one connection to one checked address. Knows h11 and TLS; what goes wrong is an exception of httpx."""
+"""HTTP/1.1 on one connection to one checked address. Knows TLS; what goes wrong is an exception of httpx."""
 
 import errno
 import os
-import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-import h11
 import httpx
 import trio
 from attrs import define, field
 
 from cueapi.domain.attempt import ANSWER_LIMIT
 from cueapi.domain.target import Target
+from cueapi.net.http_wire import AnswerReader, NotReadable, NotWritable, write_request
 from cueapi.net.shortage import is_own_shortage
 
 READ_SIZE = 16 * 1024
@@ -33,25 +32,6 @@ LAST_READ = 0.1
 
 CONNECT_TIMEOUT = 3.0
 """Seconds for an address that does not answer, where there is another one."""
-
-FRAMING = frozenset(
-    {
-        b"host",
-        b"content-length",
-        b"transfer-encoding",
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"upgrade",
-    }
-)
-"""Headers that belong to the connection: it writes its own, and drops those of the request."""
-
-
-# h11 takes it for an error without giving its status: no request of ours asks to switch (RFC 9110, 15.2.2).
-_SWITCHED = re.compile(rb"(?m)^HTTP/1\.[01] 101[ \r\n]")
 
 
 class NeverAnswered(httpx.RemoteProtocolError):
@@ -83,11 +63,8 @@ class HttpConnection:
     stream: trio.abc.Stream
     socket: trio.socket.SocketType
     opened_at: float = field(factory=trio.current_time)
-    _http: h11.Connection = field(factory=lambda: h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT))
+    _reader: AnswerReader = field(factory=lambda: AnswerReader(ANSWER_LIMIT))
     _received: int = 0
-    _head_came: bool = False
-    _before_head: bytearray = field(factory=bytearray)
-    _ended: bool = False
     _reusable: bool = True
     _last_read: float | None = None
 
@@ -95,11 +72,10 @@ class HttpConnection:
         self, request: httpx.Request, path: str, on_send: Callable[[], Awaitable[None]]
     ) -> httpx.Response:
         """Send *request*, which has been read, and read its answer; *on_send* is awaited before the first byte."""
-        self._received, self._head_came = 0, False
-        self._before_head.clear()
+        self._received, self._reader = 0, AnswerReader(ANSWER_LIMIT, head_only=request.method == "HEAD")
         try:
-            wire = self._encode(request, path)
-        except h11.LocalProtocolError as error:
+            wire = write_request(request.method, path, self.target.authority, request.headers.raw, request.content)
+        except NotWritable as error:
             raise httpx.LocalProtocolError(f"the request cannot be written: {error}") from error
         await on_send()
         self._reusable = len(wire) <= SENT_AT_ONCE
@@ -133,68 +109,26 @@ class HttpConnection:
         """May another request go out here? Bytes that arrive unasked end the use of a connection."""
         return trio.current_time() - self.opened_at < reused_for and not self.socket.is_readable()
 
-    def reset(self) -> bool:
-        """Get ready for another request; False where the protocol does not allow one."""
-        http = self._http
-        if (
-            not self._reusable
-            or http.our_state is not h11.DONE
-            or http.their_state is not h11.DONE
-            or http.trailing_data[0]
-        ):
-            return False
-        http.start_next_cycle()
-        return True
+    def may_go_on(self) -> bool:
+        """Whether another request may follow the one that was answered."""
+        return self._reusable and self._reader.may_go_on
 
     def close(self) -> None:
         self.socket.close()
 
-    def _encode(self, request: httpx.Request, path: str) -> bytes:
-        body = request.content
-        headers = [(b"Host", self.target.authority.encode("ascii"))]
-        headers += [pair for pair in request.headers.raw if pair[0].lower() not in FRAMING]
-        if body or request.method not in {"GET", "HEAD"}:
-            headers.append((b"Content-Length", b"%d" % len(body)))
-        head = h11.Request(method=request.method, target=path, headers=headers)
-        parts = (head, h11.Data(body), h11.EndOfMessage()) if body else (head, h11.EndOfMessage())
-        return b"".join(self._http.send(part) or b"" for part in parts)
-
     async def _answer(self) -> httpx.Response:
-        try:
-            return await self._read_answer()
-        except h11.RemoteProtocolError as error:
-            if _SWITCHED.search(self._before_head):
-                return httpx.Response(101, stream=httpx.ByteStream(b""), extensions={"cut": False})
-            raise httpx.RemoteProtocolError(self._what_was_wrong()) from error
-
-    async def _read_answer(self) -> httpx.Response:
-        head = await self._next_event()
-        while isinstance(head, h11.InformationalResponse):
-            head = await self._next_event()
-        if not isinstance(head, h11.Response):
-            raise httpx.RemoteProtocolError(self._what_was_wrong())
-        self._head_came = True
-        body, cut = await self._body()
+        reader = self._reader
+        while not reader.done:
+            data = await self._receive()
+            try:
+                reader.feed(data) if data else reader.end()
+            except NotReadable as error:
+                raise httpx.RemoteProtocolError(self._invalid()) from error
+            if not data and not reader.complete:
+                raise httpx.RemoteProtocolError(self._broke_off() if reader.head_came else self._invalid())
         # A stream and not `content`, which httpx would unpack here and now.
-        return httpx.Response(
-            head.status_code,
-            headers=list(head.headers),
-            stream=httpx.ByteStream(body),
-            extensions={"http_version": b"HTTP/" + head.http_version, "reason_phrase": head.reason, "cut": cut},
-        )
-
-    async def _body(self) -> tuple[bytes, bool]:
-        body = bytearray()
-        while isinstance(event := await self._next_event(), h11.Data):
-            body += event.data
-            if len(body) > ANSWER_LIMIT:
-                return bytes(body[:ANSWER_LIMIT]), True
-        return bytes(body), False
-
-    async def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._receive())
-        return event
+        stream = httpx.ByteStream(bytes(reader.body))
+        return httpx.Response(reader.status, headers=reader.headers, stream=stream, extensions={"cut": reader.cut})
 
     async def _receive(self) -> bytes:
         try:
@@ -205,12 +139,9 @@ class HttpConnection:
             data = b""
         if not data and not self._received:
             raise NeverAnswered(f"{_who(self.target)} closed the connection without an answer")
-        if not self._head_came:
-            self._before_head += data
         self._received += len(data)
-        self._ended = not data
-        if self._received > WIRE_LIMIT:
-            raise httpx.RemoteProtocolError(f"invalid HTTP answer from {_who(self.target)}: no end of headers")
+        if self._received > (WIRE_LIMIT if self._reader.head_came else HEAD_LIMIT):
+            raise httpx.RemoteProtocolError(f"{self._invalid()}: no end of headers")
         return data
 
     async def _read_some(self) -> bytes:
@@ -224,9 +155,7 @@ class HttpConnection:
                 return bytes(await self.stream.receive_some(READ_SIZE))
             raise
 
-    def _what_was_wrong(self) -> str:
-        if self._head_came and self._ended:
-            return self._broke_off()
+    def _invalid(self) -> str:
         return f"invalid HTTP answer from {_who(self.target)}"
 
     def _broke_off(self) -> str:
