@@ -1,7 +1,9 @@
 """Bytes that another reader could take for other requests are refused, and their connection is closed (RFC 9112)."""
 
 import json
+import time
 
+import pytest
 import trio
 
 from cueapi.api.http.strict_http import is_sound
@@ -151,3 +153,16 @@ def test_a_head_is_refused_as_soon_as_it_cannot_become_sound() -> None:
     assert is_sound(HEAD + b"X: y\r")
     assert not is_sound(b"\x16\x03\x01")
     assert not is_sound(HEAD[:-2] + b"\n")
+
+
+@pytest.mark.parametrize("name", ["Host", "Content-Length"])
+@pytest.mark.parametrize("blank", [" ", "\t", "\r"], ids=repr)
+def test_a_head_of_many_blanks_is_judged_in_no_time(name: str, blank: str) -> None:
+    head = f"GET / HTTP/1.1\r\n{name}: x{blank * 16_000}y\r\n\r\n".encode()
+
+    begun = time.thread_time()
+    judged = is_sound(head)
+
+    # By a pattern that tries each blank again it takes seconds.
+    assert time.thread_time() - begun < 1.0
+    assert not judged
