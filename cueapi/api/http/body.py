@@ -26,11 +26,6 @@ async def read(kind: type[Body]) -> Body:
     return await off_loop(as_body, kind, await read_bytes())
 
 
-async def read_object() -> dict[str, Any]:
-    """The request's body as a JSON object, whatever its Content-Type says; an empty one is `{}`."""
-    return await off_loop(json_object, await read_bytes())
-
-
 async def read_json() -> bytes:
     """The request's body as it came, which must be JSON, of any value."""
     data = await read_bytes()
