@@ -9,7 +9,8 @@ import trio
 from attrs import field, frozen
 
 from cueapi.storage.database import Executor, R
-from cueapi.trio_asyncpg.connection import Connection
+from cueapi.storage.session import SESSION
+from cueapi.trio_asyncpg.connection import Connection, close, connect
 
 BIG = {"executions", "cues", "outbox", "attempts", "alerts"}
 
@@ -124,6 +125,15 @@ def _plan(root: dict[str, Any]) -> Plan:
         if node["Node Type"] == "Seq Scan" and above != "Limit":
             sequential.add(table)
     return Plan(_outline(root), scans, sequential)
+
+
+@asynccontextmanager
+async def open_explaining(dsn: str) -> AsyncIterator[Explaining]:
+    """A connection of its own to *dsn*, set as the daemon's are."""
+    connection = await connect(dsn)
+    await connection.execute(SESSION)
+    yield Explaining(connection)
+    await close(connection)
 
 
 async def explain(explaining: Explaining, ask: Callable[[Executor], Awaitable[object]]) -> Plan:

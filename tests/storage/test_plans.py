@@ -34,13 +34,11 @@ from cueapi.storage.database import Executor
 from cueapi.storage.due_cues import DueCue
 from cueapi.storage.execution_pages import Filter
 from cueapi.storage.fires import ManualFire
-from cueapi.storage.session import SESSION
 from cueapi.storage.transitions import RECORD_FAILURES, apply_transitions
 from cueapi.storage.worker_claims import ClaimRequest
-from cueapi.trio_asyncpg.connection import close, connect
 from tests.conftest import in_database, say
 from tests.delivery.deliveries import delivery_of
-from tests.storage.explaining import Explaining, explain
+from tests.storage.explaining import Explaining, explain, open_explaining
 from tests.storage.rows import MONTHLY, TERMS, TIMES, headroom
 
 NAME = "cueapi_plans"
@@ -140,10 +138,8 @@ def filled(postgres_url: str, template: str) -> Iterator[str]:
 
 @pytest.fixture
 async def explaining(filled: str) -> AsyncIterator[Explaining]:
-    connection = await connect(filled)
-    await connection.execute(SESSION)
-    yield Explaining(connection)
-    await close(connection)
+    async with open_explaining(filled) as opened:
+        yield opened
 
 
 def execution(number: int) -> UUID:

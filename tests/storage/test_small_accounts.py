@@ -9,11 +9,9 @@ from cueapi.storage import alerts, cues, execution_pages, histories, usage, work
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Executor
 from cueapi.storage.execution_pages import Filter
-from cueapi.storage.session import SESSION
 from cueapi.storage.worker_claims import ClaimRequest
-from cueapi.trio_asyncpg.connection import close, connect
 from tests.conftest import in_database, say
-from tests.storage.explaining import Explaining, Plan, explain
+from tests.storage.explaining import Explaining, Plan, explain, open_explaining
 from tests.storage.rows import TERMS
 from tests.storage.test_plans import PUT_BACK, QUARANTINE
 
@@ -65,10 +63,8 @@ def uneven(postgres_url: str, template: str) -> Iterator[str]:
 
 @pytest.fixture
 async def explaining(uneven: str) -> AsyncIterator[Explaining]:
-    connection = await connect(uneven)
-    await connection.execute(SESSION)
-    yield Explaining(connection)
-    await close(connection)
+    async with open_explaining(uneven) as opened:
+        yield opened
 
 
 Ask = Callable[[Executor, int], Awaitable[object]]
