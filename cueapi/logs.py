@@ -43,19 +43,30 @@ How the daemon speaks: one event a fact.
 No payloads, no headers, no keys, no links; of callback URLs scheme and host only.
 """
 
+import json
 import logging
+import os
 import re
 import sys
+from contextlib import suppress
+from functools import lru_cache
 from typing import Literal
 
+import orjson
 import structlog
+from attrs import frozen
 from structlog.types import EventDict, Processor, WrappedLogger
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def set_up(form: Literal["console", "json"] | None, level: str) -> None:
-    """Write to standard error: for people on a terminal, else one JSON object a line."""
+    """
+    Write to standard error: for people on a terminal, else one JSON object a line.
+
+    Lines of ours are rendered and written without the standard library's logging, which costs as much again; those of
+    other libraries pass through it. A line that cannot be written is lost, and nothing else.
+    """
     console = form == "console" or (form is None and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -63,18 +74,20 @@ def set_up(form: Literal["console", "json"] | None, level: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    rendering = _rendering(console=console)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=LineWriter,
         cache_logger_on_first_use=True,
     )
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(console=console)],
-    )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
@@ -82,22 +95,47 @@ def set_up(form: Literal["console", "json"] | None, level: str) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+@frozen
+class LineWriter:
+    """Writes each line to standard error by one system call, so that a process that is killed has lost none."""
+
+    name: str = "cueapi"
+
+    def msg(self, line: str) -> None:
+        """Write *line*; a full disk, or a reader that is gone, ends nothing. Without standard error it goes nowhere."""
+        if sys.stderr is None:
+            return
+        with suppress(OSError):
+            os.write(sys.stderr.fileno(), f"{line}\n".encode(errors="backslashreplace"))
+
+    debug = info = warning = error = critical = fatal = msg
+
+
 def _rendering(*, console: bool) -> list[Processor]:
     if console:
         plain = structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
-    return [
-        structlog.processors.format_exc_info,
-        _message,
-        structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
-    ]
+    return [structlog.processors.format_exc_info, _message, _as_json]
 
 
 def _message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """`message` is the event in words; its facts stand in their keys, once. Other libraries' events are sentences."""
-    name = str(event.get("event", ""))
-    event["message"] = name.replace("_", " ") if _OURS.fullmatch(name) else name
+    event["message"] = _in_words(str(event.get("event", "")))
     return {key: value for key, value in event.items() if value is not None}
+
+
+@lru_cache(maxsize=256)
+def _in_words(name: str) -> str:
+    return name.replace("_", " ") if _OURS.fullmatch(name) else name
+
+
+def _as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """One line of JSON; what JSON has no form for is written as text."""
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except (orjson.JSONEncodeError, RecursionError):
+        # An integer of over 64 bits, or half of a surrogate pair.
+        return json.dumps(event, ensure_ascii=False, default=str)
 
 
 _OURS = re.compile(r"[a-z]+(_[a-z]+)+")

@@ -12,7 +12,7 @@ from supervisor.channels import Channel
 from supervisor.keeper import Keeper
 from supervisor.sibling import OnStop
 
-log: FilteringBoundLogger = structlog.get_logger()
+log: FilteringBoundLogger = structlog.get_logger("supervisor.drain")
 
 # Any: the kernel never looks at what a channel carries.
 Channels: TypeAlias = Sequence[Channel[Any]]

@@ -13,7 +13,7 @@ from supervisor.health import HealthBoard, State
 from supervisor.restart import FailureLog, GiveUp, Patience, RestartAfter
 from supervisor.sibling import OnStop, Sibling
 
-log: FilteringBoundLogger = structlog.get_logger()
+log: FilteringBoundLogger = structlog.get_logger("supervisor.keeper")
 
 
 @define(eq=False, repr=False)

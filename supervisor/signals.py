@@ -7,7 +7,7 @@ import structlog
 import trio
 from structlog.typing import FilteringBoundLogger
 
-log: FilteringBoundLogger = structlog.get_logger()
+log: FilteringBoundLogger = structlog.get_logger("supervisor.signals")
 
 
 async def watch(

@@ -94,7 +94,7 @@ ADAPTERS = {
     "smtplib": r"cueapi/net/smtp\.py",
     "croniter": r"cueapi/domain/cron\.py",
     "email_validator": r"cueapi/domain/account\.py",
-    "orjson": r"cueapi/api/models/rendering\.py",
+    "orjson": r"cueapi/(api/models/rendering|logs)\.py",
     "click": r"cueapi/cli/\w+\.py",
 }
 

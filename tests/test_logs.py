@@ -1,9 +1,11 @@
 """What the daemon says: JSON of one form, and nothing that is not for the log."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import trio
@@ -83,3 +85,45 @@ async def test_each_line_is_one_json_object_of_the_same_form(database_url: str, 
         assert private not in text
     assert "/v1/cues?" not in text
     assert daemon.said.read_text() == ""
+
+
+ODD_LINE = """
+import structlog
+from cueapi.logs import set_up
+set_up("json", "info")
+log = structlog.get_logger("cueapi.test")
+log.info("odd_line", number=2**70, half="\\ud800", other={1}, deep={"a": {1: 2}}, nan=float("nan"), none=None)
+try:
+    raise ValueError("why")
+except ValueError:
+    log.exception("bug_met")
+print("went on")
+"""
+
+
+def log_odd_lines(stderr: int | IO[bytes] | None, *, closed: bool = False) -> subprocess.CompletedProcess[bytes]:
+    """Another process logs what has no form in JSON."""
+    command = [sys.executable, "-c", ODD_LINE]
+    return subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command] if closed else command,
+        stdout=subprocess.PIPE, stderr=stderr, check=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_what_json_has_no_form_for_is_logged_all_the_same() -> None:
+    lines = [json.loads(line) for line in log_odd_lines(subprocess.PIPE).stderr.splitlines()]
+
+    assert [line["message"] for line in lines] == ["odd line", "bug met"]
+    assert lines[0]["number"] == 2**70
+    assert (lines[0]["other"], lines[0]["deep"]) == ("{1}", {"a": {"1": 2}})
+    assert "none" not in lines[0]
+    assert "ValueError: why" in lines[1]["exception"]
+
+
+def test_a_full_disk_for_the_log_ends_nothing() -> None:
+    with Path("/dev/full").open("wb") as full:
+        assert log_odd_lines(full).stdout == b"went on\n"
+
+
+def test_without_standard_error_there_is_no_log_and_no_end() -> None:
+    assert log_odd_lines(None, closed=True).stdout == b"went on\n"

@@ -36,7 +36,7 @@ INITDB = (
     "--set=listen_addresses=",
 )
 
-log = structlog.get_logger()
+log = structlog.get_logger("cueapi.embedded_postgres.cluster")
 
 
 @define

@@ -55,7 +55,7 @@ SETTINGS = {
     "log_error_verbosity": "terse",
 }
 
-log = structlog.get_logger()
+log = structlog.get_logger("cueapi.embedded_postgres.postmaster")
 
 
 @frozen

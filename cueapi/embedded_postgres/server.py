@@ -27,7 +27,7 @@ WATCH_EVERY = 1.0
 COMMAND_PATIENCE = 60.0
 """Seconds to wait for a command that holds DATA_DIR, or for the server of a daemon that is just starting."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("cueapi.embedded_postgres.server")
 
 
 @frozen
