@@ -19,6 +19,7 @@ from cueapi.settings import Settings
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database
 from cueapi.storage.schema import migrate
+from cueapi.storage.session import prepare
 from cueapi.trio_asyncpg.connection import close, connect
 from cueapi.trio_asyncpg.pool import open_pool
 from tests.net.own_redis import OwnRedis, own_redis
@@ -119,8 +120,8 @@ def database_url(postgres_url: str, template: str) -> Iterator[str]:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """The test's database, to look into and to meddle with."""
-    async with open_pool(database_url, size=4) as pool:
+    """The test's database, to look into and to meddle with; its sessions are the product's."""
+    async with open_pool(database_url, size=4, init=prepare) as pool:
         yield Database(pool)
 
 

@@ -3,12 +3,15 @@
 from cueapi.trio_asyncpg.connection import Connection
 
 # Set in each new session, not as start-up parameters: poolers refuse parameters that they do not know. On solid-state
-# disks a random page costs little more than the next one. The rest pins what statements rely on: our own deadlines, and
+# disks a random page costs little more than the next one. Whatever we read in order we read by an index in that order:
+# where a table has grown since its last statistics, as the outbox does in a burst, a bitmap would collect and sort all
+# that waits for each claim of the first rows. The rest pins what statements rely on: our own deadlines, and
 # what one statement sees of the others. Whether it is read-only is the operator's to say, and is waited for.
 SESSION = """
 set statement_timeout = 0;
 set lock_timeout = 0;
 set jit = off;
+set enable_bitmapscan = off;
 set random_page_cost = 1.1;
 set idle_in_transaction_session_timeout = 0;
 set idle_session_timeout = 0;

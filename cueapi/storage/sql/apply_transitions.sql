@@ -104,11 +104,21 @@ with transitions as materialized (
            succeeded = usage.succeeded + excluded.succeeded,
            failed = usage.failed + excluded.failed
 ), moves as (
+    -- One row a cue. Of its executions the latest counts: of the scheduled ones for the end of a one-time cue, of the
+    -- lost ones for its pause.
     select cue_id,
            count(*) filter (where final and not was_final) - count(*) filter (where was_final and not final) as runs,
            coalesce(bool_or(consecutive_failures = 0), false) as succeeded,
            coalesce(bool_or(consecutive_failures = 1), false) as failed,
-           bool_or(lost) as lost
+           bool_or(lost) as lost,
+           (array_agg(id order by id desc) filter (where lost))[1] as lost_id,
+           (array_agg(reason order by id desc) filter (where lost))[1] as lost_reason,
+           max(scheduled_for) filter (where triggered_by = 'scheduled') as scheduled_for,
+           (array_agg(case when not final and not was_final then null
+                           when not final then 'active'
+                           when status = 'success' then 'completed'
+                           else 'failed' end order by scheduled_for desc)
+              filter (where triggered_by = 'scheduled'))[1] as once_status
       from decided
      group by cue_id
     having bool_or(final or was_final or consecutive_failures is not null)
@@ -117,18 +127,9 @@ with transitions as materialized (
     select c.id, c.status as was, c.schedule_type = 'once' as is_once,
            c.schedule_type = 'once' and c.next_run is null as is_over,
            m.runs, m.succeeded and not m.failed as ends_failures, c.on_failure_pause and m.lost as pauses,
-           case when c.on_failure_pause and m.lost
-                then (select d.id from decided d where d.cue_id = c.id and d.lost order by d.id desc limit 1)
-                end as lost_id,
-           -- What the execution of a one-time cue makes of it; that of an earlier schedule makes nothing.
-           (select max(case when not d.final and not d.was_final then null
-                            when not d.final then 'active'
-                            when d.status = 'success' then 'completed'
-                            else 'failed' end)
-              from decided d
-             where c.schedule_type = 'once' and d.cue_id = c.id
-               and d.triggered_by = 'scheduled'
-               and d.scheduled_for = c.schedule_at) as once_status
+           m.lost_id, m.lost_reason,
+           -- The execution of an earlier schedule makes nothing of its cue.
+           case when c.schedule_type = 'once' and c.schedule_at = m.scheduled_for then m.once_status end as once_status
       from cues c
       join moves m on m.cue_id = c.id
      where c.deleted_at is null
@@ -147,7 +148,7 @@ with transitions as materialized (
            status = n.status,
            pause_reason = case when n.status = n.was then c.pause_reason
                                when n.status = 'paused'
-                               then (select pause_reason(d.id, d.reason) from decided d where d.id = n.lost_id) end,
+                               then pause_reason(n.lost_id, n.lost_reason) end,
            next_run = case when n.pauses and not n.is_once then null else c.next_run end,
            -- It moves with the status: a change that was made upon the cue before it ended must not revive it.
            revision = c.revision + (case when n.pauses or n.status <> n.was then 1 else 0 end),
@@ -155,10 +156,12 @@ with transitions as materialized (
       from changes n
      where c.id = n.id
  returning c.id, case when n.status = 'paused' and n.was = 'active' then n.lost_id end as paused_by
+), paused as materialized (
+    select id, paused_by from moved where paused_by is not null
 )
 select d.id, d.status, d.ready_at, d.cue_id, c.name as cue_name,
        coalesce(d.consecutive_failures = 1, false) or d.lost or d.missing is not null as is_told,
-       coalesce(m.paused_by = d.id, false) as has_paused
+       coalesce(p.paused_by = d.id, false) as has_paused
   from decided d
   left join cues c on c.id = d.cue_id
-  left join moved m on m.id = d.cue_id
+  left join paused p on p.id = d.cue_id

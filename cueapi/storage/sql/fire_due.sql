@@ -2,8 +2,10 @@
 --
 -- Guarantees: a cue is moved only from what the poll read; its next run, its executions and their outbox rows appear
 -- together; a scheduled time fires at most once. A cue that another daemon is moving is skipped. "Is one running?" is
--- asked where the row is made. An account whose month is spent has executions that end at once. (`status || ''`: found
--- by cue, not by an index of the status.)
+-- asked where the row is made. An account whose month is spent has executions that end at once.
+--
+-- The planner takes each of these tables for one row. So none is joined with another, which would compare each row with
+-- each; cues are found by primary key (`any (array(…))`), executions by cue (`status || ''`: by no index of the status).
 with due as (
     select * from json_to_recordset(:due_cues::json)
         as t(cue text, seen timestamptz, revision bigint, next timestamptz, local timestamp, late bool)
@@ -15,7 +17,8 @@ with due as (
            t.seen, t.next, t.local, t.late
       from cues c
       join due t on t.cue = c.id
-     where c.next_run = t.seen
+     where c.id = any (array(select cue from due))
+       and c.next_run = t.seen
        and c.revision = t.revision
        and c.status = 'active'
        and c.deleted_at is null
@@ -56,29 +59,30 @@ with due as (
         on conflict (cue_id, scheduled_for) where triggered_by = 'scheduled' do nothing
  returning id, cue_id, user_id, transport, status, ready_at, scheduled_for
 ), counts as (
-    select cue_id, count(*) as made, count(*) filter (where status <> 'pending') as ended,
-           count(*) filter (where status <> 'missed') as fired
-      from made
+    select cue_id, max(next) as next, max(local) as local, count(status) as made,
+           count(*) filter (where status <> 'pending') as ended, count(*) filter (where status <> 'missed') as fired
+      from (select id as cue_id, next, local, null as status from held
+             union all
+            select cue_id, null, null, status from made) moves
      group by cue_id
 ), moved as (
     update cues c
-       set next_run = h.next,
-           next_local = h.local,
+       set next_run = n.next,
+           next_local = n.local,
            planned_at = now(),
-           status = case when h.schedule_type = 'once' and n.ended > 0 then 'failed' else c.status end,
-           revision = c.revision + (case when h.schedule_type = 'once' and n.ended > 0 then 1 else 0 end),
-           updated_at = case when h.schedule_type = 'once' and n.ended > 0 then clock_timestamp() else c.updated_at end,
-           fired_count = c.fired_count + coalesce(n.made, 0),
-           run_count = c.run_count + coalesce(n.ended, 0),
+           status = case when c.schedule_type = 'once' and n.ended > 0 then 'failed' else c.status end,
+           revision = c.revision + (case when c.schedule_type = 'once' and n.ended > 0 then 1 else 0 end),
+           updated_at = case when c.schedule_type = 'once' and n.ended > 0 then clock_timestamp() else c.updated_at end,
+           fired_count = c.fired_count + n.made,
+           run_count = c.run_count + n.ended,
            last_run = case when n.fired > 0 then now() else c.last_run end
-      from held h
-      left join counts n on n.cue_id = h.id
-     where c.id = h.id
+      from counts n
+     where c.id = n.cue_id
 ), queued as (
     insert into outbox (execution_id, cue_id, user_id, host, ready_at)
-    select m.id, m.cue_id, m.user_id, h.callback_host, m.ready_at
+    select m.id, m.cue_id, m.user_id, c.callback_host, m.ready_at
       from made m
-      join held h on h.id = m.cue_id
+      join cues c on c.id = m.cue_id
      where m.transport = 'webhook' and m.status = 'pending'
 ), raised as (
     select raise_alert(h.user_id, 'missed_run', h.id, h.id,

@@ -1,0 +1,91 @@
+"""In a burst, without statistics: a statement's work grows with its rows, not with their square or with the backlog."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cueapi.domain.ids import new_uuid7
+from cueapi.storage.database import Database
+from cueapi.storage.due_cues import FIRE_DUE
+from cueapi.storage.outbox import CLAIM_DELIVERIES, DeliveryClaim
+from cueapi.storage.transitions import APPLY_TRANSITIONS
+from tests.benchmarks.filling import CUES
+from tests.storage.rows import add_user
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+EXPLAIN = "explain (analyze, timing off, format json) "
+
+
+def steps(plan: dict[str, Any]) -> Iterator[float]:
+    """How many rows each step of a plan has handled, those that it compared and left out, too."""
+    counted = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter")
+    yield plan["Actual Loops"] * sum(plan.get(name, 0) for name in counted)
+    for part in plan.get("Plans", ()):
+        yield from steps(part)
+
+
+async def work(db: Database, statement: str, *values: object) -> float:
+    """How many rows *statement* handles, by explaining it; it takes effect."""
+    (told,) = await db.fetch(EXPLAIN + statement, *values)
+    return sum(steps(json.loads(told[0])[0]["Plan"]))
+
+
+async def fire(db: Database, count: int) -> float:
+    """Fire as many due cues as that."""
+    rows = await db.fetch("select id, next_run, revision from cues where next_run is not null limit $1", count)
+    moves = [
+        {"cue": row["id"], "seen": row["next_run"].isoformat(), "revision": row["revision"], "late": False}
+        for row in rows
+    ]
+    firings = [
+        {"id": str(new_uuid7()), "cue": row["id"], "scheduled_for": AT.isoformat(), "missed_runs": 0, "missed": False}
+        for row in rows
+    ]
+    return await work(db, FIRE_DUE, json.dumps(moves), json.dumps(firings), '{"self_hosted": null}')
+
+
+async def claim(db: Database, count: int) -> float:
+    """Claim as many deliveries as that."""
+    wanted = DeliveryClaim(1, count, 0, ["h"], [0], 1000, [1], [0], 1000, 30.0, 900.0, 4 * count, None)
+    return await work(db, CLAIM_DELIVERIES, *wanted)
+
+
+async def settle(db: Database, count: int) -> float:
+    """Write the success of as many claimed deliveries as that."""
+    rows = await db.fetch("select id, claim from executions where claim is not null limit $1", count)
+    said = {"attempts": 1, "seen": "delivering", "status": "success", "released": False, "delivered": True,
+            "final": True, "wire": True, "http_status": 200, "duration_ms": 5, "report": False,
+            "consecutive_failures": 0, "logged_as": "success"}  # fmt: skip
+    records = [said | {"ord": ord_, "id": str(row["id"]), "claim": str(row["claim"])} for ord_, row in enumerate(rows)]
+    return await work(db, APPLY_TRANSITIONS, json.dumps(records))
+
+
+@pytest.fixture
+async def burst(database: Database) -> Database:
+    """A database with 3,000 cues that are due, of which nothing was counted yet."""
+    user = await add_user(database)
+    await database.execute(CUES, user, 3_000, AT, 0.0, "webhook", "http://127.0.0.1:9/", "127.0.0.1:9")
+    return database
+
+
+async def test_ten_times_the_due_cues_are_ten_times_the_work(burst: Database) -> None:
+    assert await fire(burst, 500) < 15 * await fire(burst, 50)
+
+
+async def test_a_claim_does_not_read_the_backlog(burst: Database) -> None:
+    await fire(burst, 150)
+    few = await claim(burst, 20)
+    await fire(burst, 2_000)
+
+    assert await claim(burst, 20) < 1.5 * few
+
+
+async def test_five_times_the_results_are_five_times_the_work(burst: Database) -> None:
+    await fire(burst, 500)
+    await claim(burst, 250)
+    few = await settle(burst, 20)
+
+    assert await settle(burst, 100) < 8 * few
