@@ -8,6 +8,7 @@ from uuid import UUID
 import trio
 from attrs import define, field
 
+from cueapi.delivery.host_slots import HostSlots
 from cueapi.delivery.shares import equal_share, kept, may_claim_up_to, most_of_one
 from cueapi.domain.attempt import Delivery
 from cueapi.storage.outbox import Headroom
@@ -31,20 +32,26 @@ def _do_nothing() -> None:
 @define(eq=False)
 class Capacity:
     """
-    At most *size* deliveries at once, *per_host* to one host and port, and of one account as many as `shares` says.
+    At most *size* deliveries at once, and of one account as many as `shares` says.
 
-    A delivery takes a slot when it is claimed, and frees it when its result was handed on.
+    A delivery takes a slot when it is claimed, and frees it when its result was handed on. To one host and port at most
+    *per_host* are sent at once; a few more are claimed ahead (`slots`).
     """
 
     size: int
     per_host: int
     on_freed: Callable[[], None] = _do_nothing
+    slots: HostSlots = field(init=False)
     _held: dict[object, Delivery] = field(init=False, factory=dict)
     _hosts: Counter[str] = field(init=False, factory=Counter)
     _users: Counter[int] = field(init=False, factory=Counter)
     _wanted: bool = field(init=False, default=False)
     _open: set[UUID] = field(init=False, factory=set)
     _scopes: dict[UUID, trio.CancelScope] = field(init=False, factory=dict)
+
+    @slots.default
+    def _make_slots(self) -> HostSlots:
+        return HostSlots(self.per_host)
 
     @property
     def taken(self) -> int:
@@ -59,7 +66,13 @@ class Capacity:
     def headroom(self, *, spare: bool = False) -> Headroom:
         """What may be claimed now: up to equal shares, or of what those leave over."""
         per_user = may_claim_up_to(self.size, free=self.free, accounts=len(self._users), spare=spare)
-        return Headroom(self.free, kept(self.size), dict(self._hosts), dict(self._users), self.per_host, per_user)
+        hosts = self._slots_used()
+        return Headroom(self.free, kept(self.size), hosts, dict(self._users), self.per_host, per_user)
+
+    def _slots_used(self) -> dict[str, int]:
+        """How many of each host's slots count as used; negative where more may be claimed ahead than are sent."""
+        ahead = self.slots.ahead()
+        return {host: self._hosts[host] - ahead.get(host, 0) for host in self._hosts.keys() | ahead.keys()}
 
     def has_spare(self) -> bool:
         """True where an account that has its equal share may have more, if the others leave it over."""
@@ -71,7 +84,7 @@ class Capacity:
     def any_full(self) -> bool:
         """True where a delivery may have to wait that has a free slot: its host or its account has no more."""
         per_user = self.headroom(spare=True).per_user
-        return any(count >= self.per_host for count in self._hosts.values()) or any(
+        return any(used >= self.per_host for used in self._slots_used().values()) or any(
             count >= per_user for count in self._users.values()
         )
 

@@ -43,6 +43,7 @@ class DispatchPool:
             await self._recover(results)
             async with trio.open_nursery() as watching:
                 watching.start_soon(self.webhook.standstills.watch, name="dispatch: notice standstills")
+                watching.start_soon(self._open_at_drain, name="dispatch: release what was claimed ahead")
                 async with trio.open_nursery() as nursery:
                     for number in range(self.size):
                         nursery.start_soon(self._serve, deliveries.clone(), results.clone(), name=f"dispatch {number}")
@@ -50,6 +51,10 @@ class DispatchPool:
                     results.close()
                     task_status.started()
                 watching.cancel_scope.cancel(reason="all is delivered")
+
+    async def _open_at_drain(self) -> None:
+        await self.stopping.wait()
+        self.capacity.slots.open()
 
     async def _recover(self, results: trio.MemorySendChannel[Transition]) -> None:
         """Release what this sibling was delivering before a restart; what is still in the channel stays."""
@@ -67,17 +72,20 @@ class DispatchPool:
                 self.capacity.release(delivery)
 
     async def _attempt(self, delivery: Delivery) -> Transition:
-        if self.stopping.is_set():
-            return released(delivery.fence)
         begun = trio.current_time()
+        result: Result = Interrupted()
         try:
-            result: Result = Interrupted()
             with self.capacity.scope(delivery):
-                result = await self.webhook.attempt(delivery, partial(self.confirm, delivery))
-            if isinstance(result, Postponed):
-                self.shortages.note(result.reason)
-            now = self.webhook.clock.now()
-            return evaluate_attempt(delivery, result, duration=trio.current_time() - begun, now=now)
+                if not await self.capacity.slots.acquire(delivery.host):
+                    return released(delivery.fence)
+                try:
+                    if self.stopping.is_set():
+                        return released(delivery.fence)
+                    begun = trio.current_time()
+                    result = await self.webhook.attempt(delivery, partial(self.confirm, delivery))
+                finally:
+                    self.capacity.slots.release(delivery.host)
+            return self._evaluate(delivery, result, trio.current_time() - begun)
         except ClaimLost:
             return released(delivery.fence)
         except Exception as error:
@@ -90,3 +98,8 @@ class DispatchPool:
                 execution_id=str(delivery.execution_id), attempt=delivery.attempt,
             )  # fmt: skip
             return attempt_failed(delivery.fence, delivery.retry, error=f"{INTERNAL} ({type(error).__name__}).")
+
+    def _evaluate(self, delivery: Delivery, result: Result, duration: float) -> Transition:
+        if isinstance(result, Postponed):
+            self.shortages.note(result.reason)
+        return evaluate_attempt(delivery, result, duration=duration, now=self.webhook.clock.now())

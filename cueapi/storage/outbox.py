@@ -80,7 +80,8 @@ class Headroom:
     """
     What the pool has places for: in all, and what is in flight by host and by account.
 
-    Of the *places* so many are *kept* for accounts that hold none.
+    Of the *places* so many are *kept* for accounts that hold none. A host's number may be below zero: so many more than
+    *per_host* may be claimed for it.
     """
 
     places: int
@@ -92,8 +93,9 @@ class Headroom:
 
     def without(self, claimed: Collection[ClaimedRow]) -> "Headroom":
         """What is left once *claimed* are in flight."""
-        hosts = Counter(self.hosts) + Counter(row.callback_host for row in claimed)
-        users = Counter(self.users) + Counter(row.user_id for row in claimed)
+        hosts, users = Counter(self.hosts), Counter(self.users)
+        hosts.update(row.callback_host for row in claimed)
+        users.update(row.user_id for row in claimed)
         return evolve(self, places=self.places - len(claimed), hosts=hosts, users=users)
 
 

@@ -97,3 +97,14 @@ def test_the_counts_are_those_of_what_is_held_whatever_comes_and_goes(moves: lis
     assert headroom.places == 64 - len(held)
     assert headroom.hosts == {host: n for host in HOSTS if (n := sum(one.host == host for one in held))}
     assert headroom.users == {user: n for user in USERS if (n := sum(one.user_id == user for one in held))}
+
+
+async def test_what_may_be_claimed_ahead_counts_as_free_slots_of_its_host() -> None:
+    places, delivery = Capacity(8, 2), to()
+    places.take(delivery)
+    for _ in range(3):
+        assert await places.slots.acquire("a:80")
+        places.slots.release("a:80")
+
+    assert places.headroom().hosts == {"a:80": -1}
+    assert not places.any_full()

@@ -92,3 +92,44 @@ async def test_an_attempt_that_is_interrupted_is_released_as_the_same_attempt_an
 
     assert step == claim_lost(delivery.fence, delivery.retry, lost_claims=0)
     assert places.taken == 0
+
+
+async def test_what_is_claimed_ahead_of_its_host_waits_for_a_slot_and_a_drain_gives_it_back() -> None:
+    deliveries, results = Channel[Delivery]("deliveries", 8), Channel[Transition]("results", 8)
+    places, stopping = Capacity(8, 2), trio.Event()
+    with trio.fail_after(20), Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
+        async with open_receiver([0.3, 0.3, 0.3, 0.3]) as receiver:
+            pool = DispatchPool(deliveries, results, places, webhook, _confirm, 8, stopping)
+            with deliveries.sender() as sending, results.receiver() as told:
+                async with alive(pool.run):
+                    for _ in range(5):
+                        delivery = evolve(delivery_to(receiver.url()), host="the host")
+                        sending.send_nowait(delivery)
+                        places.take(delivery)
+                    await receiver.wait_for(2)
+                    await trio.testing.wait_all_tasks_blocked()
+                    sent_before = len(receiver.requests)
+                    stopping.set()
+                    steps = [await told.receive() for _ in range(5)]
+
+    assert sent_before == len(receiver.requests) == 2
+    assert sorted(step.released for step in steps) == [False, False, True, True, True]
+
+
+async def test_a_host_gets_no_more_at_once_than_its_slots_however_many_were_claimed_ahead() -> None:
+    deliveries, results = Channel[Delivery]("deliveries", 40), Channel[Transition]("results", 40)
+    places = Capacity(40, 3)
+    with trio.fail_after(20), Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
+        async with open_receiver([0.02] * 40) as receiver:
+            pool = DispatchPool(deliveries, results, places, webhook, _confirm, 40, trio.Event())
+            with deliveries.sender() as sending, results.receiver() as told:
+                async with alive(pool.run):
+                    for _ in range(30):
+                        delivery = evolve(delivery_to(receiver.url()), host="the host")
+                        sending.send_nowait(delivery)
+                        places.take(delivery)
+                    steps = [await told.receive() for _ in range(30)]
+
+    assert {step.status for step in steps} == {Status.SUCCESS}
+    # A connection is used again as soon as its request has ended.
+    assert len({request.connection for request in receiver.requests}) == 3
