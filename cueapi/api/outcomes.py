@@ -1,8 +1,12 @@
 """Outcomes: what handlers report, how far it is believed, and the evidence."""
 
+from collections.abc import Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any
+from uuid import UUID
 
-from attrs import frozen
+from attrs import field, frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.executions import find, identity_of, not_found, wake_handlers
@@ -34,7 +38,8 @@ from cueapi.metrics import Metrics
 from cueapi.storage import executions
 from cueapi.storage.database import Database
 from cueapi.storage.executions import Addition, ExecutionRow
-from cueapi.storage.transitions import TransitionResult, apply_transitions, has_alerts
+from cueapi.storage.grouping import Grouped
+from cueapi.storage.transitions import TransitionResult, has_alerts, log_transition, write_transitions
 from cueapi.wakeups.hub import WakeupHub
 
 ROUNDS = 5
@@ -46,11 +51,25 @@ REASON_KEPT = 500
 
 @frozen
 class Outcomes:
-    """`/v1/executions/…/outcome`, `…/verify`, `…/verification-pending`, `…/evidence`."""
+    """
+    `/v1/executions/…/outcome`, `…/verify`, `…/verification-pending`, `…/evidence`.
+
+    Reports that come at the same time share their statements.
+    """
 
     database: Database
     metrics: Metrics
     hub: WakeupHub
+    _states: Grouped[tuple[UUID, int], ExecutionState | None] = field(init=False)
+    _apply: Grouped[Transition, TransitionResult | None] = field(init=False)
+
+    @_states.default
+    def _make_states(self) -> Grouped[tuple[UUID, int], ExecutionState | None]:
+        return Grouped(partial(executions.states, self.database), key=lambda wanted: wanted)
+
+    @_apply.default
+    def _make_apply(self) -> Grouped[Transition, TransitionResult | None]:
+        return Grouped(self._apply_all, key=attrgetter("fence.execution_id"))
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -78,15 +97,19 @@ class Outcomes:
         for _ in range(ROUNDS):
             state = await self._state(execution_id)
             transition = apply_report(state, report, worker_id=WORKER_ID.read())
-            done = await apply_transitions(self.database, [transition])
-            if (written := done.get(state.fence.execution_id)) is not None:
+            if (written := await self._apply(transition)) is not None:
+                log_transition(transition, written)
                 self.metrics.settled(transition)
-                if has_alerts(done):
-                    self.hub.notice_ready(done.alerts)
                 if not transition.ends and transition.pause == 0.0:
                     wake_handlers(self.hub, state.transport)
                 return _recorded(state, transition, written)
         raise Refusal("outcome_already_recorded", "The execution is being changed by other requests; look again.")
+
+    async def _apply_all(self, transitions: Sequence[Transition]) -> list[TransitionResult | None]:
+        done = await write_transitions(self.database, transitions)
+        if has_alerts(done):
+            self.hub.notice_ready(done.alerts)
+        return [done.get(transition.fence.execution_id) for transition in transitions]
 
     @operation(responses.Verified, body=VerifyBody, refuses=("invalid_state", "execution_not_found"))
     async def verify(self, execution_id: str) -> Response:
@@ -146,7 +169,7 @@ class Outcomes:
         raise Refusal("invalid_state", "The outcome is being changed by other requests; send this one again.")
 
     async def _state(self, execution_id: str) -> ExecutionState:
-        state = await executions.state(self.database, execution=identity_of(execution_id), user=g.account.id)
+        state = await self._states((identity_of(execution_id), g.account.id))
         if state is None:
             raise not_found()
         return state

@@ -1,7 +1,7 @@
 """Executions as they are shown, and what a report or a person changes in them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
@@ -121,6 +121,7 @@ class StateRow(Row):
     """An execution's state, and what its cue says of retries and verification."""
 
     id: UUID
+    user_id: int
     claim: UUID | None
     attempts: int
     status: str
@@ -134,13 +135,17 @@ class StateRow(Row):
     verification: str
 
 
-STATE = "select s.* from execution_states s where s.id = $1 and s.user_id = $2 and s.deleted_at is null"
+STATES = """
+select s.* from execution_states s where s.id = any ($1::uuid[]) and s.user_id = any ($2::bigint[])
+   and s.deleted_at is null
+"""
 
 
-async def state(db: Executor, *, execution: UUID, user: int) -> ExecutionState | None:
-    """The execution as a report finds it."""
-    row = await db.fetch_one(STATE, execution, user, row=StateRow)
-    return None if row is None else to_execution_state(row)
+async def states(db: Executor, wanted: Sequence[tuple[UUID, int]]) -> list[ExecutionState | None]:
+    """The executions as reports find them, each of its user; None where there is no such."""
+    ids, users = [execution for execution, _ in wanted], [user for _, user in wanted]
+    found = {(row.id, row.user_id): row for row in await db.fetch(STATES, ids, users, row=StateRow)}
+    return [None if (row := found.get(one)) is None else to_execution_state(row) for one in wanted]
 
 
 def to_execution_state(row: StateRow) -> ExecutionState:

@@ -54,8 +54,12 @@ RECORD_FAILURES = load("record_failures", ("failures",))
 async def apply_transitions(db: Database | Transaction, transitions: Iterable[Transition]) -> Written:
     """Write *transitions*, at most one for an execution, and log them; those whose fence still stood, by id."""
     given = list(transitions)
-    records = [_record(ord_, transition) for ord_, transition in enumerate(given)]
-    return _logged(given, await _apply_all(db, records))
+    return _logged(given, await write_transitions(db, given))
+
+
+async def write_transitions(db: Database | Transaction, transitions: Iterable[Transition]) -> Written:
+    """As `apply_transitions`, for callers that log what is theirs: `log_transition`."""
+    return await _apply_all(db, [_record(ord_, transition) for ord_, transition in enumerate(transitions)])
 
 
 # $1 as JSON records: what each transition has made of its execution, unless that has moved on since.
@@ -111,11 +115,11 @@ async def _apply_all(db: Database | Transaction, records: list[dict[str, Any]]) 
 def _logged(transitions: Iterable[Transition], written: Written) -> Written:
     for transition in transitions:
         if (row := written.get(transition.fence.execution_id)) is not None:
-            _log(transition, row)
+            log_transition(transition, row)
     return written
 
 
-def _log(transition: Transition, row: TransitionResult) -> None:
+def log_transition(transition: Transition, row: TransitionResult) -> None:
     """One line for what was written, and one where it has paused the cue."""
     record, subject = transition.record, {"cue_id": row.cue_id, "cue": row.cue_name, "execution_id": str(row.id)}
     facts = subject | {
