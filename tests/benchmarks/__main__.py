@@ -9,7 +9,7 @@ import click
 import trio
 
 from cueapi import logs
-from tests.benchmarks import api, deliveries, idle, lag, memory, pages, poll, report, start, statements, worker
+from tests.benchmarks import api, deliveries, idle, lag, memory, pages, peers, poll, report, start, statements, worker
 from tests.benchmarks.profile import profile_deliveries
 from tests.benchmarks.size import FULL
 from tests.benchmarks.table import Row, shown
@@ -27,6 +27,7 @@ BENCHMARKS = {
     "idle": idle.measure,
     "start": start.measure,
     "statements": statements.measure,
+    "peers": peers.measure,
 }
 
 FOOTER = """

@@ -87,11 +87,18 @@ async def open_receiver(home: Path, *options: str) -> AsyncIterator[str]:
 @asynccontextmanager
 async def open_server(port: int, *arguments: str, log: Path) -> AsyncIterator[None]:
     """A Python program that takes connections at *port* for the length of the block; if it falls, so does the block."""
+    async with running(*arguments, log=log):
+        await listening(port)
+        yield
+
+
+@asynccontextmanager
+async def running(*arguments: str, log: Path) -> AsyncIterator[None]:
+    """A Python program that runs for the length of the block; if it falls, so does the block."""
     with log.open("wb") as out:
         async with trio.open_nursery() as nursery:
             run = partial(trio.run_process, stdout=out, stderr=out, cwd=ROOT, env=environment(log.parent))
             await nursery.start(run, [sys.executable, *arguments])
-            await listening(port)
             yield
             nursery.cancel_scope.cancel(reason="the block has ended")
 
