@@ -56,13 +56,15 @@ class Grouped(Generic[Item, Result]):
                 # Cancelled: what has not begun is not asked for.
                 if not call.woken.is_set() and call in self._waiting:
                     self._waiting.remove(call)
-        if not call.is_answered:
-            await self._lead()
-        if isinstance(call.error, Unstorable):
-            call.results, call.error = await self.run([item]), None
-        if call.error is not None:
-            raise call.error
-        return call.results[0]
+        try:
+            if not call.is_answered:
+                await self._lead()
+            if call.error is not None:
+                raise call.error
+            return call.results[0]
+        except Unstorable:
+            (result,) = await self.run([item])
+            return result
 
     async def _lead(self) -> None:
         """Run the group that the first caller is in, then hand over to the first that waits."""
@@ -74,8 +76,9 @@ class Grouped(Generic[Item, Result]):
                 results = await self.run([call.item for call in group])
             for call, result in zip(group, results, strict=True):
                 call.answer(result)
-        except Exception as error:  # told to each caller, this one too
+        except Exception as error:
             _refuse(group, error)
+            raise
         finally:
             _refuse(group, StorageUnavailable("the statement was interrupted"))
             self._is_led = bool(self._waiting)
