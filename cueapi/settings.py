@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     env: Annotated[Literal["development", "production"], _AnyCase] = "development"
     # Signs sessions and encrypts keys, webhook secrets and callback headers; none: made at the first start.
     session_secret: Annotated[SecretStr | None, _Optional] = None
+    # Pages for people at /ui; without them: 404.
+    dashboard: bool = True
     # Whether POST /v1/auth/register is open.
     allow_register: bool = True
     # How many accounts an address may register in an hour.

@@ -27,6 +27,11 @@ from cueapi.api.webhook_secrets import WebhookSecrets
 from cueapi.api.workers import Workers
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.wiring import Wiring
+from cueapi.dashboard.app import Dashboard
+from cueapi.dashboard.now import Now
+from cueapi.dashboard.rendering import Rendering
+from cueapi.dashboard.sessions import BrowserSessions
+from cueapi.dashboard.sign_in import SignIn
 from cueapi.delivery.notifier import NotificationSenders
 from cueapi.storage.worker_claims import LeaseTerms
 
@@ -76,7 +81,22 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Info(settings.allow_register, settings.worker_evidence),
         health,
         MetricsRoute(wiring.metrics, health.refresh, token, closed=settings.env == "production"),
+        *([dashboard(resources)] if settings.dashboard else []),
     ]
+
+
+def dashboard(resources: Resources) -> Resource:
+    """The pages for people."""
+    sessions = BrowserSessions(resources.database, resources.settings.plans, resources.address)
+    pages = Rendering(sessions.root)
+    return Dashboard(
+        pages,
+        sessions,
+        (
+            SignIn(pages, sessions),
+            Now(pages, sessions),
+        ),
+    )
 
 
 def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:

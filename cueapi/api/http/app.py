@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Sequence
 from random import getrandbits
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 from attrs import field, frozen
@@ -24,6 +24,8 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.plan import USAGE_WARNING_SHARE
 from cueapi.metrics import Metrics
 from cueapi.net.shortage import Shortages
+from cueapi.storage.accounts import Account
+from cueapi.storage.database import Executor
 
 ANYONE = {
     "accounts.register",
@@ -39,8 +41,15 @@ ANYONE = {
     "sessions.begin",
     "echo.store",
     "info.show",
+    "dashboard.ui.sign_in.enter",
 }
 """Endpoints that ask for no key."""
+
+CALLER = "cueapi.caller"
+"""
+The key of an ASGI scope under which a request that was made in this process says who asks. The server makes the scopes
+of all requests from the network, and writes no such key.
+"""
 
 LIMITED = ("/v1/", "/auth/")
 """Paths below which requests are counted, and all but ANYONE ask for a key."""
@@ -52,6 +61,9 @@ BODY_LIMIT, BODY_LIMIT_WITHOUT_KEY = 1024 * KIB, 16 * KIB
 BODY_LIMITS = {"echo.store": 256 * KIB}
 """Endpoints that take another number of bytes."""
 
+SIGNED_IN = ("dashboard.ui.",)
+"""Endpoints of pages, whose forms are read only where a session sends them."""
+
 NEVER_REFUSED = {"outcomes.report", "executions.heartbeat", "workers.heartbeat"}
 """They count, but a report must not be lost to a limit."""
 
@@ -59,6 +71,9 @@ EXPOSED = (
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id, "
     "X-CueAPI-Usage-Warning, Idempotent-Replayed"
 )
+
+DASHBOARD = "/ui"
+"""The path of the pages for people, which know their users by a cookie."""
 
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -71,6 +86,19 @@ METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 _REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
 
 log = structlog.get_logger("cueapi.api")
+
+
+class Caller(Protocol):
+    """Who asks in this process."""
+
+    @property
+    def account(self) -> Account:
+        """Whose request it is."""
+        ...
+
+    async def check(self, db: Executor) -> None:
+        """Refuse where the account is not open to the caller any more, by what *db* sees."""
+        ...
 
 
 class Resource(Protocol):
@@ -120,6 +148,7 @@ class Gate:
     async def _check_call(self, body: IncomingBody) -> None:
         """Who calls, whether the body may come, and whether the call knows what it names."""
         if not request.path.startswith(LIMITED):
+            g.address = self._address()
             body.check()
             return
         await self._admit()
@@ -134,13 +163,21 @@ class Gate:
             await self._count(f"address:{g.address}", self.anonymous_limit)
             return
         try:
-            g.account = await self.authenticator.account(request.headers.get("Authorization"))
+            g.account = await self._account()
         except Refusal:
             await self._count(f"address:{g.address}", self.anonymous_limit)
             raise
         bind_contextvars(user_id=g.account.id)
         free = request.endpoint in NEVER_REFUSED
         await self._count(f"user:{g.account.id}", g.account.limits.requests_per_minute, never_refuse=free)
+
+    async def _account(self) -> Account:
+        """Who asks: known to the dashboard by a session, else by the key."""
+        caller = cast(Caller | None, request.scope.get(CALLER))
+        if caller is not None:
+            g.caller = caller
+            return caller.account
+        return await self.authenticator.account(request.headers.get("Authorization"))
 
     async def _count(self, key: str, limit: int, *, never_refuse: bool = False) -> None:
         rate_limit = g.rate_limit = await self.windows.count(key, limit, never_refuse=never_refuse)
@@ -166,7 +203,8 @@ class Gate:
             headers["X-CueAPI-Usage-Warning"] = "approaching_limit"
         if self.origins and (origin := request.headers.get("Origin")) is not None:
             self._allow_origin(origin, response)
-        headers.extend(SECURITY)
+        for name, value in SECURITY.items():
+            headers.setdefault(name, value)
         if request.endpoint is not None and is_secret(current_app.view_functions[request.endpoint]):
             headers["Cache-Control"] = "no-store"
         if response.status_code == 204:  # RFC 9110, 8.6: an answer without content has no length
@@ -211,7 +249,8 @@ class Gate:
 
 def body_limit(endpoint: str | None, path: str) -> int:
     """The most bytes of a body that a route takes: one that is read for anyone takes little."""
-    for_anyone = endpoint is None or endpoint in ANYONE or not path.startswith(LIMITED)
+    known = path.startswith(LIMITED) or (endpoint or "").startswith(SIGNED_IN)
+    for_anyone = endpoint is None or endpoint in ANYONE or not known
     return BODY_LIMITS.get(endpoint or "", BODY_LIMIT_WITHOUT_KEY if for_anyone else BODY_LIMIT)
 
 

@@ -151,6 +151,8 @@ def document(app: Quart, base_url: str) -> Document:
 
 def _routes(app: Quart) -> Iterator[_Route]:
     for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("dashboard."):
+            continue  # pages for people
         view = app.view_functions[rule.endpoint]
         operation = operation_of(view)
         if operation is None:

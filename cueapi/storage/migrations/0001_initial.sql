@@ -23,6 +23,7 @@ create domain host as text check (length(value) between 1 and 300);            -
 -- Under a key derived from SESSION_SECRET: 8 bytes that name it, a nonce of 12, a text and its tag of 16.
 create domain ciphertext as bytea check (octet_length(value) > 36);
 create domain device_code as text check (value ~ '^[A-Za-z0-9-]{6,40}$');
+create domain session_text as text check (length(value) <= 200);
 create domain document as json check (json_typeof(value) = 'object');
 
 create domain cue_group as text check (value ~ '^[a-z0-9][a-z0-9._-]{0,62}$');
@@ -122,6 +123,20 @@ create table device_codes (
 );
 create index device_codes_expiry on device_codes (expires_at);
 create index device_codes_user on device_codes (user_id) where user_id is not null;
+
+-- A person signed in with a browser, for as long as the key that the account had then is its key.
+create table browser_sessions (
+    hash        bytea primary key,                  -- SHA-256 of the cookie's token
+    user_id     bigint not null references users on delete cascade,
+    key_hash    bytea not null references api_keys on delete cascade,
+    browser     session_text not null,              -- how the browser called itself
+    address     session_text not null,              -- from where it signed in
+    created_at  moment not null default clock_timestamp(),
+    seen_at     moment not null default clock_timestamp()
+);
+create index browser_sessions_user on browser_sessions (user_id, created_at);
+create index browser_sessions_key on browser_sessions (key_hash);
+create index browser_sessions_seen on browser_sessions (seen_at);
 
 create table idempotency_keys (
     user_id     bigint not null references users on delete cascade,

@@ -1,0 +1,49 @@
+"""What an HTML form sent."""
+
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+from attrs import frozen
+from quart import request
+
+from cueapi.domain.errors import Refusal
+
+FIELDS = 1_000
+"""The most fields of a form: a selection of rows has one for each."""
+
+
+@frozen
+class Form:
+    """The fields of a form, each with its values in the order in which they were sent."""
+
+    values: dict[str, list[str]]
+
+    def text(self, name: str) -> str:
+        """The value of a field, without blanks around it; empty where it was not sent."""
+        return self.values.get(name, [""])[0].strip()
+
+    def whole_text(self, name: str) -> str:
+        """As `text`, with its blanks; lines end with a line feed, as they were typed."""
+        return self.values.get(name, [""])[0].replace("\r\n", "\n")
+
+    def has(self, name: str) -> bool:
+        """Whether a box was ticked, or a button pressed."""
+        return name in self.values
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a field."""
+        return self.values.get(name, [])
+
+
+async def read_form() -> Form:
+    """The form that the request brings (`application/x-www-form-urlencoded`). Refuses any other body."""
+    if request.mimetype != "application/x-www-form-urlencoded":
+        raise Refusal("unsupported_media_type", "The body must be a form (application/x-www-form-urlencoded).")
+    data = await cast(Any, request.body).read()
+    values: dict[str, list[str]] = {}
+    try:
+        for name, value in parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS):
+            values.setdefault(name, []).append(value)
+    except ValueError:
+        raise Refusal("invalid_payload", f"The form has more than {FIELDS} fields.") from None
+    return Form(values)

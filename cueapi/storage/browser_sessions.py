@@ -1,0 +1,137 @@
+"""Sessions of people in browsers: a token that only its cookie holds, and the key that was live at the sign-in."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from attrs import field, frozen
+
+from cueapi.domain.plan import Limits
+from cueapi.storage.accounts import Account, AccountRow, to_account
+from cueapi.storage.database import Executor, Row, fetch_value
+
+# The key that is live at this moment is what the session hangs on: replaced a moment later, it ends the session,
+# whether or not the two transactions saw each other.
+ADD = """
+insert into browser_sessions (hash, user_id, key_hash, browser, address)
+select $1, u.id, k.hash, left($3, 200), left($4, 200)
+  from users u
+  join api_keys k on k.user_id = u.id and k.rotated_at is null
+ where u.id = $2
+   and u.revoked_at is null
+"""
+
+
+async def add(db: Executor, *, token_hash: bytes, user: int, browser: str, address: str) -> bool:
+    """Begin a session of *user*; False where the account has no live key."""
+    return await db.execute(ADD, token_hash, user, browser, address) > 0
+
+
+# $1 the digest of a key. A session by key begins only if that key is live.
+BY_KEY = """
+select u.id
+  from api_keys k
+  join users u on u.id = k.user_id and u.revoked_at is null
+ where k.hash = $1
+   and k.rotated_at is null
+"""
+
+
+async def user_of_key(db: Executor, key_hash: bytes) -> int | None:
+    """The user whose live key has that digest."""
+    return await fetch_value(db, BY_KEY, key_hash, kind=int)
+
+
+class BrowserSessionRow(AccountRow):
+    """A session that serves, and the account that it opens."""
+
+    created_at: datetime
+
+
+# One statement a page. `seen_at` moves once a minute at most: a page that refreshes itself writes no more than that.
+OPEN = """
+with seen as (
+    update browser_sessions
+       set seen_at = now()
+     where hash = $1
+       and seen_at between now() - interval '12 hours' and now() - interval '1 minute'
+)
+select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.rate_limit_per_minute,
+       coalesce(m.executions, 0) as executions, s.created_at
+  from browser_sessions s
+  join api_keys k on k.hash = s.key_hash and k.rotated_at is null
+  join users u on u.id = s.user_id and u.revoked_at is null
+  left join usage m on m.user_id = u.id and m.month = date_trunc('month', now() at time zone 'utc')::date
+ where s.hash = $1
+   and s.seen_at > now() - interval '12 hours'
+   and s.created_at > now() - interval '30 days'
+"""
+
+
+@frozen
+class OpenSession:
+    """The account of a session, and when it began."""
+
+    account: Account
+    begun: datetime
+    hash: bytes = field(repr=False)
+
+
+async def open_session(db: Executor, token_hash: bytes, *, plans: Mapping[str, Limits]) -> OpenSession | None:
+    """
+    What a session opens. It serves for 12 hours after it was last used, 30 days in all, and no longer than its key.
+
+    None where it serves no more.
+    """
+    row = await db.fetch_one(OPEN, token_hash, row=BrowserSessionRow)
+    return None if row is None else OpenSession(to_account(row, plans), row.created_at, token_hash)
+
+
+class ListedSession(Row):
+    """A session as its user sees it."""
+
+    hash: bytes
+    browser: str
+    address: str
+    created_at: datetime
+    seen_at: datetime
+
+
+LIST = """
+select s.hash, s.browser, s.address, s.created_at, s.seen_at
+  from browser_sessions s
+  join api_keys k on k.hash = s.key_hash and k.rotated_at is null
+ where s.user_id = $1
+   and s.seen_at > now() - interval '12 hours'
+   and s.created_at > now() - interval '30 days'
+ order by s.created_at desc
+ limit 100
+"""
+
+
+async def listed(db: Executor, user: int) -> list[ListedSession]:
+    """The user's sessions that serve, the newest first, a hundred at most."""
+    return await db.fetch(LIST, user, row=ListedSession)
+
+
+END = "delete from browser_sessions where user_id = $1 and hash = $2"
+
+
+async def end(db: Executor, *, user: int, token_hash: bytes) -> bool:
+    """End one session of *user*; False where there is none."""
+    return await db.execute(END, user, token_hash) > 0
+
+
+FORGET = "delete from browser_sessions where hash = $1"
+
+
+async def forget(db: Executor, token_hash: bytes) -> None:
+    """End the session of a token, of any user: its browser signs in anew."""
+    await db.execute(FORGET, token_hash)
+
+
+END_ALL = "delete from browser_sessions where user_id = $1"
+
+
+async def end_all(db: Executor, user: int) -> int:
+    """End every session of *user*; how many there were."""
+    return await db.execute(END_ALL, user)
