@@ -112,8 +112,8 @@ class DaemonProcess:
         return self.logged.read_text().split("\n")[:-1]
 
     def log(self, event: str = "") -> list[dict[str, Any]]:
-        """The log as objects; only those of *event*, where one is given."""
-        entries = [json.loads(line) for line in self.lines()]
+        """The log as objects, without the link to begin with; only those of *event*, where one is given."""
+        entries = [json.loads(line) for line in self.lines() if line.startswith("{")]
         return [entry for entry in entries if not event or entry["event"] == event]
 
     async def logs(self, event: str) -> dict[str, Any]:

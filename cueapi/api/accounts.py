@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from attrs import frozen
-from quart import Blueprint, Response, g, request
+from quart import Blueprint, Response, g
 
 from cueapi.api.address_links import AddressLinks, taken
 from cueapi.api.api_keys import new_account, read_key, replace_key
@@ -41,7 +41,7 @@ class Accounts:
     mails: Mails
     links: AddressLinks
     account_changed: Callable[[int], None]
-    check: Callable[[Executor, str | None], Awaitable[None]]
+    check: Callable[[Executor], Awaitable[None]]
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -154,7 +154,7 @@ class Accounts:
         async with self.database.transaction() as db:
             await accounts.lock(db, g.account.id)
             # A key that was revoked or replaced meanwhile must not undo that.
-            await self.check(db, request.headers.get("Authorization"))
+            await self.check(db)
             key = await replace_key(db, g.account.id, self.vault)
             await self.mails.tell(db, "key_replaced")
         self.account_changed(g.account.id)

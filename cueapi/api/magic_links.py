@@ -2,22 +2,22 @@
 
 from collections.abc import Callable
 
-from attrs import field, frozen
+from attrs import frozen
 from quart import Blueprint, Response, request
 
-from cueapi.api.api_keys import new_account, replace_key
 from cueapi.api.http.body import read, read_form
 from cueapi.api.http.operations import HTML, for_browsers, operation
 from cueapi.api.http.parameters import Text
+from cueapi.api.linked_accounts import LinkedAccounts
 from cueapi.api.mails import Mails
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.accounts import ConfirmBody
 from cueapi.api.models.responses import accounts as responses
 from cueapi.api.pages import Pages
+from cueapi.domain.account import SignedIn
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import is_device_code
-from cueapi.security.vault import Vault
-from cueapi.storage import accounts, addresses, sign_in
+from cueapi.storage import addresses, sign_in
 from cueapi.storage.database import Database, Executor
 from cueapi.storage.sign_in import DeviceCodeRow
 
@@ -33,31 +33,14 @@ REASONS = {
 
 
 @frozen
-class SignedIn:
-    """Who has signed in; *key* is a new one, where the account was not verified before."""
-
-    user: int
-    email: str
-    new: bool = False
-    key: str | None = None
-
-
-@frozen
 class MagicLinks:
-    """
-    `/v1/auth/verify`.
-
-    The first confirmed link of an account that was not verified replaces its key: another may have registered it. A
-    link that was printed shows nothing about a mail box, and replaces none.
-    """
+    """`/v1/auth/verify`."""
 
     database: Database
-    vault: Vault
     pages: Pages
     mails: Mails
-    plan: str
+    accounts: LinkedAccounts
     account_changed: Callable[[int], None]
-    open: bool = field(kw_only=True)
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -118,20 +101,10 @@ class MagicLinks:
         return await sign_in.linked(self.database, code, token_hash=sign_in.digest(token))
 
     async def _sign_in(self, db: Executor, email: str) -> SignedIn:
-        """The account of an address whose mail box was shown to be its owner's; refuses one that may not sign in."""
-        found = await addresses.lock_by_email(db, email)
-        if found is None and self.open:
-            _, account = new_account(await accounts.reserve_id(db), email, self.plan, self.vault, verified=True)
-            made = await accounts.add(db, account)
-            if made is not None:
-                return SignedIn(made, email, new=True)
-            found = await addresses.lock_by_email(db, email)  # Another request was faster.
-        if found is None or found.revoked:
+        signed_in = await self.accounts.by_mail(db, email)
+        if signed_in is None:
             raise Refusal("invalid_token", REASONS["unknown"])
-        if found.verified or not self.mails.leave:
-            return SignedIn(found.id, email)
-        await addresses.verify(db, found.id)
-        return SignedIn(found.id, email, key=await replace_key(db, found.id, self.vault))
+        return signed_in
 
 
 @frozen

@@ -59,7 +59,9 @@ def serve() -> None:
     for variable, advice in ignored_variables(settings).items():
         log.warning("variable_ignored", variable=variable, advice=advice)
     # A signal during the start is a stop like any other.
-    _run(partial(run.run, settings, on_ready=partial(_greet, settings)), interrupted=0)
+    # The link that makes the first account is for who has started the daemon; what no one watches prints none.
+    invite = sys.stdout.isatty() or settings.env == "development"
+    _run(partial(run.run, settings, on_ready=partial(_greet, settings), invite=invite), interrupted=0)
 
 
 @main.command("demo")
@@ -126,6 +128,13 @@ def user_verify(email: str) -> None:
     _run(partial(operator.verify, _settings(), email))
 
 
+@user.command("link")
+@click.argument("email")
+def user_link(email: str) -> None:
+    """Print a link to the dashboard that signs in as an account: for 15 minutes, once."""
+    _run(partial(operator.link, _settings(), email))
+
+
 @user.command("limits")
 @click.argument("email")
 @click.option("--cues", type=click.IntRange(0, 2_000_000_000), help="Active and paused cues.")
@@ -175,13 +184,24 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return leaves
 
 
-def _greet(settings: Settings, address: str) -> None:
-    """On a terminal: the address, where data lies, and how to begin."""
+def _greet(settings: Settings, ready: run.Ready) -> None:
+    """
+    On a terminal: where the server is, where data lies, and how to begin.
+
+    Elsewhere only the link to begin with, on standard error, where there is one.
+    """
+    begin = f"Begin here, within 15 minutes: {ready.first_link}"
     if not sys.stdout.isatty():
+        if ready.first_link is not None:
+            click.echo(begin, err=True)
         return
     place = "the database of DATABASE_URL" if settings.database_url else settings.data_dir
-    click.echo(
-        f"CueAPI serves at {address}; its data lies in {place}. Make an account:\n"
-        f"  curl -X POST {address}/v1/auth/register -H 'Content-Type: application/json' "
-        """-d '{"email": "you@example.com"}'"""
-    )
+    click.echo(f"CueAPI serves at {ready.address}; its data lies in {place}.")
+    click.echo(_invitation(settings, ready) if ready.first_link is None else begin)
+
+
+def _invitation(settings: Settings, ready: run.Ready) -> str:
+    if settings.dashboard:
+        return f"Look at {ready.address}/ui. Signed out? cueapid user link you@example.com"
+    register = f"{ready.address}/v1/auth/register -H 'Content-Type: application/json'"
+    return f"""Make an account:\n  curl -X POST {register} -d '{{"email": "you@example.com"}}'"""

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 import click
 
 from cueapi.api.api_keys import new_account, replace_key
+from cueapi.api.sign_in_links import new_link
 from cueapi.daemon.resources import open_for_command
 from cueapi.daemon.secret import check_secret, secret_of
 from cueapi.domain.account import checked_email
 from cueapi.domain.errors import Refusal
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
-from cueapi.storage import accounts, addresses, fingerprints, notifications, notify, users
+from cueapi.storage import accounts, addresses, fingerprints, notifications, notify, sign_in_links, users
 from cueapi.storage.database import Database
 from cueapi.storage.schema import migrate
 
@@ -40,11 +41,7 @@ async def migrate_only(settings: Settings) -> None:
 
 async def add_user(settings: Settings, email: str) -> None:
     """A new account; prints its key."""
-    vault = Vault.of(secret_of(settings))
-    try:
-        address = checked_email(email)
-    except Refusal as refusal:
-        raise CommandFailed(refusal.message.removeprefix("body.")) from None
+    vault, address = Vault.of(secret_of(settings)), _checked(email)
     async with _migrated(settings, new=True) as database:
         await check_secret(database, vault)
         user = await accounts.reserve_id(database)
@@ -88,6 +85,20 @@ async def verify(settings: Settings, email: str) -> None:
     click.echo(f"{email} is verified.")
 
 
+async def link(settings: Settings, email: str) -> None:
+    """Print a link that signs a browser in; where there is no account yet, it makes the first one."""
+    if not settings.dashboard:
+        raise CommandFailed("There is no dashboard: DASHBOARD is false.")
+    async with _migrated(settings, new=True) as database:
+        row = await addresses.by_email(database, email)
+        if row is None and await sign_in_links.no_accounts(database):
+            email = _checked(email)
+        elif (row or await _account(database, email)).revoked:
+            raise CommandFailed(f"{email} is revoked; cueapid user key {email} admits it again.")
+        address = settings.url_at(settings.port)
+        click.echo(await new_link(database, address, email))
+
+
 async def set_limits(
     settings: Settings, email: str, *, cues: int | None, executions: int | None, rate: int | None
 ) -> None:
@@ -121,6 +132,13 @@ async def accept_secret(settings: Settings) -> None:
         "cannot be read: deliveries fail until their users make new secrets (POST /v1/auth/webhook-secret/regenerate) "
         "and set callback.headers anew; cueapid check counts them. Start every daemon anew."
     )
+
+
+def _checked(email: str) -> str:
+    try:
+        return checked_email(email)
+    except Refusal as refusal:
+        raise CommandFailed(refusal.message.removeprefix("body.")) from None
 
 
 async def _user(database: Database, email: str) -> int:

@@ -16,6 +16,7 @@ from cueapi.api.http.app import Gate, Resource
 from cueapi.api.http.docs import Docs
 from cueapi.api.http.hosts import Hosts
 from cueapi.api.info import Info
+from cueapi.api.linked_accounts import LinkedAccounts
 from cueapi.api.magic_links import MagicLinks
 from cueapi.api.mails import Mails
 from cueapi.api.metrics import MetricsRoute
@@ -25,13 +26,9 @@ from cueapi.api.sessions import SessionRoutes
 from cueapi.api.usage import Usage
 from cueapi.api.webhook_secrets import WebhookSecrets
 from cueapi.api.workers import Workers
+from cueapi.daemon.pages import dashboard
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.wiring import Wiring
-from cueapi.dashboard.app import Dashboard
-from cueapi.dashboard.now import Now
-from cueapi.dashboard.rendering import Rendering
-from cueapi.dashboard.sessions import BrowserSessions
-from cueapi.dashboard.sign_in import SignIn
 from cueapi.delivery.notifier import NotificationSenders
 from cueapi.storage.worker_claims import LeaseTerms
 
@@ -81,22 +78,7 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Info(settings.allow_register, settings.worker_evidence),
         health,
         MetricsRoute(wiring.metrics, health.refresh, token, closed=settings.env == "production"),
-        *([dashboard(resources)] if settings.dashboard else []),
     ]
-
-
-def dashboard(resources: Resources) -> Resource:
-    """The pages for people."""
-    sessions = BrowserSessions(resources.database, resources.settings.plans, resources.address)
-    pages = Rendering(sessions.root)
-    return Dashboard(
-        pages,
-        sessions,
-        (
-            SignIn(pages, sessions),
-            Now(pages, sessions),
-        ),
-    )
 
 
 def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
@@ -105,22 +87,25 @@ def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
     pages = Pages.at(urlsplit(resources.address).path.rstrip("/"))
     vault, windows, changed, plan = resources.vault, wiring.windows, wiring.hub.account_changed, settings.default_plan
     mails = Mails(settings.mailer is not None, settings.env == "production", wiring.hub.notice_ready, vault, windows)
+    accounts = LinkedAccounts(vault, mails, plan, settings.allow_register)
     links = AddressLinks(database, vault, pages, mails, resources.address, changed)
     return [
         Accounts(
             database, vault, webhook.resolver, webhook.rules, plan, settings.allow_register, windows,
-            settings.register_limit_per_hour, mails, links, changed, wiring.authenticator.check,
+            settings.register_limit_per_hour, mails, links, changed, wiring.authenticator.check_sender,
         ),
         WebhookSecrets(database, vault, mails),
         links,
         Devices(database, vault, windows, pages, mails, resources.address, settings.allow_register),
-        MagicLinks(database, vault, pages, mails, plan, changed, open=settings.allow_register),
+        MagicLinks(database, pages, mails, accounts, changed),
         SessionRoutes(database, wiring.authenticator),
         pages,
         *([] if settings.env == "production" else [Docs(resources.address)]),
+        *([dashboard(resources, wiring, mails, accounts)] if settings.dashboard else []),
     ]  # fmt: skip
 
 
 def notification_senders(resources: Resources) -> NotificationSenders:
     """What notifications are sent with."""
-    return NotificationSenders(resources.webhook, resources.settings.mailer, resources.vault.decrypt, resources.address)
+    settings, decrypt = resources.settings, resources.vault.decrypt
+    return NotificationSenders(resources.webhook, settings.mailer, decrypt, resources.address, settings.dashboard)

@@ -8,8 +8,9 @@ from importlib.metadata import version
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
+from cueapi.api.sign_in_links import new_link
 from cueapi.daemon.gauges import gauges
 from cueapi.daemon.open_files import raise_file_limit
 from cueapi.daemon.resources import Resources, open_resources
@@ -20,7 +21,7 @@ from cueapi.domain.execution import released
 from cueapi.embedded_postgres.errors import ServerCannotStart
 from cueapi.net.shortage import is_own_shortage
 from cueapi.settings import Settings
-from cueapi.storage import daemons
+from cueapi.storage import daemons, sign_in_links
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import StorageUnavailable
 from cueapi.storage.notify import notify
@@ -36,10 +37,19 @@ RELEASE_TIMEOUT = 5.0
 log = structlog.get_logger("cueapi.daemon")
 
 
-async def run(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
-    """
-    Serve until a signal, then drain. *on_ready* is called with the address when every sibling is up.
+@frozen
+class Ready:
+    """Where the server is reached; *first_link* signs in to a dashboard that no account has seen yet."""
 
+    address: str
+    first_link: str | None = field(default=None, repr=False)
+
+
+async def run(settings: Settings, *, on_ready: Callable[[Ready], None], invite: bool = False) -> None:
+    """
+    Serve until a signal, then drain. *on_ready* is called when every sibling is up.
+
+    Where *invite* is true and the server has no account yet, it is called with a link that makes the first one.
     Raises what a start can fail with, and RestartsExhausted where a sibling fails too often.
     """
     raise_file_limit()
@@ -47,7 +57,18 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
     # (Trio's own handler of Ctrl-C takes no other signal.)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     async with open_resources(settings) as resources:
-        await _run_until_drained(resources, _OnReady(on_ready, resources.address))
+        link = await _first_link(resources) if invite and settings.dashboard else None
+        await _run_until_drained(resources, _OnReady(on_ready, Ready(resources.address, link)))
+
+
+async def _first_link(resources: Resources) -> str | None:
+    """A link that makes the first account; None where there is one, or where the database is away just now."""
+    try:
+        if await sign_in_links.no_accounts(resources.database):
+            return await new_link(resources.database, resources.address, None)
+    except StorageUnavailable:
+        return None
+    return None
 
 
 @asynccontextmanager
@@ -66,8 +87,8 @@ async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
 class _OnReady:
     """Called once, when every sibling is up."""
 
-    on_ready: Callable[[str], None]
-    address: str
+    on_ready: Callable[[Ready], None]
+    ready: Ready
 
     def started(self, _value: object = None) -> None:
         # These objects stay: a full collection would walk through all of them while nothing else runs.
@@ -75,8 +96,8 @@ class _OnReady:
         gc.freeze()
         # A request leaves a few hundred objects behind: collect the young ones every some requests, not in each.
         gc.set_threshold(*GC_THRESHOLDS)
-        log.info("daemon_started", address=self.address, version=version("cueapi-daemon"))
-        self.on_ready(self.address)
+        log.info("daemon_started", address=self.ready.address, version=version("cueapi-daemon"))
+        self.on_ready(self.ready)
 
 
 async def _run_until_drained(resources: Resources, ready: _OnReady) -> None:

@@ -84,6 +84,7 @@ class Rendering:
     def render(
         self,
         name: str,
+        /,
         session: BrowserSession | None = None,
         status: int = 200,
         **values: Any,  # noqa: ANN401 (whatever a page shows)

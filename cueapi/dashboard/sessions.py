@@ -42,7 +42,7 @@ class BrowserSession:
     account: Account
     begun: datetime
     hash: bytes = field(repr=False)
-    _token: str = field(repr=False)
+    token: str = field(repr=False)
 
     @property
     def user(self) -> int:
@@ -52,11 +52,11 @@ class BrowserSession:
     @property
     def form_token(self) -> str:
         """What each form of the session carries; it follows from the cookie, which no other page can read."""
-        return hmac.digest(self._token.encode(), b"cueapi form", hashlib.sha256).hex()
+        return hmac.digest(self.token.encode(), b"cueapi form", hashlib.sha256).hex()
 
     def sign(self, text: str) -> str:
         """What shows that this session has written *text*."""
-        return hmac.digest(self._token.encode(), b"cueapi notice " + text.encode(), hashlib.sha256).hex()
+        return hmac.digest(self.token.encode(), b"cueapi notice " + text.encode(), hashlib.sha256).hex()
 
     async def check(self, db: Executor) -> None:
         """Refuse where the session serves no more, by what *db* sees."""
@@ -122,22 +122,35 @@ class BrowserSessions:
         # Reached by another name than BASE_URL's: what the browser calls us is what it takes for our origin.
         return origin in {f"http://{request.host}", f"https://{request.host}"}
 
-    async def begin(self, response: Response, user: int) -> bool:
+    async def begin(self, db: Executor, response: Response, user: int) -> bool:
         """
         A new session of *user*, its cookie on *response*; the session of before ends. False where none can begin.
 
         The token is made here: one that the browser brought along opens nothing (no fixation).
         """
-        token = secrets.token_urlsafe(TOKEN)
-        browser = request.headers.get("User-Agent", "").replace("\0", "")
         if (former := request.cookies.get(self.cookie)) is not None:
-            await browser_sessions.forget(self.database, digest(former))
-        if not await browser_sessions.add(
-            self.database, token_hash=digest(token), user=user, browser=browser, address=g.address
-        ):
-            return False
-        self._set(response, self.cookie, token, LONGEST)
-        return True
+            await browser_sessions.forget(db, digest(former))
+        token = await self._add(db, user)
+        if token is not None:
+            self._set(response, token, LONGEST)
+        return token is not None
+
+    async def renew(self, db: Executor, session: BrowserSession) -> BrowserSession:
+        """The session that begins where a new key has ended *session*. Raises SignedOut where none can begin."""
+        token = await self._add(db, session.user)
+        if token is None:
+            raise SignedOut
+        return BrowserSession(session.account, session.begun, digest(token), token)
+
+    async def _add(self, db: Executor, user: int) -> str | None:
+        """The token of a new session; None where the account has no key."""
+        token, browser = secrets.token_urlsafe(TOKEN), request.headers.get("User-Agent", "").replace("\0", "")
+        added = await browser_sessions.add(db, token_hash=digest(token), user=user, browser=browser, address=g.address)
+        return token if added else None
+
+    def set_cookie(self, response: Response, session: BrowserSession) -> None:
+        """Have the browser send *session* from now on."""
+        self._set(response, session.token, LONGEST)
 
     async def end(self, response: Response, session: BrowserSession) -> None:
         """End *session*, and have the browser forget its cookie."""
@@ -146,11 +159,11 @@ class BrowserSessions:
 
     def forget_cookie(self, response: Response) -> None:
         """Have the browser forget the session."""
-        self._set(response, self.cookie, "", 0)
+        self._set(response, "", 0)
 
-    def _set(self, response: Response, name: str, value: str, seconds: int) -> None:
+    def _set(self, response: Response, value: str, seconds: int) -> None:
         response.set_cookie(
-            name, value, max_age=seconds, path=self.path, secure=self.secure, httponly=True, samesite="Lax"
+            self.cookie, value, max_age=seconds, path=self.path, secure=self.secure, httponly=True, samesite="Lax"
         )
 
     @property

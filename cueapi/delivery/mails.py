@@ -10,16 +10,20 @@ from cueapi.net.smtp import Mail
 from cueapi.storage.notifications import Notification
 
 
-def mail_of(notification: Notification, decrypt: Decrypt, base_url: str, now: datetime) -> Mail | None:
+def mail_of(
+    notification: Notification, decrypt: Decrypt, base_url: str, now: datetime, *, dashboard: bool
+) -> Mail | None:
     """
     The mail, of *now*; its key is the same on each attempt. None where its link cannot be read.
+
+    With a *dashboard* its links lead to pages for people.
 
     Raises KeyError, TypeError or ValueError where the notification is damaged.
     """
     content = notification.content
     match notification.kind:
         case "failure_mail":
-            text = domain.failure_text(content, base_url)
+            text = domain.failure_text(content, base_url + ("/ui" if dashboard else "/v1"))
             key = f"failure-{content['execution_id'] or notification.id}"
             return Mail(str(notification.email), domain.failure_subject(content), text, key, now)
         case "account_mail":
@@ -38,5 +42,6 @@ def _with_link(notification: Notification, decrypt: Decrypt, now: datetime) -> M
     key = hashlib.sha256(ciphertext).hexdigest()[:32]
     if notification.kind == "address_mail":
         return Mail(content["to"], domain.ADDRESS_SUBJECT, domain.address_text(link), f"address-{key}", now)
-    text = domain.sign_in_text(link, content["device_code"])
+    code = content.get("device_code")
+    text = domain.browser_link_text(link) if code is None else domain.sign_in_text(link, code)
     return Mail(content["to"], domain.SIGN_IN_SUBJECT, text, f"sign-in-{key}", now)

@@ -47,12 +47,13 @@ log = structlog.get_logger("cueapi.delivery.notifier")
 
 @frozen
 class NotificationSenders:
-    """What notifications are sent with. No *mailer*, no mail; *decrypt* reads secrets and links."""
+    """What notifications are sent with. No *mailer*, no mail; *decrypt* reads secrets and links; *dashboard*: is on."""
 
     webhook: Webhook
     mailer: Mailer | None
     decrypt: Decrypt
     base_url: str
+    dashboard: bool
 
 
 @define(eq=False)
@@ -178,7 +179,7 @@ class Notifier:
     async def _mail(self, notification: Notification) -> str | None:
         mailer = self.notification_senders.mailer
         senders = self.notification_senders
-        mail = mail_of(notification, senders.decrypt, senders.base_url, self._clock.now())
+        mail = mail_of(notification, senders.decrypt, senders.base_url, self._clock.now(), dashboard=senders.dashboard)
         if mailer is None or mail is None:
             return OTHER_SECRET
         with suppress(trio.TooSlowError):

@@ -1,8 +1,20 @@
 """An account's e-mail address: which texts are one."""
 
+from attrs import field, frozen
 from email_validator import EmailNotValidError, validate_email
 
 from cueapi.domain.errors import Invalid, Problem
+
+
+@frozen
+class SignedIn:
+    """Who has signed in; *key* is a new one, where the account was not verified before."""
+
+    user: int
+    email: str
+    new: bool = False
+    key: str | None = field(default=None, repr=False)
+
 
 EMAIL_LIMIT = 254
 """Characters of an address (RFC 5321, 4.5.3.1.3), checked before anything parses it."""

@@ -42,8 +42,8 @@ def failure_subject(content: Content) -> str:
     return f"CueAPI: {content['cue_name']} failed"
 
 
-def failure_text(content: Content, base_url: str) -> str:
-    """What a failure mail says."""
+def failure_text(content: Content, shown_at: str) -> str:
+    """What a failure mail says; *shown_at* is the URL below which cues and executions are shown."""
     execution = content["execution_id"]
     failed = "cannot be fired" if execution is None else f"failed for good, after {content['attempts']} attempts"
     lines = [
@@ -51,14 +51,14 @@ def failure_text(content: Content, base_url: str) -> str:
         "",
         f"Reason:     {content['last_error'] or 'none was given'}",
         f"Failed at:  {content['failed_at']}",
-        f"Cue:        {content['cue_id']}",
+        f"Cue:        {shown_at}/cues/{content['cue_id']}",
     ]
     if execution is not None:
-        lines.append(f"Execution:  {base_url}/v1/executions/{execution}")
+        lines.append(f"Execution:  {shown_at}/executions/{execution}")
     if content.get("last"):
         lines += [
             "",
-            "This is the tenth mail within an hour; until it is over no more are sent. Look at GET /v1/alerts.",
+            f"This is the tenth mail within an hour; until it is over no more are sent. Look at {shown_at}/alerts.",
         ]
     lines += ["", "To get no such mails, set on_failure.email of the cue to false."]
     return "\n".join(lines) + "\n"
@@ -72,6 +72,16 @@ def sign_in_text(link: str, device_code: str) -> str:
     return (
         f"A request to sign in to CueAPI was made for this address, most likely by you.\n\n"
         f"The code on your screen should be {device_code}. If it is, open this link and confirm it there:\n\n"
+        f"{link}\n\n"
+        f"The link works once, within 15 minutes. If you did not ask for it, do nothing.\n"
+    )
+
+
+def browser_link_text(link: str) -> str:
+    """What a mail says whose link signs a browser in."""
+    return (
+        f"A request to sign in to CueAPI was made for this address, most likely by you.\n\n"
+        f"Open this link to sign in:\n\n"
         f"{link}\n\n"
         f"The link works once, within 15 minutes. If you did not ask for it, do nothing.\n"
     )

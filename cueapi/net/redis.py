@@ -92,6 +92,10 @@ class Redis:
         used, refused, reset = await self._run(lambda: self._count([self.prefix + key], arguments))
         return Counted(used, refused == 1, reset / 1_000_000)
 
+    async def release(self, key: str) -> None:
+        """Take back the newest request of *key*. Raises RedisUnavailable."""
+        await self._run(lambda: self.client.rpop(self.prefix + key))
+
     async def ping(self) -> None:
         """Raises RedisUnavailable if Redis does not answer."""
         await self._run(self.client.ping)

@@ -8,6 +8,7 @@ from attrs import field, frozen
 from cueapi.domain.plan import Limits
 from cueapi.storage.accounts import Account, AccountRow, to_account
 from cueapi.storage.database import Executor, Row, fetch_value
+from cueapi.storage.notify import notify
 
 # The key that is live at this moment is what the session hangs on: replaced a moment later, it ends the session,
 # whether or not the two transactions saw each other.
@@ -117,8 +118,11 @@ END = "delete from browser_sessions where user_id = $1 and hash = $2"
 
 
 async def end(db: Executor, *, user: int, token_hash: bytes) -> bool:
-    """End one session of *user*; False where there is none."""
-    return await db.execute(END, user, token_hash) > 0
+    """End one session of *user*, and tell every daemon; False where there is none."""
+    ended = await db.execute(END, user, token_hash) > 0
+    if ended:
+        await notify(db, f"account account:{user}")
+    return ended
 
 
 FORGET = "delete from browser_sessions where hash = $1"
@@ -129,9 +133,20 @@ async def forget(db: Executor, token_hash: bytes) -> None:
     await db.execute(FORGET, token_hash)
 
 
-END_ALL = "delete from browser_sessions where user_id = $1"
+# As a replaced key does, but the key stays. clock_timestamp(): also a session that was begun while this waited.
+END_ALL = """
+with browsers as (
+    delete from browser_sessions where user_id = $1
+), codes as (
+    delete from device_codes where user_id = $1 and status <> 'claimed'
+), tokens as (
+    delete from session_tokens where user_id = $1
+)
+update users set sessions_valid_from = clock_timestamp() where id = $1
+"""
 
 
-async def end_all(db: Executor, user: int) -> int:
-    """End every session of *user*; how many there were."""
-    return await db.execute(END_ALL, user)
+async def end_all(db: Executor, user: int) -> None:
+    """End every session of *user*, in browsers and of programs, and tell every daemon; the key stays."""
+    await db.execute(END_ALL, user)
+    await notify(db, f"account account:{user}")

@@ -64,6 +64,8 @@ EXPIRED: tuple[LiteralString, ...] = (
     " (select code from device_codes where expires_at < now() - interval '1 day' limit $1)",
     "delete from address_links where token_hash in"
     " (select token_hash from address_links where expires_at < now() limit $1)",
+    "delete from sign_in_links where token_hash in"
+    " (select token_hash from sign_in_links where expires_at < now() limit $1)",
     "delete from browser_sessions where hash in"
     " (select hash from browser_sessions where seen_at < now() - interval '12 hours' limit $1)",
     "delete from session_tokens where hash in (select hash from session_tokens where expires_at < now() limit $1)",

@@ -404,8 +404,7 @@ async def test_a_variable_that_does_nothing_here_is_named_at_the_start_and_by_ch
     async with daemon_process(tmp_path, DATABASE_URL=database_url) as daemon:
         code = await daemon.stop()
 
-    lines = [json.loads(line) for line in daemon.logged.read_text().splitlines()]
-    (said,) = [line for line in lines if line["event"] == "variable_ignored"]
+    (said,) = daemon.log("variable_ignored")
     assert (checked.code, code) == (0, 0)
     assert "warn RESEND_API_KEY: has no effect: mail leaves by SMTP_URL" in checked.said
     assert (said["level"], said["variable"], "SMTP_URL" in said["advice"]) == ("warning", "RESEND_API_KEY", True)

@@ -154,7 +154,7 @@ async def test_a_failure_is_told_by_mail_unless_the_cue_says_otherwise(settings:
     (mail,) = mailed.box.mails
     assert (mail["To"], mail["Subject"]) == ("you@example.com", "CueAPI: nightly-report failed")
     assert "Reason:     no paper" in mail.get_content()
-    assert f"/v1/executions/{execution}" in mail.get_content()
+    assert f"{mailed.daemon.resources.address}/ui/executions/{execution}" in mail.get_content()
 
 
 async def test_a_failure_is_mailed_to_no_address_that_was_not_confirmed(settings: Settings, database: Database) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import trio
 from attrs import define, field
+from quart import g, request
 
 from cueapi.domain.errors import NotSignedIn
 from cueapi.domain.plan import Limits
@@ -60,6 +61,14 @@ class Authenticator:
     async def check(self, db: Executor, authorization: str | None) -> None:
         """Refuse a header that opens no account any more, by what *tx* sees and not by what is remembered."""
         await self._look_up(db, bearer(authorization))
+
+    async def check_sender(self, db: Executor) -> None:
+        """As `check`, of the request that is being answered: also of one that the dashboard makes for a session."""
+        caller = g.get("caller")
+        if caller is None:
+            await self.check(db, request.headers.get("Authorization"))
+        else:
+            await caller.check(db)
 
     def session(self, authorization: str | None) -> Session:
         """The session in an Authorization header; refuses an API key, and a session that serves no more."""

@@ -92,6 +92,18 @@ class Windows:
         if result.refused:
             raise too_many(limit, window, result)
 
+    async def release(self, name: str, key: str) -> None:
+        """Take back the newest hit that `check` has counted: what failed otherwise is counted, this did not fail."""
+        digest = sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
+        counted = f"{name}:{digest}"
+        if self.redis is not None and not self._away:
+            try:
+                await self.redis.release(counted)
+            except RedisUnavailable as away:
+                self._lost(away)
+        if hits := self._hits.setdefault(name, OrderedDict()).get(counted):
+            hits.pop()
+
     async def is_shared(self) -> bool | None:
         """Whether Redis answers; None where there is none. Asked where nothing was heard of it for a while."""
         redis = self.redis

@@ -111,6 +111,15 @@ create table address_links (
 create unique index address_links_newest on address_links (user_id, lower(email));
 create index address_links_expiry on address_links (expires_at);
 
+-- Links that sign a browser in: from a mail, or from the operator.
+create table sign_in_links (
+    token_hash  bytea primary key,
+    email       text check (length(email) between 1 and 320),   -- null: of the first account, its user enters one
+    by_mail     boolean not null,                   -- where it works, it shows whose mail box it is
+    expires_at  moment not null
+);
+create index sign_in_links_expiry on sign_in_links (expires_at);
+
 create table device_codes (
     code          device_code primary key,
     status        text not null check (status in ('pending', 'email_sent', 'approved', 'claimed')),

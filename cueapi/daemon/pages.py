@@ -1,0 +1,34 @@
+"""The dashboard, composed: its pages, and what they reach the rest with."""
+
+from cueapi.api.http.app import CALLER, Resource
+from cueapi.api.linked_accounts import LinkedAccounts
+from cueapi.api.mails import Mails
+from cueapi.api.sign_in_links import SignInLinks
+from cueapi.daemon.resources import Resources
+from cueapi.daemon.wiring import Wiring
+from cueapi.dashboard.account import AccountPages
+from cueapi.dashboard.app import Dashboard
+from cueapi.dashboard.contract import Contract
+from cueapi.dashboard.entering import Entering
+from cueapi.dashboard.now import Now
+from cueapi.dashboard.rendering import Rendering
+from cueapi.dashboard.sessions import BrowserSessions
+from cueapi.dashboard.sign_in import FailedSignIns, SignIn
+
+
+def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: LinkedAccounts) -> Resource:
+    """The pages for people."""
+    database, changed = resources.database, wiring.hub.account_changed
+    sessions = BrowserSessions(database, resources.settings.plans, resources.address)
+    pages, contract, failed = Rendering(sessions.root), Contract(CALLER), FailedSignIns(wiring.windows)
+    links = SignInLinks(database, mails, accounts, resources.address)
+    return Dashboard(
+        pages,
+        sessions,
+        (
+            SignIn(pages, sessions, failed, links, not mails.leave),
+            Entering(pages, sessions, failed, links, changed),
+            Now(pages, sessions),
+            AccountPages(pages, sessions, contract, changed),
+        ),
+    )
