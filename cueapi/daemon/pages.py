@@ -1,9 +1,12 @@
 """The dashboard, composed: its pages, and what they reach the rest with."""
 
+from functools import partial
+
 from cueapi.api.http.app import CALLER, Resource
 from cueapi.api.linked_accounts import LinkedAccounts
 from cueapi.api.mails import Mails
 from cueapi.api.sign_in_links import SignInLinks
+from cueapi.daemon.figures import figures
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.wiring import Wiring
 from cueapi.dashboard.account import AccountPages
@@ -14,6 +17,7 @@ from cueapi.dashboard.now import Now
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
 from cueapi.dashboard.sign_in import FailedSignIns, SignIn
+from cueapi.dashboard.system import SystemPage
 
 
 def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: LinkedAccounts) -> Resource:
@@ -30,5 +34,6 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             Entering(pages, sessions, failed, links, changed),
             Now(pages, sessions),
             AccountPages(pages, sessions, contract, changed),
+            SystemPage(pages, sessions, contract, partial(figures, resources, wiring)),
         ),
     )
