@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -45,6 +46,11 @@ class Resources:
     def address(self) -> str:
         """How the server is reached."""
         return self.settings.url_at(self.listener.getsockname()[1])
+
+    @property
+    def root(self) -> str:
+        """The path below which it is reached, without a slash at its end; empty where there is none."""
+        return urlsplit(self.address).path.rstrip("/")
 
 
 @asynccontextmanager

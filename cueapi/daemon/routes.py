@@ -1,7 +1,5 @@
 """The API, composed: what every request passes, the resources, the senders of notifications."""
 
-from urllib.parse import urlsplit
-
 from cueapi.api.accounts import Accounts
 from cueapi.api.address_links import AddressLinks
 from cueapi.api.alerts import Alerts
@@ -84,7 +82,7 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
 def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
     """Accounts, and the ways to prove that one is theirs."""
     settings, database, webhook = resources.settings, resources.database, resources.webhook
-    pages = Pages.at(urlsplit(resources.address).path.rstrip("/"))
+    pages = Pages.at(resources.root)
     vault, windows, changed, plan = resources.vault, wiring.windows, wiring.hub.account_changed, settings.default_plan
     mails = Mails(settings.mailer is not None, settings.env == "production", wiring.hub.notice_ready, vault, windows)
     accounts = LinkedAccounts(vault, mails, plan, settings.allow_register)

@@ -57,7 +57,7 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     )
     sweeper = Sweeper(resources.webhook.idle, Periodic(SWEEP_INTERVAL))
     janitor = Janitor(database, Periodic(JANITOR_INTERVAL), settings.execution_retention_days)
-    app = make_app(request_gate(resources, wiring), api_resources(resources, wiring))
+    app = make_app(request_gate(resources, wiring), api_resources(resources, wiring), resources.root)
     server = Server(app, resources.listener, wiring.connections, wiring.shortages)
     return [
         *([Sibling("postgres", resources.embedded.run, OnStop.LAST)] if resources.embedded else []),

@@ -18,7 +18,7 @@ from cueapi.api.http.body_budget import BodyBudget
 from cueapi.api.http.hosts import Hosts
 from cueapi.api.http.incoming import IncomingBody, incoming
 from cueapi.api.http.operations import is_secret, operation_of, refuse_unknown
-from cueapi.api.http.quart_app import BODIES, IncomingRequest, OneRequest
+from cueapi.api.http.quart_app import BODIES, ROOT, IncomingRequest, OneRequest
 from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
 from cueapi.domain.errors import Refusal
 from cueapi.domain.plan import USAGE_WARNING_SHARE
@@ -254,12 +254,12 @@ def body_limit(endpoint: str | None, path: str) -> int:
     return BODY_LIMITS.get(endpoint or "", BODY_LIMIT_WITHOUT_KEY if for_anyone else BODY_LIMIT)
 
 
-def make_app(gate: Gate, resources: Sequence[Resource]) -> QuartTrio:
-    """The app with its resources; nothing in it redirects."""
+def make_app(gate: Gate, resources: Sequence[Resource], root: str = "") -> QuartTrio:
+    """The app with its resources, below *root* as well as at `/`; nothing in the contract redirects."""
     app = QuartTrio("cueapi.api", static_folder=None)
     app.request_class = IncomingRequest
     app.asgi_http_class = OneRequest
-    app.extensions[BODIES] = gate.bodies
+    app.extensions[BODIES], app.extensions[ROOT] = gate.bodies, root
     app.before_request(gate.enter)
     app.after_request(gate.leave)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT

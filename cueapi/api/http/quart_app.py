@@ -30,6 +30,17 @@ BODIES = "bodies"
 """The extension of the app that is the budget of all bodies."""
 
 
+ROOT = "root"
+"""The extension of the app that is the path of BASE_URL, without a slash at its end; empty where it has none."""
+
+
+def below(root: str, scope: Foreign) -> Foreign:
+    """*scope* with its path as it is below *root*: a proxy may have taken the root away, or not."""
+    if root and (scope["path"] == root or scope["path"].startswith(f"{root}/")):
+        return {**scope, "path": scope["path"][len(root) :] or "/"}
+    return scope
+
+
 class IncomingRequest(TrioRequest):
     """Quart's request with a body of ours, which Quart makes with MAX_CONTENT_LENGTH: the most that any route takes."""
 
@@ -50,7 +61,7 @@ class OneRequest(TrioASGIHTTPConnection):
     answered = False
 
     def __init__(self, app: Foreign, scope: Foreign) -> None:
-        super().__init__(app, scope)
+        super().__init__(app, below(app.extensions[ROOT], scope))
         self.received = trio.Event()
         """The whole body has come, or more than is waited for."""
 
