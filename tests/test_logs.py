@@ -1,6 +1,7 @@
 """What the daemon says: JSON of one form, and nothing that is not for the log."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -69,9 +70,11 @@ async def test_each_line_is_one_json_object_of_the_same_form(database_url: str, 
                 code = await daemon.stop()
 
     text = daemon.logged.read_text()
-    lines = [json.loads(line) for line in text.splitlines()]
+    (begin,) = [line for line in text.splitlines() if not line.startswith("{")]
+    lines = [json.loads(line) for line in text.splitlines() if line != begin]
     requests = [line for line in lines if line["event"] == "request_answered"]
     assert code == 0
+    assert re.fullmatch(r"Begin here, within 15 minutes: http://localhost:[0-9]+/ui/enter/[A-Za-z0-9_-]{43}", begin)
     assert text.endswith("\n")
     assert all(set(line) >= KEYS for line in lines)
     assert {line["level"] for line in lines} <= {"debug", "info", "warning"}

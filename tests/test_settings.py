@@ -21,6 +21,7 @@ DEFAULTS = {
     "BASE_URL": None,
     "ENV": "development",
     "SESSION_SECRET": None,
+    "DASHBOARD": True,
     "ALLOW_REGISTER": True,
     "REGISTER_LIMIT_PER_HOUR": 60,
     "CORS_ORIGINS": "",

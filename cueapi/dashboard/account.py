@@ -80,6 +80,8 @@ class AccountPages:
         session, form = await self.sessions.require_post()
         typed = {name: form.text(name) for name in ("email", "alert_webhook_url") if form.has(name)}
         done = await self.contract.call(session, "PATCH", "/v1/auth/me", typed)
+        if done.status in {401, 429, 503}:
+            done.require()
         if not done.ok:
             name = "email" if done.code == "duplicate_email" else "alert_webhook_url"
             return await self._page(session, done.status, typed, done.fields or {name: done.message})
@@ -92,8 +94,7 @@ class AccountPages:
         session, _ = await self.sessions.require_post()
         secret = _secret(name)
         answer = await self.contract.call(session, "GET", secret.path)
-        if not answer.ok:
-            raise Refusal(answer.code, answer.message)
+        answer.require()
         value = str(answer.body[secret.field])
         return self.pages.render("secret", session, secret=secret, name=name, value=value, replaced=False)
 
@@ -103,8 +104,7 @@ class AccountPages:
         secret = _secret(name)
         query = "?overlap_hours=24" if name == "webhook-secret" and form.has("overlap") else ""
         answer = await self.contract.call(session, "POST", f"{secret.path}/regenerate{query}", {}, CONFIRMED)
-        if not answer.ok:
-            raise Refusal(answer.code, answer.message)
+        answer.require()
         value = str(answer.body[secret.field])
         if name != "key":
             return self.pages.render("secret", session, secret=secret, name=name, value=value, replaced=True)

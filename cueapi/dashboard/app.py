@@ -8,6 +8,7 @@ from urllib.parse import quote
 from attrs import frozen
 from quart import Blueprint, Response, g, request
 
+from cueapi.dashboard.contract import ContractRefused
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions, ForgedForm, SignedOut
 from cueapi.domain.errors import Refusal
@@ -40,6 +41,7 @@ class Dashboard:
         routes.get("/<path:_rest>")(self.nothing)
         routes.register_error_handler(SignedOut, self._signed_out)
         routes.register_error_handler(ForgedForm, self._forged)
+        routes.register_error_handler(ContractRefused, self._refused)
         routes.after_request(self._as_page)
         outer.get("/")(self.open)
         outer.get("/favicon.ico")(self.icon)
@@ -58,7 +60,7 @@ class Dashboard:
 
     async def nothing(self, _rest: str) -> Response:
         """Any other path below `/ui`."""
-        await self.sessions.find()
+        await self.sessions.require()
         raise Refusal("not_found", NOTHING_HERE)
 
     async def _signed_out(self, _: SignedOut) -> Response:
@@ -76,6 +78,13 @@ class Dashboard:
             "This form was not sent by a page of this session, so nothing was done. Open the page anew, and try again."
         )
         return self._failure(403, "csrf_failed", text)
+
+    async def _refused(self, refused: ContractRefused) -> Response:
+        answer = refused.answer
+        page = self._failure(answer.status, answer.code, answer.message)
+        if (after := answer.headers.get("retry-after")) is not None:
+            page.headers["Retry-After"] = after
+        return page
 
     async def _as_page(self, response: Response) -> Response:
         """A failure that the app answers in the contract's form, as a page; pages stay as they are."""

@@ -8,9 +8,17 @@ import trio
 from attrs import field, frozen
 from quart import current_app, g
 
-from cueapi.dashboard.sessions import BrowserSession
+from cueapi.dashboard.sessions import BrowserSession, SignedOut
 
 Message = dict[str, Any]
+
+
+class ContractRefused(Exception):
+    """The contract has refused an action, for no field of its form: the failure is the page."""
+
+    def __init__(self, answer: "ContractAnswer") -> None:
+        super().__init__(answer.message)
+        self.answer = answer
 
 
 @frozen
@@ -25,6 +33,13 @@ class ContractAnswer:
     def ok(self) -> bool:
         """Whether it was done."""
         return self.status < 400
+
+    def require(self) -> None:
+        """Raise ContractRefused where it was not done; SignedOut where the session has ended meanwhile."""
+        if self.status == 401:
+            raise SignedOut
+        if not self.ok:
+            raise ContractRefused(self)
 
     @property
     def code(self) -> str:

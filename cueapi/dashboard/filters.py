@@ -19,10 +19,11 @@ def moment(value: datetime | None, shown: str = "full") -> Markup | str:
     if value is None:
         return "–"
     at = value.astimezone(UTC)
-    form = {"full": "%Y-%m-%d %H:%M:%S UTC", "minute": "%Y-%m-%d %H:%M UTC", "time": "%H:%M:%S"}[shown]
+    text = at.replace(tzinfo=None).isoformat(" ", "seconds")
+    forms = {"full": f"{text} UTC", "minute": f"{text[:16]} UTC", "time": text[11:]}
     machine = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Markup('<time datetime="{}" title="{}" data-shown="{}">{}</time>').format(
-        machine, at.strftime("%Y-%m-%d %H:%M:%S UTC"), shown, at.strftime(form)
+        machine, forms["full"], shown, forms[shown]
     )
 
 

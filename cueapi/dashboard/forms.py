@@ -36,10 +36,10 @@ class Form:
 
 
 async def read_form() -> Form:
-    """The form that the request brings (`application/x-www-form-urlencoded`). Refuses any other body."""
-    if request.mimetype != "application/x-www-form-urlencoded":
-        raise Refusal("unsupported_media_type", "The body must be a form (application/x-www-form-urlencoded).")
+    """The form of the request (`application/x-www-form-urlencoded`). Refuses any other body but an empty one."""
     data = await cast(Any, request.body).read()
+    if data and request.mimetype != "application/x-www-form-urlencoded":
+        raise Refusal("unsupported_media_type", "The body must be a form (application/x-www-form-urlencoded).")
     values: dict[str, list[str]] = {}
     try:
         for name, value in parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS):

@@ -1,6 +1,7 @@
 """Who is told of alerts and failures: by webhook and mail, each with attempts of its own, lost in no crash."""
 
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -154,7 +155,16 @@ async def test_a_failure_is_told_by_mail_unless_the_cue_says_otherwise(settings:
     (mail,) = mailed.box.mails
     assert (mail["To"], mail["Subject"]) == ("you@example.com", "CueAPI: nightly-report failed")
     assert "Reason:     no paper" in mail.get_content()
-    assert f"{mailed.daemon.resources.address}/ui/executions/{execution}" in mail.get_content()
+    assert re.search(rf"http://localhost:[0-9]+/ui/executions/{execution}\s", mail.get_content())
+
+
+async def test_without_a_dashboard_a_failure_mail_leads_to_the_contract(settings: Settings) -> None:
+    with trio.fail_after(30):
+        async with mailing_to_a_user(settings.model_copy(update={"dashboard": False})) as mailed:
+            (execution,) = await fail(mailed.api)
+            await until(lambda: mailed.box.mails)
+
+    assert f"/v1/executions/{execution}" in mailed.box.mails[0].get_content()
 
 
 async def test_a_failure_is_mailed_to_no_address_that_was_not_confirmed(settings: Settings, database: Database) -> None:

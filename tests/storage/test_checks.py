@@ -61,6 +61,10 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "claim = gen_random_uuid()", "lease_until = now()", "ready_at = {beyond}",
     ),
     "usage": ("executions = -1", "reported = -1", "succeeded = -1", "failed = -1"),
+    "sign_in_links": ("email = ''", "email = repeat('e', 321)", "expires_at = {beyond}"),
+    "browser_sessions": (
+        "browser = repeat('b', 201)", "address = repeat('a', 201)", "seen_at = {beyond}", "created_at = {beyond}",
+    ),
     "device_codes": ("code = 'short'", "code = 'a text with a link'", "status = 'odd'", "expires_at = {beyond}"),
 }  # fmt: skip
 
@@ -88,6 +92,11 @@ async def furnish(database: Database) -> None:
     for table, columns in rows.items():
         await database.execute(insert(table, columns), *columns.values())
     await database.execute("insert into usage (user_id, month) values ($1, '2026-11-01')", user)
+    await database.execute("insert into sign_in_links (token_hash, by_mail, expires_at) values ('', true, now())")
+    await database.execute("insert into api_keys (user_id, hash, prefix) values ($1, '', '')", user)
+    await database.execute(
+        "insert into browser_sessions (hash, user_id, key_hash, browser, address) values ('', $1, '', '', '')", user
+    )
     await database.execute("insert into device_codes (code, status, expires_at) values ('ABCD-EFGH', 'pending', now())")
 
 

@@ -93,11 +93,22 @@ EXPIRING: dict[str, tuple[str, str, str]] = {
         "1 minute",
         "-1 minute",
     ),
+    "sign_in_links": (
+        "(token_hash, by_mail, expires_at) select $2::text::bytea, false, $3 where $1 > 0",
+        "1 minute",
+        "-1 minute",
+    ),
     "session_tokens": ("(user_id, hash, expires_at) values ($1, $2::text::bytea, $3)", "1 minute", "-1 minute"),
     "api_keys": (
         "(user_id, hash, prefix, rotated_at) values ($1, $2::text::bytea, '', $3)",
         "25 hours",
         "23 hours",
+    ),
+    # Of a key that stays: with its key a session goes, too.
+    "browser_sessions": (
+        "(hash, user_id, key_hash, browser, address, seen_at) select $2::text::bytea, $1, 'new', '', '', $3",
+        "12 hours 1 minute",
+        "11 hours",
     ),
     "echoes": (
         "(token, payload, headers, expires_at) select $2, '{}', sha512('x'), $3 where $1 > 0",
