@@ -172,7 +172,7 @@ def test_every_command_that_the_readme_names_exists() -> None:
     for name in ("serve", "check", "migrate", "dump", "user"):
         assert name in listed[1]
         assert f"  {name} " in help_text
-    for name in ("add", "list", "key", "limits", "revoke"):
+    for name in ("add", "list", "link", "key", "limits", "revoke"):
         assert name in listed[1]
         assert f"  {name} " in user_help
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 from cueapi.api.http.app import CALLER, Resource
+from cueapi.api.http.rate_limits import MINUTE
 from cueapi.api.linked_accounts import LinkedAccounts
 from cueapi.api.mails import Mails
 from cueapi.api.sign_in_links import SignInLinks
@@ -22,9 +23,15 @@ from cueapi.dashboard.system import SystemPage
 
 def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: LinkedAccounts) -> Resource:
     """The pages for people."""
+    settings, windows = resources.settings, wiring.windows
     database, changed = resources.database, wiring.hub.account_changed
-    sessions = BrowserSessions(database, resources.settings.plans, resources.address)
-    pages, contract, failed = Rendering(sessions.root), Contract(CALLER), FailedSignIns(wiring.windows)
+
+    async def count_stranger(address: str) -> None:
+        limit = settings.plans[settings.default_plan].requests_per_minute
+        await windows.check("stranger", address, limit, MINUTE)
+
+    sessions = BrowserSessions(database, settings.plans, resources.address, count_stranger)
+    pages, contract, failed = Rendering(sessions.root), Contract(CALLER), FailedSignIns(windows)
     links = SignInLinks(database, mails, accounts, resources.address)
     return Dashboard(
         pages,

@@ -21,7 +21,7 @@ class Assets:
     _content: dict[str, bytes] = field(init=False, factory=dict, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        for file in files("cueapi.dashboard.static").iterdir():
+        for file in (files("cueapi.dashboard") / "static").iterdir():
             stem, _, ending = file.name.rpartition(".")
             if ending in KINDS:
                 content = file.read_bytes()

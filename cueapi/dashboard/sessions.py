@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -70,11 +70,13 @@ class BrowserSessions:
     Sessions of people, by cookie: 12 hours idle, 30 days in all, and no longer than the key of the sign-in.
 
     *base_url* is how the server is reached: it says whether the cookie is for https only, and below which path.
+    *count_stranger* refuses a client's address that has sent too many cookies which open nothing.
     """
 
     database: Database
     plans: Mapping[str, Limits]
     base_url: str
+    count_stranger: Callable[[str], Awaitable[None]]
 
     async def find(self) -> BrowserSession | None:
         """The session of the request's cookie; None where there is none that serves. One statement."""
@@ -83,6 +85,7 @@ class BrowserSessions:
             return None
         found = await browser_sessions.open_session(self.database, digest(token), plans=self.plans)
         if found is None:
+            await self.count_stranger(g.address)
             return None
         g.session = session = BrowserSession(found.account, found.begun, found.hash, token)
         return session

@@ -129,6 +129,16 @@ async def test_the_document_of_the_contract_leaves_the_dashboard_out(daemon: Run
     assert not [path for path in document["paths"] if path.startswith(("/ui", "/favicon")) or path == "/"]
 
 
+async def test_cookies_that_open_nothing_are_looked_at_as_often_as_requests_without_a_key(settings: Settings) -> None:
+    with trio.fail_after(60):
+        async with running(settings.model_copy(update={"rate_limit_per_minute": 3})) as daemon:
+            guessed = [await Browser(daemon.client, {"cueapi_session": f"guess-{n}"}).get("/ui") for n in range(4)]
+            sound = await browser(daemon).get("/ui/sign-in")
+
+    assert [one.status_code for one in guessed] == [303, 303, 303, 429]
+    assert sound.status_code == 200
+
+
 async def test_a_cookie_that_opens_nothing_is_no_error(daemon: RunningDaemon) -> None:
     cookies = ["", "x", "x" * 5_000, "%00", '"', "=; ="]
 
