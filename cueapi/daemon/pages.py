@@ -31,7 +31,7 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
         await windows.check("stranger", address, limit, MINUTE)
 
     sessions = BrowserSessions(database, settings.plans, resources.address, count_stranger)
-    pages, contract, failed = Rendering(sessions.root), Contract(CALLER), FailedSignIns(windows)
+    pages, contract, failed = Rendering(sessions.root, sessions.secure), Contract(CALLER), FailedSignIns(windows)
     links = SignInLinks(database, mails, accounts, resources.address)
     return Dashboard(
         pages,

@@ -21,8 +21,6 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "Cache-Control": "no-store",
-    # Under no-referrer Chromium sends `Origin: null` with our own forms.
-    "Referrer-Policy": "same-origin",
     "Vary": "Cookie, X-Fragment",
 }
 
@@ -51,9 +49,14 @@ class Undo:
 
 @frozen
 class Rendering:
-    """Renders the templates of the dashboard for a server below *root*, the path of its BASE_URL."""
+    """
+    Renders the templates of the dashboard.
+
+    *root* is the path of BASE_URL; *secure* says whether the server is reached by https.
+    """
 
     root: str
+    secure: bool
     assets: Assets = field(factory=Assets)
     _templates: Environment = field(init=False)
 
@@ -112,7 +115,7 @@ class Rendering:
     def see_other(self, path: str) -> Response:
         """303: the browser goes on with a GET of *path*."""
         response = redirect(self.url(path), 303)
-        response.headers.update({"Cache-Control": "no-store", "Referrer-Policy": "same-origin"})
+        response.headers["Cache-Control"] = "no-store"
         return response  # type: ignore[return-value] # werkzeug's annotation names its own class
 
     def back(self, path: str, notice: str, undo: Undo | None = None) -> Response:
@@ -122,8 +125,8 @@ class Rendering:
         text = urlsafe_b64encode(json.dumps(said).encode()).decode()
         response = self.see_other(path)
         response.set_cookie(
-            NOTICE, f"{text}.{session.sign(text)}", max_age=NOTICE_SERVES, path=self.root or "/", httponly=True,
-            samesite="Lax",
+            NOTICE, f"{text}.{session.sign(text)}", max_age=NOTICE_SERVES, path=self.root or "/", secure=self.secure,
+            httponly=True, samesite="Lax",
         )  # fmt: skip
         return response
 

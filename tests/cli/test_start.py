@@ -1,6 +1,8 @@
 """What a start makes of its database: what passes is waited for, what no daemon can work on ends it with one line."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -55,6 +57,52 @@ async def test_a_start_waits_for_a_database_that_does_not_serve_just_now(
 
     assert reason in waiting["reason"]
     assert code == 0
+
+
+async def test_a_start_prints_a_link_for_the_first_account_and_none_where_there_is_one(
+    empty_url: str, tmp_path: Path
+) -> None:
+    async with daemon_process(tmp_path, DATABASE_URL=empty_url) as daemon:
+        (line,) = [line for line in daemon.lines() if not line.startswith("{")]
+        page = await daemon.client.get(urlsplit(line.split()[-1]).path)
+        await daemon.api.register()
+        await daemon.stop()
+    async with daemon_process(tmp_path, DATABASE_URL=empty_url) as later:
+        await later.stop()
+
+    assert "Make my account" in page.text
+    assert [line for line in later.lines() if not line.startswith("{")] == []
+    assert (daemon.said.read_text(), later.said.read_text()) == ("", "")
+
+
+@pytest.mark.parametrize("setting", [{"ENV": "production"}, {"DASHBOARD": "false"}], ids=["production", "no dashboard"])
+async def test_where_no_one_watches_or_there_is_no_dashboard_no_link_is_printed(
+    empty_url: str, tmp_path: Path, setting: dict[str, str]
+) -> None:
+    secret = {"SESSION_SECRET": "s" * 32}
+    async with daemon_process(tmp_path, DATABASE_URL=empty_url, **secret, **setting) as daemon:
+        await daemon.stop()
+
+    assert [line for line in daemon.lines() if not line.startswith("{")] == []
+
+
+async def test_a_start_on_a_terminal_says_where_the_server_is_and_how_to_begin(empty_url: str, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    environment = {"DATABASE_URL": empty_url, "DATA_DIR": str(tmp_path), "PORT": str(free_port())}
+    with open(ours, "rb", buffering=0) as terminal:
+        process = subprocess.Popen([sys.executable, "-m", "cueapi"], env=environment, cwd=tmp_path, stdout=theirs,
+                                   stderr=subprocess.DEVNULL)  # fmt: skip
+        os.close(theirs)
+        said = b""
+        with trio.fail_after(120):
+            while b"/ui/enter/" not in said or not said.endswith(b"\n"):
+                said += await trio.to_thread.run_sync(terminal.read, 4096)
+        process.terminate()
+        assert await trio.to_thread.run_sync(process.wait) == 0
+
+    port = environment["PORT"]
+    assert f"CueAPI serves at http://localhost:{port}; its data lies in the database of DATABASE_URL.".encode() in said
+    assert f"Begin here, within 15 minutes: http://localhost:{port}/ui/enter/".encode() in said
 
 
 async def test_a_database_that_allows_no_connections_while_a_daemon_runs_is_waited_for(

@@ -10,8 +10,9 @@ from cueapi.api.http.app import make_app
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.routes import api_resources, request_gate
 from cueapi.daemon.wiring import Wiring
+from cueapi.settings import Settings
 from cueapi.storage.database import Database
-from tests.conftest import Api, RunningDaemon
+from tests.conftest import Api, RunningDaemon, running
 from tests.dashboard.browsing import SAME_ORIGIN, Browser, browser, signed_in
 
 SIGNED_OUT = {"dashboard.ui.sign_in.enter", "dashboard.ui.entering.enter"}
@@ -134,12 +135,24 @@ async def test_a_browser_that_tells_only_its_origin_is_heard(daemon: RunningDaem
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("origins", ["*", "https://app.example"])
+async def test_origins_that_may_call_the_contract_may_not_read_pages(settings: Settings, origins: str) -> None:
+    with trio.fail_after(60):
+        async with running(settings.model_copy(update={"cors_origins": origins})) as daemon:
+            person = await signed_in(daemon, await daemon.api.register())
+            page = await person.get("/ui/account", Origin="https://app.example")
+            call = await daemon.client.get("/v1/info", headers={"Origin": "https://app.example"})
+
+    assert [name for name in page.headers if name.startswith("access-control")] == []
+    assert "access-control-allow-origin" in call.headers
+
+
 async def test_no_page_of_the_dashboard_is_open_to_pages_of_others(daemon: RunningDaemon, person: Browser) -> None:
     page = await person.get("/ui/account", Origin="https://evil.example")
 
     assert "Access-Control-Allow-Origin" not in page.headers
     assert page.headers["X-Frame-Options"] == "DENY"
-    assert page.headers["Referrer-Policy"] == "same-origin"
+    assert page.headers.get_list("Referrer-Policy") == ["same-origin"]
     assert page.headers["Cache-Control"] == "no-store"
     assert page.headers["Content-Security-Policy"] == (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from cueapi.settings import Settings
+from cueapi.storage.database import Database
 from tests.conftest import Api, RunningDaemon, running
 from tests.dashboard.browsing import SAME_ORIGIN, Browser, browser, signed_in, target, text_of
 
@@ -107,6 +108,19 @@ async def test_the_dashboard_works_below_a_path(settings: Settings, below: str) 
     assert {link for link in links if not link.startswith(("/cue/ui", "#"))} == set()
     assert '<a href="/cue/ui/account" aria-current="page">' in page.text
     assert unknown.status_code == 404
+
+
+async def test_where_the_database_cannot_answer_the_page_says_so(
+    daemon: RunningDaemon, api: Api, database: Database
+) -> None:
+    person = await signed_in(daemon, api)
+    await database.execute("alter table browser_sessions rename to elsewhere")
+
+    page = await person.get("/ui/account")
+
+    assert (page.status_code, page.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
+    assert "Not now The database cannot do this now; nothing was done." in text_of(page)
+    assert page.headers["Retry-After"] == "5"
 
 
 async def test_a_body_that_is_no_form_or_too_large_is_refused_with_a_page(daemon: RunningDaemon, api: Api) -> None:

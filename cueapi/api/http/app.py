@@ -81,6 +81,9 @@ SECURITY = {
     "X-Frame-Options": "DENY",
 }
 
+# Under no-referrer Chromium sends `Origin: null` with the forms of our own pages.
+PAGE_SECURITY = SECURITY | {"Referrer-Policy": "same-origin"}
+
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 
 _REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
@@ -201,10 +204,10 @@ class Gate:
         account = kept.get("account")
         if account is not None and account.executions > USAGE_WARNING_SHARE * account.limits.monthly_executions:
             headers["X-CueAPI-Usage-Warning"] = "approaching_limit"
-        if self.origins and (origin := request.headers.get("Origin")) is not None:
+        is_page = request.path.startswith(DASHBOARD)
+        if self.origins and not is_page and (origin := request.headers.get("Origin")) is not None:
             self._allow_origin(origin, response)
-        for name, value in SECURITY.items():
-            headers.setdefault(name, value)
+        headers.extend(PAGE_SECURITY if is_page else SECURITY)
         if request.endpoint is not None and is_secret(current_app.view_functions[request.endpoint]):
             headers["Cache-Control"] = "no-store"
         if response.status_code == 204:  # RFC 9110, 8.6: an answer without content has no length
