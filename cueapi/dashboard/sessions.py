@@ -123,7 +123,7 @@ class BrowserSessions:
         if origin == f"{base.scheme}://{base.netloc}":
             return True
         # Reached by another name than BASE_URL's: what the browser calls us is what it takes for our origin.
-        return origin in {f"http://{request.host}", f"https://{request.host}"}
+        return origin == f"{base.scheme}://{request.host}"
 
     async def begin(self, db: Executor, response: Response, user: int) -> bool:
         """

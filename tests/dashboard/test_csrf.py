@@ -24,7 +24,8 @@ FOREIGN_ORIGINS = {
     "no page": {"Sec-Fetch-Site": "none"},
     "another site that claims our origin": {"Sec-Fetch-Site": "cross-site", "Origin": "{own}"},
     "another origin": {"Origin": "https://evil.example"},
-    "another scheme of our name": {"Origin": "ftp://127.0.0.1"},
+    "our name by another scheme": {"Origin": "https://{host}"},
+    "our name on another port": {"Origin": "http://127.0.0.1:1"},
     "our name as a prefix": {"Origin": "{own}.evil.example"},
     "a hidden origin": {"Origin": "null"},
     "an empty origin": {"Origin": ""},
@@ -78,7 +79,9 @@ async def test_no_form_is_taken_from_another_origin_whatever_it_brings(
     daemon: RunningDaemon, person: Browser, database: Database, headers: dict[str, str]
 ) -> None:
     own, before = daemon.address, await state(database)
-    named = {name.replace("-", "_"): value.format(own=own) for name, value in headers.items()}
+    named = {
+        name.replace("-", "_"): value.format(own=own, host=own.partition("://")[2]) for name, value in headers.items()
+    }
 
     with trio.fail_after(120):
         answers = [

@@ -17,9 +17,10 @@ async def test_the_root_leads_people_to_the_dashboard_and_tells_programs_what_it
     daemon: RunningDaemon,
 ) -> None:
     person = await daemon.client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    slash = await daemon.client.get("/ui/", headers={"Accept": "text/html"})
     programs = [await daemon.client.get("/", headers={"Accept": kind}) for kind in ("*/*", "application/json")]
 
-    assert target(person) == "/ui"
+    assert (target(person), target(slash)) == ("/ui", "/ui/sign-in?next=/ui/")
     assert [(one.status_code, one.json()["error"]["code"]) for one in programs] == [(404, "not_found")] * 2
 
 

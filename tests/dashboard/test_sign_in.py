@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from pydantic import SecretStr
 
 from cueapi.dashboard.sign_in import FAILURES, own_path
 from cueapi.settings import Settings
@@ -167,6 +168,19 @@ async def test_the_eleventh_failed_sign_in_of_an_address_within_a_minute_is_refu
     assert 1 <= int(late.headers["Retry-After"]) <= 60
     assert "Too often" in late.text
     assert (await person.get("/ui/account")).status_code == 200
+
+
+async def test_two_daemons_with_a_redis_share_the_count_of_failed_sign_ins(settings: Settings, redis_url: str) -> None:
+    shared = settings.model_copy(update={"redis_url": SecretStr(redis_url)})
+    statuses = []
+    with trio.fail_after(60):
+        async with running(shared) as one, running(shared) as other:
+            api = await one.api.register()
+            for daemon, key in [*((one, api.key),) * 3, *((one, WRONG),) * 5, *((other, WRONG),) * 5, (one, api.key)]:
+                answer = await browser(daemon).send("POST", "/ui/sign-in", {"api_key": key}, **SAME_ORIGIN)
+                statuses.append(answer.status_code)
+
+    assert statuses == [303] * 3 + [401] * 10 + [429]
 
 
 async def test_of_many_wrong_keys_at_once_no_more_than_ten_are_looked_at(daemon: RunningDaemon, api: Api) -> None:

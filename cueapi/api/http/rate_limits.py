@@ -101,6 +101,7 @@ class Windows:
                 await self.redis.release(counted)
             except RedisUnavailable as away:
                 self._lost(away)
+            return
         if hits := self._hits.setdefault(name, OrderedDict()).get(counted):
             hits.pop()
 
