@@ -32,6 +32,7 @@ class Janitor:
             await self.ticks.wait()
             await self._until_done(janitor.delete_removed_cues)
             await self._until_done(janitor.delete_expired)
+            await self._until_done(janitor.merge_tallies)
             if self.retention_days:
                 await self._until_done(self._apply_retention)
             beat()

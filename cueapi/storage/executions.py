@@ -161,9 +161,19 @@ def to_execution_state(row: StateRow) -> ExecutionState:
     )
 
 
+# The tally of an execution whose outcome has come to be a failure, or no longer is one: by 1, or by -1.
+TALLIED: LiteralString = """
+), tallied as (
+    insert into tallies (user_id, bucket, status, count, unsuccessful)
+    select user_id, five_minutes(finished_at), status, 0, change from moved where change <> 0
+        on conflict (user_id, bucket, status) do update set unsuccessful = tallies.unsuccessful + excluded.unsuccessful
+)
+"""
+
 # $3 the state that the person saw: the verdict counts for no other.
-VERIFY = """
-with verified as (
+VERIFY: LiteralString = (
+    """
+with moved as (
     update executions e
        set outcome_state = $4, validation_state = coalesce($5, e.validation_state),
            summary = case when $6::text is null then e.summary
@@ -173,17 +183,19 @@ with verified as (
      where e.id = $1
        and e.user_id = $2
        and e.outcome_state is not distinct from $3
- returning e.id, e.user_id, e.outcome_state
+ returning e.id, e.user_id, e.outcome_state, e.status, e.finished_at,
+           unsuccessful(e.status, e.attempts, e.outcome_attempt, e.outcome_state)
+               - unsuccessful(e.status, e.attempts, e.outcome_attempt, $3) as change
 ), settled as (
     update alerts a
        set acknowledged = true
-      from verified b
-     where a.execution_id = b.id
+      from moved m
+     where a.execution_id = m.id
        and a.alert_type = 'verification_failed'
-       and b.outcome_state = 'verified_success'
+       and m.outcome_state = 'verified_success'"""
+    + TALLIED
+    + "select id from moved"
 )
-select id from verified
-"""
 
 
 async def verify(
@@ -195,8 +207,9 @@ async def verify(
 
 
 # What is null stays. $12/$13 the new state where the evidence completes the outcome; $14 the state it was read in.
-ADD_EVIDENCE = """
-with added as (
+ADD_EVIDENCE: LiteralString = (
+    """
+with moved as (
     update executions e
        set external_id = coalesce($3, e.external_id), result_url = coalesce($4, e.result_url),
            result_ref = coalesce($5, e.result_ref), result_type = coalesce($6, e.result_type),
@@ -207,17 +220,19 @@ with added as (
      where e.id = $1
        and e.user_id = $2
        and e.outcome_state is not distinct from $12
- returning e.id, e.outcome_state
+ returning e.id, e.user_id, e.outcome_state, e.status, e.finished_at,
+           unsuccessful(e.status, e.attempts, e.outcome_attempt, e.outcome_state)
+               - unsuccessful(e.status, e.attempts, e.outcome_attempt, $12) as change
 ), settled as (
     update alerts a
        set acknowledged = true
-      from added b
-     where a.execution_id = b.id
+      from moved m
+     where a.execution_id = m.id
        and a.alert_type = 'verification_failed'
-       and $10 is not null
+       and $10 is not null"""
+    + TALLIED
+    + "select outcome_state from moved"
 )
-select outcome_state from added
-"""
 
 
 @frozen

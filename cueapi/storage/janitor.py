@@ -54,6 +54,37 @@ delete from alerts
  where id in (select id from alerts where created_at < now() - $2::int * interval '1 day' limit $1)
 """
 
+# What is 8 days old is counted by the hour from then on. No outcome may come later than 7 days after its attempt.
+HOURLY = """
+with old as (
+    select user_id, bucket, status
+      from tallies
+     where bucket < now() - interval '8 days'
+     order by bucket
+     limit $1
+       for update skip locked
+), gone as (
+    delete from tallies t using old o where (t.user_id, t.bucket, t.status) = (o.user_id, o.bucket, o.status)
+ returning t.*
+)
+insert into hourly_tallies (user_id, bucket, status, count, unsuccessful, lag_sum, lag_max)
+select user_id, date_trunc('hour', bucket, 'utc'), status, sum(count), sum(unsuccessful), sum(lag_sum), max(lag_max)
+  from gone
+ group by 1, 2, 3
+ order by 1, 2, 3
+    on conflict (user_id, bucket, status) do update
+   set count = hourly_tallies.count + excluded.count,
+       unsuccessful = hourly_tallies.unsuccessful + excluded.unsuccessful,
+       lag_sum = hourly_tallies.lag_sum + excluded.lag_sum,
+       lag_max = greatest(hourly_tallies.lag_max, excluded.lag_max)
+"""
+
+RETIRED_TALLIES = """
+delete from hourly_tallies
+ where (user_id, bucket, status) in
+       (select user_id, bucket, status from hourly_tallies where bucket < now() - $2::int * interval '1 day' limit $1)
+"""
+
 EXPIRED: tuple[LiteralString, ...] = (
     "delete from alert_gates where (user_id, alert_type, subject) in"
     " (select user_id, alert_type, subject from alert_gates where raised_at < now() - interval '25 hours' limit $1)",
@@ -91,7 +122,15 @@ async def delete_removed_cues(db: Executor) -> int:
 
 async def apply_retention(db: Executor, days: int) -> int:
     """Remove a batch of what is older than the retention; how many rows went."""
-    return await db.execute(RETIRED, BATCH, days) + await db.execute(RETIRED_ALERTS, BATCH, days)
+    gone = 0
+    for statement in (RETIRED, RETIRED_ALERTS, RETIRED_TALLIES):
+        gone += await db.execute(statement, BATCH, days)
+    return gone
+
+
+async def merge_tallies(db: Executor) -> int:
+    """Merge a batch of old tallies of five minutes into those of their hours; into how many rows."""
+    return await db.execute(HOURLY, BATCH)
 
 
 async def delete_expired(db: Executor) -> int:

@@ -459,6 +459,50 @@ create table usage (
     primary key (user_id, month)
 ) with (fillfactor = 50);
 
+-- How many executions have ended in a status, by the five minutes in which they did: what pages count by. Deletes and
+-- retention do not touch them. One that leaves its status is taken away again; where that hour was closed meanwhile, a
+-- row below 0 waits for the janitor, and the sum of both tables is right all the same.
+create table tallies (
+    user_id      bigint not null,
+    bucket       moment not null,
+    status       execution_status not null,
+    count        bigint not null,
+    unsuccessful bigint not null default 0,         -- delivered, and the outcome says that the work was not done
+    lag_sum      bigint not null default 0,         -- milliseconds from the time they were due to their first attempts
+    lag_max      counter,                           -- the greatest that was ever counted; null: none has begun
+    primary key (user_id, bucket, status)
+) with (fillfactor = 50);
+create index tallies_age on tallies (bucket);
+
+-- After 8 days they are kept by the hour.
+create table hourly_tallies (
+    user_id      bigint not null,
+    bucket       moment not null,
+    status       execution_status not null,
+    count        bigint not null,
+    unsuccessful bigint not null,
+    lag_sum      bigint not null,
+    lag_max      counter,
+    primary key (user_id, bucket, status)
+);
+create index hourly_tallies_age on hourly_tallies (bucket);
+
+create function five_minutes(moment timestamptz) returns timestamptz language sql immutable as $$
+    select date_bin('5 minutes', moment, '2000-01-01 00:00:00+00')
+$$;
+
+-- How late an execution has begun, in milliseconds; null where it has not.
+create function lag_of(started timestamptz, scheduled timestamptz) returns bigint language sql immutable as $$
+    select greatest(extract(epoch from started - scheduled) * 1000, 0)::bigint
+$$;
+
+-- 1 where the last report says that what was delivered has come to nothing.
+create function unsuccessful(status text, attempts integer, reported integer, outcome text) returns integer
+language sql immutable as $$
+    select case when status = 'success' and reported = attempts
+                     and outcome in ('reported_failure', 'verification_failed') then 1 else 0 end
+$$;
+
 -- An execution as a decision about it needs it, with what its cue says of retries and verification.
 create view execution_states as
 select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker, e.ready_at,

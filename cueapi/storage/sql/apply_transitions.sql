@@ -60,7 +60,7 @@ with transitions as materialized (
        and e.status || '' = x.seen
        and (x.seen_outcome is null or coalesce(e.outcome_attempt, -1) = x.seen_outcome)
  returning e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.scheduled_for, e.status, e.ready_at,
-           e.last_attempt_at, x.attempts, x.final,
+           e.started_at, e.last_attempt_at, e.finished_at, e.outcome_attempt, e.outcome_state, x.attempts, x.final,
            x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,
            x.final or not exists (select from cues c where c.id = e.cue_id and c.deleted_at is null) as leaves,
            x.report, x.success, x.consecutive_failures, x.alert is not null as lost, x.missing, x.logged_as,
@@ -124,7 +124,7 @@ with transitions as materialized (
     having bool_or(final or was_final or consecutive_failures is not null)
 ), locked as (
     -- In the same order by every writer: two recorders must not wait for each other.
-    select c.id, c.status as was, c.schedule_type = 'once' as is_once,
+    select c.id, c.user_id, c.status as was, c.schedule_type = 'once' as is_once,
            c.schedule_type = 'once' and c.next_run is null as is_over,
            m.runs, m.succeeded and not m.failed as ends_failures, c.on_failure_pause and m.lost as pauses,
            m.lost_id, m.lost_reason,
@@ -158,6 +158,37 @@ with transitions as materialized (
  returning c.id, case when n.status = 'paused' and n.was = 'active' then n.lost_id end as paused_by
 ), paused as materialized (
     select id, paused_by from moved where paused_by is not null
+), counting as materialized (
+    -- Whose counts of live cues the triggers will move: locked in one order, and before any tally.
+    select id
+      from users
+     where id in (select user_id from changes where status <> was)
+     order by id
+       for no key update
+), tally as (
+    select d.user_id, five_minutes(d.finished_at) as bucket, d.status, 1 as count,
+           unsuccessful(d.status, d.attempts, d.outcome_attempt, d.outcome_state) as unsuccessful,
+           lag_of(d.started_at, d.scheduled_for) as lag
+      from decided d
+     where d.final
+     union all
+    -- As it was before this statement.
+    select d.user_id, five_minutes(o.finished_at), o.status, -1,
+           -unsuccessful(o.status, o.attempts, o.outcome_attempt, o.outcome_state),
+           -lag_of(o.started_at, o.scheduled_for)
+      from decided d
+     cross join lateral (select * from executions e where e.id = d.id limit 1) o
+     where d.was_final
+), tallied as (
+    insert into tallies (user_id, bucket, status, count, unsuccessful, lag_sum, lag_max)
+    select user_id, bucket, status, sum(count), sum(unsuccessful), coalesce(sum(lag), 0),
+           max(lag) filter (where count > 0)
+      from tally
+     where (select count(*) from counting) is not null
+     group by user_id, bucket, status
+    having sum(count) <> 0 or sum(unsuccessful) <> 0 or sum(lag) <> 0
+     order by user_id, bucket, status
+-- include: add_tally
 )
 select d.id, d.status, d.ready_at, d.cue_id, c.name as cue_name,
        coalesce(d.consecutive_failures = 1, false) or d.lost or d.missing is not null as is_told,

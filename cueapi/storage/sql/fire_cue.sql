@@ -23,7 +23,11 @@ with spent as materialized (
            coalesce(:at, now()), coalesce(:payload::json, payload), case when :payload is null then task else :task end,
            case when ends then now() end, case when ends then 'Monthly execution limit reached' end
       from fired
- returning id, cue_id, user_id, transport, scheduled_for, ready_at, status
+ returning id, cue_id, user_id, transport, scheduled_for, ready_at, status, finished_at
+), tallied as (
+    insert into tallies (user_id, bucket, status, count)
+    select user_id, five_minutes(finished_at), status, 1 from made where finished_at is not null
+-- include: add_tally
 ), queued as (
     insert into outbox (execution_id, cue_id, user_id, host, ready_at)
     select m.id, m.cue_id, m.user_id, f.callback_host, m.ready_at

@@ -57,7 +57,7 @@ with due as (
                and (e.outcome_attempt is null or e.outcome_attempt < e.attempts) limit 1)
            limit 1) busy on true
         on conflict (cue_id, scheduled_for) where triggered_by = 'scheduled' do nothing
- returning id, cue_id, user_id, transport, status, ready_at, scheduled_for
+ returning id, cue_id, user_id, transport, status, ready_at, scheduled_for, finished_at
 ), counts as (
     select cue_id, max(next) as next, max(local) as local, count(status) as made,
            count(*) filter (where status <> 'pending') as ended, count(*) filter (where status <> 'missed') as fired
@@ -78,6 +78,19 @@ with due as (
            last_run = case when n.fired > 0 then now() else c.last_run end
       from counts n
      where c.id = n.cue_id
+ returning c.user_id, c.status
+), counting as materialized (
+    -- As in apply_transitions.sql: a cue that was active has failed.
+    select id from users where id in (select user_id from moved where status = 'failed') order by id for no key update
+), tallied as (
+    insert into tallies (user_id, bucket, status, count)
+    select user_id, five_minutes(finished_at), status, count(*)
+      from made
+     where finished_at is not null
+       and (select count(*) from counting) is not null
+     group by 1, 2, 3
+     order by 1, 2, 3
+-- include: add_tally
 ), queued as (
     insert into outbox (execution_id, cue_id, user_id, host, ready_at)
     select m.id, m.cue_id, m.user_id, c.callback_host, m.ready_at

@@ -8,7 +8,7 @@ with quarantined as (
            updated_at = clock_timestamp()
      where id = :execution
        and (finished_at is null or outcome_deadline_at is not null)
- returning id, cue_id, triggered_by, scheduled_for, status, attempts, http_status
+ returning id, cue_id, user_id, triggered_by, scheduled_for, status, attempts, http_status, started_at, finished_at
 ), unqueued as (
     delete from outbox where execution_id = :execution
 ), ended as (
@@ -22,7 +22,20 @@ with quarantined as (
        and c.status = 'active'
        and case when c.schedule_type = 'recurring' then c.on_failure_pause
                 else q.triggered_by = 'scheduled' and q.scheduled_for = c.schedule_at and c.next_run is null end
- returning c.status
+ returning c.user_id, c.status
+), counting as materialized (
+    -- As in apply_transitions.sql.
+    select id from users where id in (select user_id from ended) for no key update
+), tallied as (
+    -- What had ended before was counted then.
+    insert into tallies (user_id, bucket, status, count, lag_sum, lag_max)
+    select q.user_id, five_minutes(q.finished_at), q.status, 1,
+           coalesce(lag_of(q.started_at, q.scheduled_for), 0), lag_of(q.started_at, q.scheduled_for)
+      from quarantined q
+     where q.finished_at = now()
+       and (select count(*) from counting) is not null
+-- include: add_tally
+ returning 1
 )
 select count(raise_alert(c.user_id, 'execution_failed', q.id::text, c.id, q.id, format('%s: %s', c.name, :reason::text),
                          json_build_object('status', q.status, 'attempts', q.attempts,
@@ -35,3 +48,5 @@ select count(raise_alert(c.user_id, 'execution_failed', q.id::text, c.id, q.id, 
        max(c.id) as cue_id, max(c.name) as cue_name, exists (select from ended where status = 'paused') as has_paused
   from quarantined q
   join cues c on c.id = q.cue_id and c.deleted_at is null
+ -- Before the alerts and mails, whose gates others lock behind their tallies.
+ where (select count(*) from tallied) is not null
