@@ -11,6 +11,7 @@ from attrs import frozen
 from cueapi.storage.database import Database, Row
 from tests.chaos.ledger import Ledger, Try
 from tests.receiver import Receiver
+from tests.storage.recounting import differences
 
 SETTLED_WITHIN = 120.0
 """Seconds in which everything ends, once nothing is broken any more: siblings and the recorder pause for 15 at most."""
@@ -63,7 +64,7 @@ async def audit(database: Database, receiver: Receiver, ledger: Ledger) -> list[
     """Each promise that was broken, as a sentence."""
     found = await _look(database, receiver, ledger)
     checks = (_not_as_promised, _never_fired, _never_asked_for, _never_seen, _seen_too_often, _miscounted)
-    return [*found.open, *chain.from_iterable(check(found, ledger) for check in checks)]
+    return [*found.open, *await differences(database), *chain.from_iterable(check(found, ledger) for check in checks)]
 
 
 async def _look(database: Database, receiver: Receiver, ledger: Ledger) -> Found:
