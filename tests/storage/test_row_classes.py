@@ -37,7 +37,7 @@ TYPES: dict[str, object] = {
 """What the driver makes of PostgreSQL's types."""
 
 MODULES = [
-    importlib.import_module(f"cueapi.storage.{module.name}") for module in pkgutil.iter_modules(cueapi.storage.__path__)
+    importlib.import_module(module.name) for module in pkgutil.walk_packages(cueapi.storage.__path__, "cueapi.storage.")
 ]
 
 
@@ -53,7 +53,8 @@ def calls() -> Iterator[tuple[Any, ast.Call, str]]:
 
 def statement_of(module: Any, call: ast.Call) -> str:
     """The text of the statement that a call sends, or that a page is made of."""
-    constants = [vars(module).get(one.id) for one in call.args if isinstance(one, ast.Name)]
+    names = [name.id for one in call.args for name in ast.walk(one) if isinstance(name, ast.Name)]
+    constants = [vars(module).get(name) for name in names if not name.startswith("_")]
     texts = [one for one in constants if isinstance(one, str)]
     if texts:
         return texts[0]
@@ -63,7 +64,7 @@ def statement_of(module: Any, call: ast.Call) -> str:
 
 
 PAIRS = {
-    f"{module.__name__.rpartition('.')[2]}: {name} at line {call.lineno}": (
+    f"{module.__name__.removeprefix('cueapi.storage.')}: {name} at line {call.lineno}": (
         vars(module)[name],
         statement_of(module, call),
     )

@@ -1,6 +1,7 @@
 """Each statement of the product is one that PostgreSQL understands."""
 
 import importlib
+import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -26,25 +27,27 @@ CURSOR = (datetime(2026, 1, 1, tzinfo=UTC), UUID(int=7))
 
 def source_of(module: str) -> str:
     """The text of a module of the storage."""
-    return (Path(cueapi.storage.__path__[0]) / f"{module}.py").read_text("utf-8")
+    found: str = inspect.getsource(importlib.import_module(f"cueapi.storage.{module}"))
+    return found
 
 
 def constants() -> Iterator[tuple[str, str]]:
     """Every constant that is a whole statement, by its name."""
-    for module in pkgutil.iter_modules(cueapi.storage.__path__):
-        members = vars(importlib.import_module(f"cueapi.storage.{module.name}"))
+    for found in pkgutil.walk_packages(cueapi.storage.__path__, "cueapi.storage."):
+        module = found.name.removeprefix("cueapi.storage.")
+        members = vars(importlib.import_module(found.name))
         for name, value in members.items():
             if not name.isupper() or name.startswith("_"):  # a fragment
                 continue
             for number, text in enumerate(value if isinstance(value, tuple) else (value,)):
                 if isinstance(text, str) and VERB.match(text):
-                    yield f"{module.name}.{name}.{number}", text
+                    yield f"{module}.{name}.{number}", text
 
 
 STATEMENTS = dict(constants())
 
 FROM_FILES = {
-    name for name in STATEMENTS if f'{name.split(".")[1]} = load(' in source_of(name.split(".")[0])
+    name for name in STATEMENTS if f'{name.split(".")[-2]} = load(' in source_of(name.rsplit(".", 2)[0])
 }  # fmt: skip
 
 
@@ -55,10 +58,10 @@ def test_the_statements_are_found() -> None:
 
 def test_every_file_of_statements_is_used_once_and_every_long_statement_is_a_file() -> None:
     folder = Path(cueapi.storage.__path__[0])
-    texts = "".join(path.read_text("utf-8") for path in (*folder.glob("*.py"), *folder.glob("sql/*.sql")))
+    texts = "".join(path.read_text("utf-8") for path in (*folder.rglob("*.py"), *folder.glob("sql/*.sql")))
     loaded = re.findall(r'\bload\(\s*"(\w+)"', texts)
     included = re.findall(r"^-- include: (\w+)$", texts, re.MULTILINE)
-    given = re.findall(r"^    (\w+)=(?:COLUMNS|columns_of\()", texts, re.MULTILINE)
+    given = re.findall(r"\b(\w+)=(?:COLUMNS|LINE|JOINED|columns_of\()", texts)
     long = [name for name, text in STATEMENTS.items() if text.count("\n") > 31 and name not in FROM_FILES]
 
     assert sorted(loaded) == sorted(set(loaded))

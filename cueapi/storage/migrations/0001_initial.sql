@@ -227,6 +227,11 @@ create index cues_by_group on cues (user_id, group_name, created_at desc, id des
     where deleted_at is null and group_name is not null;
 create index cues_due on cues (next_run) where next_run is not null;
 create index cues_written on cues (greatest(last_run, planned_at));    -- later than now: the clock was set back
+-- What the first page shows: what comes next, and what fails.
+create index cues_next on cues (user_id, next_run)
+    where next_run is not null and status = 'active' and deleted_at is null;
+create index cues_failing on cues (user_id, id)
+    where consecutive_failures > 0 and status in ('active', 'paused') and deleted_at is null;
 create index cues_deleted on cues (deleted_at) where deleted_at is not null;
 
 -- users.live_cues moves where a cue begins or ceases to count, by whatever statement.
@@ -334,6 +339,7 @@ create index executions_held_by on executions (user_id, claimed_by_worker)
 create index executions_written on executions (updated_at)
     where finished_at is null
        or outcome_deadline_at is not null and (outcome_attempt is null or outcome_attempt < attempts);
+create index executions_replays on executions (replayed_from) where replayed_from is not null;
 create index executions_unfinished on executions (cue_id) where finished_at is null;
 create index executions_finished on executions (finished_at) where finished_at is not null;
 
@@ -405,6 +411,7 @@ create table alerts (
     created_at    moment not null default clock_timestamp()
 );
 create index alerts_newest on alerts (user_id, created_at desc, id desc);
+create index alerts_open_first on alerts (user_id, acknowledged, created_at desc, id desc);
 create index alerts_by_type on alerts (user_id, alert_type, created_at desc, id desc);
 create index alerts_of_execution on alerts (execution_id) where execution_id is not null;
 create index alerts_age on alerts (created_at);

@@ -1,0 +1,98 @@
+"""The first page: what is wrong, what runs, what comes next, and the last day."""
+
+from datetime import datetime
+from uuid import UUID
+
+from attrs import frozen
+
+from cueapi.storage.dashboard.lines import JOINED, LINE, LineColumns
+from cueapi.storage.database import Executor, Row
+from cueapi.storage.statements import load
+
+
+class CueLine(Row):
+    """
+    A cue that fails, is late or comes next (*kind*), and in each row how many cues live and fail.
+
+    *since* is when its failures began, when its oldest work was due, or when it fires. What concerns the last failure
+    is null for the other kinds.
+    """
+
+    live_cues: int
+    failing: int
+    has_cues: bool
+    kind: str | None
+    id: str
+    name: str
+    status: str
+    transport: str
+    cron: str | None
+    timezone: str
+    callback_host: str | None
+    warning: str | None
+    since: datetime | None
+    waiting: int
+    consecutive_failures: int
+    execution_id: UUID | None
+    http_status: int | None
+    attempts: int | None
+    told: str | None
+
+
+NOW_CUES = load("now_cues", ("user",))
+
+
+class ExecutionLine(LineColumns, Row):
+    """A line of what runs, or of the newest; *deadline* is until when its attempt must end."""
+
+    kind: str
+    deadline: datetime | None
+
+
+NOW_EXECUTIONS = load("now_executions", ("user",), line=LINE, joined=JOINED)
+
+
+class BucketRow(Row):
+    """Five minutes: how many executions ended in it, and how late those that began were, in milliseconds."""
+
+    bucket: datetime
+    succeeded: int
+    failed: int
+    missed: int
+    lag_mean: float | None
+    lag_max: int | None
+
+
+# A day, from the five minutes on in which it began. A delivery whose outcome is a failure has failed.
+LAST_DAY = """
+select bucket,
+       greatest(coalesce(sum(count - unsuccessful) filter (where status = 'success'), 0), 0)::int as succeeded,
+       greatest(coalesce(sum(case status when 'success' then unsuccessful else count end)
+                         filter (where status <> 'missed'), 0), 0)::int as failed,
+       greatest(coalesce(sum(count) filter (where status = 'missed'), 0), 0)::int as missed,
+       (sum(lag_sum) / nullif(sum(count) filter (where lag_max is not null), 0))::float8 as lag_mean,
+       max(lag_max)::int8 as lag_max
+  from tallies
+ where user_id = $1
+   and bucket > five_minutes(now()) - interval '1 day'
+ group by bucket
+ order by bucket
+"""
+
+
+@frozen
+class Now:
+    """What the page shows; *cues* has at least one row, with the counts."""
+
+    cues: list[CueLine]
+    executions: list[ExecutionLine]
+    day: list[BucketRow]
+
+
+async def read(db: Executor, user: int) -> Now:
+    """The first page of *user*."""
+    return Now(
+        await db.fetch(NOW_CUES, user, row=CueLine),
+        await db.fetch(NOW_EXECUTIONS, user, row=ExecutionLine),
+        await db.fetch(LAST_DAY, user, row=BucketRow),
+    )

@@ -1,0 +1,76 @@
+-- What is wrong with a user's cues, and what comes next: failing ones, late ones, the next ten. There is always a row,
+-- which tells how many cues live and how many of them fail (101: more than 100).
+--
+-- A cue fails whose last executions failed. It is late where work of it that is due for a minute was not begun.
+with failing as materialized (
+    (select id, last_run, updated_at
+       from cues
+      where user_id = :user and consecutive_failures > 0 and status in ('active', 'paused') and deleted_at is null
+      order by id
+      limit 101)
+     union all
+    -- One-time cues that failed today, and what was set aside.
+    (select id, last_run, updated_at
+       from (select id, last_run, updated_at
+               from cues
+              where user_id = :user and status = 'failed' and deleted_at is null
+              order by created_at desc, id desc
+              limit 50) ended
+      where updated_at > now() - interval '1 day')
+), waiting as (
+    (select cue_id, ready_at
+       from executions
+      where user_id = :user and transport = 'worker' and status in ('pending', 'retrying')
+        and ready_at < now() - interval '1 minute'
+      order by ready_at, id
+      limit 200)
+     union all
+    (select cue_id, ready_at
+       from (select cue_id, ready_at, transport
+               from executions
+              where user_id = :user and status = 'pending'
+              order by created_at desc, id desc
+              limit 200) pending
+      where transport = 'webhook' and ready_at < now() - interval '1 minute')
+), listed as (
+    (select 'failing' as kind, id, null::timestamptz as since, 0::bigint as waiting
+       from failing order by coalesce(last_run, updated_at) desc limit 20)
+     union all
+    (select 'late', cue_id, min(ready_at), count(*) from waiting group by cue_id order by min(ready_at) limit 20)
+     union all
+    (select 'next', id, next_run, 0
+       from cues
+      where user_id = :user and next_run is not null and status = 'active' and deleted_at is null
+      order by next_run
+      limit 10)
+)
+select u.live_cues, (select count(*) from failing) as failing,
+       exists (select from cues where user_id = :user and deleted_at is null) as has_cues,
+       l.kind, c.id, c.name, c.status, c.transport, c.cron, c.timezone, c.callback_host, c.warning,
+       coalesce(l.since, f.since) as since, l.waiting, c.consecutive_failures,
+       e.id as execution_id, e.http_status, e.attempts, e.told
+  from users u
+  left join listed l on true
+  left join cues c on c.id = l.id and c.deleted_at is null
+  left join lateral (
+       select e.id, e.http_status, e.attempts,
+              left(coalesce(case when e.outcome_attempt = e.attempts then e.outcome_error end, e.error_message), 200) as told
+         from executions e
+        where l.kind = 'failing' and e.cue_id = c.id and e.finished_at is not null
+        order by e.created_at desc, e.id desc
+        limit 1) e on true
+  left join lateral (
+       -- When the first of these failures in a row came; of very many, of the last fifty.
+       select min(finished_at) as since
+         from (select finished_at
+                 from (select n.*
+                         from executions n
+                        where l.kind = 'failing' and n.cue_id = c.id
+                        order by n.created_at desc, n.id desc
+                        limit 60) n
+                where status in ('failed', 'outcome_timeout') or status = 'missed' and transport = 'worker'
+                   or unsuccessful(status, attempts, outcome_attempt, outcome_state) = 1
+                limit greatest(least(c.consecutive_failures, 50), 1)) failed) f on true
+ where u.id = :user
+   and (l.kind is null or c.id is not null)
+ order by l.kind, l.since, f.since desc, c.id

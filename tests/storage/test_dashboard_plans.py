@@ -1,0 +1,104 @@
+"""What a page reads: by indexes, of one account's rows, a page and little more; by the first plan and the settled one."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from attrs import field, frozen
+
+from cueapi.storage.dashboard import alerts, execution, executions, now, workers
+from cueapi.storage.dashboard.alerts import AlertCursor
+from cueapi.storage.dashboard.executions import ExecutionFilter
+from cueapi.storage.database import Executor, R
+from tests.storage.explaining import Explaining, Plan, explain, open_explaining
+from tests.storage.test_plans import execution as execution_of_large
+from tests.storage.test_small_accounts import LARGE, SMALL
+
+Ask = Callable[[Executor, int], Awaitable[object]]
+
+NOW = datetime.now(UTC)
+
+
+def listed(**chosen: Any) -> Ask:
+    return lambda db, user: executions.page(db, ExecutionFilter(user, **chosen))
+
+
+@frozen
+class Counting:
+    """Explains one statement of a read model, and answers the others as the database does."""
+
+    explaining: Explaining
+    number: int
+    sent: list[str] = field(factory=list)
+
+    async def fetch(self, statement: str, *values: object, row: type[R] | None = None) -> list[R]:
+        """Explain, where it is that one's turn."""
+        self.sent.append(statement)
+        if len(self.sent) == self.number:
+            return await self.explaining.fetch(statement, *values)
+        found: list[R] = await self.explaining.connection.fetch(statement, *values, record_class=row)
+        return found
+
+    async def fetch_one(self, statement: str, *values: object, row: type[R] | None = None) -> R | None:
+        """The first row, or None."""
+        rows = await self.fetch(statement, *values, row=row)
+        return rows[0] if rows else None
+
+
+async def plans(explaining: Explaining, ask: Ask, user: int) -> list[Plan]:
+    """The worse plan of each statement that *ask* sends."""
+    found = []
+    counting = Counting(explaining, 0)
+    await ask(counting, user)
+    for number in range(1, len(counting.sent) + 1):
+        found.append(await explain(explaining, lambda _: ask(Counting(explaining, number), user)))
+    return found
+
+
+ONE = UUID("00000000-0000-7000-8000-000000000007")
+PAGES: dict[str, Ask] = {
+    "now": now.read,
+    "executions": listed(),
+    "executions that failed": listed(status="failed"),
+    "executions that succeeded": listed(status="success"),
+    "executions that wait": listed(status="pending"),
+    "executions with an outcome": listed(outcome_state="reported_success"),
+    "executions of a cue": listed(cue_id="cue_000000004996"),
+    "executions of an hour": listed(since=NOW - timedelta(hours=2), until=NOW - timedelta(hours=1)),
+    "failed executions of an hour": listed(status="failed", since=NOW - timedelta(hours=2)),
+    "executions far behind": listed(before=(NOW - timedelta(hours=50), ONE)),
+    "successes far behind": listed(status="success", before=(NOW - timedelta(hours=50), ONE)),
+    "executions until a time": listed(until=NOW - timedelta(hours=50)),
+    "an execution": lambda db, user: execution.read(db, execution=ONE, user=user),
+    "a payload": lambda db, user: execution.payload(db, execution=ONE, user=user),
+    "alerts": lambda db, user: alerts.page(db, user=user),
+    "alerts behind an open one": lambda db, user: alerts.page(
+        db, user=user, behind=AlertCursor(False, NOW - timedelta(hours=1), ONE)
+    ),
+    "alerts behind an old one": lambda db, user: alerts.page(
+        db, user=user, behind=AlertCursor(True, NOW - timedelta(hours=1), ONE)
+    ),
+    "workers": workers.read,
+}
+
+
+@pytest.fixture
+async def explaining(uneven: str) -> AsyncIterator[Explaining]:
+    async with open_explaining(uneven) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("ask", PAGES.values(), ids=PAGES.keys())
+async def test_a_page_is_at_most_three_statements_that_read_little(explaining: Explaining, ask: Ask) -> None:
+    large = await plans(explaining, ask, LARGE)
+    small = await plans(explaining, ask, SMALL)
+
+    assert len(large) <= 3
+    for plan in [*large, *small]:
+        assert plan.sequential == set(), f"\n{plan.text}"
+        # The first page looks for what is late, and at the last sixty executions of twenty failing cues.
+        assert plan.rows <= 2_500, f"{plan.scans}\n{plan.text}"
+    for plan in small:
+        assert plan.rows <= 250, f"{plan.scans}\n{plan.text}"
