@@ -1,6 +1,6 @@
-"""What a page reads: by indexes, of one account's rows, a page and little more; by the first plan and the settled one."""
+"""What a page reads: by indexes, of one account's rows, a page and little more; by first and by settled plans."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,9 +12,25 @@ from cueapi.storage.dashboard import alerts, execution, executions, now, workers
 from cueapi.storage.dashboard.alerts import AlertCursor
 from cueapi.storage.dashboard.executions import ExecutionFilter
 from cueapi.storage.database import Executor, R
+from tests.conftest import in_database, say
 from tests.storage.explaining import Explaining, Plan, explain, open_explaining
-from tests.storage.test_plans import execution as execution_of_large
-from tests.storage.test_small_accounts import LARGE, SMALL
+from tests.storage.test_plans import PUT_BACK, QUARANTINE
+from tests.storage.test_small_accounts import FILL, LARGE, SMALL
+
+NAME = "cueapi_dashboard_plans"
+# Of the large account's: every tenth cue fails, thousands of executions run or wait, half of the alerts are seen.
+MORE = (
+    "update cues set consecutive_failures = 3 where right(id, 1) = '0' or user_id = 2",
+    "update executions set status = 'delivering', claimed_by_worker = case when transport = 'worker' then 'w1' end"
+    " where status = 'pending' and right(id::text, 1) in ('1', '2')",
+    "insert into outbox (execution_id, cue_id, user_id, host, ready_at)"
+    " select id, cue_id, user_id, 'host', ready_at from executions where transport = 'webhook' and finished_at is null",
+    "update alerts set acknowledged = true where right(id::text, 1) < '8'",
+    "insert into attempts (execution_id, attempt) select id, 1 from executions",
+    "insert into tallies (user_id, bucket, status, count)"
+    " select u, five_minutes(now()) - n * interval '5 minutes', s, 7"
+    "   from generate_series(0, 2300) n, generate_series(1, 2) u, unnest(array['success', 'failed', 'missed']) s",
+)
 
 Ask = Callable[[Executor, int], Awaitable[object]]
 
@@ -49,12 +65,10 @@ class Counting:
 
 async def plans(explaining: Explaining, ask: Ask, user: int) -> list[Plan]:
     """The worse plan of each statement that *ask* sends."""
-    found = []
     counting = Counting(explaining, 0)
     await ask(counting, user)
-    for number in range(1, len(counting.sent) + 1):
-        found.append(await explain(explaining, lambda _: ask(Counting(explaining, number), user)))
-    return found
+    turns = [Counting(explaining, number) for number in range(1, len(counting.sent) + 1)]
+    return [await explain(explaining, lambda _, turn=turn: ask(turn, user)) for turn in turns]
 
 
 ONE = UUID("00000000-0000-7000-8000-000000000007")
@@ -82,6 +96,16 @@ PAGES: dict[str, Ask] = {
     ),
     "workers": workers.read,
 }
+
+
+@pytest.fixture(scope="module")
+def uneven(postgres_url: str, template: str) -> Iterator[str]:
+    """A database in which one account has 200,000 executions, and another 25."""
+    say(postgres_url, f"drop database if exists {NAME}", f"create database {NAME} template {template}")
+    dsn = in_database(postgres_url, NAME)
+    say(dsn, *QUARANTINE, *FILL, *MORE, *PUT_BACK, "vacuum analyze")
+    yield dsn
+    say(postgres_url, f"drop database {NAME} with (force)")
 
 
 @pytest.fixture

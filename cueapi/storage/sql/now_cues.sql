@@ -45,7 +45,8 @@ with failing as materialized (
       limit 10)
 )
 select u.live_cues, (select count(*) from failing) as failing,
-       exists (select from cues where user_id = :user and deleted_at is null) as has_cues,
+       (select id from cues where user_id = :user and deleted_at is null order by created_at desc, id desc limit 1)
+           is not null as has_cues,
        l.kind, c.id, c.name, c.status, c.transport, c.cron, c.timezone, c.callback_host, c.warning,
        coalesce(l.since, f.since) as since, l.waiting, c.consecutive_failures,
        e.id as execution_id, e.http_status, e.attempts, e.told
@@ -54,7 +55,8 @@ select u.live_cues, (select count(*) from failing) as failing,
   left join cues c on c.id = l.id and c.deleted_at is null
   left join lateral (
        select e.id, e.http_status, e.attempts,
-              left(coalesce(case when e.outcome_attempt = e.attempts then e.outcome_error end, e.error_message), 200) as told
+              left(coalesce(case when e.outcome_attempt = e.attempts then e.outcome_error end, e.error_message), 200)
+                  as told
          from executions e
         where l.kind = 'failing' and e.cue_id = c.id and e.finished_at is not null
         order by e.created_at desc, e.id desc
