@@ -11,14 +11,18 @@ from cueapi.daemon.figures import figures
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.wiring import Wiring
 from cueapi.dashboard.account import AccountPages
+from cueapi.dashboard.alerts import AlertsPage
 from cueapi.dashboard.app import Dashboard
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.entering import Entering
+from cueapi.dashboard.execution import ExecutionPages
+from cueapi.dashboard.executions import ExecutionsPage
 from cueapi.dashboard.now import Now
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
 from cueapi.dashboard.sign_in import FailedSignIns, SignIn
 from cueapi.dashboard.system import SystemPage
+from cueapi.dashboard.workers import WorkersPage
 
 
 def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: LinkedAccounts) -> Resource:
@@ -41,6 +45,10 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             Entering(pages, sessions, failed, links, changed),
             Now(pages, sessions),
             AccountPages(pages, sessions, contract, changed),
+            ExecutionsPage(pages, sessions, contract),
+            ExecutionPages(pages, sessions, contract, resources.vault.decrypt),
+            WorkersPage(pages, sessions, contract, resources.settings.worker_heartbeat_timeout_seconds),
+            AlertsPage(pages, sessions, contract),
             SystemPage(pages, sessions, contract, partial(figures, resources, wiring)),
         ),
     )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import trio
 from attrs import field, frozen
@@ -104,7 +105,7 @@ class Contract:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": plain,
+            "path": unquote(plain),
             "raw_path": plain.encode(),
             "query_string": query.encode(),
             "root_path": "",

@@ -1,10 +1,35 @@
 """The first page: did the agents do their work?"""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
 from attrs import frozen
 from quart import Blueprint, Response
 
+from cueapi.dashboard import charts
 from cueapi.dashboard.rendering import Rendering
+from cueapi.dashboard.sent_requests import contract_command
 from cueapi.dashboard.sessions import BrowserSessions
+from cueapi.dashboard.states import state_of
+from cueapi.storage.dashboard import now as read_model
+from cueapi.storage.dashboard.now import CueLine
+from cueapi.storage.dashboard.reading import PageReader, TooSlow
+
+FIRST_CUE = {
+    "name": "hello",
+    "schedule": {"type": "recurring", "cron": "0 9 * * *", "timezone": "UTC"},
+    "callback": {"url": "https://example.com/hook"},
+}
+
+
+@frozen
+class Sentence:
+    """What is true of all cues: a sign, the part that is stressed, and the rest with the moment that it names."""
+
+    sign: str
+    stressed: str
+    rest: str
+    since: datetime | None = None
 
 
 @frozen
@@ -22,4 +47,54 @@ class Now:
 
     async def show(self) -> Response:
         """The page."""
-        return self.pages.render("now", await self.sessions.require())
+        session = await self.sessions.require()
+        try:
+            found = await read_model.read(PageReader(self.sessions.database), session.user)
+        except TooSlow:
+            return self.pages.render(
+                "too_slow", session, 503, advice="The list of executions can be filtered: by a cue, or by a time."
+            )
+        lines = {kind: [line for line in found.cues if line.kind == kind] for kind in ("failing", "late", "next")}
+        return self.pages.render(
+            "now",
+            session,
+            sentence=sentence(found.cues[0], lines["failing"], lines["late"]),
+            has_cues=found.cues[0].has_cues,
+            failing=lines["failing"],
+            late=lines["late"],
+            next=lines["next"],
+            running=[line for line in found.executions if line.kind == "running"],
+            newest=[line for line in found.executions if line.kind == "newest"],
+            day=charts.day(found.day, datetime.now(UTC)),
+            now=datetime.now(UTC),
+            state_of=state_of,
+            command=contract_command(self.sessions.base_url, "POST", "/v1/cues", FIRST_CUE),
+        )
+
+
+def sentence(counts: CueLine, failing: Sequence[CueLine], late: Sequence[CueLine]) -> Sentence:
+    """The first line of the page."""
+    if counts.failing:
+        number = "More than 100" if counts.failing > 100 else f"{counts.failing:,}"
+        since = min((line.since for line in failing if line.since is not None), default=None)
+        stressed = f"{number} {'cue is' if counts.failing == 1 else 'cues are'} failing"
+        return Sentence("failed", stressed, _and_late(len(late)), since)
+    if late:
+        return Sentence("missed", f"{_number(len(late))} late", "")
+    if not counts.has_cues:
+        return Sentence("unknown", "No cues yet", "")
+    if not counts.live_cues:
+        return Sentence("succeeded", "Nothing fails", ": no cue is left to fire")
+    return Sentence("succeeded", _fine(counts.live_cues), "")
+
+
+def _fine(cues: int) -> str:
+    return "Your cue is fine" if cues == 1 else "Both cues are fine" if cues == 2 else f"All {cues:,} cues are fine"
+
+
+def _number(cues: int) -> str:
+    return "1 cue is" if cues == 1 else f"{cues} cues are"
+
+
+def _and_late(late: int) -> str:
+    return "" if not late else f", and {late} {'is' if late == 1 else 'are'} late"

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from quart import Response, g, redirect, request
 
-from cueapi.dashboard import filters
+from cueapi.dashboard import filters, texts
 from cueapi.dashboard.assets import Assets
 from cueapi.dashboard.sessions import FORM_TOKEN, BrowserSession
 
@@ -72,6 +72,8 @@ class Rendering:
             "duration": filters.duration,
             "number": filters.number,
             "cut": filters.cut,
+            "visible": texts.visible,
+            "web_link": texts.web_link,
         }
         made.globals |= {"url": self.url, "asset": self.asset, "places": PLACES, "FORM_TOKEN": FORM_TOKEN}
         return made

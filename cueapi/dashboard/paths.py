@@ -1,0 +1,53 @@
+"""Paths of pages with their queries, and the cursors in them."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+from uuid import UUID
+
+from cueapi.domain.clock import parse_moment
+from cueapi.domain.errors import Refusal
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR = re.compile(r"([01])?-?(\d{1,18})-([0-9a-f]{32})")
+
+
+def with_query(path: str, **values: str | None) -> str:
+    """*path* with those values that are given."""
+    query = urlencode({name: value for name, value in values.items() if value})
+    return f"{path}?{query}" if query else path
+
+
+def write_cursor(created_at: datetime, identity: UUID, flag: bool | None = None) -> str:
+    """Where a list goes on: behind this row."""
+    mark = "" if flag is None else f"{int(flag)}-"
+    return f"{mark}{(created_at - _EPOCH) // timedelta(microseconds=1)}-{UUID(str(identity)).hex}"
+
+
+def read_cursor(text: str | None) -> tuple[datetime, UUID, bool] | None:
+    """Where a list goes on; None at its begin. Refuses a damaged one."""
+    if not text:
+        return None
+    found = _CURSOR.fullmatch(text)
+    try:
+        if found is not None:
+            at = _EPOCH + timedelta(microseconds=int(found[2]))
+            return at, UUID(found[3]), found[1] == "1"
+    except OverflowError:
+        pass
+    raise Refusal("invalid_filter", "The link to this part of the list is damaged; begin at its first page.")
+
+
+def read_moment(text: str | None) -> datetime | None:
+    """A moment as a field of a form gives it, in UTC; None where it is empty. Raises ValueError for anything else."""
+    return parse_moment(text) if text else None
+
+
+def chosen(given: str | None, known: Mapping[str, str]) -> str | None:
+    """The value of a filter that is one of those *known*; None where nothing was chosen. Raises ValueError."""
+    if not given:
+        return None
+    if given not in known:
+        raise ValueError(f"is none of {', '.join(known)}")
+    return given

@@ -1,0 +1,119 @@
+"""What came of an execution, in one sentence, and who was told."""
+
+from cueapi.dashboard.filters import duration
+from cueapi.dashboard.states import State, state_of
+from cueapi.domain.execution import Status
+from cueapi.storage.dashboard.execution import ExecutionDetails, ShownExecution
+
+
+def verdict(details: ExecutionDetails) -> tuple[State, str]:
+    """The state of an execution, and the sentence that its page begins with."""
+    execution = details.execution
+    state = state_of(execution)
+    if execution.status == Status.SUCCESS:
+        return state, _delivered(execution, state)
+    sentence = {
+        Status.PENDING: _waiting,
+        Status.DELIVERING: _running,
+        Status.FAILED: _failed,
+        Status.MISSED: _missed,
+        Status.OUTCOME_TIMEOUT: _no_outcome,
+    }.get(Status(execution.status.replace("retry_ready", "retrying")), _retrying)
+    return state, sentence(execution)
+
+
+def _times(number: int) -> str:
+    return "1 attempt" if number == 1 else f"{number} attempts"
+
+
+def _sentence(text: str) -> str:
+    """A reason as the end of a sentence."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _reason(execution: ShownExecution) -> str:
+    """Why the last attempt failed: the status and the host that it came from, or what was said."""
+    told = execution.outcome_error if execution.is_reported else None
+    if told:
+        return f"the handler said “{told[:200]}”."
+    if execution.http_status is not None and not 200 <= execution.http_status < 300:
+        return f"{execution.http_status} from {execution.callback_host}."
+    return _sentence((execution.error_message or "a failure was reported")[:300])
+
+
+def _waiting(execution: ShownExecution) -> str:
+    left = (execution.ready_at - execution.now).total_seconds()
+    if left > 0:
+        return f"Due in {duration(left)}."
+    waits = "no worker has claimed it yet" if execution.transport == "worker" else "it waits to be sent"
+    return f"Due for {duration(-left)}: {waits}."
+
+
+def _running(execution: ShownExecution) -> str:
+    age = (execution.now - (execution.last_attempt_at or execution.now)).total_seconds()
+    where = f" at worker {execution.claimed_by_worker}" if execution.claimed_by_worker else ""
+    return f"Attempt {execution.attempts} has been running for {duration(max(age, 0))}{where}."
+
+
+def _retrying(execution: ShownExecution) -> str:
+    left = max((execution.ready_at - execution.now).total_seconds(), 0)
+    comes = f"follows in {duration(left)}" if left else "is due"
+    return (
+        f"{_times(execution.attempts)} of {execution.max_attempts} failed, the next one {comes}: {_reason(execution)}"
+    )
+
+
+def _failed(execution: ShownExecution) -> str:
+    if not execution.attempts:
+        return f"Failed before any attempt: {_reason(execution)}"
+    return f"Failed after {_times(execution.attempts)}: {_reason(execution)}"
+
+
+def _missed(execution: ShownExecution) -> str:
+    return _sentence(execution.error_message or "Missed")
+
+
+def _no_outcome(execution: ShownExecution) -> str:
+    return f"Delivered in {_times(execution.attempts)}, and no outcome was reported before the deadline."
+
+
+def _delivered(execution: ShownExecution, state: State) -> str:
+    after = "" if execution.attempts == 1 else f" in {_times(execution.attempts)}"
+    match state.word:
+        case "reported failed":
+            return f"Delivered{after}, and reported as failed: {_reason(execution)}"
+        case "not verified" if execution.validation_state == "missing":
+            return "Reported as done, without the evidence that it must have."
+        case "not verified":
+            return "Rejected: its outcome counts as a failure."
+        case "to verify":
+            return "Reported as done; it waits for your verdict."
+        case "outcome awaited":
+            return f"Delivered{after}; its outcome {_must_come(execution)}."
+        case _:
+            return _done(execution, after)
+
+
+def _must_come(execution: ShownExecution) -> str:
+    assert execution.outcome_deadline_at is not None
+    left = (execution.outcome_deadline_at - execution.now).total_seconds()
+    return f"must be reported within {duration(max(left, 0))}"
+
+
+def _done(execution: ShownExecution, after: str) -> str:
+    if not execution.is_reported:
+        return f"Delivered{after}: {execution.http_status} from {execution.callback_host}; no outcome was reported."
+    result = execution.outcome_result
+    return f"Succeeded{after}: “{result[:200]}”" if result else f"Succeeded{after}."
+
+
+def told(details: ExecutionDetails) -> str | None:
+    """Who was told of a failure; None where there was none."""
+    if state_of(details.execution).sign not in {"failed", "missed"}:
+        return None
+    alerts = sum(row.kind == "alert" for row in details.related)
+    raised = {0: "No alert was raised", 1: "An alert was raised"}.get(alerts, f"{alerts} alerts were raised")
+    one = details.execution
+    ways = [*(["by mail"] if one.on_failure_email else []), *(["by webhook"] if one.on_failure_webhook else [])]
+    sends = " and ".join(ways) if ways else "neither by mail nor by webhook"
+    return f"{raised}; the cue tells of failures {sends}."
