@@ -73,6 +73,7 @@ class Rendering:
             "number": filters.number,
             "cut": filters.cut,
             "visible": texts.visible,
+            "host": texts.host,
             "web_link": texts.web_link,
         }
         made.globals |= {"url": self.url, "asset": self.asset, "places": PLACES, "FORM_TOKEN": FORM_TOKEN}

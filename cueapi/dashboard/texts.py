@@ -18,6 +18,11 @@ def visible(text: object) -> str:
     return _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", str(text))
 
 
+def host(text: str | None) -> str:
+    """A host without the port that goes without saying: `agent.example.com` for `agent.example.com:443`."""
+    return (text or "").removesuffix(":443").removesuffix(":80")
+
+
 def web_link(url: str | None) -> str | None:
     """*url* where it may be a link, which is http or https with a host; else None."""
     if not url or visible(url) != url:

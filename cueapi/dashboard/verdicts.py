@@ -2,6 +2,7 @@
 
 from cueapi.dashboard.filters import duration
 from cueapi.dashboard.states import State, state_of
+from cueapi.dashboard.texts import host
 from cueapi.domain.execution import Status
 from cueapi.storage.dashboard.execution import ExecutionDetails, ShownExecution
 
@@ -37,7 +38,7 @@ def _reason(execution: ShownExecution) -> str:
     if told:
         return f"the handler said “{told[:200]}”."
     if execution.http_status is not None and not 200 <= execution.http_status < 300:
-        return f"{execution.http_status} from {execution.callback_host}."
+        return f"{execution.http_status} from {host(execution.callback_host)}."
     return _sentence((execution.error_message or "a failure was reported")[:300])
 
 
@@ -102,7 +103,9 @@ def _must_come(execution: ShownExecution) -> str:
 
 def _done(execution: ShownExecution, after: str) -> str:
     if not execution.is_reported:
-        return f"Delivered{after}: {execution.http_status} from {execution.callback_host}; no outcome was reported."
+        return (
+            f"Delivered{after}: {execution.http_status} from {host(execution.callback_host)}; no outcome was reported."
+        )
     result = execution.outcome_result
     return f"Succeeded{after}: “{result[:200]}”" if result else f"Succeeded{after}."
 
