@@ -8,7 +8,6 @@ from cueapi.dashboard.paths import read_cursor, with_query, write_cursor
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
 from cueapi.dashboard.sign_in import own_path
-from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import AlertType
 from cueapi.domain.ids import parse_uuid
 from cueapi.storage.dashboard import alerts
@@ -59,12 +58,15 @@ class AlertsPage:
     async def acknowledge(self) -> Response:
         """Acknowledge each alert that the form names: one, or all that its page shows, and no other."""
         session, form = await self.sessions.require_post()
-        named = [parse_uuid(one) for one in form.all("alert")]
-        done = 0
+        named = form.all("alert")
+        done, refused = 0, ""
         for alert in named:
-            answer = await self.contract.call(session, "POST", f"/v1/alerts/{alert}/acknowledge", {})
-            if not answer.ok and len(named) == 1:
-                raise Refusal(answer.code, answer.message)
-            done += answer.ok
-        text = "Acknowledged." if done == 1 else f"{done} alerts are acknowledged."
-        return self.pages.back(own_path(form.text("back")), text if done else "No alert was named.")
+            answer = await self.contract.call(session, "POST", f"/v1/alerts/{parse_uuid(alert)}/acknowledge", {})
+            done, refused = done + answer.ok, refused or answer.message
+        return self.pages.back(own_path(form.text("back")), _acknowledged(len(named), done, refused))
+
+
+def _acknowledged(named: int, done: int, refused: str) -> str:
+    if done < named:
+        return f"{done} of {named} were acknowledged. {refused}"
+    return {0: "No alert was named.", 1: "Acknowledged."}.get(done, f"{done} alerts are acknowledged.")

@@ -112,8 +112,8 @@ class ExecutionPages:
         return self.pages.render(
             "execution", session, status, one=execution, state=state, sentence=sentence, told=told(details),
             lanes=timeline(execution, details.attempts), related=details.related, sent=sent,
-            payload=readable_json(execution.payload) if execution.payload_length <= SHOWN else execution.payload,
-            readable_json=readable_json, commands=self._commands(details, sent),
+            payload=shown_json(execution.payload, execution.payload_length),
+            shown_json=shown_json, commands=self._commands(details, sent),
             may=_may(details), refused=action, problem=problem, typed=typed, nonce=token_hex(16),
         )  # fmt: skip
 
@@ -126,6 +126,11 @@ class ExecutionPages:
         ]
         by_hand = [] if sent is None else [("Send it by hand, without a signature", delivery_command(sent))]
         return [*commands, *by_hand]
+
+
+def shown_json(text: str, whole: int | None = None) -> str:
+    """JSON to be read, of which there may be more; one that is too long to be shown whole is cut as it stands."""
+    return readable_json(text) if (whole or len(text)) <= SHOWN else text[:SHOWN]
 
 
 def _may(details: ExecutionDetails) -> set[str]:

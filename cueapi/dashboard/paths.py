@@ -10,7 +10,7 @@ from cueapi.domain.clock import parse_moment
 from cueapi.domain.errors import Refusal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CURSOR = re.compile(r"([01])?-?(\d{1,18})-([0-9a-f]{32})")
+_CURSOR = re.compile(r"(?:([01])-)?([0-9]{1,18})-([0-9a-f]{32})")
 
 
 def with_query(path: str, **values: str | None) -> str:
