@@ -1,7 +1,7 @@
 """The first page: did the agents do their work?"""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from attrs import frozen
 from quart import Blueprint, Response
@@ -54,6 +54,7 @@ class Now:
             return self.pages.render(
                 "too_slow", session, 503, advice="The list of executions can be filtered: by a cue, or by a time."
             )
+        now = found.cues[0].now
         lines = {kind: [line for line in found.cues if line.kind == kind] for kind in ("failing", "late", "next")}
         return self.pages.render(
             "now",
@@ -65,8 +66,8 @@ class Now:
             next=lines["next"],
             running=[line for line in found.executions if line.kind == "running"],
             newest=[line for line in found.executions if line.kind == "newest"],
-            day=charts.day(found.day, datetime.now(UTC)),
-            now=datetime.now(UTC),
+            day=charts.day(found.day, now),
+            now=now,
             state_of=state_of,
             command=contract_command(self.sessions.base_url, "POST", "/v1/cues", FIRST_CUE),
         )

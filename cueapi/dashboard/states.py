@@ -33,7 +33,7 @@ class Standing(Protocol):
 
 
 @frozen
-class State:
+class ShownState:
     """A sign of the dashboard (`succeeded`, `failed`, …) and the word beside it."""
 
     sign: str
@@ -41,22 +41,22 @@ class State:
 
 
 _SIGNS = {
-    Status.PENDING: State("waiting", "waiting"),
-    Status.DELIVERING: State("running", "running"),
-    Status.RETRYING: State("waiting", "retrying"),
-    Status.FAILED: State("failed", "failed"),
-    Status.MISSED: State("missed", "missed"),
-    Status.OUTCOME_TIMEOUT: State("failed", "no outcome"),
+    Status.PENDING: ShownState("waiting", "waiting"),
+    Status.DELIVERING: ShownState("running", "running"),
+    Status.RETRYING: ShownState("waiting", "retrying"),
+    Status.FAILED: ShownState("failed", "failed"),
+    Status.MISSED: ShownState("missed", "missed"),
+    Status.OUTCOME_TIMEOUT: ShownState("failed", "no outcome"),
 }
 
 _OUTCOMES = {
-    OutcomeState.REPORTED_FAILURE: State("failed", "reported failed"),
-    OutcomeState.VERIFICATION_FAILED: State("failed", "not verified"),
-    OutcomeState.VERIFICATION_PENDING: State("unknown", "to verify"),
+    OutcomeState.REPORTED_FAILURE: ShownState("failed", "reported failed"),
+    OutcomeState.VERIFICATION_FAILED: ShownState("failed", "not verified"),
+    OutcomeState.VERIFICATION_PENDING: ShownState("unknown", "to verify"),
 }
 
 
-def state_of(execution: Standing) -> State:
+def state_of(execution: Standing) -> ShownState:
     """What is true of an execution: one that was delivered has succeeded unless its outcome says otherwise."""
     if execution.status == "retry_ready":
         return _SIGNS[Status.RETRYING]
@@ -64,7 +64,7 @@ def state_of(execution: Standing) -> State:
         return _SIGNS[Status(execution.status)]
     if execution.is_reported and execution.outcome_state in _OUTCOMES:
         return _OUTCOMES[OutcomeState(execution.outcome_state)]
-    return State("unknown", "outcome awaited") if execution.is_awaited else State("succeeded", "succeeded")
+    return ShownState("unknown", "outcome awaited") if execution.is_awaited else ShownState("succeeded", "succeeded")
 
 
 STATUSES: dict[str, str] = {

@@ -13,7 +13,7 @@ WIDTH = 1000
 
 
 @frozen
-class Mark:
+class TimelineMark:
     """A moment of an attempt; *after* is the seconds since the mark before it."""
 
     name: str
@@ -29,7 +29,7 @@ class Lane:
     attempt: int
     sign: str
     word: str
-    marks: list[Mark]
+    marks: list[TimelineMark]
     wait: float | None
     row: AttemptRow | None
 
@@ -105,6 +105,6 @@ def _lane(
     for number, (name, at) in enumerate(moments):
         since = (at - first).total_seconds()
         after = None if number == 0 else (at - moments[number - 1][1]).total_seconds()
-        marks.append(Mark(name, at, round(WIDTH * since / whole) if whole else WIDTH * number, after))
+        marks.append(TimelineMark(name, at, round(WIDTH * since / whole) if whole else WIDTH * number, after))
     wait = None if ended is None else max((first - ended).total_seconds(), 0.0)
     return Lane(attempt, sign, word, marks, wait, row)

@@ -1,13 +1,13 @@
 """What came of an execution, in one sentence, and who was told."""
 
 from cueapi.dashboard.filters import duration
-from cueapi.dashboard.states import State, state_of
+from cueapi.dashboard.states import ShownState, state_of
 from cueapi.dashboard.texts import host
 from cueapi.domain.execution import Status
 from cueapi.storage.dashboard.execution import ExecutionDetails, ShownExecution
 
 
-def verdict(details: ExecutionDetails) -> tuple[State, str]:
+def verdict(details: ExecutionDetails) -> tuple[ShownState, str]:
     """The state of an execution, and the sentence that its page begins with."""
     execution = details.execution
     state = state_of(execution)
@@ -78,7 +78,7 @@ def _no_outcome(execution: ShownExecution) -> str:
     return f"Delivered in {_times(execution.attempts)}, and no outcome was reported before the deadline."
 
 
-def _delivered(execution: ShownExecution, state: State) -> str:
+def _delivered(execution: ShownExecution, state: ShownState) -> str:
     after = "" if execution.attempts == 1 else f" in {_times(execution.attempts)}"
     match state.word:
         case "reported failed":

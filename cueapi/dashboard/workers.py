@@ -1,7 +1,6 @@
 """Workers: which live, what they can do, and what each holds."""
 
 from collections import defaultdict
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 from attrs import frozen
@@ -11,7 +10,7 @@ from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sent_requests import contract_command
 from cueapi.dashboard.sessions import BrowserSessions
-from cueapi.dashboard.states import State
+from cueapi.dashboard.states import ShownState
 from cueapi.domain.errors import Refusal
 from cueapi.storage.dashboard import workers
 from cueapi.storage.dashboard.reading import PageReader
@@ -47,14 +46,14 @@ class WorkersPage:
             held[one.worker_id].append(one)
         return self.pages.render(
             "workers", session, workers=found.workers[:WORKERS], has_more=len(found.workers) > WORKERS, held=held,
-            state_of=self._state, handlers=HANDLERS, now=datetime.now(UTC), strays=_strays(found, held),
+            state_of=self._state, handlers=HANDLERS, strays=_strays(found, held),
             command=contract_command(
                 self.sessions.base_url, "POST", "/v1/worker/heartbeat", {"worker_id": "worker-1", "claim": 1}
             ),
         )  # fmt: skip
 
-    def _state(self, silent: float) -> State:
-        return State("succeeded", "alive") if silent < self.silence else State("missed", "silent")
+    def _state(self, silent: float) -> ShownState:
+        return ShownState("succeeded", "alive") if silent < self.silence else ShownState("missed", "silent")
 
     async def remove(self) -> Response:
         """Forget a worker; one that lives is listed again at its next heartbeat."""
@@ -66,7 +65,7 @@ class WorkersPage:
         return self.pages.back(PATH, f"Removed {name}.")
 
 
-def _strays(found: workers.Workers, held: dict[str, list[HeldExecution]]) -> dict[str, list[HeldExecution]]:
+def _strays(found: workers.WorkerOverview, held: dict[str, list[HeldExecution]]) -> dict[str, list[HeldExecution]]:
     """What is held under names that no worker of the list has."""
     known = {one.worker_id for one in found.workers}
     return {name: executions for name, executions in held.items() if name not in known}

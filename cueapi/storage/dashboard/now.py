@@ -18,6 +18,7 @@ class CueLine(Row):
     is null for the other kinds.
     """
 
+    now: datetime
     live_cues: int
     failing: int
     has_cues: bool
@@ -81,7 +82,7 @@ select bucket,
 
 
 @frozen
-class Now:
+class FirstPage:
     """What the page shows; *cues* has at least one row, with the counts."""
 
     cues: list[CueLine]
@@ -89,9 +90,9 @@ class Now:
     day: list[BucketRow]
 
 
-async def read(db: Executor, user: int) -> Now:
+async def read(db: Executor, user: int) -> FirstPage:
     """The first page of *user*."""
-    return Now(
+    return FirstPage(
         await db.fetch(NOW_CUES, user, row=CueLine),
         await db.fetch(NOW_EXECUTIONS, user, row=ExecutionLine),
         await db.fetch(LAST_DAY, user, row=BucketRow),

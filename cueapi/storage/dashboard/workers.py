@@ -32,20 +32,20 @@ select worker_id, handlers, registered_since, last_heartbeat,
 
 
 class HeldExecution(Row):
-    """An execution that a worker holds, and until when it may."""
+    """An execution that a worker holds, and for how many seconds it has."""
 
     worker_id: str
     id: UUID
     cue_id: str
     cue_name: str
     attempts: int
-    claimed_at: datetime | None
-    lease_until: datetime | None
+    held_for: float | None
 
 
 # By the index of what a user's workers hold.
 HELD = """
-select e.claimed_by_worker as worker_id, e.id, e.cue_id, c.name as cue_name, e.attempts, e.claimed_at, e.lease_until
+select e.claimed_by_worker as worker_id, e.id, e.cue_id, c.name as cue_name, e.attempts,
+       extract(epoch from now() - e.claimed_at)::float8 as held_for
   from executions e
   join cues c on c.id = e.cue_id
  where e.user_id = $1
@@ -58,13 +58,15 @@ select e.claimed_by_worker as worker_id, e.id, e.cue_id, c.name as cue_name, e.a
 
 
 @frozen
-class Workers:
+class WorkerOverview:
     """The workers of a user, the latest heartbeat first, and what they hold."""
 
     workers: list[WorkerLine]
     held: list[HeldExecution]
 
 
-async def read(db: Executor, user: int) -> Workers:
+async def read(db: Executor, user: int) -> WorkerOverview:
     """Every worker of *user*, and what it holds."""
-    return Workers(await db.fetch(WORKER_LINES, user, row=WorkerLine), await db.fetch(HELD, user, row=HeldExecution))
+    return WorkerOverview(
+        await db.fetch(WORKER_LINES, user, row=WorkerLine), await db.fetch(HELD, user, row=HeldExecution)
+    )

@@ -44,7 +44,7 @@ with failing as materialized (
       order by next_run
       limit 10)
 )
-select u.live_cues, (select count(*) from failing) as failing,
+select now() as now, u.live_cues, (select count(*) from failing) as failing,
        (select id from cues where user_id = :user and deleted_at is null order by created_at desc, id desc limit 1)
            is not null as has_cues,
        l.kind, c.id, c.name, c.status, c.transport, c.cron, c.timezone, c.callback_host, c.warning,
