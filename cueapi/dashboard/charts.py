@@ -118,7 +118,7 @@ def _lag_line(rows: Iterable[BucketRow], begins: datetime) -> str:
 
 
 @frozen
-class HistoryMark:
+class Mark:
     """An execution of a cue's history: its sign, how long it took in seconds, and what it says in words."""
 
     sign: str
@@ -132,20 +132,20 @@ class HistoryBar:
 
     x: int
     height: int
-    mark: HistoryMark | None
+    mark: Mark | None
 
 
 HISTORY = 30
 """Bars of a history, 5 wide and 2 apart; the highest is 18."""
 
 
-def history(marks: Sequence[HistoryMark]) -> list[HistoryBar]:
+def history(marks: Sequence[Mark]) -> list[HistoryBar]:
     """The last executions of a cue as bars, the newest (the first of *marks*) at the right; higher is longer."""
     newest = [*marks[:HISTORY], *[None] * (HISTORY - len(marks))]
     return [HistoryBar(7 * at, _height(mark), mark) for at, mark in enumerate(reversed(newest))]
 
 
-def _height(mark: HistoryMark | None) -> int:
+def _height(mark: Mark | None) -> int:
     if mark is None or mark.seconds is None:
         return 6
     # From 10 ms to an hour, logarithmically.

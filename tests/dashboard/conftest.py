@@ -1,7 +1,5 @@
 """A person who is signed in, beside what every test has."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from tests.conftest import Api, RunningDaemon
@@ -9,9 +7,9 @@ from tests.dashboard.browsing import Browser, signed_in
 
 
 @pytest.fixture
-async def person(daemon: RunningDaemon, api: Api) -> AsyncIterator[Browser]:
+async def person(daemon: RunningDaemon, api: Api) -> Browser:
     """A browser that the user of *api* is signed in with."""
-    yield await signed_in(daemon, api)
+    return await signed_in(daemon, api)
 
 
 @pytest.fixture
