@@ -133,7 +133,7 @@ async def test_a_full_page_has_at_most_sixty_kilobytes_compressed(
         await add_execution(database, cue_id, status="delivering", attempts=1, last_attempt_at=ago())
     await database.execute(
         "insert into tallies (user_id, bucket, status, count, lag_sum, lag_max)"
-        " select $1, five_minutes(now()) - n * interval '5 minutes', s, 1000 * random(), 9000 * random(), 900 * random()"
+        " select $1, five_minutes(now()) - n * interval '5 minutes', s, 999 * random(), 9999 * random(), 99 * random()"
         "   from generate_series(0, 287) n, unnest(array['success', 'failed', 'missed']) s",
         user,
     )
