@@ -5,7 +5,7 @@ from quart import Blueprint, Response, g
 
 from cueapi.api.http.cursors import CURSOR, Cursor
 from cueapi.api.http.operations import operation
-from cueapi.api.http.parameters import OFFSET, Choice, Flag, Moment, page_limit
+from cueapi.api.http.parameters import COUNTED, OFFSET, Choice, Flag, Moment, page_limit
 from cueapi.api.models.rendering import answer, page_of
 from cueapi.api.models.responses import alerts as responses
 from cueapi.domain.errors import Refusal
@@ -35,7 +35,7 @@ class Alerts:
 
     @operation(
         responses.AlertList,
-        parameters=(ALERT_TYPE, SINCE, ACKNOWLEDGED, LIMIT, OFFSET, CURSOR),
+        parameters=(ALERT_TYPE, SINCE, ACKNOWLEDGED, LIMIT, OFFSET, CURSOR, COUNTED),
         refuses=("invalid_filter",),
     )
     async def list(self) -> Response:
@@ -46,7 +46,7 @@ class Alerts:
         limit, offset = LIMIT.read(), 0 if before else OFFSET.read()
         page = await alerts.page(
             self.database, user=g.account.id, alert_type=alert_type, since=since, acknowledged=acknowledged,
-            before=before, limit=limit, offset=offset,
+            before=before, limit=limit, offset=offset, counted=COUNTED.read() is not False,
         )  # fmt: skip
         last = page.rows[-1] if page.rows and page.more else None
         shown = {

@@ -33,13 +33,18 @@ def plan(body: CueBody) -> Cue:
     if body.callback is not None and "transport" in (body.callback.model_extra or {}):
         raise Invalid(Problem("body.callback.transport", "belongs at the top level: transport, not callback.transport"))
     if not schedule:
-        raise Refusal(
-            "invalid_schedule",
-            'A cue needs a schedule, for example {"type": "recurring", "cron": "0 9 * * *", "timezone": "UTC"}.',
-        )
+        raise no_schedule()
     transport = _transport(body)
     given = {**body.given(), "schedule": schedule, "callback": callback, "transport": transport}
     return domain.planned(with_catchup(given))
+
+
+def no_schedule() -> Refusal:
+    """A cue without a schedule, or a schedule without a field."""
+    return Refusal(
+        "invalid_schedule",
+        'A cue needs a schedule, for example {"type": "recurring", "cron": "0 9 * * *", "timezone": "UTC"}.',
+    )
 
 
 def with_catchup(given: dict[str, Any]) -> dict[str, Any]:

@@ -3,20 +3,21 @@
 import json
 from functools import partial
 
-import trio
-from attrs import field, frozen
+from attrs import frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api import cue_planning
 from cueapi.api.callback_headers import CallbackHeaders
 from cueapi.api.cue_writing import CUE_REFUSALS, CueWriter, find, not_found
 from cueapi.api.executions import EXECUTION_FILTERS, Executions, filter_of, wake_after_fire
+from cueapi.api.fire_times import FEW_TIMES, MOST_TIMES, next_times
 from cueapi.api.http.body import read
 from cueapi.api.http.idempotency import idempotent
 from cueapi.api.http.off_loop import off_loop
 from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import (
     CONFIRMED,
+    COUNTED,
     IDEMPOTENCY_KEY,
     IDEMPOTENT,
     OFFSET,
@@ -36,7 +37,7 @@ from cueapi.api.models.responses.executions import Execution, ExecutionList, Fir
 from cueapi.domain import cue as domain
 from cueapi.domain.clock import iso
 from cueapi.domain.ids import is_cue_id, new_uuid7
-from cueapi.domain.schedule import INSTANT, upcoming
+from cueapi.domain.schedule import INSTANT
 from cueapi.security.vault import Vault
 from cueapi.storage import cue_deletion, cues, fires, histories
 from cueapi.storage.clock import Clock
@@ -52,7 +53,7 @@ GROUP = Pattern("group", "Only cues of this group.", values.GROUP)
 LIMIT = page_limit(50)
 EXECUTION_LIMIT = Whole("execution_limit", "Executions to show, at most.", 1, 100, 10)
 EXECUTION_OFFSET = Whole("execution_offset", "Executions to skip.", 0, PAGE_CAP, 0)
-COUNT = Whole("count", "Fire times to show, at most.", 1, 50, 5)
+COUNT = Whole("count", "Fire times to show, at most.", 1, MOST_TIMES, FEW_TIMES)
 AFTER = Moment("after", "Only fire times after this moment; default: now.")
 
 
@@ -67,7 +68,6 @@ class Cues:
     writer: CueWriter
     hub: WakeupHub
     executions: Executions
-    one_at_a_time: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -108,12 +108,13 @@ class Cues:
             return once.keep(answer(shown, 201), then=partial(self.hub.cue_written, row.next_run))
 
     @shows_secret
-    @operation(responses.CueList, parameters=(STATUS, NAME, GROUP, LIMIT, OFFSET), refuses=("invalid_filter",))
+    @operation(responses.CueList, parameters=(STATUS, NAME, GROUP, LIMIT, OFFSET, COUNTED), refuses=("invalid_filter",))
     async def list(self) -> Response:
         """List cues, newest first."""
         wanted = CueFilter(g.account.id, status=STATUS.read(), name=NAME.read(), group=GROUP.read())
         limit, offset = LIMIT.read(), OFFSET.read()
-        page = await cues.page(self.database, wanted, limit=limit, offset=offset)
+        counted = COUNTED.read() is not False
+        page = await cues.page(self.database, wanted, limit=limit, offset=offset, counted=counted)
         shown = [self.headers.shown(row) for row in page.rows]
         return answer({"cues": shown, **page_of(page, limit=limit, offset=offset)})
 
@@ -130,7 +131,7 @@ class Cues:
         shown = {
             **self.headers.shown(history.cue),
             "executions": [Execution.render(one) for one in history.page.rows],
-            "execution_total": min(history.page.total, PAGE_CAP),
+            "execution_total": history.page.capped_total,
             "execution_limit": limit,
             "execution_offset": offset,
         }
@@ -155,11 +156,7 @@ class Cues:
             # Where the rules of its zone have changed, a time before it may have been fired by the old ones.
             after = max(after, row.next_run - INSTANT)
         if row.cron is not None:
-            # In a thread, since fifty times of a rare cron lie centuries apart and take a second to find. One thread
-            # for all requests: threads share the interpreter with the event loop.
-            moments = await trio.to_thread.run_sync(
-                upcoming, row.cron, row.timezone, after, count, limiter=self.one_at_a_time
-            )
+            moments = await next_times(row.cron, row.timezone, after, count)
         else:
             moments = [row.schedule_at] if row.schedule_at and row.schedule_at > after else []
         return answer({"upcoming": [iso(moment) for moment in moments]})

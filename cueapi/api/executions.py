@@ -11,6 +11,7 @@ from cueapi.api.http.cursors import CURSOR, Cursor
 from cueapi.api.http.idempotency import idempotent
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import (
+    COUNTED,
     IDEMPOTENCY_KEY,
     IDEMPOTENT,
     OFFSET,
@@ -57,7 +58,7 @@ UNTIL = Moment("until", "Only executions made at this moment or earlier.")
 LIMIT = page_limit(20)
 EXECUTION_FILTERS = (
     STATUS, STATUS_IN, OUTCOME_STATE, TRIGGERED_BY, WORKER, HAS_EVIDENCE, RESULT_TYPE, SINCE, UNTIL, LIMIT, OFFSET,
-    CURSOR,
+    CURSOR, COUNTED,
 )  # fmt: skip
 
 TASK = Text("task", "Only executions whose `payload.task` is this.")
@@ -101,7 +102,10 @@ class Executions:
         cursor = Cursor.over(**asdict(wanted))
         before = cursor.read()
         limit, offset = LIMIT.read(), 0 if before else OFFSET.read()
-        page = await execution_pages.page(self.database, evolve(wanted, before=before), limit=limit, offset=offset)
+        page = await execution_pages.page(
+            self.database, evolve(wanted, before=before), limit=limit, offset=offset,
+            counted=COUNTED.read() is not False,
+        )  # fmt: skip
         last = page.rows[-1] if page.rows and page.more else None
         shown = {
             "executions": [responses.Execution.render(row) for row in page.rows],

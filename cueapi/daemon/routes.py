@@ -9,6 +9,7 @@ from cueapi.api.cues import Cues
 from cueapi.api.devices import Devices
 from cueapi.api.echo import Echo
 from cueapi.api.executions import Executions
+from cueapi.api.fire_times import Schedules
 from cueapi.api.health import Health, Polls
 from cueapi.api.http.app import Gate, Resource
 from cueapi.api.http.docs import Docs
@@ -67,6 +68,7 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     return [
         *sign_in(resources, wiring),
         Cues(database, vault, headers, resources.clock, writer, hub, executions),
+        Schedules(database, resources.clock),
         executions,
         Outcomes(database, wiring.metrics, hub),
         Workers(database, terms, hub, wiring.metrics),

@@ -79,6 +79,11 @@ def reading_at(moment: datetime, timezone: str) -> datetime:
     return (moment + min(_offset(zone, moment), _offset(zone, moment - SECOND))).replace(tzinfo=None)
 
 
+def local_time(moment: datetime, timezone: str) -> datetime:
+    """*moment* as the clock of *timezone* shows it, with its offset then."""
+    return moment.astimezone(zone_named(timezone))
+
+
 @lru_cache(maxsize=1)
 def tzdata_version() -> str:
     """The version of the database, such as `2026a`."""

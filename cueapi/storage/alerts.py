@@ -37,8 +37,9 @@ async def page(  # noqa: PLR0913 (one argument a filter)
     before: tuple[datetime, UUID] | None,
     limit: int,
     offset: int,
+    counted: bool = True,
 ) -> Page[AlertRow]:
-    """One page of alerts, newest first."""
+    """One page of alerts, newest first; with their number unless they are not to be *counted*."""
     where, values = conditions(
         [
             ("a.user_id = ?", user),
@@ -49,7 +50,7 @@ async def page(  # noqa: PLR0913 (one argument a filter)
     )
     return await paged(
         db, row=AlertRow, columns=COLUMNS, source="alerts a", where=where, values=values, alias="a", before=before,
-        limit=limit, offset=offset,
+        counted="" if counted else None, limit=limit, offset=offset,
     )  # fmt: skip
 
 

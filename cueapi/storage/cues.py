@@ -239,8 +239,8 @@ class CueFilter:
     group: str | None = None
 
 
-async def page(db: Executor, wanted: CueFilter, *, limit: int, offset: int) -> Page[CueRow]:
-    """One page of cues, newest first, ties by id."""
+async def page(db: Executor, wanted: CueFilter, *, limit: int, offset: int, counted: bool = True) -> Page[CueRow]:
+    """One page of cues, newest first, ties by id; with their number unless they are not to be *counted*."""
     where, values = conditions(
         [
             ("c.user_id = ?", wanted.user),
@@ -251,5 +251,5 @@ async def page(db: Executor, wanted: CueFilter, *, limit: int, offset: int) -> P
     )
     return await paged(
         db, row=CueRow, columns=COLUMNS, source="cues c", where=where + " and c.deleted_at is null", values=values,
-        alias="c", limit=limit, offset=offset,
+        counted="" if counted else None, alias="c", limit=limit, offset=offset,
     )  # fmt: skip

@@ -111,15 +111,15 @@ def _merged(wanted: Filter, where: LiteralString, places: Sequence[LiteralString
     return "(" + " union all ".join(pages) + ") e join " + LIVING_CUE, "(" + " union all ".join(counted) + ") e"
 
 
-async def page(db: Executor, wanted: Filter, *, limit: int, offset: int) -> Page[ExecutionRow]:
-    """One page of executions, newest first, ties by id; with one row more where there is one."""
+async def page(db: Executor, wanted: Filter, *, limit: int, offset: int, counted: bool = True) -> Page[ExecutionRow]:
+    """One page of executions, newest first, ties by id; with their number unless they are not to be *counted*."""
     where, values = _conditions(wanted)
     read = partial(
-        paged, db, row=ExecutionRow, columns=COLUMNS, source=SOURCE, counted=COUNTED, where=where, values=values,
-        alias="e", before=wanted.before, limit=limit, offset=offset,
+        paged, db, row=ExecutionRow, columns=COLUMNS, source=SOURCE, where=where, values=values, alias="e",
+        before=wanted.before, limit=limit, offset=offset,
     )  # fmt: skip
     if wanted.statuses is None:
-        return await read()
+        return await read(counted=COUNTED if counted else None)
     taken: LiteralString = " limit 10101" if offset else size_for(limit)
-    source, counted = _merged(wanted, where, PLACES[len(values) :], taken)
-    return await read(source=source, counted=counted, where="true")
+    source, of_statuses = _merged(wanted, where, PLACES[len(values) :], taken)
+    return await read(source=source, counted=of_statuses if counted else None, where="true")

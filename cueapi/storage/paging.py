@@ -45,11 +45,19 @@ def size_for(limit: int) -> LiteralString:
 
 @frozen
 class Page(Generic[R]):
-    """Rows of a page, whether there are more, and how many there are in all (one beyond the cap: more)."""
+    """
+    Rows of a page, whether there are more, and how many there are in all (one beyond the cap: more); None where they
+    were not counted.
+    """
 
     rows: list[R]
     more: bool
-    total: int
+    total: int | None
+
+    @property
+    def capped_total(self) -> int | None:
+        """How many there are, exact up to the cap."""
+        return None if self.total is None else min(self.total, PAGE_CAP)
 
 
 async def paged(  # noqa: PLR0913 (a statement has as many parts)
@@ -58,7 +66,7 @@ async def paged(  # noqa: PLR0913 (a statement has as many parts)
     row: type[R],
     columns: LiteralString,
     source: LiteralString,
-    counted: LiteralString = "",
+    counted: LiteralString | None = "",
     where: LiteralString,
     values: list[object],
     alias: LiteralString,
@@ -69,7 +77,8 @@ async def paged(  # noqa: PLR0913 (a statement has as many parts)
     """
     One page, newest first, ties by id. At least one row more than *limit* is read to know whether there are more.
 
-    The first of *columns* is the id. The total is that of *counted*, where *source* can be counted at less cost.
+    The first of *columns* is the id. The total is that of *counted*, where *source* can be counted at less cost; where
+    *counted* is None, nothing is counted.
     """
     places = iter(PLACES[len(values) :])
     at = where
@@ -82,12 +91,17 @@ async def paged(  # noqa: PLR0913 (a statement has as many parts)
     if offset:
         taken += " offset " + next(places)
         arguments.append(offset)
+    page: LiteralString = "select " + columns + " from " + source + " where " + at + ordered + taken
+    total: LiteralString = "select null::bigint as total"
+    if counted is not None:
+        total = (
+            "select count(*) as total from (select 1 from " + (counted or source) + " where " + where
+            + " limit 10001) counted"
+        )  # fmt: skip
     statement: LiteralString = (
-        "with page as (select " + columns + " from " + source + " where " + at + ordered + taken + "), "
-        "total as (select count(*) as total from (select 1 from " + (counted or source) + " where " + where
-        + " limit 10001) counted) "
+        "with page as (" + page + "), total as (" + total + ") "
         "select total.total, page.* from total left join page on true order by page.created_at desc, page.id desc"
-    )  # fmt: skip
+    )
     rows = await db.fetch(statement, *arguments, row=row)
     # The total stands first, then the id, which is null where the page is empty.
     found = [one for one in rows if one[1] is not None]

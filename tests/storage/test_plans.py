@@ -324,3 +324,18 @@ async def test_a_page_of_alerts_is_read_by_an_index(explaining: Explaining) -> N
 
     assert plan.sequential == set(), f"\n{plan.text}"
     assert plan.rows <= 11_000, f"{plan.scans}\n{plan.text}"
+
+
+@pytest.mark.parametrize("user", [BUSY_USER, 6])
+async def test_lists_that_are_not_counted_read_a_page_and_no_more(explaining: Explaining, user: int) -> None:
+    no_filter: dict[str, None] = dict.fromkeys(("alert_type", "since", "acknowledged", "before"))
+    plans = [
+        await explain(explaining, lambda db: execution_pages.page(db, Filter(user), limit=20, offset=0, counted=False)),
+        await explain(explaining, lambda db: cues.page(db, CueFilter(user), limit=20, offset=0, counted=False)),
+        await explain(
+            explaining, lambda db: alerts.page(db, user=user, **no_filter, limit=20, offset=0, counted=False)
+        ),
+    ]
+
+    assert [plan.sequential for plan in plans] == [set()] * 3
+    assert [plan.text for plan in plans if plan.rows > 300] == []

@@ -43,6 +43,7 @@ TAGS = {
 GROUPS = dict.fromkeys(("accounts", "webhook_secrets", "devices", "magic_links", "sessions", "usage"), "account") | {
     "info": "health",
     "metrics": "health",
+    "schedules": "cues",
 }
 """The resources that belong to a group of another name."""
 

@@ -226,6 +226,9 @@ OFFSET = Whole(
 )  # fmt: skip
 
 
+COUNTED = Flag("count", "`false` spares the count of all rows: `total` is null then.")
+
+
 @frozen
 class WorkerId(Parameter):
     """The header in which a worker names itself."""

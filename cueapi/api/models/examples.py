@@ -136,6 +136,9 @@ FIRE_SHA256 = hashlib.sha256(json.dumps(FIRE).encode()).hexdigest()
 BODIES: dict[type[BaseModel], Any] = {
     cue_bodies.CueBody: {name: CUE[name] for name in CREATED},
     cue_bodies.CuePatch: {"schedule": {"cron": "30 8 * * 1-5"}, "status": "active"},
+    cue_bodies.PreviewBody: {
+        "schedule": {"type": "recurring", "cron": "0 9 * * *", "timezone": "America/Los_Angeles"}, "count": 2,
+    },
     cue_bodies.FireBody: FIRE,
     cue_bodies.Ids: {"ids": [CUE_ID, WORKER_CUE_ID]},
     execution_bodies.ClaimBody: {"worker_id": "worker-1", "task": "nightly_report"},
@@ -162,6 +165,9 @@ ANSWERS: dict[type[BaseModel], Any] = {
         **CUE, "executions": [EXECUTION], "execution_total": 41, "execution_limit": 1, "execution_offset": 0,
     },
     cues.Upcoming: {"upcoming": [f"{DAY}{day}T16:00:00Z" for day in range(3, 8)]},
+    cues.PreviewedTimes: {
+        "upcoming": [{"at": f"{DAY}{day}T16:00:00Z", "local": f"{DAY}{day}T09:00:00-07:00"} for day in (3, 4)],
+    },
     cues.BulkDeleted: {"deleted": [CUE_ID], "not_found": [WORKER_CUE_ID], "skipped": [WORKER_CUE_ID]},
     executions.FiredByHand: {**FIRED, "body_received": FIRE, "body_received_sha256": FIRE_SHA256},
     executions.Replayed: {**FIRED, "id": REPLAY_ID, "triggered_by": "replay", "replayed_from": EXECUTION_ID},

@@ -138,7 +138,7 @@ def _nested(model: type[Rendered], name: str) -> type[Rendered] | None:
 
 def page_of(page: Page[R], *, limit: int, offset: int) -> Shown:
     """What every list carries beside its rows."""
-    shown: Shown = {"total": min(page.total, PAGE_CAP), "limit": limit, "offset": offset, "has_more": page.more}
-    if page.total > PAGE_CAP:
+    shown: Shown = {"total": page.capped_total, "limit": limit, "offset": offset, "has_more": page.more}
+    if page.total is not None and page.total > PAGE_CAP:
         shown["total_capped"] = True
     return shown

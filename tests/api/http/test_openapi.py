@@ -25,7 +25,7 @@ POST /v1/auth/device-code · POST /v1/auth/device-code/submit-email · POST /v1/
 POST /v1/auth/verify · POST /v1/auth/session · POST /v1/auth/session/refresh
 POST /v1/cues · GET /v1/cues · GET /v1/cues/{cue_id} · PATCH /v1/cues/{cue_id} · DELETE /v1/cues/{cue_id}
 GET /v1/cues/{cue_id}/executions · GET /v1/cues/{cue_id}/upcoming · POST /v1/cues/{cue_id}/fire
-POST /v1/cues/bulk-delete
+POST /v1/cues/bulk-delete · POST /v1/schedule/preview
 GET /v1/executions · GET /v1/executions/{execution_id} · GET /v1/executions/claimable · POST /v1/executions/claim
 POST /v1/executions/{execution_id}/claim · POST /v1/executions/{execution_id}/heartbeat
 POST /v1/executions/{execution_id}/outcome · POST /v1/executions/{execution_id}/verify

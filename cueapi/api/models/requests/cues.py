@@ -4,7 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from cueapi.api.models.requests.bodies import NULL_CLEARS, ONLY_ON_CREATE, Closed, Open, Short, Url, optional, patch_of
+from cueapi.api.models.requests.bodies import (
+    NULL_CLEARS,
+    ONLY_ON_CREATE,
+    Bounded,
+    Closed,
+    Open,
+    Short,
+    Url,
+    optional,
+    patch_of,
+)
 from cueapi.api.models.values import GROUP, CatchUp, Catchup, Method, Mode, Overlap, Transport
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -19,7 +29,7 @@ EMPTY_IS_NULL = BeforeValidator(lambda given: None if given == "" else given)
 """Forms send an empty text for no URL."""
 
 
-class ScheduleBody(Open):
+class ScheduleFields(Bounded):
     """When a cue fires."""
 
     type: Short | None = optional("`recurring` (has `cron`) or `once` (has `at`).", left_out="follows from these")
@@ -29,6 +39,14 @@ class ScheduleBody(Open):
     catchup: Catchup | None = optional("After a standstill: one firing for all missed times, all, or none.", "latest")
     catch_up: CatchUp | None = optional("Another name of `catchup`: `latest`, `none` and `all` in other words.")
     overlap: Overlap | None = optional("Whether to fire while an earlier execution is unfinished.", "allow")
+
+
+class ScheduleBody(Open, ScheduleFields):
+    """When a cue fires."""
+
+
+class PreviewedSchedule(Closed, ScheduleFields):
+    """When a cue would fire."""
 
 
 class CallbackBody(Open):
@@ -114,6 +132,13 @@ class CueBody(Open):
 CuePatch = patch_of(
     CueBody, status=(Literal["active", "paused"], optional("Pause the cue, or make it active again; applies last."))
 )
+
+
+class PreviewBody(Closed):
+    """A schedule whose fire times are asked for."""
+
+    schedule: PreviewedSchedule | None = optional("When a cue would fire.", left_out="refused")
+    count: Annotated[int, Field(ge=1, le=50)] | None = optional("Fire times to show, at most.", 5)
 
 
 class FireBody(Closed):

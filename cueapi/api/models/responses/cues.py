@@ -147,6 +147,21 @@ class Upcoming(BaseModel):
     upcoming: list[datetime] = Field(description="Fire times in UTC, the earliest first.")
 
 
+class FireTime(BaseModel):
+    """One fire time."""
+
+    at: datetime = Field(description="The moment, in UTC.")
+    local: datetime = Field(
+        description="The same moment as the clock of the schedule's zone shows it, with its offset."
+    )
+
+
+class PreviewedTimes(BaseModel):
+    """The fire times of a schedule that is not stored."""
+
+    upcoming: list[FireTime] = Field(description="Fire times, the earliest first; fewer where no more come.")
+
+
 class BulkDeleted(BaseModel):
     """Which cues were deleted."""
 
