@@ -17,6 +17,7 @@ from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.entering import Entering
 from cueapi.dashboard.execution import ExecutionPages
 from cueapi.dashboard.executions import ExecutionsPage
+from cueapi.dashboard.events import PageEvents
 from cueapi.dashboard.now import Now
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
@@ -49,6 +50,7 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             ExecutionPages(pages, sessions, contract, resources.vault.decrypt),
             WorkersPage(pages, sessions, contract, resources.settings.worker_heartbeat_timeout_seconds),
             AlertsPage(pages, sessions, contract),
+            PageEvents(sessions, wiring.hub.watchers, resources.clock),
             SystemPage(pages, sessions, contract, partial(figures, resources, wiring)),
         ),
     )

@@ -8,6 +8,7 @@ from cueapi.api.cue_writing import CueWriter
 from cueapi.api.cues import Cues
 from cueapi.api.devices import Devices
 from cueapi.api.echo import Echo
+from cueapi.api.events import Events
 from cueapi.api.executions import Executions
 from cueapi.api.fire_times import Schedules
 from cueapi.api.health import Health, Polls
@@ -45,6 +46,7 @@ def request_gate(resources: Resources, wiring: Wiring) -> Gate:
         wiring.bodies,
         Hosts(settings.host_names),
         wiring.shortages,
+        wiring.hub.changed,
     )
 
 
@@ -73,6 +75,7 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Outcomes(database, wiring.metrics, hub),
         Workers(database, terms, hub, wiring.metrics),
         Alerts(database),
+        Events(wiring.authenticator, hub.watchers),
         Usage(database),
         Echo(database, wiring.windows, vault),
         Info(settings.allow_register, settings.worker_evidence),

@@ -72,5 +72,6 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
         Sibling("sweeper", sweeper.run, OnStop.LAST, silent_after=30.0),
         Sibling("janitor", janitor.run, OnStop.CANCEL, silent_after=2 * JANITOR_INTERVAL),
         Sibling("long_polls", hub.long_poll.run, OnStop.CANCEL),
+        Sibling("watchers", hub.watchers.run, OnStop.CANCEL),
         Sibling("api", server.run, OnStop.LAST),
     ]

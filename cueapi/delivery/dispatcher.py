@@ -104,6 +104,7 @@ class Dispatcher:
             # channel or with the pool. There is always room: the channel holds as many as there are slots.
             deliveries.send_nowait(delivery)
             self.capacity.take(delivery)
+            self.hub.changed(delivery.user_id, "executions")
             # The first are on their way, and may be back, before the last is sent: the pool does not run dry.
             await trio.lowlevel.checkpoint()
 

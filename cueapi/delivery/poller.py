@@ -114,6 +114,8 @@ class Poller:
             self.hub.notice_ready(result.alerts)
         for user in result.workers or ():
             self.hub.work_ready(user)
+        for user in result.users or ():
+            self.hub.changed(user, "executions", "cues", *(["alerts"] if result.alerts else []))
         self.hub.delivery_ready(announce=False)
         if result.fired or result.missed:
             log.info("cues_fired", cues=result.held, executions=result.fired, missed=result.missed)

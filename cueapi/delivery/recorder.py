@@ -118,6 +118,7 @@ class Recorder:
             log.info("result_dropped", execution_id=str(fence.execution_id), attempt=fence.attempts)
             return
         self.metrics.settled(transition)
+        self.hub.changed(row.user_id, "executions", "cues", *(["alerts"] if row.is_told else []))
         if not transition.ends and transition.pause is not None:
             self._remind(transition.pause)
 

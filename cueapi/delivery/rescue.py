@@ -131,6 +131,8 @@ class Rescue:
                 return
             log.warning(event, executions=len(written))
             self._wake(lost, transitions)
+            for user in {row.user_id for row in written.values()}:
+                self.hub.changed(user, "executions", "cues", "alerts", "workers")
             if has_alerts(written):
                 self.hub.notice_ready(written.alerts)
 

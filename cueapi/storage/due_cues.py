@@ -62,13 +62,14 @@ class DueCue:
 
 
 class PollResult(Row):
-    """What a poll has moved: cues, executions by kind, the types of alerts, and the users whose workers have work."""
+    """What a poll has moved: cues, executions by kind, the types of alerts, whose, and whose workers have work."""
 
     held: int
     alerts: list[str]
     fired: int
     missed: int
     workers: list[int] | None
+    users: list[int] | None
 
 
 class DueCues(NamedTuple):

@@ -23,6 +23,7 @@ class TransitionResult(Row):
     """
 
     id: UUID
+    user_id: int
     status: str
     ready_at: datetime
     cue_id: str
@@ -64,7 +65,7 @@ async def write_transitions(db: Database | Transaction, transitions: Iterable[Tr
 
 # $1 as JSON records: what each transition has made of its execution, unless that has moved on since.
 FIND_APPLIED = """
-select e.id, e.status, e.ready_at, e.cue_id, c.name as cue_name, x.is_told, false as has_paused
+select e.id, e.user_id, e.status, e.ready_at, e.cue_id, c.name as cue_name, x.is_told, false as has_paused
   from json_to_recordset($1::json) as x(
        id uuid, attempts int, left_attempts int, status text, logged_as text, is_told bool)
   join executions e on e.id = x.id

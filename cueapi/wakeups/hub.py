@@ -10,7 +10,9 @@ import trio
 from attrs import define, field
 
 from cueapi.storage.clock import Clock
+from cueapi.wakeups.announcements import Announcements
 from cueapi.wakeups.long_poll import LongPoll
+from cueapi.wakeups.watching import TOPICS, Watchers
 from supervisor import Periodic
 
 MARGIN = 0.002
@@ -30,33 +32,9 @@ class AccountCache(Protocol):
 
 
 @define(eq=False)
-class Announcements:
-    """Topics for the other daemons, gathered until they are sent. Of one topic's moments the earliest counts."""
-
-    _topics: dict[str, float | None] = field(init=False, factory=dict)
-    _any: trio.Event = field(init=False, factory=trio.Event)
-
-    def add(self, topic: str, moment: float | None = None) -> None:
-        """Have *topic* sent with the next notification."""
-        known = self._topics.get(topic)
-        self._topics[topic] = moment if known is None or moment is None else min(known, moment)
-        self._any.set()
-
-    async def wait(self) -> None:
-        """Return when there is something to send."""
-        await self._any.wait()
-
-    def take(self) -> dict[str, float | None]:
-        """Everything that has gathered; the caller sends it, or adds it again."""
-        taken, self._topics = self._topics, {}
-        self._any = trio.Event()
-        return taken
-
-
-@define(eq=False)
 class WakeupHub:
     """
-    Five verbs: `cue_written`, `delivery_ready`, `work_ready`, `notice_ready`, `account_changed`.
+    Six verbs: `cue_written`, `delivery_ready`, `work_ready`, `notice_ready`, `account_changed`, `changed`.
 
     Each is a hint: losing one costs time, never work. In this daemon it takes effect at once; the other daemons
     receive it within some 20 ms, unless *announce* is False. They poll at least every *poll_interval* seconds.
@@ -69,11 +47,13 @@ class WakeupHub:
     alerts: Counter[str] = field(factory=Counter)
     """How many were raised by this daemon, by type."""
     announcements: Announcements = field(factory=Announcements)
+    watchers: Watchers = field(init=False)
     polls: Periodic = field(init=False)
     dispatches: Periodic = field(init=False)
     notifications: Periodic = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.watchers = Watchers(self.announcements)
         self.polls = Periodic(self.poll_interval)
         self.dispatches = Periodic(self.poll_interval)
         self.notifications = Periodic(self.poll_interval)
@@ -107,8 +87,16 @@ class WakeupHub:
 
     def account_changed(self, user: int) -> None:
         """A key was replaced or revoked, or a limit changed: no daemon may go by what it remembers."""
-        self.accounts.invalidate(user)
+        self._forget_account(user)
         self.announcements.add(f"account:{user}")
+
+    def changed(self, user: int, *topics: str) -> None:
+        """Something of *user* is another now (see TOPICS): those who watch look again."""
+        self.watchers.changed(user, topics)
+
+    def _forget_account(self, user: int) -> None:
+        self.accounts.invalidate(user)
+        self.watchers.doubt(user)
 
     def connected(self) -> None:
         """Announcements of other daemons arrive from now on; earlier ones may be lost."""
@@ -135,7 +123,12 @@ class WakeupHub:
             case "work":
                 return partial(self.long_poll.wake, int(detail))
             case "account":
-                return partial(self.accounts.invalidate, int(detail))
+                return partial(self._forget_account, int(detail))
+            case "watch":
+                return partial(self.watchers.watched_elsewhere, int(detail))
+            case "changed":
+                user, _, what = detail.partition(":")
+                return partial(self.watchers.changed_elsewhere, int(user), (TOPICS[TOPICS.index(what)],))
             case _:
                 raise ValueError(kind)
 

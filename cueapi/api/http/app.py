@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import getrandbits
 from typing import Protocol, cast
 
@@ -16,7 +16,7 @@ from cueapi.api.http import errors
 from cueapi.api.http.auth import Authenticator
 from cueapi.api.http.body_budget import BodyBudget
 from cueapi.api.http.hosts import Hosts
-from cueapi.api.http.incoming import IncomingBody, incoming
+from cueapi.api.http.incoming import TAKING_BODIES, IncomingBody, incoming
 from cueapi.api.http.operations import is_secret, operation_of, refuse_unknown
 from cueapi.api.http.quart_app import BODIES, ROOT, IncomingRequest, OneRequest
 from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
@@ -86,9 +86,22 @@ PAGE_SECURITY = SECURITY | {"Referrer-Policy": "same-origin"}
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 
+CHANGED_BY = {
+    "cues": ("cues", "executions"),
+    "executions": ("executions", "cues", "workers"),
+    "outcomes": ("executions", "cues", "alerts"),
+    "workers": ("workers", "executions"),
+    "alerts": ("alerts",),
+}
+"""What those who watch an account are told of, by the resource that a request has changed."""
+
 _REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
 
 log = structlog.get_logger("cueapi.api")
+
+
+def _tell_no_one(*_: object) -> None:
+    """Default callback: do nothing."""
 
 
 class Caller(Protocol):
@@ -125,6 +138,8 @@ class Gate:
     bodies: BodyBudget
     hosts: Hosts
     shortages: Shortages = field(factory=Shortages)
+    changed: Callable[..., None] = field(default=_tell_no_one)
+    """Told the account, and the topics that a request has changed."""
 
     async def enter(self) -> Response | None:
         """Before a request: its id, its user, its limit, and whether the call knows what it names."""
@@ -204,6 +219,8 @@ class Gate:
         account = kept.get("account")
         if account is not None and account.executions > USAGE_WARNING_SHARE * account.limits.monthly_executions:
             headers["X-CueAPI-Usage-Warning"] = "approaching_limit"
+        if account is not None and request.method in TAKING_BODIES and response.status_code < 400:
+            self.changed(account.id, *CHANGED_BY.get(request.blueprint or "", ()))
         is_page = request.path.startswith(DASHBOARD)
         if self.origins and not is_page and (origin := request.headers.get("Origin")) is not None:
             self._allow_origin(origin, response)

@@ -3,6 +3,7 @@
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from math import inf
 
 import trio
 from attrs import define, field
@@ -78,6 +79,12 @@ class Authenticator:
             raise NotSignedIn("session_expired", "This session has expired; sign in again.") from None
         except SessionBroken:
             raise NotSignedIn("invalid_session", "This session is not valid.") from None
+
+    def serves_for(self, authorization: str | None) -> float:
+        """For how many seconds what is in a header serves by itself: a key without end, a session until it expires."""
+        if is_key(bearer(authorization)):
+            return inf
+        return (self.session(authorization).expires - self.clock.now()).total_seconds()
 
     async def _look_up(self, db: Executor, token: str) -> tuple[Account, float]:
         """The account of a key or a session, and for how many seconds it serves."""

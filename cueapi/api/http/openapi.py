@@ -44,6 +44,7 @@ GROUPS = dict.fromkeys(("accounts", "webhook_secrets", "devices", "magic_links",
     "info": "health",
     "metrics": "health",
     "schedules": "cues",
+    "events": "executions",
 }
 """The resources that belong to a group of another name."""
 

@@ -17,7 +17,7 @@ from cueapi.domain.errors import Invalid, Problem
 Handler: TypeAlias = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
 
-HTML, TEXT = "text/html", "text/plain"
+HTML, TEXT, EVENTS = "text/html", "text/plain", "text/event-stream"
 
 
 @frozen
@@ -35,7 +35,7 @@ class Operation:
     body: type[BaseModel] | None = None
     parameters: tuple[Parameter, ...] = ()
     refuses: tuple[str, ...] = ()
-    also: tuple[tuple[int, type[BaseModel] | str], ...] = ()
+    also: tuple[tuple[int, type[BaseModel] | str | None], ...] = ()
     for_browsers: bool = False
 
     @property
@@ -60,7 +60,7 @@ def operation(
     body: type[BaseModel] | None = None,
     parameters: tuple[Parameter, ...] = (),
     refuses: tuple[str, ...] = (),
-    also: tuple[tuple[int, type[BaseModel] | str], ...] = (),
+    also: tuple[tuple[int, type[BaseModel] | str | None], ...] = (),
 ) -> Callable[[F], F]:
     """Describe a handler; its docstring is the summary and the description."""
 

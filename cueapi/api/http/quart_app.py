@@ -5,7 +5,7 @@ Hooks, contexts and sessions are Quart's own (no session is kept, since no secre
 hundredths of a request, so they are not overridden.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias, cast
 
 import trio
@@ -98,16 +98,25 @@ class OneRequest(TrioASGIHTTPConnection):
         if not self.received.is_set():
             with trio.move_on_after(LINGER):
                 await self.received.wait()
-        self.answered = True
+        # A stream is answered when it has ended: until then a client that hangs up ends it.
+        self.answered = not isinstance(response.response, AsyncIterator)
         await self._send_response(send, response)
         nursery.cancel_scope.cancel(reason="answered")
 
     async def _send_response(self, send: Callable[[Foreign], Awaitable[None]], response: Foreign) -> None:
-        """Send the body of an answer and its end as one message, where Quart sends two."""
+        """Send the body of an answer and its end as one message, where Quart sends two; a stream part by part."""
         body = response.response
-        if not (isinstance(body, DataBody) and body.begin == 0 and body.end == len(body.data)):
+        start = {"type": "http.response.start", "status": response.status_code}
+        if isinstance(body, DataBody) and body.begin == 0 and body.end == len(body.data):
+            await send(start | {"headers": encode_headers(response.headers)})
+            await send({"type": "http.response.body", "body": body.data, "more_body": False})
+        elif isinstance(body, AsyncIterator):
+            await send(start | {"headers": encode_headers(response.headers)})
+            # The server waits for a client that reads slowly, so that one part is held and not all.
+            async with response.response as parts:
+                async for part in parts:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            self.answered = True
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
             await super()._send_response(send, response)
-            return
-        headers = encode_headers(response.headers)
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-        await send({"type": "http.response.body", "body": body.data, "more_body": False})

@@ -190,7 +190,7 @@ with transitions as materialized (
      order by user_id, bucket, status
 -- include: add_tally
 )
-select d.id, d.status, d.ready_at, d.cue_id, c.name as cue_name,
+select d.id, d.user_id, d.status, d.ready_at, d.cue_id, c.name as cue_name,
        coalesce(d.consecutive_failures = 1, false) or d.lost or d.missing is not null as is_told,
        coalesce(p.paused_by = d.id, false) as has_paused
   from decided d

@@ -113,5 +113,6 @@ select (select count(*) from held) as held,
              select 'execution_failed' from spent where alerts > 0) as alerts,
        count(*) filter (where status = 'pending') as fired,
        count(*) filter (where status = 'missed') as missed,
-       array_agg(distinct user_id) filter (where transport = 'worker' and status = 'pending') as workers
+       array_agg(distinct user_id) filter (where transport = 'worker' and status = 'pending') as workers,
+       (select array_agg(distinct user_id) from held) as users
   from made
