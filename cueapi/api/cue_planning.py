@@ -118,6 +118,8 @@ async def payload_text(payload: dict[str, Any], *, stored: int = 0) -> str:
     return await off_loop(domain.payload_text, payload, size=max(incoming().arrived, stored))
 
 
+FAILURE_URL = "on_failure.webhook"
+
 FoundTargets: TypeAlias = Mapping[str, tuple[str, str | None]]
 """Of each URL that was looked at, the host that fairness counts by, and a warning where it does not resolve yet."""
 
@@ -125,10 +127,16 @@ FoundTargets: TypeAlias = Mapping[str, tuple[str, str | None]]
 async def look_up(planned: Cue, resolver: Resolver, rules: Rules) -> FoundTargets:
     """Resolve the cue's URLs anew, as each time that it is written; refuses one that is not allowed."""
     found = {}
-    for url in (planned.callback.url, planned.on_failure.get("webhook")):
-        if url:
+    for field, url in (("callback.url", planned.callback.url), (FAILURE_URL, planned.on_failure.get("webhook"))):
+        if not url:
+            continue
+        try:
             target, unresolved = await check_reachable(url, resolver, rules)
-            found[url] = f"{target.host}:{target.port}", unresolved
+        except Refusal as refused:
+            # Both have one code: which of them it is stands in the message.
+            message = f"{field}: {refused.message}" if field == FAILURE_URL else refused.message
+            raise Refusal(refused.code, message, **refused.extra) from None
+        found[url] = f"{target.host}:{target.port}", unresolved
     return found
 
 

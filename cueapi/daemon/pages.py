@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from cueapi.api.fire_times import next_times
 from cueapi.api.http.app import CALLER, Resource
 from cueapi.api.http.rate_limits import MINUTE
 from cueapi.api.linked_accounts import LinkedAccounts
@@ -14,16 +15,20 @@ from cueapi.dashboard.account import AccountPages
 from cueapi.dashboard.alerts import AlertsPage
 from cueapi.dashboard.app import Dashboard
 from cueapi.dashboard.contract import Contract
+from cueapi.dashboard.cue_form import CueForm
+from cueapi.dashboard.cue_page import CueDetails
+from cueapi.dashboard.cues import CueList
 from cueapi.dashboard.entering import Entering
+from cueapi.dashboard.events import PageEvents
 from cueapi.dashboard.execution import ExecutionPages
 from cueapi.dashboard.executions import ExecutionsPage
-from cueapi.dashboard.events import PageEvents
 from cueapi.dashboard.now import Now
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
 from cueapi.dashboard.sign_in import FailedSignIns, SignIn
 from cueapi.dashboard.system import SystemPage
 from cueapi.dashboard.workers import WorkersPage
+from cueapi.storage.dashboard.reading import PageReader
 
 
 def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: LinkedAccounts) -> Resource:
@@ -37,6 +42,7 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
 
     sessions = BrowserSessions(database, settings.plans, resources.address, count_stranger)
     pages, contract, failed = Rendering(sessions.root, sessions.secure), Contract(CALLER), FailedSignIns(windows)
+    reader = PageReader(database)
     links = SignInLinks(database, mails, accounts, resources.address)
     return Dashboard(
         pages,
@@ -50,6 +56,9 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             ExecutionPages(pages, sessions, contract, resources.vault.decrypt),
             WorkersPage(pages, sessions, contract, resources.settings.worker_heartbeat_timeout_seconds),
             AlertsPage(pages, sessions, contract),
+            CueList(pages, sessions, contract, reader),
+            CueForm(pages, sessions, contract),
+            CueDetails(pages, sessions, contract, reader, next_times),
             PageEvents(sessions, wiring.hub.watchers, resources.clock),
             SystemPage(pages, sessions, contract, partial(figures, resources, wiring)),
         ),

@@ -54,6 +54,16 @@ def _two_units(whole: int, at: int, size: int, name: str) -> str:
     return f"{whole // size} {name}" + (f" {left} {lower}" if left else "")
 
 
+def countdown(value: datetime, now: datetime) -> Markup:
+    """How far away a moment is, marked up so that a script can count on: `in 4 min`, `now`, `due for 2 min`."""
+    at, left = value.astimezone(UTC), (value - now).total_seconds()
+    text = f"in {duration(max(left, 1))}" if left > 0 else "now" if left > -60 else f"due for {duration(-left)}"
+    machine = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Markup('<time datetime="{0}" title="{1}" data-countdown="{0}">{2}</time>').format(
+        machine, at.strftime("%Y-%m-%d %H:%M:%S UTC"), text
+    )
+
+
 def number(value: int | None) -> str:
     """A number with its thousands apart: `1,204`; a dash for none."""
     return "–" if value is None else f"{value:,}"

@@ -70,6 +70,7 @@ class Rendering:
         made.filters |= {
             "moment": filters.moment,
             "duration": filters.duration,
+            "countdown": filters.countdown,
             "number": filters.number,
             "cut": filters.cut,
             "visible": texts.visible,

@@ -97,6 +97,11 @@ def zone_named(name: str) -> ZoneInfo:
         return ZoneInfo.from_file(file, key=name)
 
 
+def zone_names() -> list[str]:
+    """Every zone that a schedule may have, by name."""
+    return sorted(_names().values())
+
+
 @lru_cache(maxsize=1)
 def _names() -> dict[str, str]:
     """Every zone by its name in lower case."""

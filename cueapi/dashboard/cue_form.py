@@ -1,0 +1,128 @@
+"""Making a cue and changing it: the form, its preview, and the same as a line for a shell."""
+
+from secrets import token_hex
+from typing import Any
+
+from attrs import frozen
+from quart import Blueprint, Response
+
+from cueapi.dashboard import cue_fields
+from cueapi.dashboard.contract import Contract
+from cueapi.dashboard.cue_fields import FieldProblems
+from cueapi.dashboard.forms import Form
+from cueapi.dashboard.rendering import Rendering
+from cueapi.dashboard.sent_requests import contract_command
+from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
+from cueapi.domain.cue import METHODS
+from cueapi.domain.errors import Refusal
+from cueapi.domain.ids import is_cue_id
+from cueapi.domain.outcome import Mode
+from cueapi.domain.schedule_words import schedule_in_words
+from cueapi.domain.zone import zone_names
+
+SHOWN_TIMES = 10
+
+
+@frozen
+class CueForm:
+    """`/ui/cues/new` and `/ui/cues/{id}/edit`."""
+
+    pages: Rendering
+    sessions: BrowserSessions
+    contract: Contract
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("cue_form", __name__, url_prefix="/cues")
+        routes.get("/new")(self.begin)
+        routes.post("/new")(self.create)
+        routes.post("/preview")(self.preview)
+        routes.get("/<cue_id>/edit")(self.open)
+        routes.post("/<cue_id>/edit")(self.change)
+        return routes
+
+    async def begin(self) -> Response:
+        """The empty form."""
+        return await self._page(await self.sessions.require(), dict(cue_fields.EMPTY))
+
+    async def open(self, cue_id: str) -> Response:
+        """The form of a cue as it stands."""
+        session = await self.sessions.require()
+        return await self._page(session, cue_fields.values_of(await self._cue(session, cue_id)), cue_id=cue_id)
+
+    async def create(self) -> Response:
+        """Make the cue, or show the call that does."""
+        session, form = await self.sessions.require_post()
+        return await self._save(session, form, None)
+
+    async def change(self, cue_id: str) -> Response:
+        """Change the cue, or show the call that does."""
+        session, form = await self.sessions.require_post()
+        return await self._save(session, form, await self._cue(session, cue_id))
+
+    async def preview(self) -> Response:
+        """The form as it was filled in, with the times that its schedule has."""
+        session, form = await self.sessions.require_post()
+        values, cue_id = cue_fields.typed(form), form.text("cue_id")
+        return await self._page(session, values, cue_id=cue_id if is_cue_id(cue_id) else None, asked=True)
+
+    async def _save(self, session: BrowserSession, form: Form, cue: dict[str, Any] | None) -> Response:
+        values = cue_fields.typed(form)
+        cue_id = None if cue is None else str(cue["id"])
+        method, path = ("POST", "/v1/cues") if cue_id is None else ("PATCH", f"/v1/cues/{cue_id}")
+        try:
+            body = cue_fields.body_of(values, changes=cue is not None)
+        except FieldProblems as found:
+            return await self._page(session, values, 422, found.problems, cue_id=cue_id)
+        if cue is not None and cue["payload"] == body["payload"]:
+            del body["payload"]  # As it stands: its numbers are those that were stored.
+        if form.text("do") == "curl":
+            line = contract_command(self.sessions.base_url, method, path, body)
+            return await self._page(session, values, cue_id=cue_id, line=line)
+        headers = {"Idempotency-Key": f"page-{form.text('nonce')}"} if cue is None and form.text("nonce") else {}
+        done = await self.contract.call(session, method, path, body, headers)
+        if not done.ok:
+            problems = cue_fields.problems_of(done.code, done.message, done.fields, values["kind"])
+            return await self._page(session, values, done.status, problems, cue_id=cue_id)
+        said = f"“{done.body['name']}” was {'made' if cue is None else 'changed'}."
+        return self.pages.back(f"/ui/cues/{done.body['id']}", f"{said} {done.body['warning'] or ''}".strip())
+
+    async def _cue(self, session: BrowserSession, cue_id: str) -> dict[str, Any]:
+        answer = await self.contract.call(session, "GET", f"/v1/cues/{cue_id}?execution_limit=1")
+        if not answer.ok:
+            raise Refusal(answer.code, answer.message)
+        return answer.body
+
+    async def _page(
+        self,
+        session: BrowserSession,
+        values: dict[str, Any],
+        status: int = 200,
+        problems: dict[str, str] | None = None,
+        **shown: Any,  # noqa: ANN401 (what else the template knows)
+    ) -> Response:
+        """The form. What is refused of the schedule stands beside its fields, unless nothing was typed there yet."""
+        found = dict(problems or {})
+        times, words = await self._times(session, values, found, asked=shown.pop("asked", False))
+        known = {"cue_id": None, "line": None} | shown
+        return self.pages.render(
+            "cue_form", session, status, values=values, problems=found, times=times, words=words, methods=METHODS,
+            modes=list(Mode), zones=zone_names(), nonce=token_hex(16),
+            opens_more=bool(cue_fields.ADVANCED & found.keys()), **known,
+        )  # fmt: skip
+
+    async def _times(
+        self, session: BrowserSession, values: dict[str, Any], problems: dict[str, str], *, asked: bool
+    ) -> tuple[list[dict[str, str]], str]:
+        """The next times of what was typed, and the schedule in words; what is wrong with it goes to *problems*."""
+        if not (values["cron"] if values["kind"] == "recurring" else values["at"]) and not asked:
+            return [], ""
+        schedule = cue_fields.schedule_of(values)
+        body = {"schedule": schedule, "count": SHOWN_TIMES}
+        answer = await self.contract.call(session, "POST", "/v1/schedule/preview", body)
+        if not answer.ok:
+            told = cue_fields.problems_of(answer.code, answer.message, answer.fields, values["kind"])
+            problems.update({name: text for name, text in told.items() if name not in problems})
+            return [], ""
+        words = schedule_in_words(schedule["cron"], None, schedule["timezone"]) if "cron" in schedule else ""
+        return answer.body["upcoming"], words

@@ -1,0 +1,74 @@
+"""How a cue stands, in a sign, a word and a reason."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from attrs import frozen
+
+from cueapi.dashboard.cue_history import Ended
+from cueapi.dashboard.states import state_of
+
+LATE = timedelta(minutes=1)
+"""A cue that is due for so long and has not fired is late."""
+
+
+class Kept(Protocol):
+    """What the state of a cue follows from."""
+
+    @property
+    def status(self) -> str:
+        """As the contract has it."""
+        ...
+
+    @property
+    def warning(self) -> str | None:
+        """What keeps its executions from their handler, or why it was paused."""
+        ...
+
+    @property
+    def consecutive_failures(self) -> int:
+        """Executions that have failed in a row."""
+        ...
+
+    @property
+    def next_run(self) -> datetime | None:
+        """When it fires next."""
+        ...
+
+    @property
+    def now(self) -> datetime:
+        """When it was read."""
+        ...
+
+
+@frozen
+class CueState:
+    """A sign of the dashboard, the word beside it, and why."""
+
+    sign: str
+    word: str
+    why: str | None = None
+
+
+def cue_state(cue: Kept, newest: Sequence[Ended]) -> CueState:
+    """How *cue* stands, by itself and by its *newest* executions, the newest first."""
+    resting = {
+        "paused": CueState("paused", "paused", cue.warning or "Paused by hand."),
+        "completed": CueState("succeeded", "done", cue.warning),
+        "failed": CueState("failed", "set aside" if cue.warning else "failed", cue.warning),
+    }
+    if cue.status in resting:
+        return resting[cue.status]
+    if cue.consecutive_failures:
+        return CueState("failed", "failing", _failures(cue.consecutive_failures))
+    if cue.next_run is not None and cue.now - cue.next_run > LATE:
+        return CueState("missed", "late", "Its time has come, and it has not fired yet.")
+    if not newest:
+        return CueState("waiting", "waiting", cue.warning)
+    state = state_of(newest[0])
+    return CueState(state.sign, "fine" if state.sign == "succeeded" else state.word, cue.warning)
+
+
+def _failures(number: int) -> str:
+    return "The last execution failed." if number == 1 else f"{number} executions have failed in a row."

@@ -1,0 +1,261 @@
+/*
+ * Makes pages live. Every page can be read and used without it.
+ *
+ * A stream of hints says that something has changed; then this page is fetched anew, and its regions ([data-live], by
+ * id) are replaced, tables row by row. What the reader is busy with stays as it is: a row that has the
+ * focus, an open menu or question, and everything below where the reader has scrolled past the beginning of a list.
+ */
+const POLL = 15_000; // between two looks without a stream
+const LOOK = 60_000; // between two looks with one: hints may be lost
+const SILENT = 40_000; // a stream pings every 15 s: after so long it is dead
+const [COME_BACK, TRY_LATER] = [2_000, 60_000]; // after a stream has ended, and where the server has no room for one
+
+const state = document.getElementById("live-state");
+const regions = () => [...document.querySelectorAll("[data-live][id]")];
+const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+/* Times: in the viewer's zone, and how far away they are. */
+
+let skew = 0; // how far the server's clock is ahead of this one
+const now = () => Date.now() + skew;
+const two = (number) => String(number).padStart(2, "0");
+
+function localTime(date, shown) {
+  const minute = `${two(date.getHours())}:${two(date.getMinutes())}`;
+  const second = `${minute}:${two(date.getSeconds())}`;
+  if (shown === "time" || shown === "clock") return shown === "time" ? second : minute;
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${shown === "minute" ? minute : second}`;
+}
+
+function distance(milliseconds) {
+  const seconds = Math.ceil(milliseconds / 1000);
+  if (seconds <= 0 && seconds > -60) return "now";
+  const minutes = Math.round(Math.abs(seconds) / 60);
+  const hours = Math.floor(minutes / 60);
+  const [whole, unit, rest, smaller] =
+    seconds > 0 && seconds < 60 ? [seconds, "s"]
+    : hours < 1 ? [minutes, "min"]
+    : hours < 24 ? [hours, "h", minutes % 60, "min"]
+    : [Math.floor(hours / 24), "d", hours % 24, "h"];
+  return `${seconds > 0 ? "in" : "due for"} ${whole} ${unit}` + (rest ? ` ${rest} ${smaller}` : "");
+}
+
+function countDown(root) {
+  for (const time of root.querySelectorAll("[data-countdown]")) {
+    const text = distance(Date.parse(time.dataset.countdown) - now());
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+function dress(root) {
+  for (const time of root.querySelectorAll("time[data-shown]")) {
+    time.textContent = localTime(new Date(time.dateTime), time.dataset.shown);
+  }
+  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = false;
+  countDown(root);
+}
+
+/* Regions: what is fetched takes the place of what is there, except where the reader is busy. */
+
+function isBusy(node) {
+  const active = document.activeElement;
+  const open = "details[open], :popover-open";
+  return (active !== document.body && node.contains(active)) || node.matches(open) || node.querySelector(open) !== null;
+}
+
+function takePlace(old, fresh) {
+  if (old.isEqualNode(fresh) || isBusy(old)) return old;
+  const ticked = [...old.querySelectorAll("input:checked")].map((box) => box.value);
+  for (const box of fresh.querySelectorAll("input[type=checkbox]")) box.checked = ticked.includes(box.value);
+  old.replaceWith(fresh);
+  return fresh;
+}
+
+function mergeRows(old, fresh) {
+  const isHeld = old.getBoundingClientRect().top < 0;
+  const known = new Map([...old.children].map((row) => [row.id, row]));
+  const rows = [...fresh.children];
+  let next = old.firstElementChild;
+  let newer = 0;
+  for (const row of rows) {
+    const present = known.get(row.id);
+    if (present === undefined && isHeld) {
+      newer += 1;
+      continue;
+    }
+    const placed = present === undefined ? row : takePlace(present, row);
+    const isAside = next !== placed && next !== present;
+    if (present === undefined || (isAside && !isHeld && !isBusy(placed))) old.insertBefore(placed, next);
+    next = placed.nextElementSibling;
+  }
+  const gone = [...old.children].filter((row) => !rows.some((one) => one.id === row.id));
+  for (const row of gone) if (!isHeld && !isBusy(row)) row.remove();
+  offerNewer(newer);
+}
+
+function offerNewer(number) {
+  document.getElementById("newer")?.remove();
+  if (number === 0) return;
+  const button = Object.assign(document.createElement("button"), { id: "newer", type: "button" });
+  button.textContent = `${number} newer`;
+  document.getElementById("main").prepend(button);
+}
+
+function merge(page) {
+  dress(page);
+  for (const old of regions()) {
+    const fresh = page.getElementById(old.id);
+    if (fresh === null) continue;
+    const [before, after] = [old, fresh].map((one) => [...one.querySelectorAll("tbody")]);
+    if (before.length === 1 && after.length === 1 && before[0].rows[0]?.id) mergeRows(before[0], after[0]);
+    else takePlace(old, fresh);
+  }
+  countSelected();
+}
+
+/* Looking again, and what the header says about it. */
+
+let isLive = false;
+let lastLook = Date.now();
+let isLooking = false;
+let again = false;
+
+function say(text, isStale = false) {
+  if (state.textContent !== text) state.textContent = text;
+  state.classList.toggle("stale", isStale);
+  state.classList.toggle("on", isLive && !isStale);
+}
+
+async function look() {
+  try {
+    const answer = await fetch(location.href, { headers: { "X-Fragment": "1" }, signal: AbortSignal.timeout(POLL) });
+    if (answer.status === 401) return say("signed out", true);
+    if (!answer.ok) throw new Error(answer.statusText);
+    const off = Date.parse(answer.headers.get("Date")) - Date.now();
+    skew = Math.abs(off) > 2_000 ? off : 0;
+    merge(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    lastLook = Date.now();
+    say(isLive ? "live" : "every 15 s");
+  } catch {
+    say(`not up to date since ${localTime(new Date(lastLook), "time")}`, true);
+  }
+}
+
+async function refresh() {
+  again = true; // also where one is under way: it may have seen what was before
+  if (isLooking) return;
+  isLooking = true;
+  while (again) {
+    again = false;
+    await look();
+  }
+  isLooking = false;
+}
+
+function concerns(topics) {
+  return regions().some((region) => {
+    const own = region.dataset.topics?.split(" ");
+    return own === undefined || own.some((topic) => topics.includes(topic));
+  });
+}
+
+/* The stream of hints: one while the page is seen. */
+
+async function follow(signal) {
+  const answer = await fetch(state.dataset.events, { headers: { Accept: "text/event-stream" }, signal });
+  if (answer.status !== 200) return TRY_LATER;
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  isLive = true;
+  refresh();
+  let text = "";
+  for (;;) {
+    const part = await Promise.race([reader.read(), sleep(SILENT).then(() => ({ done: true }))]);
+    if (part.done) return COME_BACK;
+    const events = (text + part.value).split("\n\n");
+    text = events.pop();
+    const told = events.flatMap((one) => [...one.matchAll(/^data: (.*)$/gm)].flatMap(([, data]) => JSON.parse(data).topics));
+    if (told.length && concerns(told)) refresh();
+  }
+}
+
+async function stayLive() {
+  for (;;) {
+    const stream = new AbortController();
+    const stop = () => document.hidden && stream.abort();
+    document.addEventListener("visibilitychange", stop);
+    let pause = COME_BACK;
+    try {
+      if (!document.hidden) pause = await follow(stream.signal);
+    } catch {
+      // The connection was lost, or the page is not seen any more.
+    }
+    isLive = false;
+    document.removeEventListener("visibilitychange", stop);
+    stream.abort();
+    const seen = new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+    await (document.hidden ? seen : Promise.race([sleep(pause), seen]));
+  }
+}
+
+/* Forms: copying, choosing rows, trying a schedule. */
+
+function copy(button) {
+  const source = document.getElementById(button.dataset.copy);
+  getSelection().selectAllChildren(source); // where the clipboard is closed (no https), the reader copies it
+  navigator.clipboard?.writeText(source.textContent).then(() => {
+    const label = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = label), 1_500);
+  });
+}
+
+function countSelected() {
+  const rows = [...document.querySelectorAll("input[name=id]")];
+  const number = rows.filter((box) => box.checked).length;
+  for (const one of document.querySelectorAll("[data-selected]")) one.textContent = `${number || "none"} selected`;
+  for (const all of document.querySelectorAll("[data-all]")) {
+    all.hidden = false;
+    all.checked = number > 0 && number === rows.length;
+    all.indeterminate = number > 0 && number < rows.length;
+  }
+}
+
+let typing;
+function previewSoon(form) {
+  clearTimeout(typing);
+  typing = setTimeout(async () => {
+    const body = new URLSearchParams(new FormData(form));
+    const answer = await fetch(form.dataset.preview, { method: "POST", body, headers: { "X-Fragment": "1" } });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById("preview");
+    dress(page);
+    if (fresh !== null) document.getElementById("preview").replaceWith(fresh);
+  }, 300);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy], #newer");
+  if (button?.id === "newer") {
+    window.scrollTo({ top: 0 });
+    refresh();
+  } else if (button) copy(button);
+});
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-all]")) {
+    for (const box of document.querySelectorAll("input[name=id]")) box.checked = event.target.checked;
+  }
+  countSelected();
+});
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-preview]");
+  if (form !== null) previewSoon(form);
+});
+
+dress(document);
+countSelected();
+setInterval(() => countDown(document), 1_000);
+if (state !== null && regions().length > 0) {
+  say("every 15 s");
+  stayLive();
+  setInterval(() => !document.hidden && Date.now() - lastLook >= (isLive ? LOOK : POLL) && refresh(), 1_000);
+}

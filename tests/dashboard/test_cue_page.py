@@ -1,0 +1,109 @@
+"""The page of a cue: its facts, its times, its figures, and what its buttons do."""
+
+import re
+
+import trio
+
+from cueapi.storage.database import Database
+from tests.conftest import Api, RunningDaemon, cue
+from tests.dashboard.browsing import signed_in, target, text_of
+from tests.dashboard.test_cues import URL, make, notice_after, statuses
+from tests.receiver import open_receiver
+
+
+async def test_a_cue_shows_its_schedule_its_times_and_what_it_calls(daemon: RunningDaemon, api: Api) -> None:
+    with trio.fail_after(30):
+        schedule = {"cron": "30 9 1 1 *", "timezone": "Asia/Kolkata"}
+        (made,) = await make(api, "yearly", schedule=schedule, payload={"n": 12345678901234567890, "f": 1.10})
+        page = await (await signed_in(daemon, api)).get(f"/ui/cues/{made}")
+
+    said = text_of(page)
+    assert "the 1st of January at 09:30, Kolkata time · next in" in said
+    assert len(re.findall(r"-01-01 09:30", said)) == 10
+    assert "+05:30" in said
+    assert f'href="{URL}" rel="noopener noreferrer nofollow"' in page.text
+    assert "12345678901234567890" in said
+    assert "It has not fired yet." in said
+
+
+async def test_the_figures_are_those_of_the_newest_executions(
+    daemon: RunningDaemon, api: Api, database: Database
+) -> None:
+    with trio.fail_after(40):
+        async with open_receiver([200, 200, 200, 500]) as receiver:
+            made = await api.post("/v1/cues", cue(receiver.url(), retry={"max_attempts": 1}))
+            for _ in range(4):
+                await api.execution((await api.post(f"/v1/cues/{made['id']}/fire"))["id"])
+            await database.execute(
+                "update attempts a set duration_ms = 100 * n from"
+                " (select execution_id, row_number() over (order by execution_id) as n from attempts) numbered"
+                " where numbered.execution_id = a.execution_id"
+            )
+            page = await (await signed_in(daemon, api)).get(f"/ui/cues/{made['id']}")
+
+    said = text_of(page)
+    assert "● succeeded 3 ▲ failed 1 p50 200 ms p95 400 ms of the last 4" in said
+    assert "▲ failing The last execution failed." in said
+    assert "The handler answered 500." in said
+
+
+async def test_a_cue_is_paused_resumed_and_deleted_from_its_page(daemon: RunningDaemon, api: Api) -> None:
+    with trio.fail_after(30):
+        (made,) = await make(api, "brief")
+        browser = await signed_in(daemon, api)
+        path = f"/ui/cues/{made}"
+        question = text_of(await browser.get(path))
+        paused = await notice_after(browser, f"{path}/pause", {})
+        after_pause = await statuses(api)
+        resumed = await notice_after(browser, f"{path}/resume", {})
+        after_resume = await statuses(api)
+        strange = await browser.post(f"{path}/explode")
+        deleted = await notice_after(browser, f"{path}/delete", {})
+
+    assert "Delete “brief” and its 0 executions?" in question
+    assert (paused, after_pause) == ("Paused “brief”. Resume", {"brief": "paused"})
+    assert (resumed, after_resume) == ("Resumed “brief”. Pause", {"brief": "active"})
+    assert strange.status_code == 404
+    assert (deleted, await statuses(api)) == ("Deleted “brief”.", {})
+
+
+async def test_a_fire_takes_a_payload_and_what_is_no_json_stands_beside_its_field(
+    daemon: RunningDaemon, api: Api
+) -> None:
+    with trio.fail_after(30):
+        (made,) = await make(api, "brief", transport="worker", payload={"a": 1, "b": 2})
+        browser = await signed_in(daemon, api)
+        path = f"/ui/cues/{made}/fire"
+        await browser.get(f"/ui/cues/{made}")
+        wrong = await browser.post(path, {"payload": '{"a": ', "merge": "replace", "nonce": "n1"})
+        a_list = await browser.post(path, {"payload": "[1]", "nonce": "n1"})
+        for _ in range(2):
+            target(await browser.post(path, {"payload": '{"b": 3}', "merge": "merge", "nonce": "n2"}))
+        target(await browser.post(path, {"payload": '{"c": 4}', "merge": "replace", "nonce": "n3"}))
+        fired = (await api.get("/v1/executions"))["executions"]
+        payloads = [(await api.get(f"/v1/executions/{one['id']}"))["payload"] for one in fired]
+
+    assert (wrong.status_code, a_list.status_code) == (422, 422)
+    assert "is no JSON" in text_of(wrong)
+    assert "{&#34;a&#34;: </textarea>" in wrong.text
+    assert 'value="replace" checked' in wrong.text
+    assert '<details class="override" open>' in wrong.text
+    assert payloads == [{"c": 4}, {"a": 1, "b": 3}]
+
+
+async def test_the_last_execution_is_replayed(daemon: RunningDaemon, api: Api) -> None:
+    with trio.fail_after(30):
+        async with open_receiver() as receiver:
+            made = await api.post("/v1/cues", cue(receiver.url()))
+            fired = await api.post(f"/v1/cues/{made['id']}/fire")
+            await api.execution(fired["id"])
+            browser = await signed_in(daemon, api)
+            page = await browser.get(f"/ui/cues/{made['id']}")
+            fields = dict(re.findall(r'name="(nonce|execution)" value="([^"]+)"', page.text))
+            for _ in range(2):
+                said = await notice_after(browser, f"/ui/cues/{made['id']}/replay", fields)
+            listed = (await api.get("/v1/executions"))["executions"]
+
+    assert said.startswith("Replayed")
+    assert fields["execution"] == fired["id"]
+    assert [one["triggered_by"] for one in listed] == ["replay", "manual_fire"]
