@@ -8,8 +8,9 @@ from uuid import UUID
 import pytest
 from attrs import field, frozen
 
-from cueapi.storage.dashboard import alerts, execution, executions, now, workers
+from cueapi.storage.dashboard import alerts, cues, execution, executions, now, workers
 from cueapi.storage.dashboard.alerts import AlertCursor
+from cueapi.storage.dashboard.cues import CueSearch
 from cueapi.storage.dashboard.executions import ExecutionFilter
 from cueapi.storage.database import Executor, R
 from tests.conftest import in_database, say
@@ -95,6 +96,11 @@ PAGES: dict[str, Ask] = {
         db, user=user, behind=AlertCursor(True, NOW - timedelta(hours=1), ONE)
     ),
     "workers": workers.read,
+    "cues": lambda db, user: cues.page(db, CueSearch(user)),
+    "cues in a status": lambda db, user: cues.page(db, CueSearch(user, status="paused")),
+    "cues far behind": lambda db, user: cues.page(db, CueSearch(user, before=(NOW - timedelta(hours=50), "cue_x"))),
+    "a cue": lambda db, user: cues.show(db, cue_id=f"cue_00000000{4996 if user == SMALL else 10:04}", user=user),
+    "cues to act on": lambda db, user: cues.named(db, cue_ids=["cue_000000004996", "cue_000000000010"], user=user),
 }
 
 
@@ -126,3 +132,13 @@ async def test_a_page_is_at_most_three_statements_that_read_little(explaining: E
         assert plan.rows <= 2_500, f"{plan.scans}\n{plan.text}"
     for plan in small:
         assert plan.rows <= 250, f"{plan.scans}\n{plan.text}"
+
+
+async def test_a_part_of_a_name_is_looked_for_in_the_cues_of_the_account_only(explaining: Explaining) -> None:
+    ask: Ask = lambda db, user: cues.page(db, CueSearch(user, "nowhere to be found"))  # noqa: E731 (as in PAGES)
+    large, small = await plans(explaining, ask, LARGE), await plans(explaining, ask, SMALL)
+
+    # The large account has 4,995 of the 5,000 cues, the small one five.
+    assert small[0].sequential == set()
+    assert large[0].rows <= 5_000, f"\n{large[0].text}"
+    assert small[0].rows <= 100, f"\n{small[0].text}"

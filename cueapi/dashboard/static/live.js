@@ -1,9 +1,7 @@
 /*
- * Makes pages live. Every page can be read and used without it.
- *
- * A stream of hints says that something has changed; then this page is fetched anew, and its regions ([data-live], by
- * id) are replaced, tables row by row. What the reader is busy with stays as it is: a row that has the
- * focus, an open menu or question, and everything below where the reader has scrolled past the beginning of a list.
+ * Makes pages live; each can be read and used without this. A stream of hints says that something has changed. Then the
+ * page is fetched anew, and its regions ([data-live], by id) are replaced, tables row by row. What the reader is busy
+ * with stays: a row with the focus, an open menu or question, and a list whose beginning was scrolled past.
  */
 const POLL = 15_000; // between two looks without a stream
 const LOOK = 60_000; // between two looks with one: hints may be lost
@@ -15,7 +13,6 @@ const regions = () => [...document.querySelectorAll("[data-live][id]")];
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
 /* Times: in the viewer's zone, and how far away they are. */
-
 let skew = 0; // how far the server's clock is ahead of this one
 const now = () => Date.now() + skew;
 const two = (number) => String(number).padStart(2, "0");
@@ -56,11 +53,12 @@ function dress(root) {
 }
 
 /* Regions: what is fetched takes the place of what is there, except where the reader is busy. */
+const unfolded = new WeakSet(); // by the reader, not by the page
 
 function isBusy(node) {
   const active = document.activeElement;
-  const open = "details[open], :popover-open";
-  return (active !== document.body && node.contains(active)) || node.matches(open) || node.querySelector(open) !== null;
+  const folds = [node, ...node.querySelectorAll("details")].filter((one) => one.open && unfolded.has(one));
+  return (active !== document.body && node.contains(active)) || folds.length > 0 || node.querySelector(":popover-open") !== null;
 }
 
 function takePlace(old, fresh) {
@@ -75,14 +73,10 @@ function mergeRows(old, fresh) {
   const isHeld = old.getBoundingClientRect().top < 0;
   const known = new Map([...old.children].map((row) => [row.id, row]));
   const rows = [...fresh.children];
-  let next = old.firstElementChild;
-  let newer = 0;
+  let [next, newer] = [old.firstElementChild, 0];
   for (const row of rows) {
     const present = known.get(row.id);
-    if (present === undefined && isHeld) {
-      newer += 1;
-      continue;
-    }
+    if (present === undefined && isHeld && ++newer) continue;
     const placed = present === undefined ? row : takePlace(present, row);
     const isAside = next !== placed && next !== present;
     if (present === undefined || (isAside && !isHeld && !isBusy(placed))) old.insertBefore(placed, next);
@@ -104,8 +98,7 @@ function offerNewer(number) {
 function merge(page) {
   dress(page);
   for (const old of regions()) {
-    const fresh = page.getElementById(old.id);
-    if (fresh === null) continue;
+    const fresh = page.getElementById(old.id) ?? old.cloneNode(true);
     const [before, after] = [old, fresh].map((one) => [...one.querySelectorAll("tbody")]);
     if (before.length === 1 && after.length === 1 && before[0].rows[0]?.id) mergeRows(before[0], after[0]);
     else takePlace(old, fresh);
@@ -114,14 +107,10 @@ function merge(page) {
 }
 
 /* Looking again, and what the header says about it. */
-
-let isLive = false;
-let lastLook = Date.now();
-let isLooking = false;
-let again = false;
+let [isLive, isLooking, again, lastLook] = [false, false, false, Date.now()];
 
 function say(text, isStale = false) {
-  if (state.textContent !== text) state.textContent = text;
+  state.textContent = text;
   state.classList.toggle("stale", isStale);
   state.classList.toggle("on", isLive && !isStale);
 }
@@ -189,9 +178,10 @@ async function stayLive() {
     } catch {
       // The connection was lost, or the page is not seen any more.
     }
-    isLive = false;
     document.removeEventListener("visibilitychange", stop);
     stream.abort();
+    if (isLive && !document.hidden) refresh(); // what the header says is true again, whatever has ended the stream
+    isLive = false;
     const seen = new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
     await (document.hidden ? seen : Promise.race([sleep(pause), seen]));
   }
@@ -234,6 +224,7 @@ function previewSoon(form) {
 }
 
 document.addEventListener("click", (event) => {
+  if (event.target.closest("summary")) unfolded.add(event.target.closest("summary").parentElement);
   const button = event.target.closest("[data-copy], #newer");
   if (button?.id === "newer") {
     window.scrollTo({ top: 0 });
@@ -241,14 +232,12 @@ document.addEventListener("click", (event) => {
   } else if (button) copy(button);
 });
 document.addEventListener("change", (event) => {
-  if (event.target.matches("[data-all]")) {
-    for (const box of document.querySelectorAll("input[name=id]")) box.checked = event.target.checked;
-  }
+  const all = event.target.matches("[data-all]") ? document.querySelectorAll("input[name=id]") : [];
+  for (const box of all) box.checked = event.target.checked;
   countSelected();
 });
 document.addEventListener("input", (event) => {
-  const form = event.target.closest("form[data-preview]");
-  if (form !== null) previewSoon(form);
+  if (event.target.form?.dataset.preview) previewSoon(event.target.form);
 });
 
 dress(document);
