@@ -54,6 +54,8 @@ class Wiring:
         hub = WakeupHub(resources.clock, settings.poller_interval_seconds, authenticator)
         files = open_files()
         size, most = delivery_limit(settings, files), connection_limit(settings, files)
+        # Streams of hints stay open: half of the connections are for what asks and is answered.
+        hub.watchers.most = min(hub.watchers.most, most // 2)
         return cls(
             hub,
             authenticator,
