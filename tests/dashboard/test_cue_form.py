@@ -1,4 +1,4 @@
-"""The form of a cue: what is refused stands beside its field, what was typed stays, and the call is shown for shells."""
+"""The form of a cue: what is refused stands beside its field, what was typed stays, the call is shown for a shell."""
 
 import json
 import re

@@ -40,12 +40,11 @@ TAGS = {
 }
 """The groups of operations, in the order in which people need them."""
 
-GROUPS = dict.fromkeys(("accounts", "webhook_secrets", "devices", "magic_links", "sessions", "usage"), "account") | {
-    "info": "health",
-    "metrics": "health",
-    "schedules": "cues",
-    "events": "executions",
-}
+_OTHER_NAMES = {
+    "account": ("accounts", "webhook_secrets", "devices", "magic_links", "sessions", "usage"),
+    "health": ("info", "metrics"), "cues": ("schedules",), "executions": ("events",),
+}  # fmt: skip
+GROUPS = {resource: group for group, resources in _OTHER_NAMES.items() for resource in resources}
 """The resources that belong to a group of another name."""
 
 PATH_PARAMETERS = {
