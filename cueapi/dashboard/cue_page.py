@@ -11,7 +11,7 @@ from quart import Blueprint, Response
 
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_history import cue_history, figures
-from cueapi.dashboard.cue_states import cue_state
+from cueapi.dashboard.cue_states import cue_state, schedule_words
 from cueapi.dashboard.cues import DONE, SURE, UNDONE, do
 from cueapi.dashboard.rendering import Rendering, Undo
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
@@ -19,7 +19,6 @@ from cueapi.dashboard.states import state_of
 from cueapi.dashboard.texts import readable_json
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import is_cue_id
-from cueapi.domain.schedule_words import schedule_in_words
 from cueapi.domain.zone import local_time
 from cueapi.storage.dashboard import cues
 from cueapi.storage.dashboard.cues import ShownCueRow
@@ -122,7 +121,7 @@ class CueDetails:
         cue, newest = found
         ended = next((line for line in newest if line.finished_at is not None), None)
         return self.pages.render(
-            "cue", session, status, cue=cue, words=schedule_in_words(cue.cron, cue.schedule_at, cue.timezone),
+            "cue", session, status, cue=cue, words=schedule_words(cue),
             state=cue_state(cue, newest), history=cue_history(newest, cue.now), figures=figures(newest),
             lines=[{"execution": one, "state": state_of(one)} for one in newest[:SHOWN_EXECUTIONS]],
             has_more=len(newest) > SHOWN_EXECUTIONS, last=ended, times=await self._times(cue),
@@ -132,11 +131,14 @@ class CueDetails:
 
     async def _times(self, cue: ShownCueRow) -> list[tuple[datetime, datetime]]:
         """The next fire times, in UTC and in the cue's zone; those of a paused cue are those that it would have."""
-        if cue.cron is not None:
-            moments = await self.next_times(cue.cron, cue.timezone, cue.now, SHOWN_TIMES)
-        else:
-            moments = [one for one in (cue.schedule_at,) if one is not None and one > cue.now]
-        return [(one, local_time(one, cue.timezone)) for one in moments]
+        try:
+            if cue.cron is not None:
+                moments = await self.next_times(cue.cron, cue.timezone, cue.now, SHOWN_TIMES)
+            else:
+                moments = [one for one in (cue.schedule_at,) if one is not None and one > cue.now]
+            return [(one, local_time(one, cue.timezone)) for one in moments]
+        except Refusal:
+            return []  # Its zone is not known any more; the words say so.
 
 
 def _not_found() -> Refusal:

@@ -8,6 +8,8 @@ from attrs import frozen
 
 from cueapi.dashboard.cue_history import Ended
 from cueapi.dashboard.states import state_of
+from cueapi.domain.errors import Refusal
+from cueapi.domain.schedule_words import schedule_in_words
 
 LATE = timedelta(minutes=1)
 """A cue that is due for so long and has not fired is late."""
@@ -42,6 +44,25 @@ class Kept(Protocol):
         ...
 
 
+class Scheduled(Protocol):
+    """What a cue's schedule is stored as."""
+
+    @property
+    def cron(self) -> str | None:
+        """None where it fires once."""
+        ...
+
+    @property
+    def schedule_at(self) -> datetime | None:
+        """When it fires once."""
+        ...
+
+    @property
+    def timezone(self) -> str:
+        """Its zone."""
+        ...
+
+
 @frozen
 class CueState:
     """A sign of the dashboard, the word beside it, and why."""
@@ -68,6 +89,14 @@ def cue_state(cue: Kept, newest: Sequence[Ended]) -> CueState:
         return CueState("waiting", "waiting", cue.warning)
     state = state_of(newest[0])
     return CueState(state.sign, "fine" if state.sign == "succeeded" else state.word, cue.warning)
+
+
+def schedule_words(cue: Scheduled) -> str:
+    """The schedule of *cue* in words; where its zone, or its cron, is not known any more, that."""
+    try:
+        return schedule_in_words(cue.cron, cue.schedule_at, cue.timezone)
+    except Refusal as refused:
+        return refused.message
 
 
 def _failures(number: int) -> str:

@@ -9,7 +9,7 @@ from quart import Blueprint, Response, request
 
 from cueapi.dashboard.contract import Contract, ContractAnswer
 from cueapi.dashboard.cue_history import cue_history
-from cueapi.dashboard.cue_states import cue_state
+from cueapi.dashboard.cue_states import cue_state, schedule_words
 from cueapi.dashboard.forms import Form
 from cueapi.dashboard.paths import with_query
 from cueapi.dashboard.rendering import Rendering, Undo
@@ -19,7 +19,6 @@ from cueapi.dashboard.sign_in import own_path
 from cueapi.domain.cue import STATUSES
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import is_cue_id
-from cueapi.domain.schedule_words import schedule_in_words
 from cueapi.storage.dashboard import cues
 from cueapi.storage.dashboard.cues import CueCount, CueSearch, ListedCue, MarkedExecution
 from cueapi.storage.dashboard.reading import PageReader, TooSlow
@@ -163,7 +162,7 @@ def _line(cue: ListedCue, marks: list[MarkedExecution]) -> dict[str, Any]:
     """A cue as the template shows it."""
     return {
         "cue": cue,
-        "words": schedule_in_words(cue.cron, cue.schedule_at, cue.timezone),
+        "words": schedule_words(cue),
         "state": cue_state(cue, marks),
         "history": cue_history(marks, cue.now),
     }

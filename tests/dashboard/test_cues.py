@@ -188,3 +188,18 @@ async def test_cues_of_others_are_neither_shown_nor_acted_on(daemon: RunningDaem
     assert said == "Nothing was selected, so nothing was done."
     assert found == [404] * 7
     assert await statuses(other) == {"theirs": "active"}
+
+
+async def test_a_cue_whose_zone_is_not_known_any_more_hides_no_other(
+    daemon: RunningDaemon, api: Api, database: Database
+) -> None:
+    with trio.fail_after(30):
+        lost, _ = await make(api, "lost", "found")
+        await database.execute("update cues set timezone = 'Mars/Olympus' where name = 'lost'")
+        browser = await signed_in(daemon, api)
+        listed = await browser.get("/ui/cues")
+        alone = await browser.get(f"/ui/cues/{lost}")
+
+    assert (rows(listed), alone.status_code) == (["found", "lost"], 200)
+    assert "'Mars/Olympus' is no IANA timezone" in text_of(listed)
+    assert "'Mars/Olympus' is no IANA timezone" in text_of(alone)

@@ -65,7 +65,8 @@ async def add_all(database: Database, user: int, text: str, number: int) -> list
     """One of everything whose texts are *text*; the paths of the pages about it alone."""
     cue_id = await add_cue(
         database, user, name=f"{text} {number}", callback_url=text, callback_host=text, warning=text,
-        callback_headers=json.dumps({"X-Say": text}), consecutive_failures=1,
+        callback_headers=json.dumps({"X-Say": text}), consecutive_failures=1, description=text,
+        payload=json.dumps({text: [text]}),
     )  # fmt: skip
     written: dict[str, Any] = dict.fromkeys(TEXTS, text)
     written |= dict.fromkeys(("payload", "outcome_metadata"), json.dumps({text: [text]}))
@@ -84,10 +85,10 @@ async def add_all(database: Database, user: int, text: str, number: int) -> list
         "insert into workers (user_id, worker_id, handlers) values ($1, left($2, 200) || $3::text, array[$2])",
         user, text, str(number),
     )  # fmt: skip
-    return [f"/ui/executions/{execution}"]
+    return [f"/ui/executions/{execution}", f"/ui/cues/{cue_id}"]
 
 
-LISTS = ["/ui", "/ui/executions", "/ui/alerts", "/ui/workers"]
+LISTS = ["/ui", "/ui/cues", "/ui/executions", "/ui/alerts", "/ui/workers"]
 
 
 async def test_hostile_texts_are_inert_on_every_page(person: Browser, database: Database, user: int) -> None:
@@ -110,11 +111,11 @@ async def test_hostile_texts_are_inert_on_every_page(person: Browser, database: 
 
 
 async def test_a_link_outward_is_http_and_takes_nothing_along(person: Browser, database: Database, user: int) -> None:
-    (path,) = await add_all(database, user, "https://docs.example.com/a?b=c&d", 0)
+    paths = await add_all(database, user, "https://docs.example.com/a?b=c&d", 0)
 
-    found = Shapes((await person.get(path)).text)
+    links = [link for path in paths for link in Shapes((await person.get(path)).text).links]
 
-    outward = [link for link in found.links if (link["href"] or "").startswith("http")]
+    outward = [link for link in links if (link["href"] or "").startswith("http")]
     assert {link["href"] for link in outward} == {"https://docs.example.com/a?b=c&d"}
     assert {link["rel"] for link in outward} == {"noopener noreferrer nofollow"}
 
@@ -123,7 +124,8 @@ async def test_texts_of_a_megabyte_do_not_become_pages_of_a_megabyte(
     person: Browser, database: Database, user: int
 ) -> None:
     huge = "<b>" * 350_000
-    cue_id = await add_cue(database, user, consecutive_failures=1, warning=huge)
+    cue_id = await add_cue(database, user, consecutive_failures=1, warning=huge, payload=json.dumps({"x": huge}))
+    await add_cue(database, user, status="failed", warning=huge)
     texts = ("error_message", "outcome_result", "outcome_error", "summary", "external_id", "result_url", "result_ref")
     execution = await add_execution(
         database, cue_id, status="failed", attempts=1, finished_at=ago(), outcome_attempt=1, outcome_recorded_at=ago(),
@@ -137,9 +139,11 @@ async def test_texts_of_a_megabyte_do_not_become_pages_of_a_megabyte(
     await database.execute("insert into workers (user_id, worker_id, handlers) values ($1, 'w', array[$2])", user, huge)
 
     sizes = {path: len((await person.get(path)).content) for path in [*LISTS, f"/ui/executions/{execution}"]}
+    payload = len((await person.get(f"/ui/cues/{cue_id}")).content)
 
     # Of payload, artifacts and metadata 64 KiB each are shown, in which each `<b>` takes nine characters.
     assert sizes.pop(f"/ui/executions/{execution}") < 800_000
+    assert payload < 300_000
     assert max(sizes.values()) < 60_000
 
 
