@@ -11,6 +11,8 @@ from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sent_requests import contract_command
 from cueapi.dashboard.sessions import BrowserSessions
 from cueapi.dashboard.states import state_of
+from cueapi.domain.errors import Refusal
+from cueapi.domain.schedule_words import schedule_in_words
 from cueapi.storage.dashboard import now as read_model
 from cueapi.storage.dashboard.now import CueLine
 from cueapi.storage.dashboard.reading import PageReader, TooSlow
@@ -69,8 +71,19 @@ class Now:
             day=charts.day(found.day, now),
             now=now,
             state_of=state_of,
+            schedule=schedule,
             command=contract_command(self.sessions.base_url, "POST", "/v1/cues", FIRST_CUE),
         )
+
+
+def schedule(cue: CueLine) -> str:
+    """A schedule in words; a cron that was written in SQL, and that the grammar does not know, as it stands."""
+    if cue.cron is None:
+        return "once"
+    try:
+        return schedule_in_words(cue.cron, None, cue.timezone)
+    except Refusal:
+        return cue.cron
 
 
 def sentence(counts: CueLine, failing: Sequence[CueLine], late: Sequence[CueLine]) -> Sentence:

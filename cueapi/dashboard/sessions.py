@@ -43,6 +43,8 @@ class BrowserSession:
     begun: datetime
     hash: bytes = field(repr=False)
     token: str = field(repr=False)
+    open_alerts: int = 0
+    """As the page was asked for; 100 stands for more."""
 
     @property
     def user(self) -> int:
@@ -87,7 +89,7 @@ class BrowserSessions:
         if found is None:
             await self.count_stranger(g.address)
             return None
-        g.session = session = BrowserSession(found.account, found.begun, found.hash, token)
+        g.session = session = BrowserSession(found.account, found.begun, found.hash, token, found.open_alerts)
         return session
 
     async def require(self) -> BrowserSession:

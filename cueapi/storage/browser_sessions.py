@@ -46,6 +46,7 @@ class BrowserSessionRow(AccountRow):
     """A session that serves, and the account that it opens."""
 
     created_at: datetime
+    open_alerts: int
 
 
 # One statement a page. `seen_at` moves once a minute at most: a page that refreshes itself writes no more than that.
@@ -57,7 +58,9 @@ with seen as (
        and seen_at between now() - interval '12 hours' and now() - interval '1 minute'
 )
 select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.rate_limit_per_minute,
-       coalesce(m.executions, 0) as executions, s.created_at
+       coalesce(m.executions, 0) as executions, s.created_at,
+       (select count(*) from (select from alerts a where a.user_id = u.id and not a.acknowledged limit 100) o)::int
+           as open_alerts
   from browser_sessions s
   join api_keys k on k.hash = s.key_hash and k.rotated_at is null
   join users u on u.id = s.user_id and u.revoked_at is null
@@ -70,11 +73,12 @@ select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.r
 
 @frozen
 class OpenSession:
-    """The account of a session, and when it began."""
+    """The account of a session, when it began, and how many alerts are open (100: or more)."""
 
     account: Account
     begun: datetime
     hash: bytes = field(repr=False)
+    open_alerts: int
 
 
 async def open_session(db: Executor, token_hash: bytes, *, plans: Mapping[str, Limits]) -> OpenSession | None:
@@ -84,7 +88,7 @@ async def open_session(db: Executor, token_hash: bytes, *, plans: Mapping[str, L
     None where it serves no more.
     """
     row = await db.fetch_one(OPEN, token_hash, row=BrowserSessionRow)
-    return None if row is None else OpenSession(to_account(row, plans), row.created_at, token_hash)
+    return None if row is None else OpenSession(to_account(row, plans), row.created_at, token_hash, row.open_alerts)
 
 
 class ListedSession(Row):

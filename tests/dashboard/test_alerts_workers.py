@@ -46,6 +46,19 @@ async def test_open_alerts_come_first_and_lead_to_what_they_are_about(
     assert "Acknowledge all 3 shown" in text_of(page)
 
 
+async def test_every_page_says_in_the_navigation_how_many_are_open(
+    person: Browser, database: Database, user: int
+) -> None:
+    found = [re.findall(r'class="open-count">([^<]+)', (await person.get("/ui/workers")).text)]
+    for number in (3, 97):
+        for _ in range(number):
+            await add_alert(database, user)
+        await add_alert(database, user, acknowledged=True)
+        found.append(re.findall(r'class="open-count">([^<]+)', (await person.get("/ui/workers")).text))
+
+    assert found == [[], ["3"], ["99+"]]
+
+
 async def test_one_alert_is_acknowledged_and_no_other(person: Browser, database: Database, user: int) -> None:
     one, _ = [await add_alert(database, user) for _ in range(2)]
     await person.get("/ui/alerts")

@@ -98,6 +98,20 @@ async def test_what_runs_what_comes_next_and_what_is_newest_are_listed(
     assert sum(f'id="execution-{one}"' in page.text for one in [running, *ended]) == 50
 
 
+async def test_schedules_are_told_in_words_and_one_that_is_no_cron_as_it_stands(
+    person: Browser, database: Database, user: int
+) -> None:
+    await add_cue(database, user, cron="0 9 * * 1-5", timezone="America/Los_Angeles", **SOON)
+    await add_cue(database, user, cron="no cron", **SOON)
+    await add_cue(database, user, schedule_type="once", cron=None, **SOON)
+
+    ahead = text_of(await person.get("/ui")).partition("Next ")[2]
+
+    assert "weekdays at 09:00, Los Angeles" in ahead
+    assert "no cron" in ahead
+    assert "once" in ahead
+
+
 async def test_the_last_day_is_counted_by_the_rollup(person: Browser, database: Database, user: int) -> None:
     await add_cue(database, user, **SOON)
     for minutes, status, count, unsuccessful in (
