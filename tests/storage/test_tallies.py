@@ -1,7 +1,9 @@
 """The rollup of ended executions: whatever is decided, it says what a count of the executions would say."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -35,6 +37,7 @@ from tests.storage.rows import (
     fence_of,
     headroom,
     standing_of,
+    wait_for_locks,
 )
 
 ANSWERS: tuple[Result, ...] = (
@@ -53,7 +56,7 @@ REPORTS = (
 )
 
 
-async def tallies(database: Database, *columns: str) -> list[tuple[object, ...]]:
+async def tallies(database: Database, *columns: str) -> list[tuple[Any, ...]]:
     """These columns of the rollup, in their order."""
     rows = await database.fetch(f"select {', '.join(columns)} from tallies order by bucket, status")
     return [tuple(row.values()) for row in rows]
@@ -274,6 +277,56 @@ async def test_recorders_of_many_accounts_do_not_deadlock_on_their_tallies(datab
     (row,) = await database.fetch("select deadlocks from pg_stat_database where datname = current_database()")
     assert row["deadlocks"] == 0
     assert await differences(database) == []
+
+
+Deciding = Callable[[Database, str], Awaitable[object]]
+
+
+async def end_by_answer(database: Database, cue_id: str) -> None:
+    """The execution of a one-time cue ends it."""
+    await add_execution(database, cue_id, triggered_by="scheduled")
+    answers = [evaluate_attempt(one, Answered(500), duration=0.1, now=ago()) for one in await claim(database)]
+    await apply_transitions(database, answers)
+
+
+async def end_by_poll(database: Database, cue_id: str) -> None:
+    """A one-time cue ends since its only time was missed."""
+    await database.execute("update cues set next_run = schedule_at")
+    (row,) = await due_cues.due(database, 10)
+    plan = FiringPlan(fire=(), missed=Occurrence(row.next_run, 0), next_run=None)
+    await due_cues.fire_due(database, [DueCue(cue_id, row.next_run, row.revision, plan)], MONTHLY)
+
+
+async def end_by_quarantine(database: Database, cue_id: str) -> None:
+    """Its execution cannot be worked with."""
+    execution = await add_execution(database, cue_id, triggered_by="scheduled")
+    await quarantine_execution(database, execution, reason="x")
+
+
+@pytest.mark.parametrize("end", [end_by_answer, end_by_poll, end_by_quarantine])
+async def test_tallies_are_locked_behind_users_and_before_the_gates_of_alerts(
+    database: Database, end: Deciding
+) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, **ONCE, schedule_at=ago(days=1), max_attempts=1)
+    rows = (
+        "insert into tallies (user_id, bucket, status, count)"
+        " select $1, five_minutes(now()) + n * interval '5 minutes', s, 0"
+        "   from generate_series(0, 2) n, unnest(array['failed', 'missed']) s"
+    )
+    gates = "select from pg_locks where relation = 'alert_gates'::regclass"
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            async with database.transaction() as tx:
+                await tx.execute(rows, user)
+                nursery.start_soon(end, database, cue_id)
+                await wait_for_locks(database)
+                free = await database.fetch("select id from users for no key update skip locked")
+                told = await database.fetch(gates)
+
+    assert (free, told) == ([], [])
+    assert [row[1] for row in await tallies(database, "status", "count") if row[1]] == [1]
 
 
 async def add_tally(database: Database, user: int, bucket: datetime, count: int = 1) -> None:
