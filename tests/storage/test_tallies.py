@@ -15,7 +15,7 @@ from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import Transition, apply_report, deadline_passed, unclaimed
 from cueapi.domain.ids import new_uuid7
-from cueapi.domain.outcome import Evidence, Report, Verification, manual_verdict
+from cueapi.domain.outcome import Evidence, OutcomeState, Report, Verification, manual_verdict
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage import due_cues, executions, fires, janitor
 from cueapi.storage.database import Database
@@ -124,7 +124,7 @@ class Play:
     async def prove(self) -> None:
         """Evidence comes later."""
         for execution in await self.some("outcome_state = 'verification_failed'"):
-            addition = Addition(Evidence(external_id="y"), None, Verification("verified_success", "valid"))
+            addition = Addition(Evidence(external_id="y"), None, Verification(OutcomeState.VERIFIED_SUCCESS, "valid"))
             await executions.add_evidence(
                 self.database, execution=execution, user=self.user, seen="verification_failed", addition=addition
             )
