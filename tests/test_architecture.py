@@ -79,7 +79,7 @@ ADAPTERS = {
     "asyncpg": r"cueapi/(trio_asyncpg/\w+|storage/database)\.py",
     "redis": r"cueapi/net/redis\.py",
     "h11": r"cueapi/api/http/(server|strict_http)\.py",
-    "httpx": r"cueapi/(net/http_(client|connection)|delivery/webhook|cli/demo)\.py",
+    "httpx": r"cueapi/(net/http_(client|connection)|delivery/webhook|cli/demo_http)\.py",
     "httptools": r"cueapi/net/http_wire\.py",
     "hypercorn": r"cueapi/api/http/(server|idle_timer)\.py",
     "quart": r"cueapi/(dashboard/\w+|api/(\w+|http/\w+|models/rendering|pages/__init__))\.py",

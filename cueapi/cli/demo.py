@@ -1,30 +1,33 @@
 """
 The whole story in a few seconds: a daemon, a handler, a worker, three cues; shown line by line, then as a table.
+Or an account to click through, for as long as one likes.
 
 Everything lies in a temporary folder and on loopback, and is gone at the end.
 """
 
 import json
 import secrets
+import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import httpx
 import trio
 from attrs import define, field
 from pydantic import SecretStr
 
 from cueapi.api.http.listening import bind
+from cueapi.api.sign_in_links import new_link
+from cueapi.cli.demo_account import EMAIL, inhabited
+from cueapi.cli.demo_http import Client, DemoFailed, client_of, serve
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.run import serving
 from cueapi.domain.clock import iso
 from cueapi.domain.signature import is_signed
-from cueapi.net.http_client import PinnedTransport
 from cueapi.settings import Settings
 
 AHEAD = timedelta(seconds=2)
@@ -37,21 +40,47 @@ HEAD = ("cue", "status", "attempts", "outcome", "result")
 Say = Callable[[str], None]
 
 
-class DemoFailed(Exception):
-    """The story did not go as it should; the message is one line."""
-
-
 async def run(say: Say) -> None:
     """Tell the story. Raises DemoFailed, and what a start can fail with."""
     feed = Feed(say)
     with _home() as home:
         feed("starting an embedded PostgreSQL and a daemon on it, both temporary …")
-        async with serving(_settings(home)) as (resources, _), _client_of(resources) as client:
+        async with serving(_settings(home)) as (resources, _), client_of(resources) as client:
             with trio.move_on_after(PATIENCE) as scope:
-                await _tell(client, feed)
+                await _tell(client, feed, resources)
         if scope.cancelled_caught:
             raise DemoFailed(f"The story was not over after {PATIENCE:g} s.")
-    feed("everything is gone again. To begin in earnest: cueapid")
+    feed("everything is gone again. To stay and look around: cueapid demo --keep. To begin in earnest: cueapid")
+
+
+async def keep(say: Say) -> None:
+    """Serve an account with a month of history until Ctrl-C or SIGTERM. Raises as `run` does."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_upon, signals, nursery.cancel_scope)
+            await _serve_account(say)
+
+
+async def _cancel_upon(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel(reason="a signal")
+
+
+async def _serve_account(say: Say) -> None:
+    """Ends when it is cancelled."""
+    with _home() as home:
+        say("Starting an embedded PostgreSQL and a daemon on it, both temporary, with a month of history …")
+        async with serving(_settings(home)) as (resources, _), client_of(resources) as client:
+            async with inhabited(resources, client) as key:
+                say(f"The dashboard: {await _link(resources)} (once, within 15 minutes)")
+                say(f"Later: {resources.address}/ui/sign-in with the key {key}")
+                say("Ctrl-C ends it, and leaves nothing behind.")
+                await trio.sleep_forever()
+
+
+async def _link(resources: Resources) -> str:
+    """Where a browser is signed in as the account of the demo."""
+    return await new_link(resources.database, resources.address, EMAIL)
 
 
 @contextmanager
@@ -82,17 +111,20 @@ class Feed:
         self.say(f"{trio.current_time() - self.begun:5.1f} s  {text}")
 
 
-async def _tell(client: "Client", feed: Feed) -> None:
+async def _tell(client: Client, feed: Feed, resources: Resources) -> None:
     with closing(bind("127.0.0.1", 0)) as listener:
         handler = Handler(feed)
         feed(f"the daemon serves at {str(client.http.base_url).removesuffix('/')}")
-        key = (await client.ask("POST", "/v1/auth/register", {"email": "you@example.com"}))["api_key"]
+        key = (await client.ask("POST", "/v1/auth/register", {"email": EMAIL}))["api_key"]
         client.http.headers["Authorization"] = f"Bearer {key}"
         handler.secret = (await client.ask("GET", "/v1/auth/webhook-secret"))["webhook_secret"]
-        feed("registered you@example.com; the handler knows the secret that webhooks are signed with")
+        feed(f"registered {EMAIL}; the handler knows the secret that webhooks are signed with")
+        feed(f"the dashboard, while this story lasts: {await _link(resources)}")
         async with trio.open_nursery() as nursery:
             port = listener.getsockname()[1]
-            nursery.start_soon(handler.serve, trio.SocketListener(trio.socket.from_stdlib_socket(listener.dup())))
+            nursery.start_soon(
+                serve, trio.SocketListener(trio.socket.from_stdlib_socket(listener.dup())), handler.answer
+            )
             nursery.start_soon(_work, client, feed)
             await _schedule(client, feed, port)
             rows = await _watch(client, feed)
@@ -100,7 +132,7 @@ async def _tell(client: "Client", feed: Feed) -> None:
     feed.say("\n" + table([HEAD, *map(cells, rows)]) + "\n")
 
 
-async def _schedule(client: "Client", feed: Feed, port: int) -> None:
+async def _schedule(client: Client, feed: Feed, port: int) -> None:
     """Three cues: one in time, one that fails first, one for a worker."""
     at = iso(datetime.fromisoformat((await client.ask("GET", "/health"))["timestamp"]) + AHEAD)
     once = {"name": "brief-once", "at": at, "callback_url": f"http://127.0.0.1:{port}/brief"}
@@ -118,7 +150,7 @@ async def _schedule(client: "Client", feed: Feed, port: int) -> None:
         feed(f"{cue['name']} is fired by hand")
 
 
-async def _watch(client: "Client", feed: Feed) -> list[dict[str, Any]]:
+async def _watch(client: Client, feed: Feed) -> list[dict[str, Any]]:
     """Show each change of an execution; return all of them as soon as they are final."""
     seen: dict[str, str] = {}
     while True:
@@ -132,7 +164,7 @@ async def _watch(client: "Client", feed: Feed) -> list[dict[str, Any]]:
         await trio.sleep(0.05)
 
 
-async def _work(client: "Client", feed: Feed) -> None:
+async def _work(client: Client, feed: Feed) -> None:
     """A worker behind a firewall: it asks, waits, works and reports. Ends when it is cancelled."""
     wish = {"worker_id": "laptop", "handlers": ["print"], "claim": 1, "wait_seconds": 20}
     while True:
@@ -143,54 +175,17 @@ async def _work(client: "Client", feed: Feed) -> None:
 
 
 @define
-class Client:
-    """A user of the daemon."""
-
-    http: httpx.AsyncClient
-
-    async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """What the daemon answers. Raises DemoFailed where that is a refusal."""
-        try:
-            response = await self.http.request(method, path, json=body)
-        except httpx.TransportError as error:
-            raise DemoFailed(f"{method} {path} was not answered: {error}") from error
-        if response.is_error:
-            raise DemoFailed(f"{method} {path} was answered with {response.status_code}: {response.text}")
-        answer: dict[str, Any] = response.json()
-        return answer
-
-
-@asynccontextmanager
-async def _client_of(resources: Resources) -> AsyncIterator[Client]:
-    """A client of the daemon, with connections of its own."""
-    transport = PinnedTransport(resources.webhook.rules, resources.webhook.resolver, resources.webhook.tls)
-    base_url = f"http://127.0.0.1:{resources.listener.getsockname()[1]}"
-    async with httpx.AsyncClient(base_url=base_url, transport=transport) as http:
-        yield Client(http)
-
-
-@define
 class Handler:
     """A webhook handler: it checks signatures, and fails the first attempt of flaky-report."""
 
     feed: Feed
     secret: str = field(default="", repr=False)
 
-    async def serve(self, listener: trio.SocketListener) -> None:
-        """Take connections. Ends when it is cancelled."""
-        await trio.serve_listeners(self.answer, [listener])
+    async def answer(self, head: Mapping[str, str], body: bytes) -> tuple[int, Mapping[str, object]]:
+        """What becomes of a request."""
+        return 200, self._handle(head, body)
 
-    async def answer(self, stream: trio.SocketStream) -> None:
-        """One request a connection: a demo, no server."""
-        async with stream:
-            head, body = await _read(stream)
-            told = json.dumps(self._handle(head, body)).encode()
-            await stream.send_all(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
-                b"Content-Length: %d\r\n\r\n%s" % (len(told), told)
-            )
-
-    def _handle(self, head: dict[str, str], body: bytes) -> dict[str, object]:
+    def _handle(self, head: Mapping[str, str], body: bytes) -> dict[str, object]:
         signature, timestamp = head["x-cueapi-signature"], head["x-cueapi-timestamp"]
         if not is_signed(signature, self.secret, timestamp, body):
             return {"success": False, "error": "the signature is wrong", "retry": False}
@@ -200,25 +195,6 @@ class Handler:
             return {"success": False, "error": "out of paper"}
         self.feed(f"handler: signature good; attempt {said['attempt']} of {said['name']}: done")
         return {"success": True, "result": "done"}
-
-
-async def _read(stream: trio.SocketStream) -> tuple[dict[str, str], bytes]:
-    """The headers and the body of a request that we have sent ourselves."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += await _more(stream)
-    head, _, body = data.partition(b"\r\n\r\n")
-    lines = [line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:]]
-    fields = {name.lower(): value for name, _, value in lines}
-    while len(body) < int(fields["content-length"]):
-        body += await _more(stream)
-    return fields, body
-
-
-async def _more(stream: trio.SocketStream) -> bytes:
-    if not (data := await stream.receive_some()):
-        raise trio.BrokenResourceError("the request ended early")
-    return bytes(data)
 
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import trio
 from cueapi.api.http.listening import CannotListen
 from cueapi.cli import demo, operator
 from cueapi.cli.check import run_check
+from cueapi.cli.demo_http import DemoFailed
 from cueapi.cli.dump import dump as write_dump
 from cueapi.daemon import run
 from cueapi.daemon.secret import CannotStart, WrongSetting
@@ -34,7 +35,7 @@ EXPECTED = (
     StorageUnavailable,
     RestartsExhausted,
     operator.CommandFailed,
-    demo.DemoFailed,
+    DemoFailed,
 )
 """What a command can fail with and say in one line; anything else is a bug, and shows its traceback."""
 
@@ -65,10 +66,11 @@ def serve() -> None:
 
 
 @main.command("demo")
-def show_demo() -> None:
+@click.option("--keep", is_flag=True, help="Serve an account with a month of history, until Ctrl-C.")
+def show_demo(*, keep: bool) -> None:
     """Show the whole story in a few seconds, on a temporary database that is gone afterwards."""
     set_up("console", "error")
-    _run(partial(demo.run, click.echo))
+    _run(partial(demo.keep if keep else demo.run, click.echo))
 
 
 @main.command()

@@ -1,13 +1,19 @@
 """`cueapid demo` tells the whole story, heeds nobody's settings, and leaves nothing behind."""
 
+import re
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+import trio
 
-from tests.process import Commands, commands
+from tests.process import HANG, LOOK, ROOT, Commands, commands, environment
 
 TRACES = "cueapi-demo-*"
 
@@ -40,6 +46,7 @@ async def test_the_demo_tells_of_a_cue_on_time_a_retry_and_a_worker_and_cleans_u
         "attempt 2 of flaky-report: done",
         "worker laptop has claimed nightly-work",
         "attempt 1 of brief-once: done",
+        "the dashboard, while this story lasts: http://localhost:",
     ):
         assert words in ended.said
     table = [line.split() for line in ended.said.splitlines() if "reported_success" in line]
@@ -49,3 +56,32 @@ async def test_the_demo_tells_of_a_cue_on_time_a_retry_and_a_worker_and_cleans_u
         ["nightly-work", "success", "1", "reported_success", "printed"],
     ]
     assert left_behind(before) == (set(), [])
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+async def test_a_demo_that_is_kept_serves_its_dashboard_until_it_is_asked_to_end(
+    tmp_path: Path, end: signal.Signals
+) -> None:
+    said = tmp_path / "said"
+    command = [sys.executable, "-m", "cueapi", "demo", "--keep"]
+
+    with said.open("wb") as output, trio.fail_after(HANG):
+        process = await trio.lowlevel.open_process(
+            command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=environment(tmp_path)
+        )
+        while "Ctrl-C" not in said.read_text():
+            assert process.poll() is None, said.read_text()
+            await trio.sleep(LOOK)
+        (link,) = re.findall(r"http://\S+/ui/enter/\S+", said.read_text())
+        async with httpx.AsyncClient(trust_env=False, timeout=HANG) as client:
+            page = await client.get(link)
+        servers = psutil.Process(process.pid).children(recursive=True)
+        homes = set(re.findall(r"\S*/cueapi-demo-\w+", " ".join(servers[0].cmdline())))
+        process.send_signal(end)
+        code = await process.wait()
+
+    assert (page.status_code, "Sign in as you@example.com?" in page.text) == (200, True)
+    assert code == 0
+    assert said.read_text().splitlines()[-1] == "Ctrl-C ends it, and leaves nothing behind."
+    assert [(Path(home).name.startswith("cueapi-demo-"), Path(home).exists()) for home in homes] == [(True, False)]
+    assert [server.pid for server in servers if server.is_running()] == []
