@@ -26,18 +26,21 @@ pytestmark = [
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="there is no chromium with chromedriver here"),
 ]
 
+MOUSE = "blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"
+"""What a machine without one tells Chromium of it."""
+
 SIGHTS = {"phone by day": (390, 844, False), "desk by night": (1100, 800, True)}
 
 
 @contextmanager
-def browser(home: Path, width: int, height: int, *, dark: bool) -> Iterator[WebDriver]:
-    """A Chromium that knows nobody; gone at the end of the block."""
+def browser(home: Path, width: int, height: int, *, dark: bool, mouse: bool = False) -> Iterator[WebDriver]:
+    """A Chromium that knows nobody, and has a mouse where *mouse* says so; gone at the end of the block."""
     options = webdriver.ChromeOptions()
     options.binary_location = str(BROWSER)
     for word in (
         "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
         "disable-component-update", "disable-sync", "disable-dev-shm-usage", f"user-data-dir={home / 'profile'}",
-        f"window-size={width},{height}", *(["force-dark-mode"] if dark else []),
+        f"window-size={width},{height}", *(["force-dark-mode"] if dark else []), *([MOUSE] if mouse else []),
     ):  # fmt: skip
         options.add_argument(f"--{word}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -1,0 +1,78 @@
+"""axe-core finds nothing serious on any page, light and dark, on a phone and on a desk."""
+
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from selenium.webdriver.remote.webdriver import WebDriver
+
+from tests.api.test_browser import BROWSER, DRIVER, browser
+from tests.conftest import RunningDaemon
+from tests.dashboard.places import places
+from tests.dashboard.sights import SIGHTS, is_too_wide, look_as, sign_in
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="there is no chromium with chromedriver here"),
+]
+
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+"""axe-core, as the package carries it."""
+
+RUN = """
+const done = arguments[arguments.length - 1];
+axe.run(document, {resultTypes: ['violations']}).then((found) => done(JSON.stringify(
+  found.violations
+    .filter((one) => ['serious', 'critical'].includes(one.impact))
+    .map((one) => [one.id, one.nodes.slice(0, 3).map((node) => node.html + ' ' + node.failureSummary)]))));
+"""
+
+
+def findings(driver: WebDriver) -> list[Any]:
+    """What axe-core calls serious or critical on the page: rules, and the elements that break them."""
+    if not driver.execute_script("return 'axe' in window"):
+        driver.execute_script(AXE)
+    return list(json.loads(driver.execute_async_script(RUN)))
+
+
+def looked_at(driver: WebDriver) -> list[Any]:
+    """What is wrong with the page as it is seen now."""
+    return findings(driver) + (["too wide"] if is_too_wide(driver) else [])
+
+
+def test_axe_core_is_new_enough() -> None:
+    found = re.search(r"axe v(\d+)\.(\d+)", AXE)
+
+    assert found is not None
+    assert (int(found[1]), int(found[2])) >= (4, 12)
+
+
+@pytest.mark.parametrize("width", sorted({sight.width for sight in SIGHTS}))
+async def test_no_page_has_a_serious_finding_or_is_too_wide(daemon: RunningDaemon, tmp_path: Path, width: int) -> None:
+    sights = [sight for sight in SIGHTS if sight.width == width]
+
+    async with places(daemon, days=3) as seen:
+
+        def walk() -> dict[str, list[Any]]:
+            told = {}
+            with browser(tmp_path, 1100, 800, dark=False, mouse=True) as driver:
+                driver.set_script_timeout(120)
+                for key, pages in seen:
+                    if key is not None:
+                        sign_in(driver, seen.base, key)
+                    for name, path in pages.items():
+                        driver.get(seen.base + path)
+                        for sight in sights:
+                            look_as(driver, sight)
+                            told[f"{name} {sight.name}"] = looked_at(driver)
+            return told
+
+        with trio.fail_after(600):
+            told = await trio.to_thread.run_sync(walk)
+
+    assert len(told) > 50
+    assert {name: found for name, found in told.items() if found} == {}
