@@ -10,6 +10,7 @@ from cueapi.dashboard.cue_history import Ended
 from cueapi.dashboard.states import state_of
 from cueapi.domain.errors import Refusal
 from cueapi.domain.schedule_words import schedule_in_words
+from cueapi.domain.zone import check_timezone
 
 LATE = timedelta(minutes=1)
 """A cue that is due for so long and has not fired is late."""
@@ -94,7 +95,7 @@ def cue_state(cue: Kept, newest: Sequence[Ended]) -> CueState:
 def schedule_words(cue: Scheduled) -> str:
     """The schedule of *cue* in words; where its zone, or its cron, is not known any more, that."""
     try:
-        return schedule_in_words(cue.cron, cue.schedule_at, cue.timezone)
+        return schedule_in_words(cue.cron, cue.schedule_at, check_timezone(cue.timezone))
     except Refusal as refused:
         return refused.message
 

@@ -111,8 +111,11 @@ class Rescue:
         """Take back what silent workers hold and what none came for, and tell of the silent ones."""
         await self._take_back("leases_ended", self._ended_leases, _lapsed)
         await self._take_back("executions_unclaimed", self._unclaimed, _unclaimed)
-        if raised := await workers.alert_offline(self.database):
-            self.hub.notice_ready([AlertType.WORKER_OFFLINE] * raised)
+        raised = await workers.alert_offline(self.database)
+        if raised.alerts:
+            self.hub.notice_ready([AlertType.WORKER_OFFLINE] * raised.alerts)
+        for user in raised.users or ():
+            self.hub.changed(user, "alerts", "workers")
 
     async def _take_back(
         self,

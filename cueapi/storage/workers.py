@@ -24,9 +24,18 @@ async def heartbeat(db: Executor, *, user: int, worker: str, handlers: list[str]
 ALERT_OFFLINE = load("alert_offline_workers")
 
 
-async def alert_offline(db: Executor) -> int:
-    """Raise an alert for each silent worker that work waits for; how many."""
-    return await fetch_value(db, ALERT_OFFLINE, kind=int) or 0
+class OfflineAlerts(Row):
+    """How many alerts about silent workers were raised, and whose."""
+
+    alerts: int
+    users: list[int] | None
+
+
+async def alert_offline(db: Executor) -> OfflineAlerts:
+    """Raise an alert for each silent worker that work waits for."""
+    raised = await db.fetch_one(ALERT_OFFLINE, row=OfflineAlerts)
+    assert raised is not None
+    return raised
 
 
 class WorkerRow(Row):

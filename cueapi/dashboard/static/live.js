@@ -39,8 +39,7 @@ function distance(milliseconds) {
 
 function countDown(root) {
   for (const time of root.querySelectorAll("[data-countdown]")) {
-    const text = distance(Date.parse(time.dataset.countdown) - now());
-    if (time.textContent !== text) time.textContent = text;
+    time.textContent = distance(Date.parse(time.dataset.countdown) - now());
   }
 }
 
@@ -90,17 +89,19 @@ function mergeRows(old, fresh) {
 function offerNewer(number) {
   document.getElementById("newer")?.remove();
   if (number === 0) return;
-  const button = Object.assign(document.createElement("button"), { id: "newer", type: "button" });
-  button.textContent = `${number} newer`;
+  const button = Object.assign(document.createElement("button"), { id: "newer", textContent: `${number} newer` });
   document.getElementById("main").prepend(button);
 }
+
+const heads = (one) => [...one.querySelectorAll("h2, th")].map((head) => head.textContent).join();
 
 function merge(page) {
   dress(page);
   for (const old of regions()) {
     const fresh = page.getElementById(old.id) ?? old.cloneNode(true);
     const [before, after] = [old, fresh].map((one) => [...one.querySelectorAll("tbody")]);
-    if (before.length === 1 && after.length === 1 && before[0].rows[0]?.id) mergeRows(before[0], after[0]);
+    const isSameTable = before.length === 1 && after.length === 1 && heads(old) === heads(fresh);
+    if (isSameTable && before[0].rows[0]?.id) mergeRows(before[0], after[0]);
     else takePlace(old, fresh);
   }
   countSelected();
@@ -188,7 +189,6 @@ async function stayLive() {
 }
 
 /* Forms: copying, choosing rows, trying a schedule. */
-
 function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   getSelection().selectAllChildren(source); // where the clipboard is closed (no https), the reader copies it
@@ -200,13 +200,12 @@ function copy(button) {
 }
 
 function countSelected() {
-  const rows = [...document.querySelectorAll("input[name=id]")];
-  const number = rows.filter((box) => box.checked).length;
+  const [rows, number] = ["", ":checked"].map((which) => document.querySelectorAll(`input[name=id]${which}`).length);
   for (const one of document.querySelectorAll("[data-selected]")) one.textContent = `${number || "none"} selected`;
   for (const all of document.querySelectorAll("[data-all]")) {
     all.hidden = false;
-    all.checked = number > 0 && number === rows.length;
-    all.indeterminate = number > 0 && number < rows.length;
+    all.checked = number > 0 && number === rows;
+    all.indeterminate = number > 0 && number < rows;
   }
 }
 
@@ -219,7 +218,8 @@ function previewSoon(form) {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("preview");
     dress(page);
-    if (fresh !== null) document.getElementById("preview").replaceWith(fresh);
+    const isNewest = `${body}` === `${new URLSearchParams(new FormData(form))}`;
+    if (fresh !== null && isNewest) document.getElementById("preview").replaceWith(fresh);
   }, 300);
 }
 
