@@ -156,10 +156,11 @@ class Watchers:
         try:
             while True:
                 await self._any.wait()
+                # Its first stream has announced an account.
                 while self._streams:
+                    await trio.sleep(RENEWAL)
                     for user in self._streams:
                         self.announcements.add(f"watch:{user}")
-                    await trio.sleep(RENEWAL)
                 self._any = trio.Event()
         finally:
             self.closed = True
