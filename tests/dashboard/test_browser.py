@@ -50,6 +50,7 @@ def replaces_the_key(driver: WebDriver) -> str:
 def signs_out(driver: WebDriver) -> None:
     driver.find_element(By.CSS_SELECTOR, ".menu summary").send_keys(Keys.ENTER)
     driver.find_element(By.XPATH, "//button[text()='Sign out']").send_keys(Keys.ENTER)
+    driver.find_element(By.ID, "api_key")  # waits for the next page
     assert driver.find_element(By.TAG_NAME, "h1").text == "Sign in"
 
 

@@ -176,7 +176,7 @@ async def test_a_cue_is_made_fired_seen_to_succeed_opened_replayed_and_paused(
             person.fires(by_reloads=not scripts)
             person.opens_the_execution()
             person.presses("Replay")
-            person.sees("Replayed:")
+            person.sees("Replayed: this is the new execution.")
             person.open(path)
             (person.sees if scripts else person.sees_by_reloads)("2 of the last 2 succeeded")
             person.presses("Pause")
