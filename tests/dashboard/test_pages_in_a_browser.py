@@ -25,8 +25,8 @@ async def test_every_page_fits_the_screen_and_asks_for_nothing_that_the_policy_r
 ) -> None:
     width, height, dark = SIGHTS[sight]
     await add_all(database, user, "long " + "W" * 180 + " and hostile <script>alert(1)</script>", 1)
-    (path,) = await add_all(database, user, "short", 2)
-    pages = ("/ui", "/ui/executions", "/ui/alerts", "/ui/workers", path)
+    own = await add_all(database, user, "short", 2)
+    pages = ("/ui", "/ui/cues", "/ui/executions", "/ui/alerts", "/ui/workers", *own)
 
     def walk() -> tuple[dict[str, bool], list[str]]:
         with browser(tmp_path, width, height, dark=dark) as driver:

@@ -12,7 +12,11 @@ from typing import TypeVar
 import pytest
 import trio
 from attrs import frozen
-from selenium.common.exceptions import ElementNotInteractableException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementNotInteractableException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -65,8 +69,8 @@ class Person:
             try:
                 if told := fact():
                     return told
-            except (StaleElementReferenceException, ElementNotInteractableException):
-                pass  # It has just been replaced by what is new.
+            except (StaleElementReferenceException, ElementNotInteractableException, NoSuchElementException):
+                pass  # It has just been replaced by what is new, or the next page is on its way.
             sleep(0.05)
         raise AssertionError(f"never seen; the page says: {self.text}")
 
@@ -244,7 +248,7 @@ async def test_a_page_says_when_it_is_not_up_to_date(settings: Settings, tmp_pat
                 person.watches_cues(api.key)
                 state = driver.find_element(By.ID, "live-state")
                 trio.from_thread.run_sync(daemon.stop, "nothing answers any more")
-                person.until(lambda: state.text != "live")
+                person.until(lambda: state.text.startswith("not up to date"))
                 return state.text
 
         with trio.fail_after(200):
