@@ -36,9 +36,6 @@ from supervisor import Channel, beat
 LOCKED_PAUSE = 0.1
 """Seconds after which deliveries that another dispatcher had locked are claimed: it may have left them."""
 
-AT_ONCE = 16
-"""How many deliveries are handed to the pool before its tasks have their turn."""
-
 log = structlog.get_logger("cueapi.delivery.dispatcher")
 
 
@@ -102,16 +99,14 @@ class Dispatcher:
         return claimed.orphans > 0 or (bool(claimed.rows) and (left or claimed.examined == look_at))
 
     async def _send(self, deliveries: trio.MemorySendChannel[Delivery], claimed: list[Delivery]) -> None:
-        for number, delivery in enumerate(claimed, start=1):
+        for delivery in claimed:
             # Without a checkpoint in between, so that either sibling may fail at any time: what has a slot is in the
             # channel or with the pool. There is always room: the channel holds as many as there are slots.
             deliveries.send_nowait(delivery)
             self.capacity.take(delivery)
             self.hub.changed(delivery.user_id, "executions")
-            # The first are on their way before the last is handed over. Not after each one: at a checkpoint everything
-            # that is under way has its turn, and the next claim would come when all of these have ended.
-            if number % AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
+            # The first are on their way, and may be back, before the last is sent: the pool does not run dry.
+            await trio.lowlevel.checkpoint()
 
     async def _take_back(self) -> None:
         """Release, as the same attempt, what this sibling claimed before a restart without hearing the answer."""
