@@ -20,6 +20,7 @@ STUBBORN = 0.45
 SWITCHED_OFF = timedelta(minutes=100)
 """For how long the machine of the office has been silent."""
 
+NO_WORKER = "No worker claimed this execution in time."
 UNCLAIMED = timedelta(minutes=15)
 LATE = timedelta(minutes=11)
 """For how long work waits at most for a worker, and for how long some has waited now."""
@@ -28,7 +29,7 @@ Record = dict[str, object]
 
 
 @define
-class History:
+class Past:
     """Rows, as JSON takes them; *failures* has how many executions of a cue have failed in a row, by its id."""
 
     executions: list[Record] = field(factory=list)
@@ -63,23 +64,23 @@ class _Attempt:
         return None if mishap.status is None else f'{{"detail": "{mishap.told}"}}'
 
 
-def history(cues: Mapping[str, str], now: datetime, *, days: int, seed: int) -> History:
+def history(cues: Mapping[str, str], now: datetime, *, days: int, seed: int) -> Past:
     """What has happened in the *days* before *now* to *cues*, ids by names of agents: the same for the same seed."""
-    told = History()
+    told = Past()
     for agent in AGENTS:
-        _Past(agent, cues[agent.name], now, Random(f"{seed} {agent.name}"), told).tell(days)
+        _Story(agent, cues[agent.name], now, Random(f"{seed} {agent.name}"), told).tell(days)
     return told
 
 
 @define
-class _Past:
+class _Story:
     """The past of one cue."""
 
     agent: Agent
     cue: str
     now: datetime
     random: Random
-    told: History
+    told: Past
 
     def tell(self, days: int) -> None:
         """Write it into the history, the oldest first."""
@@ -178,10 +179,9 @@ class _Past:
         """No worker was there."""
         ended = due + UNCLAIMED
         if ended <= self.now:
-            row = self._row(due, "scheduled", ended) | {"status": "missed", "attempts": 0}
-            row["error_message"] = "No worker claimed this execution in time."
-            self.told.executions.append(row)
-            self._failed(row, ended, "No worker claimed this execution in time.", kind="missed_run")
+            missed = {"status": "missed", "attempts": 0, "error_message": NO_WORKER}
+            self.told.executions.append(execution := self._row(due, "scheduled", ended) | missed)
+            self._failed(execution, ended, NO_WORKER, kind="missed_run")
 
     def _has_worker(self, since: datetime) -> None:
         """One that works; or one that is silent, while what was fired by hand waits for it."""

@@ -76,7 +76,7 @@ async def test_a_demo_that_is_kept_serves_its_dashboard_until_it_is_asked_to_end
         async with httpx.AsyncClient(trust_env=False, timeout=HANG) as client:
             page = await client.get(link)
         servers = psutil.Process(process.pid).children(recursive=True)
-        homes = set(re.findall(r"\S*/cueapi-demo-\w+", " ".join(servers[0].cmdline())))
+        homes = set(re.findall(r"/[^\s\"=]*cueapi-demo-\w+", " ".join(servers[0].cmdline())))
         process.send_signal(end)
         code = await process.wait()
 

@@ -6,7 +6,7 @@ from attrs import asdict
 
 from cueapi.cli.demo_account import inhabited
 from cueapi.cli.demo_agents import AGENTS
-from cueapi.cli.demo_history import History, history
+from cueapi.cli.demo_history import Past, history
 from cueapi.cli.demo_http import Client
 from cueapi.storage.database import Database
 from tests.conftest import Api, RunningDaemon
@@ -17,7 +17,7 @@ NOW = datetime(2026, 11, 29, 21, 30, tzinfo=UTC)
 CUES = {agent.name: f"cue_{number:012}" for number, agent in enumerate(AGENTS)}
 
 
-def month(seed: int) -> History:
+def month(seed: int) -> Past:
     """A month before a certain moment."""
     return history(CUES, NOW, days=30, seed=seed)
 

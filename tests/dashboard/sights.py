@@ -45,11 +45,16 @@ def sign_in(driver: WebDriver, base: str, key: str) -> None:
 def picture(driver: WebDriver) -> bytes:
     """The whole page as PNG, also what lies below the screen."""
     size = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-    clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+    width = max(size["width"], driver.execute_script("return window.innerWidth"))
+    clip = {"x": 0, "y": 0, "width": width, "height": size["height"], "scale": 1}
     shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
     return b64decode(shot["data"])
 
 
 def is_too_wide(driver: WebDriver) -> bool:
     """Whether something of the page lies beyond its right edge."""
-    return bool(driver.execute_script("return document.documentElement.scrollWidth > window.innerWidth"))
+    return bool(
+        driver.execute_script(
+            "const {scrollWidth, clientWidth} = document.documentElement; return scrollWidth > clientWidth"
+        )
+    )
