@@ -40,7 +40,8 @@ def browser(home: Path, width: int, height: int, *, dark: bool, mouse: bool = Fa
     for word in (
         "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
         "disable-component-update", "disable-sync", "disable-dev-shm-usage", f"user-data-dir={home / 'profile'}",
-        f"window-size={width},{height}", *(["force-dark-mode"] if dark else []), *([MOUSE] if mouse else []),
+        f"window-size={width},{height}", *(["force-dark-mode"] if dark else []),
+        *([MOUSE, "hide-scrollbars"] if mouse else []),
     ):  # fmt: skip
         options.add_argument(f"--{word}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -32,6 +32,12 @@ axe.run(document, {resultTypes: ['violations']}).then((found) => done(JSON.strin
 """
 
 
+SQUEEZED = """
+return [...document.querySelectorAll('.name, .what')].filter((one) => one.checkVisibility() && one.clientWidth < 64)
+  .map((one) => 'too narrow: ' + one.textContent.trim());
+"""
+
+
 def findings(driver: WebDriver) -> list[Any]:
     """What axe-core calls serious or critical on the page: rules, and the elements that break them."""
     if not driver.execute_script("return 'axe' in window"):
@@ -41,7 +47,8 @@ def findings(driver: WebDriver) -> list[Any]:
 
 def looked_at(driver: WebDriver) -> list[Any]:
     """What is wrong with the page as it is seen now."""
-    return findings(driver) + (["too wide"] if is_too_wide(driver) else [])
+    squeezed = list(driver.execute_script(SQUEEZED))
+    return findings(driver) + squeezed + (["too wide"] if is_too_wide(driver) else [])
 
 
 def test_axe_core_is_new_enough() -> None:
@@ -52,7 +59,9 @@ def test_axe_core_is_new_enough() -> None:
 
 
 @pytest.mark.parametrize("width", sorted({sight.width for sight in SIGHTS}))
-async def test_no_page_has_a_serious_finding_or_is_too_wide(daemon: RunningDaemon, tmp_path: Path, width: int) -> None:
+async def test_no_page_has_a_serious_finding_is_too_wide_or_leaves_a_name_no_room(
+    daemon: RunningDaemon, tmp_path: Path, width: int
+) -> None:
     sights = [sight for sight in SIGHTS if sight.width == width]
 
     async with places(daemon, days=3) as seen:
