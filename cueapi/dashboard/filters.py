@@ -14,15 +14,15 @@ def moment(value: datetime | None, shown: str = "full") -> Markup | str:
     """
     A moment in UTC, marked up so that a script can show it in the viewer's zone; a dash for none.
 
-    *shown* is `full` (to the second), `second` (without the zone), `minute`, `time` (of the day, to the second), or
-    `clock` (of the day).
+    *shown* is `full` (to the second), `second` (without the zone), `minute`, `day` (month, day and minute, for a phone),
+    `time` (of the day, to the second), or `clock` (of the day).
     """
     if value is None:
         return "–"
     at = value.astimezone(UTC)
     text = at.replace(tzinfo=None).isoformat(" ", "seconds")
     forms = {"full": f"{text} UTC", "second": text, "minute": f"{text[:16]} UTC", "time": text[11:]}
-    forms["clock"] = text[11:16]
+    forms |= {"day": text[5:16], "clock": text[11:16]}
     machine = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Markup('<time datetime="{}" title="{}" data-shown="{}">{}</time>').format(
         machine, forms["full"], shown, forms[shown]

@@ -29,6 +29,7 @@ def test_a_moment_is_shown_in_utc_and_marked_up_for_scripts() -> None:
         "2026-11-29 09:02:03 UTC</time>"
     )
     assert str(moment(at, "time")).endswith(">09:02:03</time>")
+    assert str(moment(at, "day")).endswith(">11-29 09:02</time>")
     assert str(moment(datetime(1, 1, 1, tzinfo=UTC), "minute")).endswith(">0001-01-01 00:00 UTC</time>")
     assert moment(None) == "–"
 

@@ -18,10 +18,10 @@ const now = () => Date.now() + skew;
 const two = (number) => String(number).padStart(2, "0");
 
 function localTime(date, shown) {
-  const minute = `${two(date.getHours())}:${two(date.getMinutes())}`;
-  const second = `${minute}:${two(date.getSeconds())}`;
+  const minute = `${two(date.getHours())}:${two(date.getMinutes())}`, second = `${minute}:${two(date.getSeconds())}`;
   if (shown === "time" || shown === "clock") return shown === "time" ? second : minute;
-  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${shown === "minute" ? minute : second}`;
+  const day = `${two(date.getMonth() + 1)}-${two(date.getDate())} ${shown === "minute" || shown === "day" ? minute : second}`;
+  return shown === "day" ? day : `${date.getFullYear()}-${day}`;
 }
 
 function distance(milliseconds) {
