@@ -83,5 +83,6 @@ async def test_a_demo_that_is_kept_serves_its_dashboard_until_it_is_asked_to_end
     assert (page.status_code, "Sign in as you@example.com?" in page.text) == (200, True)
     assert code == 0
     assert said.read_text().splitlines()[-1] == "Ctrl-C ends it, and leaves nothing behind."
-    assert [(Path(home).name.startswith("cueapi-demo-"), Path(home).exists()) for home in homes] == [(True, False)]
+    assert homes
+    assert [home for home in homes if Path(home).exists()] == []
     assert [server.pid for server in servers if server.is_running()] == []

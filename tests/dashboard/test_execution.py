@@ -196,7 +196,7 @@ VERDICTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "one that is to be retried": (
         {"callback_host": "agent.example.com:443"},
-        {"status": "retrying", "attempts": 1, "http_status": 502, "ready_at": ago(minutes=-10)},
+        {"status": "retrying", "attempts": 1, "http_status": 502, "ready_at": ago(days=-2)},
         "1 attempt of 4 failed, the next one follows in",
     ),
     "a success": ({}, reported("reported_success", outcome_result="142 pages"), "Succeeded: “142 pages”"),
