@@ -14,7 +14,7 @@ def moment(value: datetime | None, shown: str = "full") -> Markup | str:
     """
     A moment in UTC, marked up so that a script can show it in the viewer's zone; a dash for none.
 
-    *shown* is `full` (to the second), `second` (without the zone), `minute`, `day` (month, day and minute, for a phone),
+    *shown* is `full` (to the second), `second` (without the zone), `minute`, `day` (month, day, minute: for a phone),
     `time` (of the day, to the second), or `clock` (of the day).
     """
     if value is None:
