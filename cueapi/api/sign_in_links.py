@@ -61,7 +61,7 @@ class SignInLinks:
         """
         Who signs in by a link, which works once; None where it does not work.
 
-        *entered* is the address that a link for the first account asks for. Refuses a text that is none.
+        *entered* is the address that a link for the first account asks for. Raises Invalid where it is no address.
         """
         link = await sign_in_links.take(db, digest(token))
         if link is None:

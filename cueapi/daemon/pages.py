@@ -54,7 +54,7 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             AccountPages(pages, sessions, contract, changed),
             ExecutionsPage(pages, sessions, contract),
             ExecutionPages(pages, sessions, contract, resources.vault.decrypt),
-            WorkersPage(pages, sessions, contract, resources.settings.worker_heartbeat_timeout_seconds),
+            WorkersPage(pages, sessions, contract, settings.worker_heartbeat_timeout_seconds),
             AlertsPage(pages, sessions, contract),
             CueList(pages, sessions, contract, reader),
             CueForm(pages, sessions, contract),

@@ -57,8 +57,6 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     )
     sweeper = Sweeper(resources.webhook.idle, Periodic(SWEEP_INTERVAL))
     janitor = Janitor(database, Periodic(JANITOR_INTERVAL), settings.execution_retention_days)
-    app = make_app(request_gate(resources, wiring), api_resources(resources, wiring), resources.root)
-    server = Server(app, resources.listener, wiring.connections, wiring.shortages)
     return [
         *([Sibling("postgres", resources.embedded.run, OnStop.LAST)] if resources.embedded else []),
         Sibling("notifier", notifier.run, OnStop.FINISH, silent_after=2 * interval + 30),
@@ -73,5 +71,11 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
         Sibling("janitor", janitor.run, OnStop.CANCEL, silent_after=2 * JANITOR_INTERVAL),
         Sibling("long_polls", hub.long_poll.run, OnStop.CANCEL),
         Sibling("watchers", hub.watchers.run, OnStop.CANCEL),
-        Sibling("api", server.run, OnStop.LAST),
+        Sibling("api", _server(resources, wiring).run, OnStop.LAST),
     ]
+
+
+def _server(resources: Resources, wiring: Wiring) -> Server:
+    """The API and the dashboard, on the listener."""
+    app = make_app(request_gate(resources, wiring), api_resources(resources, wiring), resources.root)
+    return Server(app, resources.listener, wiring.connections, wiring.shortages)

@@ -83,9 +83,9 @@ class Capacity:
 
     def any_full(self) -> bool:
         """True where a delivery may have to wait that has a free slot: its host or its account has no more."""
-        per_user = self.headroom(spare=True).per_user
-        return any(used >= self.per_host for used in self._slots_used().values()) or any(
-            count >= per_user for count in self._users.values()
+        room = self.headroom(spare=True)
+        return any(used >= room.per_host for used in room.hosts.values()) or any(
+            count >= room.per_user for count in room.users.values()
         )
 
     def request_wakeup(self) -> None:

@@ -90,9 +90,9 @@ class Grouped(Generic[Item, Result]):
         group: dict[Hashable, _Call[Item, Result]] = {}
         for call in self._waiting[:GROUP]:
             group.setdefault(self.key(call.item), call)
-        taken = list(group.values())
+        taken = set(group.values())
         self._waiting = [call for call in self._waiting if call not in taken]
-        return taken
+        return list(group.values())
 
 
 def _refuse(group: Sequence[_Call[Item, Result]], error: Exception) -> None:

@@ -54,12 +54,13 @@ select worker_id, handlers, registered_since, last_heartbeat,
   from workers
  where user_id = $1
  order by last_heartbeat desc, worker_id
+ limit $2::int
 """
 
 
-async def every(db: Executor, user: int) -> list[WorkerRow]:
-    """The user's workers, the latest heartbeat first."""
-    return await db.fetch(EVERY, user, row=WorkerRow)
+async def every(db: Executor, user: int, *, most: int | None = None) -> list[WorkerRow]:
+    """The user's workers, the latest heartbeat first; *most* of them, None: all."""
+    return await db.fetch(EVERY, user, most, row=WorkerRow)
 
 
 FORGET = "delete from workers where user_id = $1 and worker_id = $2"

@@ -1,34 +1,15 @@
 """Workers, and what each holds."""
 
-from datetime import datetime
 from uuid import UUID
 
 from attrs import frozen
 
+from cueapi.storage import workers
 from cueapi.storage.database import Executor, Row
+from cueapi.storage.workers import WorkerRow
 
 WORKERS = 200
 """How many workers, and how many executions that they hold, a page shows at most."""
-
-
-class WorkerLine(Row):
-    """A worker, and for how many seconds it has been silent."""
-
-    worker_id: str
-    handlers: list[str]
-    registered_since: datetime
-    last_heartbeat: datetime
-    silent: float
-
-
-WORKER_LINES = """
-select worker_id, handlers, registered_since, last_heartbeat,
-       extract(epoch from now() - last_heartbeat)::float8 as silent
-  from workers
- where user_id = $1
- order by last_heartbeat desc, worker_id
- limit 201
-"""
 
 
 class HeldExecution(Row):
@@ -53,7 +34,7 @@ select e.claimed_by_worker as worker_id, e.id, e.cue_id, c.name as cue_name, e.a
    and e.status = 'delivering'
    and e.claimed_by_worker is not null
  order by e.claimed_by_worker, e.claimed_at
- limit 201
+ limit $2::int
 """
 
 
@@ -61,12 +42,14 @@ select e.claimed_by_worker as worker_id, e.id, e.cue_id, c.name as cue_name, e.a
 class WorkerOverview:
     """The workers of a user, the latest heartbeat first, and what they hold."""
 
-    workers: list[WorkerLine]
+    workers: list[WorkerRow]
     held: list[HeldExecution]
 
 
 async def read(db: Executor, user: int) -> WorkerOverview:
     """Every worker of *user*, and what it holds."""
+    # One more than is shown says that there are more.
     return WorkerOverview(
-        await db.fetch(WORKER_LINES, user, row=WorkerLine), await db.fetch(HELD, user, row=HeldExecution)
+        await workers.every(db, user, most=WORKERS + 1),
+        await db.fetch(HELD, user, WORKERS + 1, row=HeldExecution),
     )
