@@ -6,6 +6,7 @@ from datetime import datetime
 
 from attrs import field, frozen
 
+from cueapi.domain.audit import Actor
 from cueapi.domain.plan import PLANS, Limits
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.notify import notify
@@ -19,8 +20,10 @@ class Account:
     email: str
     plan: str
     limits: Limits
-    executions: int = 0
+    executions: int
     """This month's, as of when the account was last asked for."""
+    actor: Actor
+    """Who acts for the account: a key, or a person who has signed in."""
 
 
 def digest(key: str) -> bytes:
@@ -90,10 +93,11 @@ class KeyHolderRow(AccountRow):
     """The user of a key, and whether the key was replaced within the day."""
 
     rotated: bool
+    prefix: str
 
 
 BY_KEY = """
-select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.rate_limit_per_minute,
+select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.rate_limit_per_minute, k.prefix,
        k.rotated_at is not null as rotated, coalesce(m.executions, 0) as executions
   from api_keys k
   join users u on u.id = k.user_id
@@ -115,15 +119,16 @@ async def by_key(db: Executor, key_hash: bytes, *, plans: Mapping[str, Limits]) 
         return None
     if row.rotated:
         raise Rotated
-    return to_account(row, plans)
+    return to_account(row, plans, Actor("key", row.prefix, row.prefix))
 
 
-def to_account(row: AccountRow, plans: Mapping[str, Limits]) -> Account:
-    """The account of a row; the user's own numbers come before the plan's."""
+def to_account(row: AccountRow, plans: Mapping[str, Limits], actor: Actor | None = None) -> Account:
+    """The account of a row; the user's own numbers come before the plan's. No *actor*: a person has signed in."""
     limits = plans.get(row.plan, PLANS["self_hosted"]).overridden(
         row.active_cue_limit, row.monthly_execution_limit, row.rate_limit_per_minute
     )
-    return Account(row.id, row.email, row.plan, limits, row.executions)
+    actor = actor or Actor("session", None, row.email)
+    return Account(row.id, row.email, row.plan, limits, row.executions, actor)
 
 
 # $2 the moment of the sign-in: what lies before `sessions_valid_from` ended with the key of its time.

@@ -446,6 +446,29 @@ create table notifications (
 create index notifications_ready on notifications (ready_at) where claim is null;
 create index notifications_claimed on notifications (lease_until) where claim is not null;
 
+-- Who did what, and why. Rows are written by the statements of the changes; none is ever changed, and they end by age.
+create table audit (
+    id            bigint generated always as identity primary key,
+    user_id       bigint not null references users on delete cascade,
+    at            moment not null default clock_timestamp(),
+    actor_kind    text not null check (actor_kind in ('key', 'session', 'operator', 'system', 'mcp')),
+    actor_id      text,
+    actor_name    text,
+    action        text not null check (action ~ '^[a-z_]+[.][a-z_]+$'),
+    subject_kind  text not null,
+    subject_id    text,
+    subject_name  text,
+    changes       json not null default '[]' check (json_typeof(changes) = 'array'),
+    reason        text check (length(reason) <= 500),
+    request_id    text,
+    address       text
+);
+create index audit_newest on audit (user_id, id desc);
+create index audit_of_subject on audit (user_id, subject_id, id desc);
+create index audit_by_actor on audit (user_id, actor_id, id desc) where actor_id is not null;
+create index audit_by_action on audit (user_id, action, id desc);
+create index audit_age on audit (at);
+
 -- When the mails of the last hour were written, for each user and kind.
 create table mail_gates (
     user_id  bigint not null references users on delete cascade,
@@ -521,6 +544,21 @@ select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.tran
 
 create function iso(moment timestamptz) returns text language sql stable as $$
     select to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
+-- What the server does by itself, as `write_audit` takes it.
+create function system_act() returns json language sql immutable as $$
+    select '{"actor": {"kind": "system", "id": null, "name": "CueAPI"}}'::json
+$$;
+
+-- Who did it, what, and to what: *act* as the API writes it. The statement of a change reads what this gives.
+create function write_audit(whose bigint, act json, what text, its_kind text, its_id text, its_name text,
+                            moved json default '[]') returns bigint language sql as $$
+    insert into audit (user_id, actor_kind, actor_id, actor_name, action, subject_kind, subject_id, subject_name,
+                       changes, reason, request_id, address)
+    values (whose, act #>> '{actor,kind}', act #>> '{actor,id}', act #>> '{actor,name}', what, its_kind, its_id,
+            its_name, coalesce(moved, '[]'), act ->> 'reason', act ->> 'request_id', act ->> 'address')
+    returning id
 $$;
 
 -- What a cue that `on_failure` has paused tells of it.
