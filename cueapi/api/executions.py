@@ -6,6 +6,7 @@ from uuid import UUID
 from attrs import asdict, evolve, frozen
 from quart import Blueprint, Response, g
 
+from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.http.body import read
 from cueapi.api.http.cursors import CURSOR, Cursor
 from cueapi.api.http.idempotency import idempotent
@@ -76,6 +77,7 @@ class Executions:
     vault: Vault
     terms: LeaseTerms
     hub: WakeupHub
+    claimed: ClaimedStates
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -151,6 +153,7 @@ class Executions:
         rows = await worker_claims.claim_work(self.database, wanted, self.terms)
         if not rows:
             raise Refusal("claim_failed", "There is nothing to claim.")
+        self.claimed.keep(wanted.user, wanted.worker, rows)
         return self._claimed(rows[0].id)
 
     @operation(responses.Claimed, body=ClaimBody, refuses=("claim_failed", "execution_not_found"))

@@ -9,6 +9,7 @@ from uuid import UUID
 from attrs import field, frozen
 from quart import Blueprint, Response, g
 
+from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.executions import find, identity_of, not_found, wake_handlers
 from cueapi.api.http.body import read
 from cueapi.api.http.off_loop import off_loop
@@ -60,6 +61,7 @@ class Outcomes:
     database: Database
     metrics: Metrics
     hub: WakeupHub
+    claimed: ClaimedStates
     _states: Grouped[tuple[UUID, int], ExecutionState | None] = field(init=False)
     _apply: Grouped[Transition, TransitionResult | None] = field(init=False)
 
@@ -94,8 +96,9 @@ class Outcomes:
         false or none is left.
         """
         report = await off_loop(_report, await read(OutcomeBody))
+        kept = self.claimed.take(identity_of(execution_id), g.account.id)
         for _ in range(ROUNDS):
-            state = await self._state(execution_id)
+            state, kept = kept or await self._state(execution_id), None
             transition = apply_report(state, report, worker_id=WORKER_ID.read())
             if (written := await self._apply(transition)) is not None:
                 log_transition(transition, written)

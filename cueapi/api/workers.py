@@ -1,5 +1,6 @@
 """Workers: heartbeat, list, forget."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from math import inf
@@ -9,6 +10,7 @@ import trio
 from attrs import frozen
 from quart import Blueprint, Response, g
 
+from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.http.body import read
 from cueapi.api.http.incoming import incoming
 from cueapi.api.http.operations import operation
@@ -24,7 +26,7 @@ from cueapi.storage import daemons, worker_claims, workers
 from cueapi.storage.database import STATEMENT_PATIENCE, Database
 from cueapi.storage.transitions import apply_transitions, has_alerts
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
-from cueapi.storage.worker_claims import Work as ClaimedExecution
+from cueapi.storage.worker_claims import Work as FoundWork
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import ANYTHING, Found
 
@@ -37,6 +39,7 @@ class Workers:
     terms: LeaseTerms
     hub: WakeupHub
     metrics: Metrics
+    claimed: ClaimedStates
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -69,7 +72,7 @@ class Workers:
         lease = int(self.terms.lease)
         return answer({**answered, "executions": [{**Work.render(row), "lease_seconds": lease} for row in rows]})
 
-    async def _work(self, wanted: ClaimRequest, patience: float) -> list[ClaimedExecution]:
+    async def _work(self, wanted: ClaimRequest, patience: float) -> Sequence[FoundWork]:
         if not wanted.most:
             return []
         kind = ("claim", tuple(sorted(wanted.handlers))) if wanted.handlers else ANYTHING
@@ -87,6 +90,7 @@ class Workers:
                 await apply_transitions(self.database, [released(fence) for fence in fences])
             self.hub.work_ready(wanted.user)
             raise
+        self.claimed.keep(wanted.user, wanted.worker, rows)
         return Found(rows, others=inf if len(rows) == wanted.most else 0)
 
     async def _take_back(self, user: int, worker: str, running: list[UUID]) -> None:

@@ -4,6 +4,7 @@ from cueapi.api.accounts import Accounts
 from cueapi.api.address_links import AddressLinks
 from cueapi.api.alerts import Alerts
 from cueapi.api.callback_headers import CallbackHeaders
+from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.cue_writing import CueWriter
 from cueapi.api.cues import Cues
 from cueapi.api.devices import Devices
@@ -54,8 +55,8 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     """The nouns of the contract."""
     settings, database, webhook, hub = resources.settings, resources.database, resources.webhook, wiring.hub
     terms = LeaseTerms(settings.worker_claim_timeout_seconds, settings.worker_outcome_deadline_seconds)
-    vault, headers = resources.vault, CallbackHeaders(resources.vault)
-    executions = Executions(database, vault, terms, hub)
+    vault, headers, claimed = resources.vault, CallbackHeaders(resources.vault), ClaimedStates()
+    executions = Executions(database, vault, terms, hub, claimed)
     writer = CueWriter(
         database, headers, resources.clock, webhook.resolver, webhook.rules, settings.worker_evidence,
         settings.webhook_timeout_max_seconds,
@@ -72,8 +73,8 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Cues(database, vault, headers, resources.clock, writer, hub, executions),
         Schedules(database, resources.clock),
         executions,
-        Outcomes(database, wiring.metrics, hub),
-        Workers(database, terms, hub, wiring.metrics),
+        Outcomes(database, wiring.metrics, hub, claimed),
+        Workers(database, terms, hub, wiring.metrics, claimed),
         Alerts(database),
         Events(wiring.authenticator, hub.watchers),
         Usage(database),

@@ -46,13 +46,18 @@ class AlertType(StrEnum):
 
 @frozen
 class Fence:
-    """The state that a transition was decided from; it is written only while the row is still in that state."""
+    """
+    The state that a transition was decided from; it is written only while the row is still in that state.
+
+    *cue_revision* is given where the cue was not looked at for the decision: it is written only while that stands.
+    """
 
     execution_id: UUID
     claim: UUID | None
     attempts: int
     status: str
     outcome_attempt: int | None = None
+    cue_revision: int | None = None
 
 
 @frozen

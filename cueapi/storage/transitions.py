@@ -191,6 +191,7 @@ def _record(ord_: int, transition: Transition) -> dict[str, Any]:
         "attempts": fence.attempts,
         "seen": fence.status,
         "seen_outcome": fence.outcome_attempt,
+        "cue_revision": fence.cue_revision,
         "status": transition.status,
         "pause": transition.pause,
         "released": transition.released,

@@ -6,12 +6,14 @@ from uuid import UUID
 
 from attrs import frozen
 
+from cueapi.domain.execution import ExecutionState, Fence, Status
+from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.statements import load
 
 
 class Work(Row):
-    """An execution that a worker can claim (*claim* is null) or has just claimed; *payload* is JSON."""
+    """An execution that a worker can claim; *payload* is JSON."""
 
     id: UUID
     cue_id: str
@@ -20,7 +22,31 @@ class Work(Row):
     scheduled_for: datetime
     payload: str
     attempts: int
-    claim: UUID | None
+
+
+class ClaimedWork(Work):
+    """An execution that a worker has just claimed, with what a report on it is decided by."""
+
+    claim: UUID
+    ready_at: datetime
+    outcome_attempt: int | None
+    max_attempts: int
+    backoff_minutes: list[int]
+    verification: str
+    cue_revision: int
+
+
+def to_claimed_state(row: ClaimedWork, worker: str) -> ExecutionState:
+    """What *worker* has claimed, as a report finds it while neither execution nor cue have changed."""
+    outcome = -1 if row.outcome_attempt is None else row.outcome_attempt
+    return ExecutionState(
+        fence=Fence(row.id, row.claim, row.attempts, Status.DELIVERING, outcome, row.cue_revision),
+        transport="worker",
+        mode=row.verification,
+        retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
+        held_by=worker,
+        ready_at=row.ready_at,
+    )
 
 
 @frozen
@@ -57,7 +83,7 @@ class WorkClaim(NamedTuple):
 CLAIM_WORK = load("claim_work", WorkClaim._fields)
 
 
-async def claim_work(db: Executor, request: ClaimRequest, terms: LeaseTerms) -> list[Work]:
+async def claim_work(db: Executor, request: ClaimRequest, terms: LeaseTerms) -> list[ClaimedWork]:
     """Claim what is asked for, the oldest first."""
     parameters = WorkClaim(
         user=request.user,
@@ -68,7 +94,7 @@ async def claim_work(db: Executor, request: ClaimRequest, terms: LeaseTerms) -> 
         lease=terms.lease,
         deadline=terms.deadline,
     )
-    return await db.fetch(CLAIM_WORK, *parameters, row=Work)
+    return await db.fetch(CLAIM_WORK, *parameters, row=ClaimedWork)
 
 
 # As CLAIM_WORK, for the one execution $2; the conditions decide which of many callers wins.
@@ -105,7 +131,7 @@ async def claim_one(db: Executor, *, user: int, execution: UUID, worker: str, te
 
 # Everything claimable, the oldest first, as a worker that polls sees it.
 CLAIMABLE = """
-select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts, e.claim
+select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
   from executions e
   join cues c on c.id = e.cue_id and c.deleted_at is null
  where e.user_id = $1
@@ -117,7 +143,7 @@ select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e
 """
 
 CLAIMABLE_TASK = """
-select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts, e.claim
+select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
   from executions e
   join cues c on c.id = e.cue_id and c.deleted_at is null
  where e.user_id = $1
@@ -131,7 +157,7 @@ select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e
 
 
 CLAIMABLE_AGENT = """
-select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts, e.claim
+select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
   from executions e
   join cues c on c.id = e.cue_id and c.deleted_at is null
  where e.user_id = $1

@@ -6,7 +6,7 @@ costs one or two queries, however many calls wait, and none is spent on a kind o
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from math import inf
 from typing import TypeAlias
 
@@ -26,7 +26,7 @@ ANYTHING: Hashable = None
 class Found:
     """What a query found, and for how many more calls of the same kind there may be something."""
 
-    work: list[Work]
+    work: Sequence[Work]
     others: float = 0.0
 
 
@@ -115,7 +115,7 @@ class LongPoll:
         if (queue := self._queues.get(user)) is not None:
             queue.wake()
 
-    async def find(self, user: int, kind: Hashable, query: Query, *, patience: float) -> list[Work]:
+    async def find(self, user: int, kind: Hashable, query: Query, *, patience: float) -> Sequence[Work]:
         """What *query* finds, within *patience* seconds, which never cut it. Calls of one *kind* find the same."""
         if patience <= 0 or self._closed or self._is_full(user):
             return (await query()).work
@@ -132,7 +132,9 @@ class LongPoll:
             if not queue.callers:
                 self._queues.pop(user, None)
 
-    async def _query_in_turn(self, queue: _CallerQueue, caller: _Caller, query: Query, deadline: float) -> list[Work]:
+    async def _query_in_turn(
+        self, queue: _CallerQueue, caller: _Caller, query: Query, deadline: float
+    ) -> Sequence[Work]:
         """Query now, and each time that it is this call's turn."""
         while True:
             # A query that began before the turn came may have missed what the wake-up was for.

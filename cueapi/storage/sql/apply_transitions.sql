@@ -1,7 +1,7 @@
 -- :transitions are JSON records. Returns the executions whose fence still stood.
 --
--- Guarantees: a transition is written only upon what it was decided on (claim, attempt, status, last report), and with
--- it, or not at all: its outbox row, the log of attempts, the month's outcome counters, and what it makes of its cue:
+-- Guarantees: a transition is written only upon what it was decided on (claim, attempt, status, last report, and the
+-- cue's revision where it was decided by an earlier look at the cue), and with it, or not at all: its outbox row, the log of attempts, the month's outcome counters, and what it makes of its cue:
 -- run count, the end of a one-time cue, the pause of `on_failure`, and the end of its failures in a row. What failures
 -- lead to beyond that is record_failures.sql, in the same transaction; all changes of a status are here, so that each
 -- transaction moves the users' counts of live cues in one statement.
@@ -11,7 +11,7 @@
 with transitions as materialized (
     select *
       from json_to_recordset(:transitions::json) as x(
-           ord int, id uuid, claim uuid, attempts int, seen text, seen_outcome int,
+           ord int, id uuid, claim uuid, attempts int, seen text, seen_outcome int, cue_revision bigint,
            status text, pause float8, released bool, claim_lost bool, delivered bool, deadline float8, final bool,
            wire bool, http_status int, response_body text, error_message text, duration_ms bigint,
            report bool, success bool, result text, error text, metadata json, state text, validation text,
@@ -59,6 +59,8 @@ with transitions as materialized (
        and e.attempts = x.attempts
        and e.status || '' = x.seen
        and (x.seen_outcome is null or coalesce(e.outcome_attempt, -1) = x.seen_outcome)
+       and (x.cue_revision is null
+            or x.cue_revision = (select c.revision from cues c where c.id = e.cue_id))
  returning e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.scheduled_for, e.status, e.ready_at,
            e.started_at, e.last_attempt_at, e.finished_at, e.outcome_attempt, e.outcome_state, x.attempts, x.final,
            x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,

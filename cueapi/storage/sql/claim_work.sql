@@ -33,7 +33,8 @@ with wanted as (
      where e.id = p.id
        and c.id = e.cue_id
  returning e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.ready_at, e.payload,
-           e.attempts, e.claim, e.started_at = now() as first
+           e.attempts, e.claim, e.outcome_attempt, c.max_attempts, c.backoff_minutes, c.verification,
+           c.revision as cue_revision, e.started_at = now() as first
 ), counted as (
     insert into usage (user_id, month, executions)
     select :user, date_trunc('month', now() at time zone 'utc')::date, count(*)
@@ -42,4 +43,7 @@ with wanted as (
     having count(*) > 0
         on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
 )
-select id, cue_id, cue_name, task, scheduled_for, payload, attempts, claim from begun order by ready_at, id
+select id, cue_id, cue_name, task, scheduled_for, payload, attempts, claim, ready_at, outcome_attempt, max_attempts,
+       backoff_minutes, verification, cue_revision
+  from begun
+ order by ready_at, id
