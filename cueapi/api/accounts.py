@@ -76,7 +76,7 @@ class Accounts:
         self.mails.ready()
         return answer({"api_key": key, "email": email}, 201)
 
-    @operation(responses.Me)
+    @operation(responses.Me, scope="read")
     async def me(self) -> Response:
         """Show the account, its limits and what it has used."""
         row = await accounts.profile(self.database, g.account.id)
@@ -99,7 +99,12 @@ class Accounts:
             }
         )
 
-    @operation(responses.Updated, body=MePatch, refuses=("no_fields", "invalid_alert_webhook_url", "duplicate_email"))
+    @operation(
+        responses.Updated,
+        scope="admin",
+        body=MePatch,
+        refuses=("no_fields", "invalid_alert_webhook_url", "duplicate_email"),
+    )
     async def change(self) -> Response:
         """
         Change e-mail or alert webhook URL.
@@ -128,7 +133,7 @@ class Accounts:
         return answer({"updated_at": changed})
 
     @shows_secret
-    @operation(responses.Key, refuses=("key_not_recoverable",))
+    @operation(responses.Key, scope="admin", own=True, refuses=("key_not_recoverable",))
     async def key(self) -> Response:
         """
         Show the API key.
@@ -143,7 +148,7 @@ class Accounts:
         return answer({"api_key": key})
 
     @shows_secret
-    @operation(responses.NewKey, parameters=(CONFIRMED,), refuses=("confirmation_required",))
+    @operation(responses.NewKey, scope="admin", own=True, parameters=(CONFIRMED,), refuses=("confirmation_required",))
     async def rotate_key(self) -> Response:
         """
         Replace the API key.

@@ -37,6 +37,7 @@ class Alerts:
         responses.AlertList,
         parameters=(ALERT_TYPE, SINCE, ACKNOWLEDGED, LIMIT, OFFSET, CURSOR, COUNTED),
         refuses=("invalid_filter",),
+        scope="read",
     )
     async def list(self) -> Response:
         """List alerts, newest first."""
@@ -56,7 +57,7 @@ class Alerts:
         }
         return answer(shown)
 
-    @operation(responses.Alert, refuses=("alert_not_found",))
+    @operation(responses.Alert, scope="write", refuses=("alert_not_found",))
     async def acknowledge(self, alert_id: str) -> Response:
         """Acknowledge an alert."""
         identity = parse_uuid(alert_id)

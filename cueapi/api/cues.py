@@ -90,6 +90,7 @@ class Cues:
         body=CueBody,
         parameters=(IDEMPOTENCY_KEY, VERIFY_ECHO),
         refuses=(*CUE_REFUSALS, *IDEMPOTENT),
+        scope="write",
     )
     async def create(self) -> Response:
         """
@@ -108,7 +109,12 @@ class Cues:
             return once.keep(answer(shown, 201), then=partial(self.hub.cue_written, row.next_run))
 
     @shows_secret
-    @operation(responses.CueList, parameters=(STATUS, NAME, GROUP, LIMIT, OFFSET, COUNTED), refuses=("invalid_filter",))
+    @operation(
+        responses.CueList,
+        scope="read",
+        parameters=(STATUS, NAME, GROUP, LIMIT, OFFSET, COUNTED),
+        refuses=("invalid_filter",),
+    )
     async def list(self) -> Response:
         """List cues, newest first."""
         wanted = CueFilter(g.account.id, status=STATUS.read(), name=NAME.read(), group=GROUP.read())
@@ -119,7 +125,12 @@ class Cues:
         return answer({"cues": shown, **page_of(page, limit=limit, offset=offset)})
 
     @shows_secret
-    @operation(responses.CueWithHistory, parameters=(EXECUTION_LIMIT, EXECUTION_OFFSET), refuses=("cue_not_found",))
+    @operation(
+        responses.CueWithHistory,
+        scope="read",
+        parameters=(EXECUTION_LIMIT, EXECUTION_OFFSET),
+        refuses=("cue_not_found",),
+    )
     async def show(self, cue_id: str) -> Response:
         """Show a cue with its newest executions."""
         limit, offset = EXECUTION_LIMIT.read(), EXECUTION_OFFSET.read()
@@ -137,13 +148,13 @@ class Cues:
         }
         return answer(shown)
 
-    @operation(ExecutionList, parameters=EXECUTION_FILTERS, refuses=("cue_not_found", "invalid_filter"))
+    @operation(ExecutionList, scope="read", parameters=EXECUTION_FILTERS, refuses=("cue_not_found", "invalid_filter"))
     async def list_executions(self, cue_id: str) -> Response:
         """List the executions of a cue, newest first."""
         await find(self.database, cue_id)
         return await self.executions.listed(filter_of(cue_id))
 
-    @operation(responses.Upcoming, parameters=(COUNT, AFTER), refuses=("cue_not_found",))
+    @operation(responses.Upcoming, scope="read", parameters=(COUNT, AFTER), refuses=("cue_not_found",))
     async def upcoming(self, cue_id: str) -> Response:
         """
         List the next fire times of a cue.
@@ -167,6 +178,7 @@ class Cues:
         body=CuePatch,
         parameters=(VERIFY_ECHO,),
         refuses=(*CUE_REFUSALS, "cue_not_found", "invalid_state"),
+        scope="write",
     )
     async def change(self, cue_id: str) -> Response:
         """
@@ -181,7 +193,7 @@ class Cues:
         self.hub.cue_written(changed.next_run)
         return answer({**self.headers.shown(changed), **await VERIFY_ECHO.received()})
 
-    @operation(None, status=204, refuses=("cue_not_found",))
+    @operation(None, scope="write", status=204, refuses=("cue_not_found",))
     async def delete(self, cue_id: str) -> Response:
         """
         Delete a cue.
@@ -193,7 +205,9 @@ class Cues:
             raise not_found()
         return Response(b"", 204)
 
-    @operation(responses.BulkDeleted, body=Ids, parameters=(CONFIRMED,), refuses=("confirmation_required",))
+    @operation(
+        responses.BulkDeleted, scope="write", body=Ids, parameters=(CONFIRMED,), refuses=("confirmation_required",)
+    )
     async def bulk_delete(self) -> Response:
         """Delete up to 100 cues."""
         CONFIRMED.require()
@@ -209,6 +223,7 @@ class Cues:
         body=FireBody,
         parameters=(IDEMPOTENCY_KEY, VERIFY_ECHO),
         refuses=("cue_not_found", "invalid_schedule", "invalid_payload_size", *IDEMPOTENT),
+        scope="fire",
     )
     async def fire(self, cue_id: str) -> Response:
         """

@@ -26,7 +26,7 @@ class Events:
         routes.get("")(self.follow)
         return routes
 
-    @operation(EVENTS, also=((204, None),))
+    @operation(EVENTS, scope="read", also=((204, None),))
     async def follow(self) -> Response:
         """
         Follow what changes, as server-sent events.

@@ -92,7 +92,10 @@ class Executions:
         return routes
 
     @operation(
-        responses.ExecutionList, parameters=(CUE_ID, CUE_NAME, GROUP, *EXECUTION_FILTERS), refuses=("invalid_filter",)
+        responses.ExecutionList,
+        parameters=(CUE_ID, CUE_NAME, GROUP, *EXECUTION_FILTERS),
+        refuses=("invalid_filter",),
+        scope="read",
     )
     async def list(self) -> Response:
         """List executions, newest first."""
@@ -116,7 +119,7 @@ class Executions:
         }
         return answer(shown)
 
-    @operation(responses.LoggedExecution, refuses=("execution_not_found",))
+    @operation(responses.LoggedExecution, scope="read", refuses=("execution_not_found",))
     async def show(self, execution_id: str) -> Response:
         """Show an execution with its payload and its log of attempts."""
         identity = identity_of(execution_id)
@@ -127,7 +130,7 @@ class Executions:
         shown = responses.DetailedExecution.render(row)
         return answer({**shown, "attempt_log": [responses.Attempt.render(one) for one in log]})
 
-    @operation(responses.ClaimableList, parameters=(TASK, AGENT, WAIT_SECONDS))
+    @operation(responses.ClaimableList, scope="work", parameters=(TASK, AGENT, WAIT_SECONDS))
     async def claimable(self) -> Response:
         """
         List the executions that a worker could claim, the oldest first.
@@ -145,7 +148,7 @@ class Executions:
         # Each caller that is shown the list will claim one of them.
         return Found(rows, others=len(rows) - 1)
 
-    @operation(responses.Claimed, body=ClaimBody, refuses=("claim_failed",))
+    @operation(responses.Claimed, scope="work", body=ClaimBody, refuses=("claim_failed",))
     async def claim(self) -> Response:
         """Claim the oldest execution, of one task where `task` is given."""
         body = await read(ClaimBody)
@@ -156,7 +159,7 @@ class Executions:
         self.claimed.keep(wanted.user, wanted.worker, rows)
         return self._claimed(rows[0].id)
 
-    @operation(responses.Claimed, body=ClaimBody, refuses=("claim_failed", "execution_not_found"))
+    @operation(responses.Claimed, scope="work", body=ClaimBody, refuses=("claim_failed", "execution_not_found"))
     async def claim_one(self, execution_id: str) -> Response:
         """
         Claim an execution.
@@ -180,6 +183,7 @@ class Executions:
         responses.LeaseExtended,
         parameters=(WORKER_ID,),
         refuses=("execution_not_claiming", "not_execution_owner", "execution_not_found"),
+        scope="work",
     )
     async def heartbeat(self, execution_id: str) -> Response:
         """Extend the lease of a claimed execution."""
@@ -198,6 +202,7 @@ class Executions:
         responses.Replayed,
         parameters=(IDEMPOTENCY_KEY,),
         refuses=("execution_in_flight", "execution_not_found", *IDEMPOTENT),
+        scope="fire",
     )
     async def replay(self, execution_id: str) -> Response:
         """

@@ -87,6 +87,7 @@ class Outcomes:
         body=OutcomeBody,
         parameters=(WORKER_ID,),
         refuses=("outcome_already_recorded", "not_execution_owner", "metadata_too_large", "execution_not_found"),
+        scope="work",
     )
     async def report(self, execution_id: str) -> Response:
         """
@@ -114,7 +115,7 @@ class Outcomes:
             self.hub.notice_ready(done.alerts)
         return [done.get(transition.fence.execution_id) for transition in transitions]
 
-    @operation(responses.Verified, body=VerifyBody, refuses=("invalid_state", "execution_not_found"))
+    @operation(responses.Verified, scope="write", body=VerifyBody, refuses=("invalid_state", "execution_not_found"))
     async def verify(self, execution_id: str) -> Response:
         """
         Verify or reject an outcome.
@@ -129,7 +130,9 @@ class Outcomes:
         shown = {"execution_id": row.id, "outcome_state": verification.state, "valid": valid, "reason": given}
         return answer(shown)
 
-    @operation(responses.VerificationPending, refuses=("no_outcome", "invalid_state", "execution_not_found"))
+    @operation(
+        responses.VerificationPending, scope="write", refuses=("no_outcome", "invalid_state", "execution_not_found")
+    )
     async def verification_pending(self, execution_id: str) -> Response:
         """Mark an outcome as waiting for a person's verdict."""
         row = await find(self.database, execution_id)
@@ -149,6 +152,7 @@ class Outcomes:
         responses.EvidenceUpdated,
         body=EvidenceBody,
         refuses=("no_outcome", "invalid_state", "metadata_too_large", "execution_not_found"),
+        scope="work",
     )
     async def evidence(self, execution_id: str) -> Response:
         """

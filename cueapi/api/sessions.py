@@ -46,7 +46,7 @@ class SessionRoutes:
         return answer({"session_token": session, "email": row.email})
 
     @shows_secret
-    @operation(responses.Session)
+    @operation(responses.Session, scope="admin", own=True)
     async def refresh(self) -> Response:
         """
         Refresh a session.

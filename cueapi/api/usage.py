@@ -24,7 +24,7 @@ class Usage:
         routes.get("")(self.show)
         return routes
 
-    @operation(responses.Usage)
+    @operation(responses.Usage, scope="read")
     async def show(self) -> Response:
         """Show what was used this month (UTC)."""
         row = await usage.this_month(self.database, g.account.id)

@@ -36,7 +36,7 @@ class WebhookSecrets:
         return routes
 
     @shows_secret
-    @operation(responses.Secret, refuses=("secret_not_recoverable",))
+    @operation(responses.Secret, scope="admin", refuses=("secret_not_recoverable",))
     async def webhook_secret(self) -> Response:
         """
         Show the secret that webhooks are signed with.
@@ -47,7 +47,7 @@ class WebhookSecrets:
         return answer({"webhook_secret": self._read(stored, Confidential.WEBHOOK_SECRET)})
 
     @shows_secret
-    @operation(responses.NewSecret, parameters=(CONFIRMED, OVERLAP), refuses=("confirmation_required",))
+    @operation(responses.NewSecret, scope="admin", parameters=(CONFIRMED, OVERLAP), refuses=("confirmation_required",))
     async def rotate_webhook_secret(self) -> Response:
         """
         Replace the secret that webhooks are signed with.
@@ -64,7 +64,7 @@ class WebhookSecrets:
         return answer({"webhook_secret": secret, "previous_secret_revoked": hours == 0})
 
     @shows_secret
-    @operation(responses.AlertWebhookSecret, refuses=("secret_not_recoverable",))
+    @operation(responses.AlertWebhookSecret, scope="admin", refuses=("secret_not_recoverable",))
     async def alert_secret(self) -> Response:
         """
         Show the secret that alert webhooks are signed with.
@@ -76,7 +76,9 @@ class WebhookSecrets:
         return answer({"alert_webhook_secret": self._read(stored, Confidential.ALERT_SECRET)})
 
     @shows_secret
-    @operation(responses.NewAlertWebhookSecret, parameters=(CONFIRMED,), refuses=("confirmation_required",))
+    @operation(
+        responses.NewAlertWebhookSecret, scope="admin", parameters=(CONFIRMED,), refuses=("confirmation_required",)
+    )
     async def rotate_alert_secret(self) -> Response:
         """
         Replace the secret that alert webhooks are signed with.

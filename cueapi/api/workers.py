@@ -49,7 +49,7 @@ class Workers:
         routes.delete("/workers/<path:worker_id>")(self.forget)
         return routes
 
-    @operation(responses.HeartbeatTaken, body=HeartbeatBody)
+    @operation(responses.HeartbeatTaken, scope="work", body=HeartbeatBody)
     async def heartbeat(self) -> Response:
         """
         Send a worker's heartbeat, and claim work with it.
@@ -109,13 +109,13 @@ class Workers:
         if any(step.pause == 0 for step in steps):
             self.hub.work_ready(user)
 
-    @operation(responses.WorkerList)
+    @operation(responses.WorkerList, scope="read")
     async def list(self) -> Response:
         """List the workers of the account."""
         rows = await workers.every(self.database, g.account.id)
         return answer({"workers": [responses.Worker.render(row) for row in rows]})
 
-    @operation(None, status=204, refuses=("worker_not_found",))
+    @operation(None, scope="write", status=204, refuses=("worker_not_found",))
     async def forget(self, worker_id: str) -> Response:
         """Forget a worker."""
         # PostgreSQL cannot hold U+0000, so no worker has such a name.

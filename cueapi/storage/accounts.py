@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from cueapi.domain.audit import Actor
 from cueapi.domain.plan import PLANS, Limits
+from cueapi.domain.scope import WHOLE, Grant
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.notify import notify
 
@@ -24,6 +25,8 @@ class Account:
     """This month's, as of when the account was last asked for."""
     actor: Actor
     """Who acts for the account: a key, or a person who has signed in."""
+    grant: Grant = WHOLE
+    """What the actor may do."""
 
 
 def digest(key: str) -> bytes:

@@ -17,7 +17,7 @@ from cueapi.api.http.auth import Authenticator
 from cueapi.api.http.body_budget import BodyBudget
 from cueapi.api.http.hosts import Hosts
 from cueapi.api.http.incoming import TAKING_BODIES, IncomingBody, incoming
-from cueapi.api.http.operations import is_secret, operation_of, refuse_unknown
+from cueapi.api.http.operations import check_scope, is_secret, operation_of, refuse_unknown
 from cueapi.api.http.quart_app import BODIES, ROOT, IncomingRequest, OneRequest
 from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
 from cueapi.domain.errors import Refusal
@@ -170,8 +170,10 @@ class Gate:
             body.check()
             return
         await self._admit()
-        body.check()
         described = operation_of(current_app.view_functions[str(request.endpoint)])
+        if request.endpoint not in ANYONE:
+            check_scope(g.account.grant, described)
+        body.check()
         if described is not None:
             await refuse_unknown(described)
 

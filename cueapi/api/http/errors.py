@@ -31,6 +31,7 @@ STATUS = {
     "unsupported_verification_for_transport": 400,
     "invalid_metrics_token": 401,
     "cue_limit_exceeded": 403,
+    "insufficient_scope": 403,
     "metrics_closed": 403,
     "not_execution_owner": 403,
     "not_found": 404,

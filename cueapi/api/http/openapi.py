@@ -176,8 +176,7 @@ def _operation(route: _Route) -> Document:
     if route.operation.body is not None:
         # A request without a body means {}: what is required is then refused by its name.
         described["requestBody"] = {"content": _content(route.operation.body, BODIES)}
-    if not route.needs_key:
-        described["security"] = []
+    described["security"] = [{"key": [route.operation.scope]}] if route.needs_key else []
     return described
 
 
@@ -244,6 +243,7 @@ def _refusals(route: _Route) -> dict[int, list[str]]:
         by_status[errors.STATUS.get(code, 400)].append(code)
     if route.needs_key:
         by_status[errors.NOT_SIGNED_IN] += KEY_CODES
+        by_status[errors.STATUS["insufficient_scope"]].append("insufficient_scope")
     if route.rule.endpoint == "sessions.begin":
         by_status[errors.NOT_SIGNED_IN].append("invalid_token")
     return by_status

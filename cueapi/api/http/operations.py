@@ -1,7 +1,7 @@
 """What a route says of itself: body, answer, parameters, refusals. `/openapi.json` shows it; requests keep to it."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack
 
 from attrs import frozen
 from pydantic import BaseModel
@@ -13,6 +13,7 @@ from cueapi.api.http.parameters import Parameter, query_names
 from cueapi.api.http.unknown import MOST_PROBLEMS, SENT_WITHOUT_MEANING, unknown_name
 from cueapi.api.models.requests.bodies import Anything, Nothing
 from cueapi.domain.errors import Invalid, Problem
+from cueapi.domain.scope import Grant, Scope
 
 Handler: TypeAlias = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
@@ -27,7 +28,8 @@ class Operation:
 
     *answer* is a model, a media type for what is not JSON, or None for an empty answer. *refuses* are the codes of
     this route, beside those that any route may answer with. *also* are further answers, by status. What
-    is for browsers is left out of the description.
+    is for browsers is left out of the description. *scope* is what a key needs for it; with *own* only the account's
+    own key and sessions are let in.
     """
 
     answer: type[BaseModel] | str | None
@@ -37,6 +39,8 @@ class Operation:
     refuses: tuple[str, ...] = ()
     also: tuple[tuple[int, type[BaseModel] | str | None], ...] = ()
     for_browsers: bool = False
+    scope: Scope | None = None
+    own: bool = False
 
     @property
     def takes_any_query(self) -> bool:
@@ -53,19 +57,27 @@ _DESCRIBED: dict[Handler, Operation] = {}
 _SECRET: set[Handler] = set()
 
 
-def operation(
-    answer: type[BaseModel] | str | None,
-    *,
-    status: int = 200,
-    body: type[BaseModel] | None = None,
-    parameters: tuple[Parameter, ...] = (),
-    refuses: tuple[str, ...] = (),
-    also: tuple[tuple[int, type[BaseModel] | str | None], ...] = (),
-) -> Callable[[F], F]:
-    """Describe a handler; its docstring is the summary and the description."""
+class Said(TypedDict, total=False):
+    """What is said of a route: the fields of its `Operation`."""
+
+    status: int
+    body: type[BaseModel] | None
+    parameters: tuple[Parameter, ...]
+    refuses: tuple[str, ...]
+    also: tuple[tuple[int, type[BaseModel] | str | None], ...]
+    scope: Scope
+    own: bool
+
+
+def operation(answer: type[BaseModel] | str | None, **said: Unpack[Said]) -> Callable[[F], F]:
+    """
+    Describe a handler; its docstring is the summary and the description.
+
+    Each route that asks for a key states its *scope*.
+    """
 
     def describe(handler: F) -> F:
-        _DESCRIBED[handler] = Operation(answer, status, body, parameters, refuses, also)
+        _DESCRIBED[handler] = Operation(answer, **said)
         return handler
 
     return describe
@@ -84,6 +96,14 @@ def for_browsers(*parameters: Parameter) -> Callable[[F], F]:
 def operation_of(view: Handler) -> Operation | None:
     """The description of a view; None where it has none."""
     return _DESCRIBED.get(getattr(view, "__func__", view))
+
+
+def check_scope(grant: Grant, described: Operation | None) -> None:
+    """Refuse a key that may not do what the operation does."""
+    if described is None:
+        grant.check(None)
+    else:
+        grant.check(described.scope, own=described.own)
 
 
 async def refuse_unknown(described: Operation) -> None:

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from cueapi.api.http.errors import STATUS
+from cueapi.domain.scope import SCOPES
 from cueapi.settings import Settings
 from tests.conftest import RunningDaemon, cue, running
 from tests.process import ROOT
@@ -35,6 +36,13 @@ POST /v1/worker/heartbeat · GET /v1/workers · DELETE /v1/workers/{worker_id}
 GET /v1/alerts · POST /v1/alerts/{alert_id}/acknowledge · GET /v1/usage · POST /v1/echo/{token} · GET /v1/echo/{token}
 GET /health · GET /status · GET /metrics · GET /v1/info
 """
+
+OPEN = """
+POST /v1/auth/register · POST /v1/auth/session · POST /v1/auth/verify
+POST /v1/auth/device-code · POST /v1/auth/device-code/submit-email · POST /v1/auth/device-code/poll
+POST /v1/echo/{token} · GET /v1/info · GET /health · GET /status · GET /metrics
+"""
+"""What asks for no key."""
 
 FOR_BROWSERS = ("/auth/device", "/static/style.css", "/docs", "/docs/{name}", "/openapi.json")
 """Pages and files: no program calls them."""
@@ -98,9 +106,21 @@ async def test_limits_keys_and_repeats_are_told_of_where_they_count(document: di
     assert "Retry-After" in create["responses"]["429"]["headers"]
     assert {"401", "403", "409", "422", "503"} <= set(create["responses"])
     assert "429" not in health["responses"]
-    assert (health["security"], register["security"], create.get("security")) == ([], [], None)
+    assert (health["security"], register["security"], create["security"]) == ([], [], [{"key": ["write"]}])
     assert [one["name"] for one in create["parameters"]] == ["Idempotency-Key", "X-CueAPI-Verify-Echo"]
     assert set(document["webhooks"]) == {"delivery", "alert", "failure"}
+
+
+async def test_each_route_that_asks_for_a_key_states_the_one_scope_that_it_needs(document: dict[str, Any]) -> None:
+    without = {
+        name: one["security"]
+        for name, one in operations(document).items()
+        if one["security"] not in [[], *([{"key": [scope]}] for scope in SCOPES)]
+    }
+    open_to_all = {name for name, one in operations(document).items() if not one["security"]}
+
+    assert without == {}
+    assert open_to_all == {route.strip() for line in OPEN.splitlines() for route in line.split("·") if route.strip()}
 
 
 async def test_pages_and_files_for_browsers_are_left_out(document: dict[str, Any]) -> None:
