@@ -18,7 +18,17 @@ LAG_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300
 LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 
 
-NOTIFICATIONS = ("alert_webhook", "failure_webhook", "failure_mail", "sign_in_mail")
+NOTIFICATIONS = (
+    "alert_webhook",
+    "failure_webhook",
+    "failure_mail",
+    "sign_in_mail",
+    "address_mail",
+    "account_mail",
+    "incident_mail",
+    "recovery_mail",
+    "channel_message",
+)
 NOTIFIED = ("sent", "put_off", "dropped")
 """`put_off`: it failed, and another attempt follows; `dropped`: none does."""
 

@@ -172,6 +172,7 @@ class Outcomes:
                 addition=Addition(evidence, body.metadata, verification),
             )  # fmt: skip
             if outcome_state is not None:
+                self.hub.notice_ready()
                 return answer({"execution_id": row.id, "outcome_state": outcome_state, "evidence_updated": True})
         raise Refusal("invalid_state", "The outcome is being changed by other requests; send this one again.")
 

@@ -9,7 +9,7 @@ from cueapi.dashboard.forms import Form
 TEXTS = (
     "name", "description", "group", "kind", "cron", "at", "timezone", "catchup", "overlap", "transport", "url",
     "method", "headers", "payload", "max_attempts", "backoff", "timeout", "deadline", "verification", "fail_webhook",
-    "alert_failures", "alert_missed",
+    "alert_failures", "alert_missed", "opens_at", "ends_at", "remind",
 )  # fmt: skip
 BOXES = ("fail_email", "fail_pause")
 
@@ -21,7 +21,7 @@ EMPTY: dict[str, Any] = dict.fromkeys(TEXTS, "") | {
 
 ADVANCED = {
     "catchup", "overlap", "method", "headers", "max_attempts", "backoff", "timeout", "deadline", "verification",
-    "fail_webhook", "alert_failures", "alert_missed", "description", "group",
+    "fail_webhook", "alert_failures", "alert_missed", "opens_at", "ends_at", "remind", "description", "group",
 }  # fmt: skip
 """The fields behind "More"."""
 
@@ -33,7 +33,8 @@ _PLACES = {
     "retry.backoff_minutes": "backoff", "delivery.timeout_seconds": "timeout",
     "delivery.outcome_deadline_seconds": "deadline", "verification": "verification",
     "on_failure.webhook": "fail_webhook", "alerts.consecutive_failures": "alert_failures",
-    "alerts.missed_window_multiplier": "alert_missed",
+    "alerts.missed_window_multiplier": "alert_missed", "alerts.failure_threshold": "opens_at",
+    "alerts.recovery_threshold": "ends_at", "alerts.renotify_minutes": "remind",
 }  # fmt: skip
 """The field of the form, by the field of the body that the contract refuses."""
 
@@ -49,6 +50,9 @@ WHOLE = {
     "deadline": ("delivery", "outcome_deadline_seconds"),
     "alert_failures": ("alerts", "consecutive_failures"),
     "alert_missed": ("alerts", "missed_window_multiplier"),
+    "opens_at": ("alerts", "failure_threshold"),
+    "ends_at": ("alerts", "recovery_threshold"),
+    "remind": ("alerts", "renotify_minutes"),
 }
 """Fields that hold a whole number, and where it stands in the body."""
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from cueapi.domain import notification as domain
 from cueapi.domain.confidential import Confidential, Decrypt
+from cueapi.domain.incident import headline, incident_text
 from cueapi.net.smtp import Mail
 from cueapi.storage.notifications import Notification
 
@@ -26,11 +27,19 @@ def mail_of(
             text = domain.failure_text(content, base_url + ("/ui" if dashboard else "/v1"))
             key = f"failure-{content['execution_id'] or notification.id}"
             return Mail(str(notification.email), domain.failure_subject(content), text, key, now)
+        case "incident_mail" | "recovery_mail":
+            return _of_incident(notification, base_url + ("/ui" if dashboard else "/v1"), now)
         case "account_mail":
             text = domain.notice_text(content, base_url)
             return Mail(content["to"], domain.notice_subject(content), text, f"account-{notification.id}", now)
         case _:
             return _with_link(notification, decrypt, now)
+
+
+def _of_incident(notification: Notification, shown_at: str, now: datetime) -> Mail:
+    incident, event = notification.content["incident"], notification.content["event"].removeprefix("incident.")
+    subject, text = f"CueAPI: {headline(event, incident)}", incident_text(event, incident, shown_at)
+    return Mail(str(notification.email), subject, text, f"incident-{event}-{incident['id']}", now)
 
 
 def _with_link(notification: Notification, decrypt: Decrypt, now: datetime) -> Mail | None:

@@ -102,6 +102,17 @@ class Transition:
         return self.status in FINAL
 
     @property
+    def is_good(self) -> bool:
+        """
+        Whether it counts towards the end of its cue's incidents.
+
+        The work was done; or the handler has taken it, and owes no report.
+        """
+        if self.report is not None:
+            return self.consecutive_failures == 0
+        return self.status is Status.SUCCESS and self.delivered and self.deadline is None
+
+    @property
     def is_late(self) -> bool:
         """True for a report on an attempt that has come to its end already."""
         return self.report is not None and self.fence.status != Status.DELIVERING

@@ -51,6 +51,7 @@ def failure_text(content: Content, shown_at: str) -> str:
         "",
         f"Reason:     {content['last_error'] or 'none was given'}",
         f"Failed at:  {content['failed_at']}",
+        *_incident_lines(content, shown_at),
         f"Cue:        {shown_at}/cues/{content['cue_id']}",
     ]
     if execution is not None:
@@ -62,6 +63,16 @@ def failure_text(content: Content, shown_at: str) -> str:
         ]
     lines += ["", "To get no such mails, set on_failure.email of the cue to false."]
     return "\n".join(lines) + "\n"
+
+
+def _incident_lines(content: Content, shown_at: str) -> list[str]:
+    """Since when, and where it is shown as one with the failures before; none where no incident is open."""
+    if content.get("incident_id") is None:
+        return []
+    return [
+        f"Since:      {content['since']}",
+        f"Incident:   {shown_at}/incidents/{content['incident_id']}",
+    ]
 
 
 SIGN_IN_SUBJECT = "Sign in to CueAPI"

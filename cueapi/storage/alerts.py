@@ -20,10 +20,12 @@ class AlertRow(Row):
     metadata: str
     acknowledged: bool
     created_at: datetime
+    incident_id: UUID | None
 
 
 COLUMNS: LiteralString = """
-a.id, a.cue_id, a.execution_id, a.alert_type, a.severity, a.message, a.metadata, a.acknowledged, a.created_at
+a.id, a.cue_id, a.execution_id, a.alert_type, a.severity, a.message, a.metadata, a.acknowledged, a.created_at,
+a.incident_id
 """
 
 

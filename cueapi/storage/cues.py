@@ -44,6 +44,9 @@ class CueColumns:
     outcome_deadline_seconds: int | None
     alert_consecutive_failures: int | None
     alert_missed_window_multiplier: int | None
+    alert_failure_threshold: int | None
+    alert_recovery_threshold: int | None
+    alert_renotify_minutes: int | None
     next_run: datetime | None
     last_run: datetime | None
     run_count: int
@@ -72,6 +75,9 @@ class CueColumns:
         return _given(
             consecutive_failures=self.alert_consecutive_failures,
             missed_window_multiplier=self.alert_missed_window_multiplier,
+            failure_threshold=self.alert_failure_threshold,
+            recovery_threshold=self.alert_recovery_threshold,
+            renotify_minutes=self.alert_renotify_minutes,
         )
 
 
@@ -144,6 +150,9 @@ class CueValues(NamedTuple):
     outcome_deadline_seconds: int | None
     alert_consecutive_failures: int | None
     alert_missed_window_multiplier: int | None
+    alert_failure_threshold: int | None
+    alert_recovery_threshold: int | None
+    alert_renotify_minutes: int | None
     warning: str | None
 
     @staticmethod
@@ -177,6 +186,9 @@ class CueValues(NamedTuple):
             outcome_deadline_seconds=delivery.get("outcome_deadline_seconds"),
             alert_consecutive_failures=alerts.get("consecutive_failures"),
             alert_missed_window_multiplier=alerts.get("missed_window_multiplier"),
+            alert_failure_threshold=alerts.get("failure_threshold"),
+            alert_recovery_threshold=alerts.get("recovery_threshold"),
+            alert_renotify_minutes=alerts.get("renotify_minutes"),
             warning=placed.warning,
         )
 

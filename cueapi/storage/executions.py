@@ -12,6 +12,7 @@ from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.outcome import Evidence, Verification
 from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row, fetch_value
+from cueapi.storage.statements import load
 
 
 class ExecutionRow(Row):
@@ -206,33 +207,13 @@ async def verify(
     return await db.execute(VERIFY, execution, user, seen, *verdict, reason) > 0
 
 
-# What is null stays. $12/$13 the new state where the evidence completes the outcome; $14 the state it was read in.
-ADD_EVIDENCE: LiteralString = (
-    """
-with moved as (
-    update executions e
-       set external_id = coalesce($3, e.external_id), result_url = coalesce($4, e.result_url),
-           result_ref = coalesce($5, e.result_ref), result_type = coalesce($6, e.result_type),
-           summary = coalesce($7, e.summary), artifacts = coalesce($8, e.artifacts),
-           outcome_metadata = coalesce($9, e.outcome_metadata),
-           outcome_state = coalesce($10, e.outcome_state), validation_state = coalesce($11, e.validation_state),
-           updated_at = clock_timestamp()
-     where e.id = $1
-       and e.user_id = $2
-       and e.outcome_state is not distinct from $12
- returning e.id, e.user_id, e.outcome_state, e.status, e.finished_at,
-           unsuccessful(e.status, e.attempts, e.outcome_attempt, e.outcome_state)
-               - unsuccessful(e.status, e.attempts, e.outcome_attempt, $12) as change
-), settled as (
-    update alerts a
-       set acknowledged = true
-      from moved m
-     where a.execution_id = m.id
-       and a.alert_type = 'verification_failed'
-       and $10 is not null"""
-    + TALLIED
-    + "select outcome_state from moved"
-)
+ADD_EVIDENCE = load(
+    "add_evidence",
+    (
+        "execution", "user", "external_id", "result_url", "result_ref", "result_type", "summary", "artifacts",
+        "metadata", "state", "validation", "seen",
+    ),
+)  # fmt: skip
 
 
 @frozen

@@ -54,6 +54,11 @@ delete from alerts
  where id in (select id from alerts where created_at < now() - $2::int * interval '1 day' limit $1)
 """
 
+RETIRED_INCIDENTS = """
+delete from incidents
+ where id in (select id from incidents where resolved_at < now() - $2::int * interval '1 day' limit $1)
+"""
+
 # What is 8 days old is counted by the hour from then on. No outcome may come later than 7 days after its attempt.
 HOURLY = """
 with old as (
@@ -105,6 +110,8 @@ EXPIRED: tuple[LiteralString, ...] = (
     "delete from echoes where token in (select token from echoes where expires_at < now() limit $1)",
     "delete from workers where (user_id, worker_id) in"
     " (select user_id, worker_id from workers where last_heartbeat < now() - interval '30 days' limit $1)",
+    "delete from mutes where (user_id, scope, subject) in"
+    " (select user_id, scope, subject from mutes where until < now() - interval '1 day' limit $1)",
     # Claims whose execution was deleted in SQL.
     "delete from outbox where execution_id in"
     " (select o.execution_id from outbox o"
@@ -123,7 +130,7 @@ async def delete_removed_cues(db: Executor) -> int:
 async def apply_retention(db: Executor, days: int) -> int:
     """Remove a batch of what is older than the retention; how many rows went."""
     gone = 0
-    for statement in (RETIRED, RETIRED_ALERTS, RETIRED_TALLIES):
+    for statement in (RETIRED, RETIRED_ALERTS, RETIRED_INCIDENTS, RETIRED_TALLIES):
         gone += await db.execute(statement, BATCH, days)
     return gone
 

@@ -33,13 +33,17 @@ with quarantined as (
  returning id, user_id, name, on_failure_webhook, on_failure_email
 )
 select count(raise_alert(user_id, 'execution_failed', id, id, null, format('%s: %s', name, $3::text),
-                         json_build_object('status', 'failed', 'attempts', 0, 'http_status', null))) as alerts,
+                         json_build_object('status', 'failed', 'attempts', 0, 'http_status', null),
+                         of_incident => incident)) as alerts,
        count(tell_of_failure(user_id, on_failure_webhook, on_failure_email,
                              jsonb_build_object('event', 'cue.failed', 'cue_id', id, 'cue_name', name,
                                                 'execution_id', null, 'attempts', 0, 'last_http_status', null,
-                                                'last_error', $3::text, 'failed_at', iso(now())))) as notices,
+                                                'last_error', $3::text, 'failed_at', iso(now())), incident)) as notices,
        max(id) as cue_id, max(name) as cue_name, false as has_paused
-  from quarantined
+  from (select *, open_incident(user_id, 'set_aside', id, name, format('%s was set aside: %s', name, $3::text),
+                                'critical', id, by_mail => not on_failure_email) as incident
+          from quarantined
+        offset 0) q
 """
 
 

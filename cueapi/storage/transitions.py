@@ -18,8 +18,8 @@ class TransitionResult(Row):
     """
     An execution that was moved, and its cue.
 
-    *is_told* where its user may hear of it: it failed, or lacks evidence. *has_paused* where `on_failure` has paused
-    the cue because of it.
+    *is_told* where its user may hear of it: it failed, lacks evidence, or has ended an incident. *has_paused* where
+    `on_failure` has paused the cue because of it.
     """
 
     id: UUID
@@ -39,10 +39,15 @@ class Written(dict[UUID, TransitionResult]):
 
 
 class FailuresRecorded(Row):
-    """What failures have led to: the types of the alerts, and how many notifications `on_failure` has asked for."""
+    """
+    What failures have led to: the types of the alerts, and how many notifications `on_failure` has asked for.
+
+    *tracked* are how many reports and failures incidents were looked up for.
+    """
 
     alerts: list[str]
     notices: int
+    tracked: int
 
 
 log = structlog.get_logger("cueapi.executions")
@@ -173,7 +178,7 @@ def _is_told(record: dict[str, Any]) -> bool:
 
 def _failure(record: dict[str, Any]) -> dict[str, Any]:
     """Of a record, what record_failures.sql needs."""
-    names = ("ord", "id", "attempts", "http_status", "alert", "missing", "consecutive_failures")
+    names = ("ord", "id", "attempts", "http_status", "alert", "missing", "consecutive_failures", "good", "report")
     return {name: record.get(name) for name in names} | {"error": record["error_message"] or record.get("error")}
 
 
@@ -205,6 +210,7 @@ def _record(ord_: int, transition: Transition) -> dict[str, Any]:
         "consecutive_failures": transition.consecutive_failures,
         "alert": transition.alert,
         "logged_as": transition.logged_as,
+        "good": transition.is_good,
     }
     if transition.record is not None:
         record |= asdict(transition.record)

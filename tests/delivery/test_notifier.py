@@ -107,6 +107,7 @@ async def test_an_alert_is_posted_to_the_users_url_and_signed_with_the_alert_sec
         "cue_id": alert["cue_id"],
         "created_at": alert["created_at"],
         "metadata": alert["metadata"],
+        "incident_id": alert["incident_id"],
     }
     assert request.header("x-cueapi-alert-id") == alert["id"]
     assert request.header("x-cueapi-alert-type") == "execution_failed"

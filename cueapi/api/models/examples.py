@@ -21,6 +21,7 @@ EXECUTION_ID, REPLAY_ID, WORK_ID = (
     "01985f44-9b10-7d63-a1f0-c52e8b7d3a94",
 )
 ALERT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b29"
+INCIDENT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b30"
 EMAIL, API_KEY = "you@example.com", "cue_sk_3f9a1c7e5b2d8046f1e3a9c5d7b20846"
 SECRET = "4be1f08c6d3a97527e0bc4d8a1f593602c7e8d14b95a3f06e8d7c2b1a4095f63"
 DEVICE_CODE = "K7QX-93MD"
@@ -44,7 +45,7 @@ CUE: Example = {name: field.examples[0] for name, field in cues.Cue.model_fields
     "on_failure": {"email": True, "webhook": None, "pause": False},
     "verification": {"mode": "require_external_id"},
     "delivery": {"timeout_seconds": 30, "outcome_deadline_seconds": 3600},
-    "alerts": {"consecutive_failures": 3},
+    "alerts": {"failure_threshold": 3, "recovery_threshold": 2},
     "next_run": f"{DAY}3T16:00:00Z",
     "last_run": f"{DAY}2T16:00:00Z",
     "run_count": 41,
@@ -123,7 +124,7 @@ ALERT: Example = {
     "id": ALERT_ID, "cue_id": CUE_ID, "execution_id": EXECUTION_ID, "alert_type": "verification_failed",
     "severity": "warning", "message": "morning-agent-brief reported success without external_id.",
     "metadata": {"missing": "external_id", "outcome_state": "verification_failed", "transport": "webhook"},
-    "acknowledged": False, "created_at": f"{DAY}2T16:00:04.337210Z",
+    "acknowledged": False, "created_at": f"{DAY}2T16:00:04.337210Z", "incident_id": INCIDENT_ID,
 }  # fmt: skip
 PAGE: Example = {"total": 1, "limit": 20, "offset": 0, "has_more": False}
 STATE: Example = {"execution_id": EXECUTION_ID, "outcome_state": "verified_success"}

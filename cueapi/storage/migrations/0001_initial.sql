@@ -48,7 +48,17 @@ create domain outcome_state as text check (
     value in ('reported_success', 'reported_failure', 'verified_success', 'verification_failed',
               'verification_pending'));
 create domain notification_kind as text check (
-    value in ('alert_webhook', 'failure_webhook', 'failure_mail', 'sign_in_mail', 'address_mail', 'account_mail'));
+    value in ('alert_webhook', 'failure_webhook', 'failure_mail', 'sign_in_mail', 'address_mail', 'account_mail',
+              'incident_mail', 'recovery_mail', 'channel_message'));
+create domain incident_kind as text check (
+    value in ('failing', 'late', 'unverified', 'worker_offline', 'target_down', 'set_aside', 'budget',
+              'channel_failing'));
+create domain severity as text check (value in ('warning', 'critical'));
+create domain incident_threshold as smallint check (value between 1 and 720);
+create domain renotify_minutes as smallint check (value between 0 and 10080);
+create domain notice_event as text check (value in ('opened', 'resolved', 'reminder', 'digest'));
+create domain channel_kind as text check (value in ('webhook', 'slack', 'discord', 'ntfy', 'email'));
+create domain remark as text check (length(value) <= 500);                     -- what a person says of it
 create domain validation_state as text check (value in ('valid', 'missing', 'rejected'));
 
 create domain response_excerpt as text check (length(value) <= 2000);
@@ -201,6 +211,9 @@ create table cues (
     outcome_deadline_seconds       outcome_deadline_seconds,
     alert_consecutive_failures     threshold,
     alert_missed_window_multiplier threshold,
+    alert_failure_threshold        incident_threshold,
+    alert_recovery_threshold       incident_threshold,
+    alert_renotify_minutes         renotify_minutes,
     warning               text,
     -- Why `on_failure` has paused it, and when; a change of the status clears it.
     pause_reason          text,
@@ -408,6 +421,7 @@ create table alerts (
     message       text not null,
     metadata      document not null default '{}',
     acknowledged  boolean not null default false,
+    incident_id   uuid,                             -- null: it belongs to none
     created_at    moment not null default clock_timestamp()
 );
 create index alerts_newest on alerts (user_id, created_at desc, id desc);
@@ -426,12 +440,101 @@ create table alert_gates (
 );
 create index alert_gates_age on alert_gates (raised_at);
 
--- Alert webhooks, failure webhooks and mails that are still to go out.
+-- What is wrong with one subject, from the statement that finds it until it ends: a cue, a worker, a target, a budget, a
+-- channel. That at most one of a kind is unresolved is how any number of deciders at once open one.
+create table incidents (
+    id                        uuid primary key,
+    user_id                   bigint not null references users on delete cascade,
+    kind                      incident_kind not null,
+    subject                   text not null,        -- a cue's id, a worker's name, a host, a budget's scope, a channel's id
+    name                      text not null,        -- how people call the subject
+    severity                  severity not null,
+    title                     text not null,
+    cue_id                    text,
+    events                    counter not null default 1,
+    recovered                 counter not null default 0,   -- good finals since the last event
+    reminders                 counter not null default 0,
+    first_execution_id        uuid,
+    last_execution_id         uuid,
+    resolved_by_execution_id  uuid,
+    opened_at                 moment not null default clock_timestamp(),
+    acknowledged_at           moment,
+    note                      remark,
+    snoozed_until             moment,
+    remind_at                 moment,               -- null: no reminder is asked for
+    resolved_at               moment,
+    resolution                remark,               -- why it ended; null: its subject has recovered
+    constraint incidents_end check (resolved_at is not null or resolution is null)
+) with (fillfactor = 85);
+create unique index incidents_unresolved on incidents (user_id, kind, subject) where resolved_at is null;
+create index incidents_unresolved_of_cue on incidents (cue_id) where resolved_at is null and cue_id is not null;
+create index incidents_newest on incidents (user_id, opened_at desc, id desc);
+create index incidents_open on incidents (user_id, opened_at desc, id desc) where resolved_at is null;
+create index incidents_by_kind on incidents (user_id, kind, opened_at desc, id desc);
+create index incidents_of_cue on incidents (cue_id, opened_at desc, id desc) where cue_id is not null;
+create index incidents_reminders on incidents (remind_at) where resolved_at is null and remind_at is not null;
+create index incidents_of_workers on incidents (user_id, subject)
+    where resolved_at is null and kind = 'worker_offline';
+create index incidents_age on incidents (resolved_at) where resolved_at is not null;
+
+-- What no notices are sent of; incidents are kept all the same.
+create table mutes (
+    user_id     bigint not null references users on delete cascade,
+    scope       text not null check (scope in ('account', 'group', 'cue')),
+    subject     text not null,                      -- the group, or the cue's id; of the account: ''
+    until       moment,                             -- null: until it is deleted
+    reason      remark,
+    created_at  moment not null default clock_timestamp(),
+    primary key (user_id, scope, subject)
+);
+create index mutes_end on mutes (until) where until is not null;
+
+-- Where a user wants to hear of incidents. URLs, tokens and secrets stand in *config*, encrypted.
+create table channels (
+    id              uuid primary key,
+    user_id         bigint not null references users on delete cascade,
+    kind            channel_kind not null,
+    name            text not null check (length(name) between 1 and 100),
+    shown           text not null,                  -- where it leads; of what is secret no more than may be seen
+    topic           text check (topic ~ '^[-_A-Za-z0-9]{1,64}$'),
+    has_token       boolean not null default false,
+    config          ciphertext not null,
+    address         text check (length(address) between 1 and 320),
+    confirm_hash    bytea unique,                   -- of the link that shows whose mail box it is
+    confirm_until   moment,
+    confirmed_at    moment,                         -- null: a mail box of which nothing is known yet
+    events          notice_event[] not null,
+    min_severity    severity not null default 'warning',
+    groups          cue_group[],                    -- null: all
+    kinds           incident_kind[],                -- null: all
+    digest_at       moment,                         -- when the last digest was due
+    failing_since   moment,
+    last_error      text,
+    disabled_at     moment,
+    created_at      moment not null default clock_timestamp(),
+    updated_at      moment not null default clock_timestamp(),
+    constraint channels_address check ((kind = 'email') = (address is not null))
+);
+create index channels_of_user on channels (user_id, created_at, id);
+
+-- When the last messages of an event were due on a channel: the newest twenty.
+create table channel_gates (
+    channel_id  uuid not null references channels on delete cascade,
+    event       notice_event not null,
+    moments     timestamptz[] not null,
+    primary key (channel_id, event)
+);
+
+-- Alert webhooks, failure webhooks, mails and messages of channels that are still to go out.
 create table notifications (
     id            bigint generated always as identity primary key,
     kind          notification_kind not null,
     user_id       bigint,                           -- null: a sign-in mail to an address that has no account yet
     url           text,                             -- where a webhook goes
+    channel_id    uuid references channels on delete cascade,
+    incident_id   uuid,
+    event         notice_event,
+    held          boolean not null default false,   -- it waits to be admitted, alone or within a digest
     content       document not null,
     ready_at      moment not null default now(),
     attempts      smallint not null default 0 check (attempts >= 0),
@@ -441,9 +544,15 @@ create table notifications (
     created_at    moment not null default now(),
     constraint notifications_url check ((url is not null) = (kind in ('alert_webhook', 'failure_webhook'))),
     constraint notifications_claim check (
-        (claim is null) = (claimed_by is null) and (claim is null) = (lease_until is null))
+        (claim is null) = (claimed_by is null) and (claim is null) = (lease_until is null)),
+    constraint notifications_channel check (
+        (kind = 'channel_message') = (channel_id is not null) and (channel_id is null) = (event is null))
 );
-create index notifications_ready on notifications (ready_at) where claim is null;
+create index notifications_ready on notifications (ready_at) where claim is null and not held;
+create index notifications_held on notifications (channel_id, id) where held;
+create unique index notifications_once on notifications (channel_id, incident_id, event)
+    where channel_id is not null and incident_id is not null;
+create index notifications_digests on notifications (channel_id) where event = 'digest';
 create index notifications_claimed on notifications (lease_until) where claim is not null;
 
 -- Who did what, and why. Rows are written by the statements of the changes; none is ever changed, and they end by age.
@@ -570,7 +679,8 @@ $$;
 -- One alert per user, type and subject in *silence*: who moves the gate's row raises it. Null where it was raised
 -- already. Where the user has an alert URL it is posted there.
 create function raise_alert(whose bigint, what text, its_subject text, of_cue text, of_execution uuid, told text,
-                            detail json, silence interval default '5 minutes') returns uuid language plpgsql as $$
+                            detail json, silence interval default '5 minutes', of_incident uuid default null)
+returns uuid language plpgsql as $$
 declare
     alert alerts%rowtype;
 begin
@@ -581,16 +691,16 @@ begin
     if not found then
         return null;
     end if;
-    insert into alerts (id, user_id, cue_id, execution_id, alert_type, severity, message, metadata)
+    insert into alerts (id, user_id, cue_id, execution_id, alert_type, severity, message, metadata, incident_id)
     values (gen_random_uuid(), whose, of_cue, of_execution, what,
             case when what in ('consecutive_failures', 'verification_failed') then 'warning' else 'critical' end,
-            told, detail)
+            told, detail, of_incident)
     returning * into alert;
     insert into notifications (kind, user_id, url, content)
     select 'alert_webhook', u.id, u.alert_webhook_url,
            json_build_object('alert_id', alert.id, 'alert_type', what, 'severity', alert.severity, 'message', told,
                              'execution_id', of_execution, 'cue_id', of_cue, 'created_at', iso(alert.created_at),
-                             'metadata', detail)
+                             'metadata', detail, 'incident_id', of_incident)
       from users u
      where u.id = whose
        and u.alert_webhook_url is not null;
@@ -610,21 +720,35 @@ begin
     return number;
 end $$;
 
--- What `on_failure` asks for: a webhook to *hook*, a mail where the user's address is verified. The tenth mail within
--- an hour says that it is the last.
-create function tell_of_failure(whose bigint, hook text, mail boolean, failure jsonb) returns void
-language plpgsql as $$
+-- Whether no notices are to be sent: of the account, of a cue's group, or of the cue.
+create function is_muted(whose bigint, of_cue text) returns boolean language sql stable as $$
+    select exists (select from mutes m
+                    where m.user_id = whose
+                      and (m.until is null or m.until > now())
+                      and (m.scope = 'account'
+                           or m.scope = 'cue' and m.subject = of_cue
+                           or m.scope = 'group' and m.subject = (select group_name from cues where id = of_cue)))
+$$;
+
+-- What `on_failure` asks for: a webhook to *hook*, a mail where the user's address is verified and nothing mutes it. The
+-- tenth mail within an hour says that it is the last. The mail names the incident that the failure belongs to.
+create function tell_of_failure(whose bigint, hook text, mail boolean, failure jsonb, of_incident uuid default null)
+returns void language plpgsql as $$
 declare
     mails integer;
 begin
     if hook is not null then
         insert into notifications (kind, user_id, url, content) values ('failure_webhook', whose, hook, failure::json);
     end if;
-    if mail and exists (select from users where id = whose and email_verified_at is not null) then
+    if mail and exists (select from users where id = whose and email_verified_at is not null)
+       and not is_muted(whose, failure ->> 'cue_id') then
         mails := count_mail(whose, 'failure_mail');
         if mails is not null then
             insert into notifications (kind, user_id, content)
-            values ('failure_mail', whose, (failure || jsonb_build_object('last', mails = 10))::json);
+            select 'failure_mail', whose,
+                   (failure || jsonb_build_object('last', mails = 10, 'incident_id', of_incident,
+                                                  'since', (select iso(opened_at) from incidents
+                                                             where id = of_incident)))::json;
         end if;
     end if;
 end $$;
@@ -655,4 +779,265 @@ begin
     return count(raise_alert(whose, 'execution_failed', 'monthly_limit', null, null,
                         format('The month''s limit of %s executions is reached: new ones fail until it is over.', most),
                         json_build_object('monthly_execution_limit', most), interval '24 hours'));
+end $$;
+
+-- What an incident is about.
+create function subject_kind(kind text, subject text) returns text language sql immutable as $$
+    select case when kind in ('failing', 'late', 'unverified', 'set_aside') then 'cue'
+                when kind = 'worker_offline' then 'worker'
+                when kind = 'target_down' then 'target'
+                when kind = 'channel_failing' then 'channel'
+                when subject = 'account' then 'account'
+                when subject like 'group:%' then 'group'
+                else 'cue' end
+$$;
+
+-- What is snoozed is open again at the end of its time.
+create function incident_status(resolved_at timestamptz, snoozed_until timestamptz) returns text
+language sql stable as $$
+    select case when resolved_at is not null then 'resolved'
+                when snoozed_until > now() then 'snoozed'
+                else 'open' end
+$$;
+
+-- An incident as the API shows it.
+create function incident_json(one incidents) returns json language sql stable as $$
+    select json_build_object(
+        'id', one.id, 'kind', one.kind, 'severity', one.severity, 'title', one.title, 'cue_id', one.cue_id,
+        'subject', json_build_object('kind', subject_kind(one.kind, one.subject), 'id', one.subject, 'name', one.name),
+        'status', incident_status(one.resolved_at, one.snoozed_until), 'opened_at', iso(one.opened_at),
+        'acknowledged_at', iso(one.acknowledged_at), 'note', one.note, 'snoozed_until', iso(one.snoozed_until),
+        'resolved_at', iso(one.resolved_at), 'resolution', one.resolution, 'events', one.events,
+        'first_execution_id', one.first_execution_id, 'last_execution_id', one.last_execution_id,
+        'resolved_by_execution_id', one.resolved_by_execution_id)
+$$;
+
+-- Tells the channels of the user that want to hear of it, and by mail the account's verified address: of the begin
+-- (where *by_mail*) and of the end, at most ten of each an hour, unless an e-mail channel leads there. Where a mute is in
+-- force nothing is told; a cue whose `on_failure.email` is false has no mails.
+create function tell_of_incident(one incidents, what text, by_mail boolean default true) returns void
+language plpgsql as $$
+declare
+    content constant json := json_build_object('event', 'incident.' || what, 'incident', incident_json(one),
+                                               'number', one.reminders);
+    mail constant text := case what when 'opened' then 'incident_mail' when 'resolved' then 'recovery_mail' end;
+begin
+    if is_muted(one.user_id, one.cue_id) then
+        return;
+    end if;
+    insert into notifications (kind, user_id, channel_id, incident_id, event, held, content)
+    select 'channel_message', one.user_id, c.id, one.id, what, true, content
+      from channels c
+     where c.user_id = one.user_id
+       and c.disabled_at is null
+       and c.confirmed_at is not null
+       and what = any (c.events::text[])
+       and (c.min_severity = 'warning' or one.severity = 'critical')
+       and (c.kinds is null or one.kind = any (c.kinds::text[]))
+       and (c.groups is null or exists (select from cues q where q.id = one.cue_id and q.group_name = any (c.groups::text[])))
+     order by c.id
+        on conflict (channel_id, incident_id, event) where channel_id is not null and incident_id is not null
+        do nothing;
+    if by_mail and mail is not null and exists (
+        select from users u
+         where u.id = one.user_id
+           and u.email_verified_at is not null
+           and not exists (select from cues q where q.id = one.cue_id and not q.on_failure_email)
+           and not exists (select from channels c
+                            where c.user_id = u.id and lower(c.address) = lower(u.email) and c.confirmed_at is not null
+                              and c.disabled_at is null and what = any (c.events::text[]))
+    ) and count_mail(one.user_id, mail) is not null then
+        insert into notifications (kind, user_id, incident_id, content) values (mail, one.user_id, one.id, content);
+    end if;
+end $$;
+
+-- Opens an incident, or counts one event more of the one that is unresolved; its id. The begin is told once. *named* is
+-- how people call the subject, *told* the title. Without *by_mail* another mail tells of the begin.
+create function open_incident(whose bigint, what text, its_subject text, named text, told text, how_bad text,
+                              of_cue text default null, of_execution uuid default null, by_mail boolean default true)
+returns uuid language plpgsql as $$
+declare
+    one incidents%rowtype;
+begin
+    insert into incidents as i (id, user_id, kind, subject, name, severity, title, cue_id, first_execution_id,
+                                last_execution_id, remind_at)
+    values (gen_random_uuid(), whose, what, its_subject, named, how_bad, left(told, 300), of_cue, of_execution,
+            of_execution,
+            (select now() + alert_renotify_minutes * interval '1 minute' from cues
+              where id = of_cue and alert_renotify_minutes > 0))
+        on conflict (user_id, kind, subject) where resolved_at is null do update
+       set events = i.events + 1, recovered = 0,
+           last_execution_id = coalesce(excluded.last_execution_id, i.last_execution_id)
+    returning * into one;
+    if one.events = 1 then
+        perform tell_of_incident(one, 'opened', by_mail);
+    end if;
+    return one.id;
+end $$;
+
+-- Ends the unresolved incident of a subject; its id, null where there is none. *why*: what its title then says, as `the
+-- cue was paused`; null: the subject has recovered.
+create function resolve_incident(whose bigint, what text, its_subject text, why text default null,
+                                 by_execution uuid default null) returns uuid language plpgsql as $$
+declare
+    one incidents%rowtype;
+begin
+    update incidents
+       set resolved_at = clock_timestamp(), resolution = why, resolved_by_execution_id = by_execution,
+           title = case when why is null then title else format('%s (%s)', title, why) end
+     where user_id = whose and kind = what and subject = its_subject and resolved_at is null
+    returning * into one;
+    if one.id is not null then
+        perform tell_of_incident(one, 'resolved');
+    end if;
+    return one.id;
+end $$;
+
+-- One failure more of a cue, the *failures*-th in a row: its incident opens at the threshold. What had begun to recover
+-- begins anew.
+create function note_failure(whose bigint, of_cue text, of_execution uuid, failures bigint, told text, by_mail boolean)
+returns uuid language plpgsql as $$
+declare
+    cue record;
+begin
+    update incidents set recovered = 0 where cue_id = of_cue and resolved_at is null and recovered > 0;
+    select name, coalesce(alert_failure_threshold, 1) as needed into cue from cues where id = of_cue;
+    if failures >= cue.needed
+       or exists (select from incidents
+                   where user_id = whose and kind = 'failing' and subject = of_cue and resolved_at is null) then
+        return open_incident(whose, 'failing', of_cue, cue.name, format('%s is failing: %s', cue.name, told), 'critical',
+                             of_cue, of_execution, by_mail);
+    end if;
+    return null;
+end $$;
+
+-- Counts executions of a cue that did well, oldest first, towards the end of its incidents; how many have ended.
+-- *reported* are those of them that came with a report and its evidence.
+create function recover_incidents(of_cue text, good uuid[], reported uuid[]) returns integer language plpgsql as $$
+declare
+    one incidents%rowtype;
+    ended integer := 0;
+begin
+    for one in
+        update incidents i
+           set recovered = i.recovered + cardinality(m.counted),
+               resolved_at = case when i.recovered + cardinality(m.counted) >= m.needed then clock_timestamp() end,
+               resolved_by_execution_id = m.counted[greatest(m.needed - i.recovered, 1)]
+          from (select u.id,
+                       coalesce((select alert_recovery_threshold from cues where id = of_cue), 1) as needed,
+                       array(select g from unnest(case when u.kind = 'unverified' then reported else good end)
+                                      with ordinality x(g, place)
+                              -- The firing that was late does not end that it was.
+                              where u.kind <> 'late' or u.last_execution_id is null or g > u.last_execution_id
+                              order by place) as counted
+                  from incidents u
+                 where u.cue_id = of_cue
+                   and u.resolved_at is null
+                   and u.kind in ('failing', 'late', 'unverified', 'set_aside')) m
+         where i.id = m.id
+           and i.resolved_at is null
+           and cardinality(m.counted) > 0
+     returning i.*
+    loop
+        if one.resolved_at is not null then
+            perform tell_of_incident(one, 'resolved');
+            ended := ended + 1;
+        end if;
+    end loop;
+    return ended;
+end $$;
+
+-- A cue that a person has paused, or deleted, has no incident any more. One that `on_failure` has paused has: it is why.
+create function end_incidents_of_cue() returns trigger language plpgsql as $$
+begin
+    perform resolve_incident(i.user_id, i.kind, i.subject,
+                             case when new.deleted_at is null then 'the cue was paused' else 'the cue was deleted' end)
+       from (select * from incidents
+              where cue_id = new.id
+                and resolved_at is null
+                and (new.deleted_at is not null or kind in ('failing', 'late', 'unverified', 'set_aside'))
+              order by id) i;
+    return null;
+end $$;
+create trigger cues_incidents_ended after update on cues for each row
+    when (new.deleted_at is not null and old.deleted_at is null
+          or new.status = 'paused' and old.status <> 'paused' and new.pause_reason is null)
+    execute function end_incidents_of_cue();
+
+-- Of what waits of one event on a channel, admits what makes no more than twenty in 5 minutes; how much waited. The
+-- channel's row is locked.
+create function admit_event(which uuid, what text) returns bigint language plpgsql as $$
+declare
+    recent timestamptz[] := array(select m from channel_gates g, unnest(g.moments) m
+                                   where g.channel_id = which and g.event = what and m > now() - interval '5 minutes'
+                                   order by m);
+    found_ids bigint[] := array(select id from notifications
+                                 where held and channel_id = which and event = what order by id);
+begin
+    if cardinality(found_ids) > 0 then
+        update notifications set held = false
+         where id = any (found_ids[1:greatest(20 - cardinality(recent), 0)]);
+        recent := recent || array(select now() from unnest(found_ids) limit 20);
+        insert into channel_gates (channel_id, event, moments)
+        values (which, what, recent[greatest(cardinality(recent) - 19, 1):])
+            on conflict (channel_id, event) do update set moments = excluded.moments;
+    end if;
+    return cardinality(found_ids);
+end $$;
+
+-- What is beyond that becomes one digest, which grows until it is claimed.
+create function fold_messages(channel channels) returns void language plpgsql as $$
+declare
+    folded record;
+    due timestamptz := greatest(now() + interval '20 seconds', channel.digest_at + interval '5 minutes');
+begin
+    with rest as (
+        delete from notifications where held and channel_id = channel.id returning id, event, content
+    )
+    select count(*) as all_of_them, count(*) filter (where event = 'opened') as opened,
+           count(*) filter (where event = 'resolved') as resolved, count(*) filter (where event = 'reminder') as reminders,
+           (array_agg(content #>> '{incident,title}' order by event, id))[1:10] as titles
+      into folded
+      from rest;
+    if folded.all_of_them = 0 or 'digest' <> all (channel.events::text[]) then
+        return;
+    end if;
+    update notifications n
+       set content = json_build_object(
+               'event', 'incident.digest', 'since', n.content -> 'since',
+               'opened', (n.content ->> 'opened')::bigint + folded.opened,
+               'resolved', (n.content ->> 'resolved')::bigint + folded.resolved,
+               'reminders', (n.content ->> 'reminders')::bigint + folded.reminders,
+               'titles', to_json((array(select json_array_elements_text(n.content -> 'titles')) || folded.titles)[1:10]))
+     where n.channel_id = channel.id and n.event = 'digest' and n.claim is null and n.attempts = 0;
+    if not found then
+        insert into notifications (kind, user_id, channel_id, event, ready_at, content)
+        values ('channel_message', channel.user_id, channel.id, 'digest', due,
+                json_build_object('event', 'incident.digest', 'since', iso(now()), 'opened', folded.opened,
+                                  'resolved', folded.resolved, 'reminders', folded.reminders,
+                                  'titles', to_json(folded.titles)));
+        update channels set digest_at = due where id = channel.id;
+    end if;
+end $$;
+
+-- Admits what channels are to be told: of each event twenty in 5 minutes one by one. From the 21st on there is one
+-- digest, within a minute, and one in each 5 minutes after it. How many messages were waiting.
+create function admit_messages() returns bigint language plpgsql as $$
+declare
+    channel channels%rowtype;
+    what text;
+    waiting bigint := 0;
+begin
+    for channel in
+        select * from channels
+         where id in (select channel_id from notifications where held)
+         order by id
+           for no key update skip locked
+    loop
+        foreach what in array array['opened', 'resolved', 'reminder'] loop
+            waiting := waiting + admit_event(channel.id, what);
+        end loop;
+        perform fold_messages(channel);
+    end loop;
+    return waiting;
 end $$;

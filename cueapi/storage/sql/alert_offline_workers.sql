@@ -40,6 +40,9 @@ with silent as (
 select count(raise_alert(user_id, 'worker_offline', worker_id, null, null,
                          format('Worker %s has been silent since %s, and work waits for it.',
                                 worker_id, iso(last_heartbeat)),
-                         json_build_object('worker_id', worker_id, 'last_heartbeat', iso(last_heartbeat)))) as alerts,
+                         json_build_object('worker_id', worker_id, 'last_heartbeat', iso(last_heartbeat)),
+                         of_incident => open_incident(
+                             user_id, 'worker_offline', worker_id, worker_id,
+                             format('Worker %s is silent, and work waits for it', worker_id), 'critical'))) as alerts,
        array_agg(distinct user_id) as users
   from (select * from marked order by user_id, worker_id) m

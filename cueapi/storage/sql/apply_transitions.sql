@@ -1,9 +1,10 @@
 -- :transitions are JSON records. Returns the executions whose fence still stood.
 --
 -- Guarantees: a transition is written only upon what it was decided on (claim, attempt, status, last report, and the
--- cue's revision where it was decided by an earlier look at the cue), and with it, or not at all: its outbox row, the log of attempts, the month's outcome counters, and what it makes of its cue:
--- run count, the end of a one-time cue, the pause of `on_failure`, and the end of its failures in a row. What failures
--- lead to beyond that is record_failures.sql, in the same transaction; all changes of a status are here, so that each
+-- cue's revision where it was decided by an earlier look at the cue), and with it, or not at all: its outbox row, the
+-- log of attempts, the month's outcome counters, and what it makes of its cue: run count, the end of a one-time cue, the
+-- pause of `on_failure`, the end of its failures in a row, and of its incidents. What failures lead to beyond that is
+-- record_failures.sql, in the same transaction; all changes of a status are here, so that each
 -- transaction moves the users' counts of live cues in one statement.
 --
 -- `any (array(…))` and `status || ''` keep the planner to a look-up by primary key: without the one it scans the whole
@@ -16,7 +17,7 @@ with transitions as materialized (
            wire bool, http_status int, response_body text, error_message text, duration_ms bigint,
            report bool, success bool, result text, error text, metadata json, state text, validation text,
            missing text, external_id text, result_url text, result_ref text, result_type text, summary text,
-           artifacts json, consecutive_failures int, alert text, logged_as text)
+           artifacts json, consecutive_failures int, alert text, logged_as text, good bool)
 ), decided as (
     update executions e
        set status = x.status,
@@ -65,7 +66,7 @@ with transitions as materialized (
            e.started_at, e.last_attempt_at, e.finished_at, e.outcome_attempt, e.outcome_state, x.attempts, x.final,
            x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,
            x.final or not exists (select from cues c where c.id = e.cue_id and c.deleted_at is null) as leaves,
-           x.report, x.success, x.consecutive_failures, x.alert is not null as lost, x.missing, x.logged_as,
+           x.report, x.success, x.consecutive_failures, x.alert is not null as lost, x.missing, x.logged_as, x.good,
            x.http_status, x.response_body, x.duration_ms, coalesce(x.error_message, x.error) as reason
 ), unqueued as (
     -- The attempts of a deleted cue end with the one that was under way.
@@ -113,6 +114,10 @@ with transitions as materialized (
            coalesce(bool_or(consecutive_failures = 0), false) as succeeded,
            coalesce(bool_or(consecutive_failures = 1), false) as failed,
            bool_or(lost) as lost,
+           -- Of what did well among failures, record_failures.sql keeps the order.
+           case when not coalesce(bool_or(consecutive_failures = 1 or missing is not null), false)
+                then array_agg(id order by id) filter (where good) end as good,
+           array_agg(id order by id) filter (where good and report) as reported,
            (array_agg(id order by id desc) filter (where lost))[1] as lost_id,
            (array_agg(reason order by id desc) filter (where lost))[1] as lost_reason,
            max(scheduled_for) filter (where triggered_by = 'scheduled') as scheduled_for,
@@ -129,7 +134,7 @@ with transitions as materialized (
     select c.id, c.user_id, c.status as was, c.schedule_type = 'once' as is_once,
            c.schedule_type = 'once' and c.next_run is null as is_over,
            m.runs, m.succeeded and not m.failed as ends_failures, c.on_failure_pause and m.lost as pauses,
-           m.lost_id, m.lost_reason,
+           m.lost_id, m.lost_reason, m.good, m.reported, c.consecutive_failures > 0 as was_failing,
            -- The execution of an earlier schedule makes nothing of its cue.
            case when c.schedule_type = 'once' and c.schedule_at = m.scheduled_for then m.once_status end as once_status
       from cues c
@@ -160,6 +165,18 @@ with transitions as materialized (
  returning c.id, case when n.status = 'paused' and n.was = 'active' then n.lost_id end as paused_by
 ), paused as materialized (
     select id, paused_by from moved where paused_by is not null
+), recovered as materialized (
+    -- Where a cue has no failures in a row, one look into an index says whether anything is unresolved.
+    select id, recover_incidents(id, good, coalesce(reported, '{}')) as incidents
+      from (select id, good, reported
+              from locked
+             where good is not null
+               and (was_failing
+                    or id = any (array(select cue_id from incidents
+                                        where resolved_at is null
+                                          and cue_id = any (array(select cue_id from moves where good is not null)))))
+             order by user_id, id
+            offset 0) l
 ), counting as materialized (
     -- Whose counts of live cues the triggers will move: locked in one order, and before any tally.
     select id
@@ -193,8 +210,10 @@ with transitions as materialized (
 -- include: add_tally
 )
 select d.id, d.user_id, d.status, d.ready_at, d.cue_id, c.name as cue_name,
-       coalesce(d.consecutive_failures = 1, false) or d.lost or d.missing is not null as is_told,
+       coalesce(d.consecutive_failures = 1, false) or d.lost or d.missing is not null
+           or coalesce(r.incidents > 0, false) as is_told,
        coalesce(p.paused_by = d.id, false) as has_paused
   from decided d
   left join cues c on c.id = d.cue_id
   left join paused p on p.id = d.cue_id
+  left join recovered r on r.id = d.cue_id

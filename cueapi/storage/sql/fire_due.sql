@@ -102,10 +102,13 @@ with due as (
                        (select m.id from made m where m.cue_id = h.id order by m.scheduled_for desc limit 1),
                        format('%s was due at %s and fired %s s late.', h.name, iso(h.seen),
                               round(extract(epoch from now() - h.seen))),
-                       json_build_object('due_at', iso(h.seen))) as id
-      from held h
-     where h.late
-     order by h.id
+                       json_build_object('due_at', iso(h.seen)),
+                       of_incident => open_incident(
+                           h.user_id, 'late', h.id, h.name,
+                           format('%s fired %s s late', h.name, round(extract(epoch from now() - h.seen))), 'critical',
+                           h.id, (select m.id from made m where m.cue_id = h.id order by m.scheduled_for desc limit 1))
+                       ) as id
+      from (select * from held where late order by user_id, id offset 0) h
 )
 select (select count(*) from held) as held,
        array(select 'missed_run' from raised where id is not null

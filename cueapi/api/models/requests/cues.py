@@ -102,6 +102,15 @@ class AlertsBody(Open):
     missed_window_multiplier: Annotated[int, Field(ge=1, le=100)] | None = optional(
         "Raise an alert where a firing is late by so many times the interval to the one after.", left_out="never"
     )
+    failure_threshold: Annotated[int, Field(ge=1, le=720)] | None = optional(
+        "Open an incident at so many failed executions in a row.", 1
+    )
+    recovery_threshold: Annotated[int, Field(ge=1, le=720)] | None = optional(
+        "End an incident after so many good executions in a row.", 1
+    )
+    renotify_minutes: Annotated[int, Field(ge=0, le=10_080)] | None = optional(
+        "Remind of an open incident in these intervals until it is acknowledged, snoozed or over; 0: never.", 0
+    )
 
 
 class CueBody(Open):

@@ -25,6 +25,7 @@ class Alert(Rendered):
     metadata: dict[str, Any] = Field(description="Further facts, by alert type.")
     acknowledged: bool = Field(description="Whether the alert was acknowledged.")
     created_at: datetime = Field(description="When the alert was raised.")
+    incident_id: UUID | None = Field(description="Id of the incident that it belongs to; null: to none.")
 
 
 class AlertList(Page):

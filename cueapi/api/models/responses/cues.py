@@ -78,7 +78,14 @@ class AlertRules(Rendered):
     """When the account is alerted."""
 
     columns: ClassVar[Columns] = {
-        name: Column(f"alert_{name}") for name in ("consecutive_failures", "missed_window_multiplier")
+        name: Column(f"alert_{name}")
+        for name in (
+            "consecutive_failures",
+            "missed_window_multiplier",
+            "failure_threshold",
+            "recovery_threshold",
+            "renotify_minutes",
+        )
     }
 
     consecutive_failures: int | None = Field(
@@ -88,6 +95,15 @@ class AlertRules(Rendered):
     missed_window_multiplier: int | None = Field(
         default=None,
         description="An alert is raised where a firing is late by so many intervals; else never.",
+    )
+    failure_threshold: int | None = Field(
+        default=None, description="An incident opens at so many failed executions in a row; else at 1."
+    )
+    recovery_threshold: int | None = Field(
+        default=None, description="An incident ends after so many good executions in a row; else after 1."
+    )
+    renotify_minutes: int | None = Field(
+        default=None, description="Minutes between reminders of an open incident; else, and at 0, there are none."
     )
 
 

@@ -31,6 +31,7 @@ class AlertSent(BaseModel):
     cue_id: CueId | None = Field(description="Id of the cue that it is about.")
     created_at: datetime = Field(description="When the alert was raised.")
     metadata: dict[str, Any] = Field(description="Further facts, by alert type.")
+    incident_id: UUID | None = Field(description="Id of the incident that it belongs to; null: to none.")
 
 
 class FailureSent(BaseModel):

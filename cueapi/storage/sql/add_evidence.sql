@@ -1,0 +1,37 @@
+-- What is null stays. :state and :validation are the new ones where the evidence completes the outcome; :seen is the state
+-- that it was read in. What was not verified then is: its alert is acknowledged, and it counts as if it had been verified
+-- from the start.
+with moved as (
+    update executions e
+       set external_id = coalesce(:external_id, e.external_id), result_url = coalesce(:result_url, e.result_url),
+           result_ref = coalesce(:result_ref, e.result_ref), result_type = coalesce(:result_type, e.result_type),
+           summary = coalesce(:summary, e.summary), artifacts = coalesce(:artifacts, e.artifacts),
+           outcome_metadata = coalesce(:metadata, e.outcome_metadata),
+           outcome_state = coalesce(:state, e.outcome_state),
+           validation_state = coalesce(:validation, e.validation_state),
+           updated_at = clock_timestamp()
+     where e.id = :execution
+       and e.user_id = :user
+       and e.outcome_state is not distinct from :seen
+ returning e.id, e.user_id, e.cue_id, e.outcome_state, e.status, e.finished_at,
+           unsuccessful(e.status, e.attempts, e.outcome_attempt, e.outcome_state)
+               - unsuccessful(e.status, e.attempts, e.outcome_attempt, :seen) as change
+), settled as (
+    update alerts a
+       set acknowledged = true
+      from moved m
+     where a.execution_id = m.id
+       and a.alert_type = 'verification_failed'
+       and :state is not null
+), recovered as (
+    select recover_incidents(m.cue_id, '{}', array[m.id]) as incidents
+      from moved m
+     where m.outcome_state = 'verified_success'
+       and :state is not null
+       and exists (select from incidents where cue_id = m.cue_id and kind = 'unverified' and resolved_at is null)
+), tallied as (
+    insert into tallies (user_id, bucket, status, count, unsuccessful)
+    select user_id, five_minutes(finished_at), status, 0, change from moved where change <> 0
+        on conflict (user_id, bucket, status) do update set unsuccessful = tallies.unsuccessful + excluded.unsuccessful
+)
+select outcome_state from moved, (select count(*) from recovered) r
