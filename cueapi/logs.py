@@ -17,6 +17,7 @@ How the daemon speaks: one event a fact.
 | claims_recovered, leases_ended, deadlines_passed, executions_unclaimed | executions | the rescue took them back |
 | standstill_noticed | seconds | the process did not run for so long: attempts that this cost are released |
 | attempts_interrupted | attempts, accounts_waiting | accounts without a slot had waited too long |
+| holds_ended | accounts | holds were to end by now, and have |
 | claim_failed | reason | a row made the claim of many fail: each is claimed alone |
 | cue_quarantined, execution_quarantined, result_unstorable | cue_id, cue, execution_id, reason | a row was set aside |
 | notification_sent | notification, kind, cue_id, execution_id, alert_type, attempt | a webhook or mail went out |

@@ -7,6 +7,7 @@ from attrs import frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api import cue_planning
+from cueapi.api.by_hand import BRAKED, FORCE, fire_by_hand, forced
 from cueapi.api.callback_headers import CallbackHeaders
 from cueapi.api.cue_writing import CUE_REFUSALS, CueWriter, find, not_found
 from cueapi.api.executions import EXECUTION_FILTERS, Executions, filter_of, wake_after_fire
@@ -39,7 +40,7 @@ from cueapi.domain.clock import iso
 from cueapi.domain.ids import is_cue_id, new_uuid7
 from cueapi.domain.schedule import INSTANT
 from cueapi.security.vault import Vault
-from cueapi.storage import cue_deletion, cues, fires, histories
+from cueapi.storage import cue_deletion, cues, histories
 from cueapi.storage.clock import Clock
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Database
@@ -221,8 +222,8 @@ class Cues:
     @operation(
         FiredByHand,
         body=FireBody,
-        parameters=(IDEMPOTENCY_KEY, VERIFY_ECHO),
-        refuses=("cue_not_found", "invalid_schedule", "invalid_payload_size", *IDEMPOTENT),
+        parameters=(FORCE, IDEMPOTENCY_KEY, VERIFY_ECHO),
+        refuses=("cue_not_found", "invalid_schedule", "invalid_payload_size", *BRAKED, *IDEMPOTENT),
         scope="fire",
     )
     async def fire(self, cue_id: str) -> Response:
@@ -233,10 +234,7 @@ class Cues:
         """
         async with idempotent(self.database, self.vault, in_body=True) as once:
             manual_fire = await self._manual_fire(cue_id, await read(FireBody))
-            monthly = g.account.limits.monthly_executions
-            made = is_cue_id(cue_id) and await fires.fire(
-                await once.begin(), cue_id=cue_id, user=g.account.id, manual_fire=manual_fire, monthly=monthly
-            )
+            made = is_cue_id(cue_id) and await fire_by_hand(await once.begin(), cue_id, manual_fire)
             if not made:
                 raise not_found()
             shown = {name: made[name] for name in ("id", "cue_id", "scheduled_for", "status")}
@@ -244,15 +242,15 @@ class Cues:
             return once.keep(answer(shown), then=partial(wake_after_fire, self.hub, made))
 
     async def _manual_fire(self, cue_id: str, body: FireBody) -> ManualFire:
-        at = None
+        at, force = None, forced()
         if body.send_at is not None:
             at = await self.clock.decide(self.database, partial(cue_planning.send_at, body.send_at))
         if body.payload_override is None:
-            return ManualFire(new_uuid7(), at=at)
+            return ManualFire(new_uuid7(), at=at, forced=force)
         payload, stored = body.payload_override, 0
         if body.merge_strategy != "replace":
             row = await find(self.database, cue_id)
             stored = len(row.payload)
             payload = await off_loop(json.loads, row.payload, size=stored) | payload
         text = await cue_planning.payload_text(payload, stored=stored)
-        return ManualFire(new_uuid7(), text, domain.payload_task(payload), at)
+        return ManualFire(new_uuid7(), text, domain.payload_task(payload), at, forced=force)

@@ -6,6 +6,7 @@ from uuid import UUID
 from attrs import asdict, evolve, frozen
 from quart import Blueprint, Response, g
 
+from cueapi.api.by_hand import BRAKED, FORCE, fire_by_hand, forced
 from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.http.body import read
 from cueapi.api.http.cursors import CURSOR, Cursor
@@ -200,8 +201,8 @@ class Executions:
 
     @operation(
         responses.Replayed,
-        parameters=(IDEMPOTENCY_KEY,),
-        refuses=("execution_in_flight", "execution_not_found", *IDEMPOTENT),
+        parameters=(FORCE, IDEMPOTENCY_KEY),
+        refuses=("execution_in_flight", "execution_not_found", *BRAKED, *IDEMPOTENT),
         scope="fire",
     )
     async def replay(self, execution_id: str) -> Response:
@@ -223,9 +224,8 @@ class Executions:
             raise not_found()
         if old.status not in FINAL:
             raise Refusal("execution_in_flight", f"Only what has ended can be replayed; this one is {old['status']}.")
-        manual_fire = ManualFire(new_uuid7(), old.payload, old.task, None, identity)
-        monthly = g.account.limits.monthly_executions
-        made = await fires.fire(db, cue_id=old.cue_id, user=g.account.id, manual_fire=manual_fire, monthly=monthly)
+        manual_fire = ManualFire(new_uuid7(), old.payload, old.task, None, identity, forced=forced())
+        made = await fire_by_hand(db, old.cue_id, manual_fire)
         if made is None:
             raise not_found()
         return made

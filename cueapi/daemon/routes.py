@@ -13,6 +13,7 @@ from cueapi.api.events import Events
 from cueapi.api.executions import Executions
 from cueapi.api.fire_times import Schedules
 from cueapi.api.health import Health, Polls
+from cueapi.api.holds import Holds
 from cueapi.api.http.app import Gate, Resource
 from cueapi.api.http.docs import Docs
 from cueapi.api.http.hosts import Hosts
@@ -76,6 +77,7 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Outcomes(database, wiring.metrics, hub, claimed),
         Workers(database, terms, hub, wiring.metrics, claimed),
         Alerts(database),
+        Holds(database, resources.clock, hub),
         Events(wiring.authenticator, hub.watchers),
         Usage(database),
         Echo(database, wiring.windows, vault),

@@ -15,7 +15,7 @@ from cueapi.delivery.zone_changes import ZoneWatch
 from cueapi.domain.execution import AlertType, Transition, attempt_failed, claim_lost, deadline_passed, unclaimed
 from cueapi.domain.zone import tzdata_version
 from cueapi.metrics import Metrics
-from cueapi.storage import daemons, notifications, workers
+from cueapi.storage import daemons, holds, notifications, workers
 from cueapi.storage.clock import Clock
 from cueapi.storage.daemons import DaemonBeats, LostClaim
 from cueapi.storage.database import Database
@@ -78,6 +78,7 @@ class Rescue:
             grace.note(self.clock.jumps)
             if await put_right(self.database) or (rows and await zones.look(self.database, rows[0].tzdata)):
                 self._look_again()
+            await self._release_holds()
             await daemons.sweep_dead(self.database)
             await self._recover(silent)
             if not grace.renewed or grace.is_over():
@@ -93,6 +94,14 @@ class Rescue:
         if rows and self.clock.measure(rows[0].now, begun):
             log.warning("clock_differs", offset_seconds=round(self.clock.offset.total_seconds(), 1))
         return rows
+
+    async def _release_holds(self) -> None:
+        """Release the accounts whose hold was to end by now."""
+        released = await holds.release_over(self.database)
+        for user in released:
+            self.hub.released(user)
+        if released:
+            log.info("holds_ended", accounts=len(released))
 
     def _look_again(self) -> None:
         """What was to wait for a later time is due earlier."""

@@ -51,6 +51,7 @@ class CueColumns:
     last_run: datetime | None
     run_count: int
     fired_count: int
+    held_count: int
     created_at: datetime
     updated_at: datetime
     warning: str | None
@@ -94,6 +95,8 @@ class CueRow(CueColumns, Row):
 
 
 WARNING: LiteralString = """case when c.status = 'paused' and c.pause_reason is not null then c.pause_reason
+     when c.parked_run is not null and c.next_run is null
+     then 'Its time came while the account was held: it fires when that is released.'
      when c.transport = 'worker'
           and not exists (select from workers w
                            where w.user_id = c.user_id and w.last_heartbeat > now() - interval '180 seconds')

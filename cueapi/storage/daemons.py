@@ -215,6 +215,7 @@ async def dropped(db: Executor, *, user: int, worker: str, running: list[UUID]) 
 
 # $1 seconds for which an execution may wait for a worker: from its time on, or from when it was made, which is later
 # where a time is caught up.
+# What a hold has stopped waits for as long anew from its end.
 UNCLAIMED = """
 select s.*
   from execution_states s
@@ -224,6 +225,9 @@ select s.*
    and s.ready_at < now() - $1::float8 * interval '1 second'
    and s.created_at < now() - $1::float8 * interval '1 second'
    and s.deleted_at is null
+   and not exists (select from holds h
+                    where h.user_id = s.user_id
+                      and (h.ended_at is null or h.ended_at > now() - $1::float8 * interval '1 second'))
  limit 500
 """
 

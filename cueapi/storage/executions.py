@@ -52,6 +52,7 @@ class ExecutionRow(Row):
     validation_state: str | None
     outcome_deadline_at: datetime | None
     missed_runs: int
+    late: bool
     created_at: datetime
     updated_at: datetime
 
@@ -63,7 +64,7 @@ e.transport, e.triggered_by, e.attempts, e.http_status, e.response_body, e.error
 e.last_attempt_at, case when e.status = 'retrying' then e.ready_at end as next_retry,
 e.claimed_by_worker, e.claimed_at, e.outcome_attempt, e.outcome_success, e.outcome_result, e.outcome_error,
 e.outcome_metadata, e.outcome_recorded_at, e.outcome_state, e.external_id, e.result_url, e.result_ref,
-e.result_type, e.summary, e.artifacts, e.validation_state, e.outcome_deadline_at, e.missed_runs,
+e.result_type, e.summary, e.artifacts, e.validation_state, e.outcome_deadline_at, e.missed_runs, e.late,
 e.created_at, e.updated_at
 """
 

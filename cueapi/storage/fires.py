@@ -11,7 +11,11 @@ from cueapi.storage.statements import load
 
 
 class FiredExecution(Row):
-    """An execution that a user asked for, in how many seconds it may begin, and whether an alert was raised by it."""
+    """
+    An execution that a user asked for, in how many seconds it may begin, and whether an alert was raised by it.
+
+    Its columns are null where none was made: the cue is not *known*, or its account is held.
+    """
 
     id: UUID
     cue_id: str
@@ -20,6 +24,10 @@ class FiredExecution(Row):
     status: str
     due_in: float
     has_alerted: bool
+    known: bool
+    hold_mode: str | None
+    hold_reason: str | None
+    hold_until: datetime | None
 
 
 class CueFire(NamedTuple):
@@ -33,6 +41,7 @@ class CueFire(NamedTuple):
     at: datetime | None
     triggered_by: str
     replayed_from: UUID | None
+    forced: bool
     monthly: int
 
 
@@ -41,17 +50,22 @@ FIRE = load("fire_cue", CueFire._fields)
 
 @frozen
 class ManualFire:
-    """An execution that a user asks for: its payload (None: the cue's), its time (None: now), what it repeats."""
+    """
+    An execution that a user asks for: its payload (None: the cue's), its time (None: now), what it repeats.
+
+    *forced*: also while the account is held.
+    """
 
     execution_id: UUID
     payload: str | None = None
     task: str | None = None
     at: datetime | None = None
     replayed_from: UUID | None = None
+    forced: bool = False
 
 
-async def fire(db: Executor, *, cue_id: str, user: int, manual_fire: ManualFire, monthly: int) -> FiredExecution | None:
-    """The new execution; None where the cue is not this user's. *monthly* is how many a month has."""
+async def fire(db: Executor, *, cue_id: str, user: int, manual_fire: ManualFire, monthly: int) -> FiredExecution:
+    """What became of it. *monthly* is how many executions a month has."""
     parameters = CueFire(
         cue_id=cue_id,
         user=user,
@@ -61,9 +75,12 @@ async def fire(db: Executor, *, cue_id: str, user: int, manual_fire: ManualFire,
         at=manual_fire.at,
         triggered_by="manual_fire" if manual_fire.replayed_from is None else "replay",
         replayed_from=manual_fire.replayed_from,
+        forced=manual_fire.forced,
         monthly=monthly,
     )
-    return await db.fetch_one(FIRE, *parameters, row=FiredExecution)
+    row = await db.fetch_one(FIRE, *parameters, row=FiredExecution)
+    assert row is not None
+    return row
 
 
 class ReplayableExecution(Row):

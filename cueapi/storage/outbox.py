@@ -162,7 +162,7 @@ async def claim_deliveries(
 
 
 # $1 execution, $2 claim, $3 seconds of the attempt. Not by a daemon that another has seen without its lock, nor beyond
-# the lease: in both cases the claim may be taken back at any moment.
+# the lease: in both cases the claim may be taken back at any moment. Nor where its account is held meanwhile.
 RENEW_CLAIM = """
 update outbox o
    set lease_until = now() + interval '1 second' * (60 + $3::float8)
@@ -173,6 +173,7 @@ update outbox o
    and e.status = 'delivering'
    and o.lease_until > now()
    and not exists (select from daemons d where d.number = o.claimed_by and d.free_since is not null)
+   and (o.forced or not is_held(o.user_id, 'everything'))
 """
 
 
@@ -204,6 +205,7 @@ select count(distinct user_id)
            and ready_at <= now() - $3::float8 * interval '1 second'
            and user_id <> all ($1::bigint[])
            and host <> all ($2::text[])
+           and user_id <> all (select user_id from holds where ended_at is null)
          order by ready_at
          limit 64) waiting
 """

@@ -1,7 +1,7 @@
 """Claims of workers: of any number of callers, one wins."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 from attrs import frozen
@@ -97,15 +97,26 @@ async def claim_work(db: Executor, request: ClaimRequest, terms: LeaseTerms) -> 
     return await db.fetch(CLAIM_WORK, *parameters, row=ClaimedWork)
 
 
+# No hold of the account stops it.
+CLAIMABLE_NOW: LiteralString = """
+   and (e.forced
+        or not exists (select from holds h
+                        where h.user_id = $1
+                          and h.ended_at is null
+                          and (e.deferred or h.mode = 'everything' and (h.until is null or h.until > now()))))
+"""
+
 # As CLAIM_WORK, for the one execution $2; the conditions decide which of many callers wins.
-CLAIM_ONE = """
+CLAIM_ONE: LiteralString = (
+    """
 with begun as (
     update executions e
        set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
            claimed_by_worker = $3,
            claimed_at = now(), lease_until = now() + $4::float8 * interval '1 second',
            outcome_deadline_at = now() + interval '1 second' * coalesce(c.outcome_deadline_seconds, $5::float8),
-           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
+           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), deferred = false,
+           updated_at = clock_timestamp()
       from cues c
      where e.id = $2
        and e.user_id = $1
@@ -113,7 +124,9 @@ with begun as (
        and e.status || '' in ('pending', 'retrying')
        and e.ready_at <= now()
        and c.id = e.cue_id
-       and c.deleted_at is null
+       and c.deleted_at is null"""
+    + CLAIMABLE_NOW
+    + """
  returning e.id, e.started_at = now() as first
 ), counted as (
     insert into usage (user_id, month, executions)
@@ -122,6 +135,7 @@ with begun as (
 )
 select id from begun
 """
+)
 
 
 async def claim_one(db: Executor, *, user: int, execution: UUID, worker: str, terms: LeaseTerms) -> bool:
@@ -130,19 +144,24 @@ async def claim_one(db: Executor, *, user: int, execution: UUID, worker: str, te
 
 
 # Everything claimable, the oldest first, as a worker that polls sees it.
-CLAIMABLE = """
+CLAIMABLE: LiteralString = (
+    """
 select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
   from executions e
   join cues c on c.id = e.cue_id and c.deleted_at is null
  where e.user_id = $1
    and e.transport = 'worker'
    and e.status in ('pending', 'retrying')
-   and e.ready_at <= now()
+   and e.ready_at <= now()"""
+    + CLAIMABLE_NOW
+    + """
  order by e.ready_at, e.id
  limit $2
 """
+)
 
-CLAIMABLE_TASK = """
+CLAIMABLE_TASK: LiteralString = (
+    """
 select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
   from executions e
   join cues c on c.id = e.cue_id and c.deleted_at is null
@@ -150,13 +169,16 @@ select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e
    and e.task = $3
    and e.transport = 'worker'
    and e.status in ('pending', 'retrying')
-   and e.ready_at <= now()
+   and e.ready_at <= now()"""
+    + CLAIMABLE_NOW
+    + """
  order by e.ready_at, e.id
  limit $2
 """
+)
 
-
-CLAIMABLE_AGENT = """
+CLAIMABLE_AGENT: LiteralString = (
+    """
 select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
   from executions e
   join cues c on c.id = e.cue_id and c.deleted_at is null
@@ -165,10 +187,13 @@ select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e
    and ($4::text is null or e.task = $4)
    and e.transport = 'worker'
    and e.status in ('pending', 'retrying')
-   and e.ready_at <= now()
+   and e.ready_at <= now()"""
+    + CLAIMABLE_NOW
+    + """
  order by e.ready_at, e.id
  limit $2
 """
+)
 
 
 async def claimable(

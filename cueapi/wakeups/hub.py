@@ -34,7 +34,7 @@ class AccountCache(Protocol):
 @define(eq=False)
 class WakeupHub:
     """
-    Six verbs: `cue_written`, `delivery_ready`, `work_ready`, `notice_ready`, `account_changed`, `changed`.
+    Verbs: `cue_written`, `delivery_ready`, `work_ready`, `notice_ready`, `account_changed`, `released`, `changed`.
 
     Each is a hint: losing one costs time, never work. In this daemon it takes effect at once; the other daemons
     receive it within some 20 ms, unless *announce* is False. They poll at least every *poll_interval* seconds.
@@ -89,6 +89,14 @@ class WakeupHub:
         """A key was replaced or revoked, or a limit changed: no daemon may go by what it remembers."""
         self._forget_account(user)
         self.announcements.add(f"account:{user}")
+
+    def released(self, user: int) -> None:
+        """An account is no longer held: what was stopped at its time fires on the daemons that find it first."""
+        self.polls.wake()
+        self.announcements.add("cue", 0.0)
+        self.delivery_ready()
+        self.work_ready(user)
+        self.changed(user, "executions", "cues")
 
     def changed(self, user: int, *topics: str) -> None:
         """Something of *user* is another now (see TOPICS): those who watch look again."""

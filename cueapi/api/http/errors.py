@@ -50,6 +50,7 @@ STATUS = {
     "outcome_already_recorded": 409,
     "no_outcome": 409,
     "execution_in_flight": 409,
+    "account_held": 409,
     "idempotency_key_in_use": 409,
     "key_not_recoverable": 410,
     "request_timeout": 408,

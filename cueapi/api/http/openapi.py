@@ -26,7 +26,7 @@ Document: TypeAlias = dict[str, Any]
 
 VERSION = "3.1.0"
 REFERENCE = "#/components/schemas/{model}"
-METHODS = ("POST", "GET", "PATCH", "DELETE")
+METHODS = ("POST", "PUT", "GET", "PATCH", "DELETE")
 
 TAGS = {
     "cues": "Schedules, and where to call: create, change, fire and delete them.",
@@ -41,7 +41,7 @@ TAGS = {
 """The groups of operations, in the order in which people need them."""
 
 _OTHER_NAMES = {
-    "account": ("accounts", "webhook_secrets", "devices", "magic_links", "sessions", "usage"),
+    "account": ("accounts", "webhook_secrets", "devices", "magic_links", "sessions", "usage", "holds"),
     "health": ("info", "metrics"), "cues": ("schedules",), "executions": ("events",),
 }  # fmt: skip
 GROUPS = {resource: group for group, resources in _OTHER_NAMES.items() for resource in resources}

@@ -9,8 +9,20 @@ from pydantic import BaseModel
 from cueapi.api.models.requests import accounts as account_bodies
 from cueapi.api.models.requests import cues as cue_bodies
 from cueapi.api.models.requests import executions as execution_bodies
+from cueapi.api.models.requests import holds as hold_bodies
 from cueapi.api.models.requests.bodies import Anything
-from cueapi.api.models.responses import accounts, alerts, cues, executions, health, outcomes, usage, webhooks, workers
+from cueapi.api.models.responses import (
+    accounts,
+    alerts,
+    cues,
+    executions,
+    health,
+    holds,
+    outcomes,
+    usage,
+    webhooks,
+    workers,
+)
 
 Example = dict[str, Any]
 
@@ -101,6 +113,7 @@ EXECUTION: Example = {
     "evidence": {**EVIDENCE, "validation_state": "valid"},
     "outcome_deadline_at": f"{DAY}2T17:00:00.187345Z",
     "missed_runs": 0,
+    "late": False,
     "created_at": f"{DAY}2T16:00:00.008112Z",
     "updated_at": f"{DAY}2T16:00:04.337210Z",
 }
@@ -132,6 +145,7 @@ USED: Example = {"used": 7, "limit": 1000, "remaining": 993, "percent_used": 0.7
 MONTH: Example = {"start": "2026-06-01T00:00:00Z", "end": "2026-07-01T00:00:00Z"}
 
 FIRE: Example = {"payload_override": {"topics": ["sales"]}, "send_at": f"{DAY}2T16:00:00Z"}
+HOLD: Example = {"reason": "The agents loop.", "mode": "everything", "until": f"{DAY}3T08:00:00Z"}
 FIRE_SHA256 = hashlib.sha256(json.dumps(FIRE).encode()).hexdigest()
 
 BODIES: dict[type[BaseModel], Any] = {
@@ -149,6 +163,7 @@ BODIES: dict[type[BaseModel], Any] = {
     execution_bodies.HeartbeatBody: {
         "worker_id": "worker-1", "handlers": ["nightly_report"], "running": [], "claim": 5,
     },
+    hold_bodies.HoldBody: HOLD,
     account_bodies.RegisterBody: {"email": EMAIL},
     account_bodies.MePatch: {"alert_webhook_url": "https://your-server.example.com/cueapi-alerts"},
     account_bodies.CodeBody: {"device_code": DEVICE_CODE},
@@ -192,6 +207,10 @@ ANSWERS: dict[type[BaseModel], Any] = {
     workers.WorkerList: {"workers": [WORKER]},
     alerts.Alert: {**ALERT, "acknowledged": True},
     alerts.AlertList: {"alerts": [ALERT], **PAGE, "next_cursor": None},
+    holds.Hold: {
+        **HOLD, "held": True, "since": f"{DAY}2T16:00:31.550419Z",
+        "by": {"kind": "session", "id": None, "name": EMAIL},
+    },
     accounts.Registered: {"api_key": API_KEY, "email": EMAIL},
     accounts.Me: {
         "email": EMAIL, "plan": "self_hosted", "active_cues": 7, "active_cue_limit": 1000,

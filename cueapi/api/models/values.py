@@ -17,6 +17,7 @@ Mode = Literal["none", "require_external_id", "require_result_url", "require_art
 Catchup = Literal["latest", "all", "none"]
 CatchUp = Literal["run_once_if_missed", "skip_missed", "replay_all"]
 Overlap = Literal["allow", "skip"]
+HoldMode = Literal["fires", "everything"]
 CueStatus = Literal["active", "paused", "completed", "failed"]
 TriggeredBy = Literal["scheduled", "manual_fire", "replay"]
 Status = Literal["pending", "delivering", "retrying", "retry_ready", "success", "failed", "missed", "outcome_timeout"]

@@ -47,6 +47,7 @@ create domain execution_status as text check (
 create domain outcome_state as text check (
     value in ('reported_success', 'reported_failure', 'verified_success', 'verification_failed',
               'verification_pending'));
+create domain hold_mode as text check (value in ('fires', 'everything'));
 create domain notification_kind as text check (
     value in ('alert_webhook', 'failure_webhook', 'failure_mail', 'sign_in_mail', 'address_mail', 'account_mail',
               'incident_mail', 'recovery_mail', 'channel_message'));
@@ -157,6 +158,20 @@ create index browser_sessions_user on browser_sessions (user_id, created_at);
 create index browser_sessions_key on browser_sessions (key_hash);
 create index browser_sessions_seen on browser_sessions (seen_at);
 
+-- The brake of an account, one row each: in force while *ended_at* is null. `fires` stops what would begin by itself,
+-- `everything` also each claim of what has begun. The row of the last one stays: its times are not caught up with.
+create table holds (
+    user_id   bigint primary key references users on delete cascade,
+    mode      hold_mode not null,
+    reason    text check (length(reason) <= 500),
+    until     moment,                               -- null: until it is released
+    since     moment not null default now(),
+    actor     json not null,                        -- who has set it
+    ended_at  moment
+);
+create index holds_in_force on holds (user_id) where ended_at is null;
+create index holds_until on holds (until) where ended_at is null and until is not null;
+
 create table idempotency_keys (
     user_id     bigint not null references users on delete cascade,
     method      text not null,
@@ -223,6 +238,8 @@ create table cues (
     last_run              moment,
     fired_count           counter not null default 0,
     run_count             counter not null default 0,
+    held_count            counter not null default 0,   -- times that came while the account was held, and do not fire
+    parked_run            moment,                   -- a one-time cue's time that came so: it fires at the release
     consecutive_failures  counter not null default 0,
     revision              counter not null default 0,   -- moves with schedule and status: a fence
     created_at            moment not null default statement_timestamp(),
@@ -246,6 +263,7 @@ create index cues_next on cues (user_id, next_run)
 create index cues_failing on cues (user_id, id)
     where consecutive_failures > 0 and status in ('active', 'paused') and deleted_at is null;
 create index cues_deleted on cues (deleted_at) where deleted_at is not null;
+create index cues_parked on cues (user_id) where parked_run is not null;
 
 -- users.live_cues moves where a cue begins or ceases to count, by whatever statement.
 create function count_live_cue() returns trigger language plpgsql as $$
@@ -297,6 +315,9 @@ create table executions (
                   and length(payload ->> 'agent') <= 255
              then payload ->> 'agent' end) stored,
     missed_runs          counter not null default 0,
+    deferred             boolean not null default false,   -- asked for at a later time, and not begun: a hold stops it
+    forced               boolean not null default false,   -- asked for in spite of a hold: none stops it
+    late                 boolean not null default false,   -- a hold has stopped it at its time
     outcome_attempt      attempt_number,            -- the attempt that the last report was for
     outcome_success      boolean,
     outcome_result       text,
@@ -352,6 +373,7 @@ create index executions_held_by on executions (user_id, claimed_by_worker)
 create index executions_written on executions (updated_at)
     where finished_at is null
        or outcome_deadline_at is not null and (outcome_attempt is null or outcome_attempt < attempts);
+create index executions_deferred on executions (user_id, scheduled_for) where deferred;
 create index executions_replays on executions (replayed_from) where replayed_from is not null;
 create index executions_unfinished on executions (cue_id) where finished_at is null;
 create index executions_finished on executions (finished_at) where finished_at is not null;
@@ -376,6 +398,8 @@ create table outbox (
     user_id       bigint not null,
     host          text not null,
     ready_at      moment not null,
+    deferred      boolean not null default false,   -- as its execution
+    forced        boolean not null default false,
     claimed_by    integer,                          -- the daemon
     lease_until   moment,
     constraint outbox_claim check ((claimed_by is null) = (lease_until is null))
@@ -668,6 +692,13 @@ create function write_audit(whose bigint, act json, what text, its_kind text, it
     values (whose, act #>> '{actor,kind}', act #>> '{actor,id}', act #>> '{actor,name}', what, its_kind, its_id,
             its_name, coalesce(moved, '[]'), act ->> 'reason', act ->> 'request_id', act ->> 'address')
     returning id
+$$;
+
+-- Whether *whose* account is held now: by `everything`, or (`fires`) by any hold.
+create function is_held(whose bigint, what text default 'fires') returns boolean language sql stable as $$
+    select exists (select from holds
+                    where user_id = whose and ended_at is null and (until is null or until > now())
+                      and (what = 'fires' or mode = what))
 $$;
 
 -- What a cue that `on_failure` has paused tells of it.

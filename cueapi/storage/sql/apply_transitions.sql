@@ -63,7 +63,8 @@ with transitions as materialized (
        and (x.cue_revision is null
             or x.cue_revision = (select c.revision from cues c where c.id = e.cue_id))
  returning e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.scheduled_for, e.status, e.ready_at,
-           e.started_at, e.last_attempt_at, e.finished_at, e.outcome_attempt, e.outcome_state, x.attempts, x.final,
+           e.started_at, e.last_attempt_at, e.finished_at, e.outcome_attempt, e.outcome_state, e.forced, x.attempts,
+           x.final,
            x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,
            x.final or not exists (select from cues c where c.id = e.cue_id and c.deleted_at is null) as leaves,
            x.report, x.success, x.consecutive_failures, x.alert is not null as lost, x.missing, x.logged_as, x.good,
@@ -73,8 +74,8 @@ with transitions as materialized (
     delete from outbox o using decided d where o.execution_id = d.id and d.leaves
 ), requeued as (
     -- What was delivered, and is attempted again after its deadline, has no row any more.
-    insert into outbox (execution_id, cue_id, user_id, host, ready_at)
-    select d.id, d.cue_id, d.user_id, c.callback_host, d.ready_at
+    insert into outbox (execution_id, cue_id, user_id, host, ready_at, forced)
+    select d.id, d.cue_id, d.user_id, c.callback_host, d.ready_at, d.forced
       from decided d
       join cues c on c.id = d.cue_id
      where d.transport = 'webhook' and not d.leaves

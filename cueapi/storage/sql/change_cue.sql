@@ -16,6 +16,7 @@ with room as (
            next_run = case when :moves then :next_run else c.next_run end,
            next_local = case when :moves then :next_local else c.next_local end,
            planned_at = case when :moves then now() else c.planned_at end,
+           parked_run = case when not :moves then c.parked_run end,
            revision = c.revision + 1,
            updated_at = clock_timestamp(),
            consecutive_failures = case when :revives then 0 else c.consecutive_failures end,

@@ -1,6 +1,6 @@
 -- Guarantees: a row is claimed by one daemon (skip locked), never more for a host or an account than it has places for,
 -- the first of each account before the second of any, each account's in the order of their time; nothing by a daemon that
--- another has seen without its lock. An attempt begins here: `attempts` counts it, the first one counts for the month. An
+-- another has seen without its lock, nor for an account that is held. An attempt begins here: `attempts` counts it, the first one counts for the month. An
 -- execution whose cue is deleted is claimed, too, without a name. Orphaned outbox rows are deleted. The result always has
 -- at least one row, with the counters.
 --
@@ -14,6 +14,8 @@
 -- :only              the one execution, or null
 with busy_hosts as (select * from unnest(:hosts::text[], :host_counts::int[]) as b(host, busy)),
 busy_users as (select * from unnest(:users::bigint[], :user_counts::int[]) as b(user_id, busy)),
+held_users as (select user_id, mode, until from holds where ended_at is null),
+stopped_users as (select user_id from held_users where mode = 'everything' and (until is null or until > now())),
 ready as materialized (
     select execution_id, user_id, host, ready_at
       from outbox
@@ -43,7 +45,8 @@ ready as materialized (
 ), begun as (
     update executions e
        set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
-           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
+           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), deferred = false,
+           updated_at = clock_timestamp()
       from picked p
      where e.id = p.execution_id
  returning e.id, e.cue_id, e.user_id, e.claim, e.attempts, e.scheduled_for, e.payload, e.lost_claims,
@@ -51,6 +54,7 @@ ready as materialized (
 ), claimed as (
     update outbox o
        set claimed_by = :daemon,
+           deferred = false,
            lease_until = now() + interval '1 second'
                        * (60 + least(coalesce(c.timeout_seconds, :timeout::float8), :longest::float8))
       from begun b

@@ -1,4 +1,4 @@
--- The oldest first; begins an attempt, as the claim of a delivery does.
+-- The oldest first; begins an attempt, as the claim of a delivery does. What a hold stops is left.
 --
 -- :handlers           null: those of the worker's last heartbeat
 -- :task               null: any
@@ -7,6 +7,10 @@ with wanted as (
     select coalesce(:handlers::text[],
                     (select handlers from workers where user_id = :user and worker_id = :worker),
                     '{}') as handlers
+), hold as materialized (
+    select mode = 'everything' and (until is null or until > now()) as stops
+      from holds
+     where user_id = :user and ended_at is null
 ), picked as materialized (
     select e.id
       from executions e
@@ -16,6 +20,7 @@ with wanted as (
        and e.status in ('pending', 'retrying')
        and e.ready_at <= now()
        and (:task::text is null or e.task = :task)
+       and (e.forced or not exists (select from hold where stops or e.deferred))
        and ((select handlers = '{}' from wanted)
             or e.task = any ((select handlers from wanted)::text[])
             or c.name = any ((select handlers from wanted)::text[]))
@@ -28,7 +33,8 @@ with wanted as (
            claimed_by_worker = :worker, claimed_at = now(),
            lease_until = now() + :lease::float8 * interval '1 second',
            outcome_deadline_at = now() + interval '1 second' * coalesce(c.outcome_deadline_seconds, :deadline::float8),
-           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
+           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), deferred = false,
+           updated_at = clock_timestamp()
       from picked p, cues c
      where e.id = p.id
        and c.id = e.cue_id

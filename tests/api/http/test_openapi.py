@@ -34,6 +34,7 @@ POST /v1/executions/{execution_id}/verification-pending · PATCH /v1/executions/
 POST /v1/executions/{execution_id}/replay
 POST /v1/worker/heartbeat · GET /v1/workers · DELETE /v1/workers/{worker_id}
 GET /v1/alerts · POST /v1/alerts/{alert_id}/acknowledge · GET /v1/usage · POST /v1/echo/{token} · GET /v1/echo/{token}
+GET /v1/hold · PUT /v1/hold · DELETE /v1/hold
 GET /health · GET /status · GET /metrics · GET /v1/info
 """
 
@@ -49,8 +50,8 @@ FOR_BROWSERS = ("/auth/device", "/static/style.css", "/docs", "/docs/{name}", "/
 
 VERBS = {
     "Acknowledge", "Add", "Begin", "Change", "Claim", "Confirm", "Create", "Delete", "Exchange", "Extend", "Fire",
-    "Follow", "Forget", "List", "Mark", "Poll", "Receive", "Refresh", "Register", "Replace", "Replay", "Report", "Send",
-    "Show", "Store", "Verify",
+    "Follow", "Forget", "Hold", "List", "Mark", "Poll", "Receive", "Refresh", "Register", "Release", "Replace", "Replay", "Report",
+    "Send", "Show", "Store", "Verify",
 }  # fmt: skip
 """What the summary of an operation begins with."""
 

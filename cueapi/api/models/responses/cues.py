@@ -130,6 +130,7 @@ class Cue(Rendered):
     last_run: datetime | None = Field(description="When the cue last fired; null where it has not yet.")
     run_count: Count = Field(description="Executions that have ended.")
     fired_count: Count = Field(description="Executions made, by schedule or by hand.")
+    held_count: Count = Field(description="Times that came while the account was held: they do not fire.", examples=[0])
     warning: str | None = Field(
         description="What keeps, or may keep, executions from their handler: when and why `on_failure` has paused the"
         " cue, that no worker is alive, a host that does not resolve; null where nothing does."

@@ -75,6 +75,7 @@ class Execution(Rendered):
     evidence: Evidence | None = Field(description="What proves the work; null where nothing was given.")
     outcome_deadline_at: datetime | None = Field(description="Until when an outcome must be reported.")
     missed_runs: Count = Field(description="Other missed times that this execution stands for.")
+    late: bool = Field(description="Whether a hold of the account stopped it at its time.")
     created_at: datetime = Field(description="When the execution was made.")
     updated_at: datetime = Field(description="When it last changed.")
 

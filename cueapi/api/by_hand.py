@@ -1,0 +1,37 @@
+"""What a person or a program fires by hand: refused while a brake is on, unless it is forced."""
+
+from quart import g
+
+from cueapi.api.http.parameters import Flag
+from cueapi.domain.hold import account_held
+from cueapi.storage import fires
+from cueapi.storage.database import Executor
+from cueapi.storage.fires import FiredExecution, ManualFire
+
+FORCE = Flag("force", "`true`: fire although the account is held; also delivered while everything is held.")
+BRAKED = ("account_held",)
+"""How a brake refuses what is fired by hand."""
+
+
+async def fire_by_hand(db: Executor, cue_id: str, manual_fire: ManualFire) -> FiredExecution | None:
+    """The new execution of a cue of this account; None where it has no such cue. Refuses where a brake is on."""
+    made = await fires.fire(
+        db, cue_id=cue_id, user=g.account.id, manual_fire=manual_fire, monthly=g.account.limits.monthly_executions
+    )
+    if made.id is not None:
+        return made
+    if not made.known:
+        return None
+    raise account_held(made.hold_mode or "", made.hold_reason, made.hold_until)
+
+
+def forced() -> bool:
+    """Whether the request fires in spite of a hold."""
+    if not FORCE.read():
+        return False
+    require_force()
+    return True
+
+
+def require_force() -> None:
+    """Refuse a caller that may not fire in spite of a hold: it takes the scopes `fire` and `admin`."""
