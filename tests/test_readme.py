@@ -169,7 +169,7 @@ def test_every_command_that_the_readme_names_exists() -> None:
     help_text = CliRunner().invoke(main, ["--help"]).output
     user_help = CliRunner().invoke(main, ["user", "--help"]).output
 
-    for name in ("serve", "check", "migrate", "dump", "user"):
+    for name in ("serve", "check", "migrate", "dump", "hold", "release", "user"):
         assert name in listed[1]
         assert f"  {name} " in help_text
     for name in ("add", "list", "link", "key", "limits", "revoke"):

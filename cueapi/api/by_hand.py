@@ -9,7 +9,7 @@ from cueapi.storage.database import Executor
 from cueapi.storage.fires import FiredExecution, ManualFire
 
 FORCE = Flag("force", "`true`: fire although the account is held; also delivered while everything is held.")
-BRAKED = ("account_held",)
+BRAKED = ("account_held", "insufficient_scope")
 """How a brake refuses what is fired by hand."""
 
 
@@ -26,12 +26,8 @@ async def fire_by_hand(db: Executor, cue_id: str, manual_fire: ManualFire) -> Fi
 
 
 def forced() -> bool:
-    """Whether the request fires in spite of a hold."""
+    """Whether the request fires in spite of a hold. Refuses a key without the scopes `fire` and `admin`."""
     if not FORCE.read():
         return False
-    require_force()
+    g.account.grant.check_all("fire", "admin")
     return True
-
-
-def require_force() -> None:
-    """Refuse a caller that may not fire in spite of a hold: it takes the scopes `fire` and `admin`."""

@@ -38,13 +38,13 @@ class Holds:
         routes.delete("")(self.release)
         return routes
 
-    @operation(responses.Hold)
+    @operation(responses.Hold, scope="read")
     async def show(self) -> Response:
         """Show whether the account is held."""
         row = await holds.show(self.database, g.account.id)
         return answer(_shown(row))
 
-    @operation(responses.Hold, body=HoldBody, refuses=("invalid_schedule",))
+    @operation(responses.Hold, body=HoldBody, refuses=("invalid_schedule",), scope="write")
     async def set(self) -> Response:
         """
         Hold the account.
@@ -61,7 +61,7 @@ class Holds:
         row = await holds.put(self.database, user=g.account.id, hold=hold, act=act(body.reason))
         return answer(_shown(row))
 
-    @operation(None, status=204)
+    @operation(None, status=204, scope="write")
     async def release(self) -> Response:
         """
         Release the account.

@@ -9,12 +9,13 @@ import structlog
 import trio
 
 from cueapi.api.http.listening import CannotListen
-from cueapi.cli import demo, operator
+from cueapi.cli import brakes, demo, operator
 from cueapi.cli.check import run_check
 from cueapi.cli.demo_http import DemoFailed
 from cueapi.cli.dump import dump as write_dump
 from cueapi.daemon import run
 from cueapi.daemon.secret import CannotStart, WrongSetting
+from cueapi.domain.hold import HoldMode
 from cueapi.embedded_postgres.data_dir import DataDirError
 from cueapi.logs import set_up
 from cueapi.settings import BadSetting, Settings, ignored_variables, load
@@ -96,6 +97,30 @@ def accept_secret() -> None:
 def dump() -> None:
     """Write the embedded database to standard output, as SQL."""
     _run(partial(write_dump, _settings()))
+
+
+@main.command()
+@click.argument("email", required=False)
+@click.option("--all", "every", is_flag=True, help="Every account.")
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in HoldMode]),
+    default="fires",
+    help="What is stopped: fires, or everything.",
+)
+@click.option("--reason", help="Why, for people.")
+@click.option("--until", help="When it ends by itself, ISO 8601; otherwise when it is released.")
+def hold(email: str | None, *, every: bool, mode: str, reason: str | None, until: str | None) -> None:
+    """Stop an account, or every one: nothing fires until it is released."""
+    _run(partial(brakes.hold, _settings(), email, every=every, mode=mode, reason=reason, until=until))
+
+
+@main.command()
+@click.argument("email", required=False)
+@click.option("--all", "every", is_flag=True, help="Every account that is held.")
+def release(email: str | None, *, every: bool) -> None:
+    """Release an account that is held, or every one."""
+    _run(partial(brakes.release, _settings(), email, every=every))
 
 
 @main.group()

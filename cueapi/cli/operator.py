@@ -26,7 +26,8 @@ class CommandFailed(Exception):
 
 
 @asynccontextmanager
-async def _migrated(settings: Settings, *, new: bool = False) -> AsyncIterator[Database]:
+async def migrated(settings: Settings, *, new: bool = False) -> AsyncIterator[Database]:
+    """The database of *settings*, with every migration applied."""
     async with open_for_command(settings, new=new) as database:
         await migrate(database)
         yield database
@@ -42,7 +43,7 @@ async def migrate_only(settings: Settings) -> None:
 async def add_user(settings: Settings, email: str) -> None:
     """A new account; prints its key."""
     vault, address = Vault.of(secret_of(settings)), _checked(email)
-    async with _migrated(settings, new=True) as database:
+    async with migrated(settings, new=True) as database:
         await check_secret(database, vault)
         user = await accounts.reserve_id(database)
         key, account = new_account(user, address, settings.default_plan, vault, verified=True)
@@ -53,7 +54,7 @@ async def add_user(settings: Settings, email: str) -> None:
 
 async def list_users(settings: Settings) -> None:
     """A line an account."""
-    async with _migrated(settings) as database:
+    async with migrated(settings) as database:
         rows = await users.everyone(database)
     for row in rows:
         state = "revoked" if row.revoked_at else "active"
@@ -62,10 +63,10 @@ async def list_users(settings: Settings) -> None:
 
 async def new_key(settings: Settings, email: str) -> None:
     """Replace an account's key; prints the new one."""
-    async with _migrated(settings) as database:
+    async with migrated(settings) as database:
         vault = Vault.of(secret_of(settings))
         await check_secret(database, vault)
-        row = await _account(database, email)
+        row = await account_of(database, email)
         user: int = row.id
         async with database.transaction() as db:
             await accounts.lock(db, user)
@@ -80,7 +81,7 @@ async def new_key(settings: Settings, email: str) -> None:
 
 async def verify(settings: Settings, email: str) -> None:
     """Count the address as verified: its owner is known to the operator. Key and sessions stay."""
-    async with _migrated(settings) as database:
+    async with migrated(settings) as database:
         await addresses.verify(database, await _user(database, email))
     click.echo(f"{email} is verified.")
 
@@ -89,11 +90,11 @@ async def link(settings: Settings, email: str) -> None:
     """Print a link that signs a browser in; where there is no account yet, it makes the first one."""
     if not settings.dashboard:
         raise CommandFailed("There is no dashboard: DASHBOARD is false.")
-    async with _migrated(settings, new=True) as database:
+    async with migrated(settings, new=True) as database:
         row = await addresses.by_email(database, email)
         if row is None and await sign_in_links.no_accounts(database):
             email = _checked(email)
-        elif (row or await _account(database, email)).revoked:
+        elif (row or await account_of(database, email)).revoked:
             raise CommandFailed(f"{email} is revoked; cueapid user key {email} admits it again.")
         address = settings.url_at(settings.port)
         click.echo(await new_link(database, address, email))
@@ -105,7 +106,7 @@ async def set_limits(
     """Numbers of the account's own."""
     if cues is None and executions is None and rate is None:
         raise CommandFailed("Give --cues, --executions, --rate, or several.")
-    async with _migrated(settings) as database:
+    async with migrated(settings) as database:
         user = await _user(database, email)
         await users.set_limits(database, user, cues=cues, executions=executions, rate=rate)
         await notify.notify(database, f"{COMMAND} account:{user}")
@@ -114,7 +115,7 @@ async def set_limits(
 
 async def revoke(settings: Settings, email: str) -> None:
     """End key and sessions, pause the cues."""
-    async with _migrated(settings) as database:
+    async with migrated(settings) as database:
         user = await _user(database, email)
         async with database.transaction() as db:
             await accounts.lock(db, user)
@@ -124,7 +125,7 @@ async def revoke(settings: Settings, email: str) -> None:
 
 async def accept_secret(settings: Settings) -> None:
     """Go on with the present secret where the former one is lost."""
-    async with _migrated(settings) as database:
+    async with migrated(settings) as database:
         await fingerprints.accept_fingerprint(database, Vault.of(secret_of(settings)).fingerprint)
     click.echo(
         "The database goes with this secret from now on. Keys work as before; those that were made under the former "
@@ -142,11 +143,12 @@ def _checked(email: str) -> str:
 
 
 async def _user(database: Database, email: str) -> int:
-    user: int = (await _account(database, email)).id
+    user: int = (await account_of(database, email)).id
     return user
 
 
-async def _account(database: Database, email: str) -> addresses.AddressRow:
+async def account_of(database: Database, email: str) -> addresses.AddressRow:
+    """The account of an address. Raises CommandFailed where there is none."""
     row = await addresses.by_email(database, email)
     if row is None:
         raise CommandFailed(f"There is no account with the address {email}.")

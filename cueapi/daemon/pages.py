@@ -14,6 +14,7 @@ from cueapi.daemon.wiring import Wiring
 from cueapi.dashboard.account import AccountPages
 from cueapi.dashboard.alerts import AlertsPage
 from cueapi.dashboard.app import Dashboard
+from cueapi.dashboard.brakes import HoldForms
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_form import CueForm
 from cueapi.dashboard.cue_page import CueDetails
@@ -56,6 +57,7 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             ExecutionPages(pages, sessions, contract, resources.vault.decrypt),
             WorkersPage(pages, sessions, contract, settings.worker_heartbeat_timeout_seconds),
             AlertsPage(pages, sessions, contract),
+            HoldForms(pages, sessions, contract),
             CueList(pages, sessions, contract, reader),
             CueForm(pages, sessions, contract),
             CueDetails(pages, sessions, contract, reader, next_times),

@@ -15,6 +15,7 @@ from cueapi.domain.errors import NotSignedIn
 from cueapi.domain.plan import Limits
 from cueapi.storage import browser_sessions
 from cueapi.storage.accounts import Account
+from cueapi.storage.browser_sessions import SeenHold
 from cueapi.storage.database import Database, Executor
 
 LONGEST = 30 * 86_400
@@ -45,6 +46,8 @@ class BrowserSession:
     token: str = field(repr=False)
     open_alerts: int = 0
     """As the page was asked for; 100 stands for more."""
+    hold: SeenHold | None = None
+    """What every page says of the account, as it was asked for."""
 
     @property
     def user(self) -> int:
@@ -89,7 +92,9 @@ class BrowserSessions:
         if found is None:
             await self.count_stranger(g.address)
             return None
-        g.session = session = BrowserSession(found.account, found.begun, found.hash, token, found.open_alerts)
+        g.session = session = BrowserSession(
+            found.account, found.begun, found.hash, token, found.open_alerts, found.hold
+        )
         return session
 
     async def require(self) -> BrowserSession:

@@ -47,6 +47,11 @@ class BrowserSessionRow(AccountRow):
 
     created_at: datetime
     open_alerts: int
+    hold_mode: str | None
+    hold_reason: str | None
+    hold_until: datetime | None
+    hold_since: datetime
+    hold_by: str | None
 
 
 # One statement a page. `seen_at` moves once a minute at most: a page that refreshes itself writes no more than that.
@@ -60,11 +65,14 @@ with seen as (
 select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.rate_limit_per_minute,
        coalesce(m.executions, 0) as executions, s.created_at,
        (select count(*) from (select from alerts a where a.user_id = u.id and not a.acknowledged limit 100) o)::int
-           as open_alerts
+           as open_alerts,
+       h.mode as hold_mode, h.reason as hold_reason, h.until as hold_until, h.since as hold_since,
+       h.actor ->> 'name' as hold_by
   from browser_sessions s
   join api_keys k on k.hash = s.key_hash and k.rotated_at is null
   join users u on u.id = s.user_id and u.revoked_at is null
   left join usage m on m.user_id = u.id and m.month = date_trunc('month', now() at time zone 'utc')::date
+  left join holds h on h.user_id = u.id and h.ended_at is null and (h.until is null or h.until > now())
  where s.hash = $1
    and s.seen_at > now() - interval '12 hours'
    and s.created_at > now() - interval '30 days'
@@ -72,13 +80,25 @@ select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.r
 
 
 @frozen
+class SeenHold:
+    """The hold of an account as every page shows it."""
+
+    mode: str
+    reason: str | None
+    until: datetime | None
+    since: datetime
+    by: str | None
+
+
+@frozen
 class OpenSession:
-    """The account of a session, when it began, and how many alerts are open (100: or more)."""
+    """The account of a session, when it began, how many alerts are open (100: or more), and its hold."""
 
     account: Account
     begun: datetime
     hash: bytes = field(repr=False)
     open_alerts: int
+    hold: SeenHold | None
 
 
 async def open_session(db: Executor, token_hash: bytes, *, plans: Mapping[str, Limits]) -> OpenSession | None:
@@ -88,7 +108,14 @@ async def open_session(db: Executor, token_hash: bytes, *, plans: Mapping[str, L
     None where it serves no more.
     """
     row = await db.fetch_one(OPEN, token_hash, row=BrowserSessionRow)
-    return None if row is None else OpenSession(to_account(row, plans), row.created_at, token_hash, row.open_alerts)
+    return None if row is None else _opened(row, token_hash, plans)
+
+
+def _opened(row: BrowserSessionRow, token_hash: bytes, plans: Mapping[str, Limits]) -> OpenSession:
+    hold = None
+    if row.hold_mode is not None:
+        hold = SeenHold(row.hold_mode, row.hold_reason, row.hold_until, row.hold_since, row.hold_by)
+    return OpenSession(to_account(row, plans), row.created_at, token_hash, row.open_alerts, hold)
 
 
 class ListedSession(Row):

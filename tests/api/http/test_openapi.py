@@ -50,8 +50,8 @@ FOR_BROWSERS = ("/auth/device", "/static/style.css", "/docs", "/docs/{name}", "/
 
 VERBS = {
     "Acknowledge", "Add", "Begin", "Change", "Claim", "Confirm", "Create", "Delete", "Exchange", "Extend", "Fire",
-    "Follow", "Forget", "Hold", "List", "Mark", "Poll", "Receive", "Refresh", "Register", "Release", "Replace", "Replay", "Report",
-    "Send", "Show", "Store", "Verify",
+    "Follow", "Forget", "Hold", "List", "Mark", "Poll", "Receive", "Refresh", "Register", "Release", "Replace",
+    "Replay", "Report", "Send", "Show", "Store", "Verify",
 }  # fmt: skip
 """What the summary of an operation begins with."""
 

@@ -1,0 +1,66 @@
+"""The red button of the operator: holds one account or all of them, and releases them."""
+
+from datetime import datetime
+from functools import partial
+
+import click
+from attrs import evolve
+
+from cueapi.cli.operator import COMMAND, CommandFailed, account_of, migrated
+from cueapi.domain.audit import OPERATOR, REASON_LIMIT
+from cueapi.domain.errors import Refusal
+from cueapi.domain.hold import hold_until
+from cueapi.settings import Settings
+from cueapi.storage import holds, notify, users
+from cueapi.storage.clock import Clock
+from cueapi.storage.database import Database
+from cueapi.storage.holds import HoldRequest
+
+
+async def hold(
+    settings: Settings, email: str | None, *, every: bool, mode: str, reason: str | None, until: str | None
+) -> None:
+    """Hold an account, or every one."""
+    if reason is not None and len(reason) > REASON_LIMIT:
+        raise CommandFailed(f"--reason may have {REASON_LIMIT} characters.")
+    async with migrated(settings) as database:
+        accounts = await _accounts(database, email, every=every)
+        request = HoldRequest(mode, reason, None if until is None else await _until(database, until))
+        for user in accounts:
+            await holds.put(database, user=user, hold=request, act=evolve(OPERATOR, reason=reason))
+    click.echo(f"{_named(email, len(accounts))} held: nothing fires. cueapid release {email or '--all'} ends it.")
+
+
+async def release(settings: Settings, email: str | None, *, every: bool) -> None:
+    """Release an account, or every one that is held."""
+    async with migrated(settings) as database:
+        accounts = await _accounts(database, email, every=every)
+        released = await holds.release(database, accounts, OPERATOR) if accounts else []
+        work = [f"work:{user}" for user in released]
+        if released:
+            await notify.notify(database, " ".join((COMMAND, "cue:0", "delivery", *work)))
+    if not released and email is not None:
+        raise CommandFailed(f"{email} is not held.")
+    click.echo(f"{_named(email, len(released))} released: what was parked fires now.")
+
+
+async def _accounts(database: Database, email: str | None, *, every: bool) -> list[int]:
+    """The accounts that are meant. Raises CommandFailed where it is not clear which."""
+    if every == (email is not None):
+        raise CommandFailed("Give the address of an account, or --all.")
+    if email is not None:
+        return [(await account_of(database, email)).id]
+    return [row.id for row in await users.everyone(database)]
+
+
+async def _until(database: Database, text: str) -> datetime:
+    try:
+        return await Clock().decide(database, partial(hold_until, text))
+    except Refusal as refusal:
+        raise CommandFailed(refusal.message.removeprefix("body.")) from None
+
+
+def _named(email: str | None, number: int) -> str:
+    if email is not None:
+        return f"{email} is"
+    return "1 account is" if number == 1 else f"{number} accounts are"

@@ -1,0 +1,45 @@
+"""The red button of every page, and what releases the account."""
+
+from attrs import frozen
+from quart import Blueprint, Response
+
+from cueapi.dashboard.contract import Contract
+from cueapi.dashboard.rendering import Rendering, Undo
+from cueapi.dashboard.sessions import BrowserSessions
+from cueapi.dashboard.sign_in import own_path
+from cueapi.domain.hold import HoldMode
+
+HELD = {
+    HoldMode.FIRES: "Held: nothing fires until the account is released.",
+    HoldMode.EVERYTHING: "Held: nothing fires or is claimed until the account is released.",
+}
+
+
+@frozen
+class HoldForms:
+    """`/ui/hold`: what the button of every page sends."""
+
+    pages: Rendering
+    sessions: BrowserSessions
+    contract: Contract
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("hold", __name__, url_prefix="/hold")
+        routes.post("")(self.hold)
+        routes.post("/release")(self.release)
+        return routes
+
+    async def hold(self) -> Response:
+        """Hold the account, and go back to the page with the button."""
+        session, form = await self.sessions.require_post()
+        mode = HoldMode.EVERYTHING if form.text("mode") == HoldMode.EVERYTHING else HoldMode.FIRES
+        body = {"mode": mode, "reason": form.text("reason") or None}
+        (await self.contract.call(session, "PUT", "/v1/hold", body)).require()
+        return self.pages.back(own_path(form.text("back")), HELD[mode], Undo("Release", "/ui/hold/release"))
+
+    async def release(self) -> Response:
+        """Release the account."""
+        session, form = await self.sessions.require_post()
+        (await self.contract.call(session, "DELETE", "/v1/hold")).require()
+        return self.pages.back(own_path(form.text("back")), "Released: what was parked fires now.")

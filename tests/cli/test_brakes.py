@@ -1,0 +1,70 @@
+"""The operator's red button, as commands."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cueapi.storage import holds
+from cueapi.storage.database import Database
+from tests.process import Commands, commands
+from tests.storage.rows import add_user
+
+
+@pytest.fixture(scope="module")
+def cueapid() -> Iterator[Commands]:
+    """Runs commands."""
+    with commands() as cueapid:
+        yield cueapid
+
+
+async def test_the_operator_holds_and_releases_one_account_and_all_of_them(
+    cueapid: Commands, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    run = partial(cueapid.run, tmp_path, DATABASE_URL=database_url)
+    one, two = [await add_user(database, email=f"{name}@example.com") for name in ("one", "two")]
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+    held = await run("hold", "one@example.com", "--mode", "everything", "--reason", "loops", "--until", until)
+    (row, other) = [await holds.show(database, user) for user in (one, two)]
+    everyone = await run("hold", "--all")
+    both = [await holds.show(database, user) for user in (one, two)]
+    released = await run("release", "two@example.com")
+    again = await run("release", "two@example.com")
+    rest = await run("release", "--all")
+
+    assert row is not None, held.told
+    assert (held.code, row.mode, row.reason, other) == (0, "everything", "loops", None)
+    assert held.said.startswith("one@example.com is held")
+    assert [(one and one.mode, one and one.until) for one in both] == [("fires", None)] * 2
+    assert everyone.said.startswith("2 accounts are held")
+    assert (released.code, again.code, rest.code) == (0, 1, 0)
+    assert again.told == "cueapid: two@example.com is not held.\n"
+    assert rest.said.startswith("1 account is released")
+    actors = {row["actor_kind"] for row in await database.fetch("select actor_kind from audit")}
+    assert actors == {"operator"}
+
+
+WRONG = {
+    "neither an account nor all": ["hold"],
+    "both": ["hold", "one@example.com", "--all"],
+    "nobody to release": ["release"],
+    "an unknown account": ["hold", "none@example.com"],
+    "a past end": ["hold", "--all", "--until", "2020-01-01T00:00:00Z"],
+    "no moment": ["hold", "--all", "--until", "soon"],
+    "a long reason": ["hold", "--all", "--reason", "x" * 501],
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG)
+async def test_what_the_button_does_not_understand_holds_no_account(
+    cueapid: Commands, database: Database, database_url: str, tmp_path: Path, arguments: list[str]
+) -> None:
+    await add_user(database, email="one@example.com")
+
+    ended = await cueapid.run(tmp_path, *arguments, DATABASE_URL=database_url)
+
+    assert (ended.code, ended.told.count("\n")) == (1, 1)
+    assert await database.fetch("select from holds") == []

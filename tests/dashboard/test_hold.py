@@ -1,0 +1,38 @@
+"""The red button: on every page, and a banner while it holds."""
+
+import pytest
+
+from tests.conftest import Api
+from tests.dashboard.browsing import Browser, target, text_of
+
+PAGES = ("/ui", "/ui/cues", "/ui/executions", "/ui/workers", "/ui/alerts", "/ui/account", "/ui/system", "/ui/nothing")
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_every_page_has_the_button_and_a_banner_while_the_account_is_held(
+    api: Api, person: Browser, path: str
+) -> None:
+    before = await person.get(path)
+    held = await person.post("/ui/hold", {"back": path, "reason": "<b>loops</b>"})
+    shown = await person.get(path)
+    released = await person.post("/ui/hold/release", {"back": path})
+    after = await person.get(path)
+
+    assert target(held) == target(released) == path
+    assert 'action="/ui/hold"' in before.text
+    assert 'action="/ui/hold"' in after.text
+    assert "The account is held" not in before.text + after.text
+    assert "The account is held since" in text_of(shown)
+    assert "nothing fires. <b>loops</b>" in text_of(shown)
+    assert "&lt;b&gt;loops" in shown.text
+    assert 'action="/ui/hold/release"' in shown.text
+
+
+async def test_the_button_may_stop_everything_and_the_notice_takes_it_back(api: Api, person: Browser) -> None:
+    await person.post("/ui/hold", {"mode": "everything", "back": "https://elsewhere.example.com"})
+    page = await person.get("/ui")
+    hold = await api.get("/v1/hold")
+
+    assert (hold["mode"], hold["by"]["kind"]) == ("everything", "session")
+    assert "nothing is claimed" in text_of(page)
+    assert "until the account is released. Release" in text_of(page)
