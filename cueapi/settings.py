@@ -169,6 +169,8 @@ class Settings(BaseSettings):
     rate_limit_per_minute: Annotated[int | None, Field(ge=1, le=100_000_000), _Optional] = None
     # Finished executions and alerts go after so many days; 0: never.
     execution_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    # What the audit tells of changes goes after so many days; 0: never.
+    audit_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 400
     # Where mail leaves; none: it does not.
     smtp_url: Annotated[SecretStr | None, _Optional] = None
     # Whose name it bears: an address, or Name <address>.

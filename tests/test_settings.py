@@ -45,6 +45,7 @@ DEFAULTS = {
     "MONTHLY_EXECUTION_LIMIT": None,
     "RATE_LIMIT_PER_MINUTE": None,
     "EXECUTION_RETENTION_DAYS": 90,
+    "AUDIT_RETENTION_DAYS": 400,
     "SMTP_URL": None,
     "EMAIL_FROM": None,
     "METRICS_TOKEN": None,
@@ -170,6 +171,7 @@ def test_data_lies_in_the_users_data_directory_or_where_root_keeps_it() -> None:
         ("REGISTER_LIMIT_PER_HOUR", 1, 1_000_000),
         ("RATE_LIMIT_PER_MINUTE", 1, 100_000_000),
         ("EXECUTION_RETENTION_DAYS", 0, 36_500),
+        ("AUDIT_RETENTION_DAYS", 0, 36_500),
     ],
 )
 def test_a_number_may_be_within_its_bounds_only(

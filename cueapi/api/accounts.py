@@ -7,6 +7,7 @@ from quart import Blueprint, Response, g
 
 from cueapi.api.address_links import AddressLinks, taken
 from cueapi.api.api_keys import new_account, read_key, replace_key
+from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import CONFIRMED
@@ -14,6 +15,7 @@ from cueapi.api.http.rate_limits import HOUR, Windows
 from cueapi.api.mails import Mails
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.accounts import MePatch, RegisterBody
+from cueapi.api.models.requests.bodies import ReasonBody
 from cueapi.api.models.responses import accounts as responses
 from cueapi.domain import ids
 from cueapi.domain.account import checked_email
@@ -23,6 +25,7 @@ from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver, check_reachable
 from cueapi.security.vault import Vault
 from cueapi.storage import accounts
+from cueapi.storage.accounts import AccountChange
 from cueapi.storage.database import Database, Duplicate, Executor
 
 
@@ -103,6 +106,7 @@ class Accounts:
         responses.Updated,
         scope="admin",
         body=MePatch,
+        parameters=(REASON,),
         refuses=("no_fields", "invalid_alert_webhook_url", "duplicate_email"),
     )
     async def change(self) -> Response:
@@ -117,13 +121,12 @@ class Accounts:
         email = None if body.email is None else checked_email(body.email)
         if body.alert_webhook_url:
             await check_reachable(body.alert_webhook_url, self.resolver, self.rules, code="invalid_alert_webhook_url")
-        unproven = None if email is None else await self.links.unproven(email)
+        why, unproven = act(body.reason), None if email is None else await self.links.unproven(email)
+        secret = self.vault.encrypt(ids.new_alert_secret(), Confidential.ALERT_SECRET, g.account.id)
+        wanted = AccountChange(None if unproven else email, unproven, body.alert_webhook_url, secret)
         try:
             async with self.database.transaction() as db:
-                changed = await accounts.change(
-                    db, user=g.account.id, email=None if unproven else email, alert_url=body.alert_webhook_url,
-                    alert_secret=self.vault.encrypt(ids.new_alert_secret(), Confidential.ALERT_SECRET, g.account.id),
-                )  # fmt: skip
+                changed = await accounts.change(db, wanted, user=g.account.id, act=why)
                 if unproven is not None:
                     await self.links.ask(db, unproven)
         except Duplicate:
@@ -148,7 +151,14 @@ class Accounts:
         return answer({"api_key": key})
 
     @shows_secret
-    @operation(responses.NewKey, scope="admin", own=True, parameters=(CONFIRMED,), refuses=("confirmation_required",))
+    @operation(
+        responses.NewKey,
+        scope="admin",
+        own=True,
+        body=ReasonBody,
+        parameters=(CONFIRMED, REASON),
+        refuses=("confirmation_required",),
+    )
     async def rotate_key(self) -> Response:
         """
         Replace the API key.
@@ -156,11 +166,12 @@ class Accounts:
         The old key and every session end at once, on every daemon.
         """
         CONFIRMED.require()
+        why = await act_of_body()
         async with self.database.transaction() as db:
             await accounts.lock(db, g.account.id)
             # A key that was revoked or replaced meanwhile must not undo that.
             await self.check(db)
-            key = await replace_key(db, g.account.id, self.vault)
+            key = await replace_key(db, g.account.id, self.vault, why)
             await self.mails.tell(db, "key_replaced")
         self.account_changed(g.account.id)
         self.mails.ready()

@@ -7,6 +7,7 @@ from attrs import frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.api_keys import replace_key
+from cueapi.api.http.acting import act_by_mail
 from cueapi.api.http.body import read_form
 from cueapi.api.http.operations import for_browsers
 from cueapi.api.http.parameters import Text
@@ -88,7 +89,7 @@ class AddressLinks:
         token = (await read_form() or {}).get("token", "")
         try:
             async with self.database.transaction() as db:
-                confirmed = await address_links.confirm(db, digest(token))
+                confirmed = await address_links.confirm(db, digest(token), act_by_mail())
                 key = None if confirmed is None else await self._follow(db, confirmed)
         except Duplicate:
             return self.pages.page("told", 409, title="Not confirmed", text=taken().message, problem=True)
@@ -105,7 +106,7 @@ class AddressLinks:
         """A new key where the account was not verified before; where it was, a mail to the former address."""
         user, former = confirmed.user_id, confirmed.former
         if not confirmed.verified:
-            return await replace_key(db, user, self.vault)
+            return await replace_key(db, user, self.vault, act_by_mail())
         if former.lower() != confirmed.email.lower() and self.mails.leave:
             await notifications.add_notice(db, user=user, what="address_changed", origin=g.address, to=former)
         return None

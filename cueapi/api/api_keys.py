@@ -1,6 +1,7 @@
 """API keys as they are made and stored: found by a digest, shown again from a ciphertext."""
 
 from cueapi.domain import ids
+from cueapi.domain.audit import Act
 from cueapi.domain.confidential import Confidential
 from cueapi.security.vault import Vault
 from cueapi.storage import accounts
@@ -16,11 +17,13 @@ def read_key(vault: Vault, user: int, encrypted: bytes | None) -> str | None:
     return None if encrypted is None else vault.decrypt(encrypted, Confidential.API_KEY, user)
 
 
-async def replace_key(db: Executor, user: int, vault: Vault) -> str:
+async def replace_key(db: Executor, user: int, vault: Vault, act: Act) -> str:
     """A new key, in the place of the one before; the transaction has locked the user."""
     key = ids.new_api_key()
     encrypted = vault.encrypt(key, Confidential.API_KEY, user)
-    await accounts.rotate_key(db, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=encrypted)
+    await accounts.rotate_key(
+        db, user=user, key_hash=accounts.digest(key), prefix=key[:PREFIX], encrypted=encrypted, act=act
+    )
     return key
 
 

@@ -12,7 +12,9 @@ from cueapi.api.cue_planning import FoundTargets
 from cueapi.api.http.idempotency import IdempotentRequest
 from cueapi.api.http.off_loop import off_loop
 from cueapi.domain import cue as domain
+from cueapi.domain.audit import Act
 from cueapi.domain.cue import Cue
+from cueapi.domain.cue_audit import cue_entries
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import is_cue_id, new_cue_id
 from cueapi.domain.target import Rules
@@ -54,7 +56,7 @@ class CueWriter:
     worker_evidence: bool
     longest_attempt: float
 
-    async def add(self, once: IdempotentRequest, planned: Cue) -> CueRow:
+    async def add(self, once: IdempotentRequest, planned: Cue, act: Act) -> CueRow:
         """The row of the new cue."""
         cue_planning.check(planned, worker_evidence=self.worker_evidence)
         cue_planning.check_timeout(planned, self.longest_attempt)
@@ -64,14 +66,14 @@ class CueWriter:
         cue_id, limit, db = new_cue_id(), g.account.limits.active_cues, await once.begin()
         record = evolve(record, headers=self.headers.encrypt(planned.callback.headers, cue_id))
         try:
-            row = await cues.add(db, record, cue_id=cue_id, user=g.account.id, limit=limit, next_run=first)
+            row = await cues.add(db, record, cue_id=cue_id, user=g.account.id, act=act, limit=limit, next_run=first)
         except Duplicate:
             raise _taken(planned.name) from None
         if row is None:
             raise _no_room(limit)
         return row
 
-    async def change(self, cue_id: str, patch: dict[str, Any]) -> CueRow:
+    async def change(self, cue_id: str, patch: dict[str, Any], act: Act) -> CueRow:
         """
         The row of the changed cue; what *patch* leaves out stays.
 
@@ -83,10 +85,10 @@ class CueWriter:
         for _ in range(ROLLBACK_PATIENCE):
             with suppress(TransactionRolledBack):
                 async with self.database.transaction() as db:
-                    return await self._write(db, cue_id, patch, found)
+                    return await self._write(db, cue_id, patch, found, act)
         raise StorageUnavailable("it was rolled back for another transaction, again and again")
 
-    async def _write(self, db: Executor, cue_id: str, patch: dict[str, Any], found: FoundTargets) -> CueRow:
+    async def _write(self, db: Executor, cue_id: str, patch: dict[str, Any], found: FoundTargets, act: Act) -> CueRow:
         """Lock the cue, decide upon what stands there, and write it."""
         row = await cue_changes.lock(db, cue_id=cue_id, user=g.account.id)
         if row is None:
@@ -94,7 +96,7 @@ class CueWriter:
         draft, update = await self._decided(db, row, patch)
         record = cue_planning.placed(draft, found)
         try:
-            changed = await cue_changes.change(db, record, update, cue_id=cue_id, user=g.account.id)
+            changed = await cue_changes.change(db, record, update, cue_id=cue_id, user=g.account.id, act=act)
         except Duplicate:
             raise _taken(record.cue.name) from None
         if changed is None:
@@ -119,7 +121,8 @@ class CueWriter:
         warning = row.url_warning if same_urls else None
         record = await cue_planning.unplaced(after, warning, stored=len(row.payload))
         record = evolve(record, headers=self.headers.changed(row, after, patch))
-        return record, CueUpdate(room, change.status, change.moves, change.next_run)
+        entries = await off_loop(cue_entries, before, after, change.status, size=len(row.payload) + len(record.payload))
+        return record, CueUpdate(entries, room, change.status, change.moves, change.next_run)
 
 
 def _stops(patch: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from cueapi.api.callback_headers import CallbackHeaders
 from cueapi.api.cue_writing import CUE_REFUSALS, CueWriter, find, not_found
 from cueapi.api.executions import EXECUTION_FILTERS, Executions, filter_of, wake_after_fire
 from cueapi.api.fire_times import FEW_TIMES, MOST_TIMES, next_times
+from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read
 from cueapi.api.http.idempotency import idempotent
 from cueapi.api.http.off_loop import off_loop
@@ -32,6 +33,7 @@ from cueapi.api.http.parameters import (
 from cueapi.api.http.verify_echo import VERIFY_ECHO
 from cueapi.api.models import values
 from cueapi.api.models.rendering import answer, page_of
+from cueapi.api.models.requests.bodies import ReasonBody
 from cueapi.api.models.requests.cues import CueBody, CuePatch, FireBody, Ids
 from cueapi.api.models.responses import cues as responses
 from cueapi.api.models.responses.executions import Execution, ExecutionList, FiredByHand
@@ -89,7 +91,7 @@ class Cues:
         responses.WrittenCue,
         status=201,
         body=CueBody,
-        parameters=(IDEMPOTENCY_KEY, VERIFY_ECHO),
+        parameters=(IDEMPOTENCY_KEY, REASON, VERIFY_ECHO),
         refuses=(*CUE_REFUSALS, *IDEMPOTENT),
         scope="write",
     )
@@ -103,7 +105,7 @@ class Cues:
             body = await read(CueBody)
             planned = cue_planning.plan(body)
             ignored = cue_planning.ignored(body, planned)
-            row = await self.writer.add(once, planned)
+            row = await self.writer.add(once, planned, act(body.reason))
             shown = self.headers.shown(row)
             shown["warning"] = " ".join([*ignored, *filter(None, [shown["warning"]])]) or None
             shown |= await VERIFY_ECHO.received()
@@ -177,7 +179,7 @@ class Cues:
     @operation(
         responses.WrittenCue,
         body=CuePatch,
-        parameters=(VERIFY_ECHO,),
+        parameters=(REASON, VERIFY_ECHO),
         refuses=(*CUE_REFUSALS, "cue_not_found", "invalid_state"),
         scope="write",
     )
@@ -189,12 +191,15 @@ class Cues:
         `delivery`, `alerts`, `callback.headers` and `on_failure.webhook`. Another schedule, or `status`, computes
         `next_run` anew.
         """
-        body = await read(CuePatch)
-        changed = await self.writer.change(cue_id, cue_planning.with_catchup(body.given()))
+        patch = (await read(CuePatch)).given()
+        why = act(patch.pop("reason", None))
+        changed = await self.writer.change(cue_id, cue_planning.with_catchup(patch), why)
         self.hub.cue_written(changed.next_run)
         return answer({**self.headers.shown(changed), **await VERIFY_ECHO.received()})
 
-    @operation(None, scope="write", status=204, refuses=("cue_not_found",))
+    @operation(
+        None, scope="write", status=204, body=ReasonBody, parameters=(REASON,), refuses=("cue_not_found",)
+    )
     async def delete(self, cue_id: str) -> Response:
         """
         Delete a cue.
@@ -202,19 +207,25 @@ class Cues:
         It is gone at once with its history, and its name is free. Waiting deliveries are cancelled; a request that is
         under way is not.
         """
-        if not is_cue_id(cue_id) or not await cue_deletion.delete(self.database, cue_ids=[cue_id], user=g.account.id):
+        why, user = await act_of_body(), g.account.id
+        if not is_cue_id(cue_id) or not await cue_deletion.delete(self.database, cue_ids=[cue_id], user=user, act=why):
             raise not_found()
         return Response(b"", 204)
 
     @operation(
-        responses.BulkDeleted, scope="write", body=Ids, parameters=(CONFIRMED,), refuses=("confirmation_required",)
+        responses.BulkDeleted,
+        scope="write",
+        body=Ids,
+        parameters=(CONFIRMED, REASON),
+        refuses=("confirmation_required",),
     )
     async def bulk_delete(self) -> Response:
         """Delete up to 100 cues."""
         CONFIRMED.require()
-        wanted = [*dict.fromkeys((await read(Ids)).ids)]
+        body = await read(Ids)
+        wanted, why = [*dict.fromkeys(body.ids)], act(body.reason)
         known = [one for one in wanted if is_cue_id(one)]
-        deleted = {*await cue_deletion.delete(self.database, cue_ids=known, user=g.account.id)}
+        deleted = {*await cue_deletion.delete(self.database, cue_ids=known, user=g.account.id, act=why)}
         missing = [one for one in wanted if one not in deleted]
         shown = {"deleted": [one for one in wanted if one in deleted], "not_found": missing, "skipped": missing}
         return answer(shown)

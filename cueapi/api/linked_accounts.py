@@ -3,6 +3,7 @@
 from attrs import frozen
 
 from cueapi.api.api_keys import new_account, replace_key
+from cueapi.api.http.acting import act_by_mail
 from cueapi.api.mails import Mails
 from cueapi.domain.account import SignedIn
 from cueapi.security.vault import Vault
@@ -35,8 +36,8 @@ class LinkedAccounts:
             return None
         if found.verified or not self.mails.leave:
             return SignedIn(found.id, email)
-        await addresses.verify(db, found.id)
-        return SignedIn(found.id, email, key=await replace_key(db, found.id, self.vault))
+        await addresses.verify(db, found.id, act_by_mail())
+        return SignedIn(found.id, email, key=await replace_key(db, found.id, self.vault, act_by_mail()))
 
     async def by_operator(self, db: Executor, email: str, *, first: bool) -> SignedIn | None:
         """

@@ -11,13 +11,16 @@ from quart import Blueprint, Response, g
 
 from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.executions import find, identity_of, not_found, wake_handlers
+from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read
 from cueapi.api.http.off_loop import off_loop
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import WORKER_ID
 from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests.bodies import ReasonBody
 from cueapi.api.models.requests.executions import EvidenceBody, OutcomeBody, VerifyBody
 from cueapi.api.models.responses import outcomes as responses
+from cueapi.domain.audit import REASON_LIMIT, Act
 from cueapi.domain.clock import iso
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.execution import ExecutionState, Transition, apply_report
@@ -46,7 +49,7 @@ from cueapi.wakeups.hub import WakeupHub
 ROUNDS = 5
 """How often a report is decided anew where the execution was written meanwhile."""
 
-REASON_KEPT = 500
+REASON_KEPT = REASON_LIMIT
 """Characters of a verdict's reason that are kept."""
 
 
@@ -115,7 +118,13 @@ class Outcomes:
             self.hub.notice_ready(done.alerts)
         return [done.get(transition.fence.execution_id) for transition in transitions]
 
-    @operation(responses.Verified, scope="write", body=VerifyBody, refuses=("invalid_state", "execution_not_found"))
+    @operation(
+        responses.Verified,
+        scope="write",
+        body=VerifyBody,
+        parameters=(REASON,),
+        refuses=("invalid_state", "execution_not_found"),
+    )
     async def verify(self, execution_id: str) -> Response:
         """
         Verify or reject an outcome.
@@ -126,24 +135,28 @@ class Outcomes:
         valid, given = body.valid is not False, body.reason and body.reason[:REASON_KEPT]
         row = await find(self.database, execution_id)
         verification = manual_verdict(row.outcome_state, valid=valid)
-        await self._write_verdict(row, verification, None if valid or not given else given)
+        await self._write_verdict(row, verification, None if valid or not given else given, act(given))
         shown = {"execution_id": row.id, "outcome_state": verification.state, "valid": valid, "reason": given}
         return answer(shown)
 
     @operation(
-        responses.VerificationPending, scope="write", refuses=("no_outcome", "invalid_state", "execution_not_found")
+        responses.VerificationPending,
+        scope="write",
+        body=ReasonBody,
+        parameters=(REASON,),
+        refuses=("no_outcome", "invalid_state", "execution_not_found"),
     )
     async def verification_pending(self, execution_id: str) -> Response:
         """Mark an outcome as waiting for a person's verdict."""
-        row = await find(self.database, execution_id)
+        why, row = await act_of_body(), await find(self.database, execution_id)
         _recorded_state(row)
-        await self._write_verdict(row, Verification(OutcomeState.VERIFICATION_PENDING), None)
+        await self._write_verdict(row, Verification(OutcomeState.VERIFICATION_PENDING), None, why)
         return answer({"execution_id": row.id, "outcome_state": OutcomeState.VERIFICATION_PENDING})
 
-    async def _write_verdict(self, row: ExecutionRow, verification: Verification, reason: str | None) -> None:
+    async def _write_verdict(self, row: ExecutionRow, verification: Verification, reason: str | None, why: Act) -> None:
         written = await executions.verify(
             self.database, execution=row.id, user=g.account.id, seen=row.outcome_state, verification=verification,
-            reason=reason,
+            reason=reason, act=why,
         )  # fmt: skip
         if not written:
             raise Refusal("invalid_state", "The outcome has changed meanwhile; look at it again.")

@@ -3,10 +3,12 @@
 from attrs import frozen
 from quart import Blueprint, Response, g
 
+from cueapi.api.http.acting import REASON, act_of_body
 from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import CONFIRMED, Whole
 from cueapi.api.mails import Mails
 from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests.bodies import ReasonBody
 from cueapi.api.models.responses import accounts as responses
 from cueapi.domain import ids
 from cueapi.domain.confidential import Confidential
@@ -47,7 +49,13 @@ class WebhookSecrets:
         return answer({"webhook_secret": self._read(stored, Confidential.WEBHOOK_SECRET)})
 
     @shows_secret
-    @operation(responses.NewSecret, scope="admin", parameters=(CONFIRMED, OVERLAP), refuses=("confirmation_required",))
+    @operation(
+        responses.NewSecret,
+        scope="admin",
+        body=ReasonBody,
+        parameters=(CONFIRMED, OVERLAP, REASON),
+        refuses=("confirmation_required",),
+    )
     async def rotate_webhook_secret(self) -> Response:
         """
         Replace the secret that webhooks are signed with.
@@ -55,10 +63,13 @@ class WebhookSecrets:
         For `overlap_hours` the header `webhook-signature` carries the signatures of both secrets.
         """
         CONFIRMED.require()
+        why = await act_of_body()
         secret, hours = ids.new_webhook_secret(), OVERLAP.read()
         encrypted = self.vault.encrypt(secret, Confidential.WEBHOOK_SECRET, g.account.id)
         async with self.database.transaction() as db:
-            await webhook_secrets.rotate_webhook_secret(db, user=g.account.id, secret=encrypted, overlap_hours=hours)
+            await webhook_secrets.rotate_webhook_secret(
+                db, user=g.account.id, secret=encrypted, overlap_hours=hours, act=why
+            )
             await self.mails.tell(db, "webhook_secret_replaced")
         self.mails.ready()
         return answer({"webhook_secret": secret, "previous_secret_revoked": hours == 0})
@@ -77,7 +88,11 @@ class WebhookSecrets:
 
     @shows_secret
     @operation(
-        responses.NewAlertWebhookSecret, scope="admin", parameters=(CONFIRMED,), refuses=("confirmation_required",)
+        responses.NewAlertWebhookSecret,
+        scope="admin",
+        body=ReasonBody,
+        parameters=(CONFIRMED, REASON),
+        refuses=("confirmation_required",),
     )
     async def rotate_alert_secret(self) -> Response:
         """
@@ -86,10 +101,10 @@ class WebhookSecrets:
         The former one ends at once.
         """
         CONFIRMED.require()
-        secret = ids.new_alert_secret()
+        why, secret = await act_of_body(), ids.new_alert_secret()
         encrypted = self.vault.encrypt(secret, Confidential.ALERT_SECRET, g.account.id)
         async with self.database.transaction() as db:
-            await webhook_secrets.rotate_alert_secret(db, user=g.account.id, secret=encrypted)
+            await webhook_secrets.rotate_alert_secret(db, user=g.account.id, secret=encrypted, act=why)
             await self.mails.tell(db, "alert_secret_replaced")
         self.mails.ready()
         return answer({"alert_webhook_secret": secret, "previous_secret_revoked": True})

@@ -10,6 +10,7 @@ from cueapi.api.sign_in_links import new_link
 from cueapi.daemon.resources import open_for_command
 from cueapi.daemon.secret import check_secret, secret_of
 from cueapi.domain.account import checked_email
+from cueapi.domain.audit import OPERATOR
 from cueapi.domain.errors import Refusal
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
@@ -70,8 +71,8 @@ async def new_key(settings: Settings, email: str) -> None:
         user: int = row.id
         async with database.transaction() as db:
             await accounts.lock(db, user)
-            await users.readmit(db, user)
-            key = await replace_key(db, user, vault)
+            await users.readmit(db, user, OPERATOR)
+            key = await replace_key(db, user, vault, OPERATOR)
             if settings.mailer is not None:
                 await notifications.add_notice(db, user=user, what="key_replaced", origin="the server's operator")
     if row.revoked:
@@ -82,7 +83,7 @@ async def new_key(settings: Settings, email: str) -> None:
 async def verify(settings: Settings, email: str) -> None:
     """Count the address as verified: its owner is known to the operator. Key and sessions stay."""
     async with migrated(settings) as database:
-        await addresses.verify(database, await _user(database, email))
+        await addresses.verify(database, await _user(database, email), OPERATOR)
     click.echo(f"{email} is verified.")
 
 
@@ -108,7 +109,7 @@ async def set_limits(
         raise CommandFailed("Give --cues, --executions, --rate, or several.")
     async with migrated(settings) as database:
         user = await _user(database, email)
-        await users.set_limits(database, user, cues=cues, executions=executions, rate=rate)
+        await users.set_limits(database, user, cues=cues, executions=executions, rate=rate, act=OPERATOR)
         await notify.notify(database, f"{COMMAND} account:{user}")
     click.echo(f"The limits of {email} are set.")
 
@@ -119,7 +120,7 @@ async def revoke(settings: Settings, email: str) -> None:
         user = await _user(database, email)
         async with database.transaction() as db:
             await accounts.lock(db, user)
-            await accounts.revoke(db, user)
+            await users.revoke(db, user, OPERATOR)
     click.echo(f"{email} is revoked: its key and sessions are dead, its cues paused.")
 
 

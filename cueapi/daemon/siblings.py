@@ -56,7 +56,9 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
         database, Periodic(LOOK_INTERVAL), hub, timeouts, metrics, resources.clock, identity, capacity.unrecorded
     )
     sweeper = Sweeper(resources.webhook.idle, Periodic(SWEEP_INTERVAL))
-    janitor = Janitor(database, Periodic(JANITOR_INTERVAL), settings.execution_retention_days)
+    janitor = Janitor(
+        database, Periodic(JANITOR_INTERVAL), settings.execution_retention_days, settings.audit_retention_days
+    )
     return [
         *([Sibling("postgres", resources.embedded.run, OnStop.LAST)] if resources.embedded else []),
         Sibling("notifier", notifier.run, OnStop.FINISH, silent_after=2 * interval + 30),

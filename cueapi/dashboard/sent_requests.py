@@ -1,7 +1,6 @@
 """What an execution was sent as: its headers, without secrets, and commands for a shell."""
 
 import json
-import re
 from shlex import quote
 
 from attrs import frozen
@@ -9,11 +8,8 @@ from attrs import frozen
 from cueapi.domain.attempt import webhook_body
 from cueapi.domain.clock import iso
 from cueapi.domain.confidential import Confidential, Decrypt
+from cueapi.domain.masking import MASK, is_named_secret
 from cueapi.storage.dashboard.execution import ShownExecution
-
-MASK = "••••••"
-
-_SECRET = re.compile(r"auth|cookie|key|token|secret|passw|credential|session", re.IGNORECASE)
 
 UNREADABLE = "What callback.headers holds was encrypted under another SESSION_SECRET."
 
@@ -49,7 +45,7 @@ def sent_request(execution: ShownExecution, decrypt: Decrypt) -> SentRequest | N
 
 def mask(name: str, value: str) -> str:
     """The value of a header; masked where its name says that it is secret."""
-    return MASK if _SECRET.search(name) else value
+    return MASK if is_named_secret(name) else value
 
 
 def _own_headers(execution: ShownExecution, decrypt: Decrypt) -> tuple[dict[str, str], str | None]:

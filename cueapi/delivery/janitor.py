@@ -1,6 +1,7 @@
 """The janitor: deleted cues, retention, and everything that expires; a small batch at a time."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 import trio
@@ -18,11 +19,16 @@ log = structlog.get_logger("cueapi.delivery.janitor")
 
 @frozen
 class Janitor:
-    """Deletes expired rows, a batch at a time. Ends when it is cancelled. *retention_days* 0 keeps everything."""
+    """
+    Deletes expired rows, a batch at a time. Ends when it is cancelled.
+
+    *retention_days* and *audit_days* are how long executions and the audit are kept; 0 keeps everything.
+    """
 
     database: Database
     ticks: Periodic
     retention_days: int
+    audit_days: int
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Tidy up at the start and each interval; without the first round the board would show `waiting` till then."""
@@ -34,11 +40,10 @@ class Janitor:
             await self._until_done(janitor.delete_expired)
             await self._until_done(janitor.merge_tallies)
             if self.retention_days:
-                await self._until_done(self._apply_retention)
+                await self._until_done(partial(janitor.apply_retention, days=self.retention_days))
+            if self.audit_days:
+                await self._until_done(partial(janitor.end_audit, days=self.audit_days))
             beat()
-
-    async def _apply_retention(self, database: Database) -> int:
-        return await janitor.apply_retention(database, self.retention_days)
 
     async def _until_done(self, tidy: Callable[[Database], Awaitable[int]]) -> None:
         while gone := await tidy(self.database):

@@ -6,8 +6,19 @@ from typing import Any, TypeAlias
 
 from attrs import asdict, frozen
 
+from cueapi.domain.masking import MASK, masked
+
 Change: TypeAlias = dict[str, Any]
 """One field that a change has moved: `{"path": "schedule.cron", "from": …, "to": …}`."""
+
+Entry: TypeAlias = dict[str, Any]
+"""A row of the audit to be: `{"action": "cue.paused", "changes": [...]}`."""
+
+MOST_CHANGES = 50
+"""The most fields of which an audit tells one by one."""
+
+LONGEST = 300
+"""The most characters of a value that an audit shows."""
 
 REASON_LIMIT = 500
 """The most characters of a reason."""
@@ -58,8 +69,38 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "")
     for name in [*before, *(name for name in after if name not in before)]:
         old, new = before.get(name), after.get(name)
         where = f"{path}{name}"
+        if old is new:
+            continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += changes(old, new, f"{where}.")
-        elif old != new or isinstance(old, bool) is not isinstance(new, bool):
+        elif _text(old) != _text(new):
             found.append({"path": where, "from": old, "to": new})
     return found
+
+
+def told(found: list[Change]) -> list[Change]:
+    """*found* as an audit tells of it: without the values of secrets, long ones cut, and no more than 50 of them."""
+    shown = [
+        {"path": one["path"], **{side: _shortened(_masked(one["path"], one[side])) for side in ("from", "to")}}
+        for one in found[:MOST_CHANGES]
+    ]
+    if len(found) > MOST_CHANGES:
+        shown.append({"path": "…", "from": None, "to": f"{len(found) - MOST_CHANGES:,} further changes"})
+    return shown
+
+
+def _masked(path: str, value: object) -> object:
+    """Headers may hold anything, whatever their names."""
+    if path.startswith("callback.headers"):
+        return None if value is None else MASK
+    return masked(path, value)
+
+
+def _shortened(value: object) -> object:
+    text = value if isinstance(value, str) else _text(value)
+    return value if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _text(value: object) -> str:
+    """By their texts true is not 1, and [true] is not [1]."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from attrs import field, frozen
 
-from cueapi.domain.audit import Actor
+from cueapi.domain.audit import Act, Actor
 from cueapi.domain.plan import PLANS, Limits
 from cueapi.domain.scope import WHOLE, Grant
 from cueapi.storage.database import Executor, Row, fetch_value
@@ -184,28 +184,53 @@ async def profile(db: Executor, user: int) -> ProfileRow | None:
     return await db.fetch_one(PROFILE, user, row=ProfileRow)
 
 
-# Another address is not verified.
+# Another address is not verified. $5 the address that the account gets once it is confirmed, $6 who changes it.
 CHANGE = """
-update users
-   set email = coalesce($2, email),
-       email_verified_at = case when lower($2) <> lower(email) then null else email_verified_at end,
-       alert_webhook_url = case when $3::text is null then alert_webhook_url else nullif($3, '') end,
-       alert_webhook_secret = case when $3 <> '' then coalesce(alert_webhook_secret, $4) else alert_webhook_secret end,
-       updated_at = clock_timestamp()
- where id = $1
-returning updated_at
+with former as (
+    select email, alert_webhook_url as url from users where id = $1 for no key update
+), changed as (
+    update users u
+       set email = coalesce($2, u.email),
+           email_verified_at = case when lower($2) <> lower(u.email) then null else u.email_verified_at end,
+           alert_webhook_url = case when $3::text is null then u.alert_webhook_url else nullif($3, '') end,
+           alert_webhook_secret = case when $3 <> '' then coalesce(u.alert_webhook_secret, $4)
+                                       else u.alert_webhook_secret end,
+           updated_at = clock_timestamp()
+      from former f
+     where u.id = $1
+ returning u.email, u.alert_webhook_url as url, u.updated_at,
+           changes_of(field_change('email', f.email, u.email), field_change('pending_email', null::text, $5::text),
+                      url_change('alert_webhook_url', f.url, u.alert_webhook_url)) as changes
+), audited as (
+    select write_audit($1, $6::json, 'account.changed', 'account', $1::text, email, changes)
+      from changed
+     where changes is not null
+)
+select updated_at from changed where (select count(*) from audited) is not null
 """
 
 
-async def change(
-    db: Executor, *, user: int, email: str | None, alert_url: str | None, alert_secret: bytes
-) -> datetime | None:
+@frozen
+class AccountChange:
     """
-    Set what is given (an empty URL clears it); raises Duplicate where the address is taken.
+    What is to change of an account; None leaves a field as it is, an empty URL clears it.
 
-    A user with a URL has a secret: *alert_secret*, where there was none.
+    *pending_email* is the account's once a link was confirmed. A user with a URL has a secret: *alert_secret*, where
+    there was none.
     """
-    return await fetch_value(db, CHANGE, user, email, alert_url, alert_secret, kind=datetime)
+
+    email: str | None
+    pending_email: str | None
+    alert_url: str | None
+    alert_secret: bytes = field(repr=False)
+
+
+async def change(db: Executor, wanted: AccountChange, *, user: int, act: Act) -> datetime | None:
+    """Set what is given; raises Duplicate where the address is taken."""
+    return await fetch_value(
+        db, CHANGE, user, wanted.email, wanted.alert_url, wanted.alert_secret, wanted.pending_email, act.text(),
+        kind=datetime,
+    )  # fmt: skip
 
 
 LOCK_USER = "select id from users where id = $1 for no key update"
@@ -231,13 +256,19 @@ with former as (
 update users set sessions_valid_from = clock_timestamp() where id = $1
 """
 
-ADD_KEY = "insert into api_keys (hash, user_id, prefix, encrypted) values ($1, $2, $3, $4)"
+# $5 who replaces the key before it.
+ADD_KEY = """
+with added as (
+    insert into api_keys (hash, user_id, prefix, encrypted) values ($1, $2, $3, $4) returning prefix
+)
+select write_audit($2, $5::json, 'key.replaced', 'key', prefix, prefix) from added
+"""
 
 
-async def rotate_key(db: Executor, *, user: int, key_hash: bytes, prefix: str, encrypted: bytes) -> None:
+async def rotate_key(db: Executor, *, user: int, key_hash: bytes, prefix: str, encrypted: bytes, act: Act) -> None:
     """Replace the user's key and tell every daemon, in the caller's transaction, which has locked the user."""
     await db.execute(ROTATE_KEY, user)
-    await db.execute(ADD_KEY, key_hash, user, prefix, encrypted)
+    await db.execute(ADD_KEY, key_hash, user, prefix, encrypted, act.text())
     await _tell(db, user)
 
 
@@ -259,28 +290,3 @@ KEY = "select prefix, encrypted from api_keys where user_id = $1 and rotated_at 
 async def key(db: Executor, user: int) -> KeyRow | None:
     """The user's live key."""
     return await db.fetch_one(KEY, user, row=KeyRow)
-
-
-# Key and sessions end, the cues rest; what has fired goes on.
-REVOKE = """
-with ended as (
-    update api_keys set rotated_at = now() - interval '24 hours', encrypted = null
-     where user_id = $1 and rotated_at is null
-), paused as (
-    update cues set status = 'paused', next_run = null, revision = revision + 1, updated_at = clock_timestamp()
-     where user_id = $1 and status = 'active' and deleted_at is null
-), codes as (
-    delete from device_codes where user_id = $1 and status <> 'claimed'
-), tokens as (
-    delete from session_tokens where user_id = $1
-), links as (
-    delete from address_links where user_id = $1
-)
-update users set revoked_at = now(), sessions_valid_from = clock_timestamp() where id = $1
-"""
-
-
-async def revoke(db: Executor, user: int) -> None:
-    """End the user's key and sessions, pause the cues and tell every daemon; the transaction has locked the user."""
-    await db.execute(REVOKE, user)
-    await _tell(db, user)

@@ -1,5 +1,6 @@
 """Links in mails that show whose mail box it is: of an account's address, or of the one that it is to have."""
 
+from cueapi.domain.audit import Act
 from cueapi.storage.database import Executor, Row
 from cueapi.storage.statements import load
 
@@ -50,13 +51,13 @@ class ConfirmedAddress(Row):
     verified: bool
 
 
-CONFIRM = load("confirm_address", ("token_hash",))
+CONFIRM = load("confirm_address", ("token_hash", "act"))
 
 
-async def confirm(db: Executor, token_hash: bytes) -> ConfirmedAddress | None:
+async def confirm(db: Executor, token_hash: bytes, act: Act) -> ConfirmedAddress | None:
     """
     Take a link, once: its address is the account's, and verified. The transaction has locked the user then.
 
     None where the link serves no more. Raises Duplicate where another account has the address.
     """
-    return await db.fetch_one(CONFIRM, token_hash, row=ConfirmedAddress)
+    return await db.fetch_one(CONFIRM, token_hash, act.text(), row=ConfirmedAddress)

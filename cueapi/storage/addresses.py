@@ -1,5 +1,6 @@
 """Users by their e-mail address, and whether it is verified."""
 
+from cueapi.domain.audit import Act
 from cueapi.storage.database import Executor, Row
 
 
@@ -31,9 +32,17 @@ async def lock_by_email(db: Executor, email: str) -> AddressRow | None:
     return await db.fetch_one(LOCK_BY_EMAIL, email, row=AddressRow)
 
 
-VERIFY = "update users set email_verified_at = coalesce(email_verified_at, now()) where id = $1"
+# $2 who says so.
+VERIFY = """
+with verified as (
+    update users set email_verified_at = now() where id = $1 and email_verified_at is null returning email
+)
+select write_audit($1, $2::json, 'account.changed', 'account', $1::text, email,
+                   changes_of(field_change('email_verified', false, true)))
+  from verified
+"""
 
 
-async def verify(db: Executor, user: int) -> None:
+async def verify(db: Executor, user: int, act: Act) -> None:
     """The mail box of the user's address is the user's."""
-    await db.execute(VERIFY, user)
+    await db.execute(VERIFY, user, act.text())

@@ -5,10 +5,14 @@ from datetime import datetime
 
 from attrs import field, frozen
 
+from cueapi.domain.audit import Actor
 from cueapi.domain.plan import Limits
 from cueapi.storage.accounts import Account, AccountRow, to_account
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.notify import notify
+
+SHOWN = 16
+"""Digits of a session's digest that tell it from the others: its id in the audit, and on the page of the account."""
 
 # The key that is live at this moment is what the session hangs on: replaced a moment later, it ends the session,
 # whether or not the two transactions saw each other.
@@ -115,7 +119,8 @@ def _opened(row: BrowserSessionRow, token_hash: bytes, plans: Mapping[str, Limit
     hold = None
     if row.hold_mode is not None:
         hold = SeenHold(row.hold_mode, row.hold_reason, row.hold_until, row.hold_since, row.hold_by)
-    return OpenSession(to_account(row, plans), row.created_at, token_hash, row.open_alerts, hold)
+    account = to_account(row, plans, Actor("session", token_hash.hex()[:SHOWN], row.email))
+    return OpenSession(account, row.created_at, token_hash, row.open_alerts, hold)
 
 
 class ListedSession(Row):

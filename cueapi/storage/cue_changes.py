@@ -1,10 +1,12 @@
 """Changing a cue: its row is locked, and written in the same transaction."""
 
+import json
 from datetime import datetime
 from typing import LiteralString
 
 from attrs import frozen
 
+from cueapi.domain.audit import Act, Entry
 from cueapi.storage.cues import COLUMNS, CueRecord, CueRow, CueValues
 from cueapi.storage.database import Executor, fetch_value
 from cueapi.storage.statements import columns_of, load
@@ -27,6 +29,8 @@ CHANGE = load(
     (
         "cue_id",
         "user",
+        "act",
+        "entries",
         "room",
         "status",
         "moves",
@@ -43,20 +47,25 @@ CHANGE = load(
 
 @frozen
 class CueUpdate:
-    """The room that a change needs (None: none), and what it makes of status and next run."""
+    """
+    The room that a change needs (None: none), what it makes of status and next run, and what the audit says of it.
+    """
 
+    entries: list[Entry]
     room: int | None
     status: str
     moves: bool
     next_run: datetime | None
 
 
-async def change(db: Executor, placed: CueRecord, made: CueUpdate, *, cue_id: str, user: int) -> CueRow | None:
+async def change(
+    db: Executor, placed: CueRecord, made: CueUpdate, *, cue_id: str, user: int, act: Act
+) -> CueRow | None:
     """The changed cue, which the transaction has locked; None where there is no room to revive it."""
     local = placed.cue.schedule.reading_at(made.next_run)
     return await db.fetch_one(
-        CHANGE, cue_id, user, made.room, made.status, made.moves, made.next_run, local,
-        made.room is not None, placed.host, *CueValues.of(placed), row=CueRow,
+        CHANGE, cue_id, user, act.text(), json.dumps(made.entries), made.room, made.status, made.moves,
+        made.next_run, local, made.room is not None, placed.host, *CueValues.of(placed), row=CueRow,
     )  # fmt: skip
 
 

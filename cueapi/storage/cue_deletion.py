@@ -1,5 +1,6 @@
 """Deleting cues: they are invisible at once; the rows are removed later, in batches."""
 
+from cueapi.domain.audit import Act
 from cueapi.storage.database import Executor, Row
 
 
@@ -17,11 +18,13 @@ with gone as (
      where id = any ($1::text[])
        and user_id = $2
        and deleted_at is null
- returning id
+ returning id, name
 ), called_off as (
     delete from outbox o using gone g where o.cue_id = g.id and o.claimed_by is null
+), audited as (
+    select write_audit($2, $3::json, 'cue.deleted', 'cue', id, name) from gone
 )
-select id from gone
+select id from gone where (select count(*) from audited) is not null
 """
 
 
@@ -29,9 +32,9 @@ select id from gone
 CALL_OFF = "delete from outbox where cue_id = any ($1::text[]) and claimed_by is null"
 
 
-async def delete(db: Executor, *, cue_ids: list[str], user: int) -> list[str]:
+async def delete(db: Executor, *, cue_ids: list[str], user: int, act: Act) -> list[str]:
     """Delete these cues; the ids of those that were there."""
-    gone = [row.id for row in await db.fetch(DELETE, cue_ids, user, row=DeletedCue)]
+    gone = [row.id for row in await db.fetch(DELETE, cue_ids, user, act.text(), row=DeletedCue)]
     if gone:
         await db.execute(CALL_OFF, gone)
     return gone

@@ -6,6 +6,7 @@ from typing import Any, LiteralString, NamedTuple
 
 from attrs import field, frozen
 
+from cueapi.domain.audit import Act
 from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row
@@ -54,6 +55,9 @@ class CueColumns:
     held_count: int
     created_at: datetime
     updated_at: datetime
+    status_changed_at: datetime | None
+    status_changed_by: str | None
+    status_change_reason: str | None
     warning: str | None
 
     @property
@@ -198,21 +202,22 @@ class CueValues(NamedTuple):
 
 ADD = load(
     "add_cue",
-    ("user", "room", "cue_id", "transport", "next_run", "next_local", "callback_host", *CueValues._fields),
+    ("user", "act", "room", "cue_id", "transport", "next_run", "next_local", "callback_host", *CueValues._fields),
     columns=COLUMNS,
     names=columns_of(CueValues, "{}"),
     values=columns_of(CueValues, ":{}"),
 )
 
 
-async def add(
-    db: Executor, placed: CueRecord, *, cue_id: str, user: int, limit: int, next_run: datetime
+async def add(  # noqa: PLR0913 (one argument a fact)
+    db: Executor, placed: CueRecord, *, cue_id: str, user: int, act: Act, limit: int, next_run: datetime
 ) -> CueRow | None:
     """The new cue; None where the plan has no room. Raises Duplicate where its name is taken."""
     local = placed.cue.schedule.reading_at(next_run)
     return await db.fetch_one(
-        ADD, user, limit, cue_id, placed.cue.transport, next_run, local, placed.host, *CueValues.of(placed), row=CueRow
-    )
+        ADD, user, act.text(), limit, cue_id, placed.cue.transport, next_run, local, placed.host,
+        *CueValues.of(placed), row=CueRow,
+    )  # fmt: skip
 
 
 SHOW: LiteralString = "select " + COLUMNS + " from cues c where c.id = $1 and c.user_id = $2 and c.deleted_at is null"

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from attrs import frozen
 
+from cueapi.domain.audit import Act
 from cueapi.domain.execution import ExecutionState, Fence
 from cueapi.domain.outcome import Evidence, Verification
 from cueapi.domain.retry import Retry
@@ -172,7 +173,7 @@ TALLIED: LiteralString = """
 )
 """
 
-# $3 the state that the person saw: the verdict counts for no other.
+# $3 the state that the person saw: the verdict counts for no other. $7 who gives it.
 VERIFY: LiteralString = (
     """
 with moved as (
@@ -185,7 +186,7 @@ with moved as (
      where e.id = $1
        and e.user_id = $2
        and e.outcome_state is not distinct from $3
- returning e.id, e.user_id, e.outcome_state, e.status, e.finished_at,
+ returning e.id, e.cue_id, e.user_id, e.outcome_state, e.status, e.finished_at,
            unsuccessful(e.status, e.attempts, e.outcome_attempt, e.outcome_state)
                - unsuccessful(e.status, e.attempts, e.outcome_attempt, $3) as change
 ), settled as (
@@ -194,18 +195,24 @@ with moved as (
       from moved m
      where a.execution_id = m.id
        and a.alert_type = 'verification_failed'
-       and m.outcome_state = 'verified_success'"""
+       and m.outcome_state = 'verified_success'
+), audited as (
+    select write_audit(m.user_id, $7::json, 'execution.verified', 'execution', m.id::text, c.name,
+                       changes_of(field_change('outcome_state', $3::text, m.outcome_state::text)))
+      from moved m
+      join cues c on c.id = m.cue_id"""
     + TALLIED
-    + "select id from moved"
+    + "select id from moved where (select count(*) from audited) is not null"
 )
 
 
-async def verify(
-    db: Executor, *, execution: UUID, user: int, seen: str | None, verification: Verification, reason: str | None
-) -> bool:
-    """Store a person's verdict; False where the outcome has changed meanwhile."""
+async def verify(  # noqa: PLR0913 (one argument a fact)
+    db: Executor, *, execution: UUID, user: int, seen: str | None, verification: Verification, reason: str | None,
+    act: Act,
+) -> bool:  # fmt: skip
+    """Store a person's verdict, with *reason* in the evidence; False where the outcome has changed meanwhile."""
     verdict = verification.state, verification.validation
-    return await db.execute(VERIFY, execution, user, seen, *verdict, reason) > 0
+    return await db.execute(VERIFY, execution, user, seen, *verdict, reason, act.text()) > 0
 
 
 ADD_EVIDENCE = load(

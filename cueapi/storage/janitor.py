@@ -59,6 +59,10 @@ delete from incidents
  where id in (select id from incidents where resolved_at < now() - $2::int * interval '1 day' limit $1)
 """
 
+RETIRED_AUDIT = """
+delete from audit where id in (select id from audit where at < now() - $2::int * interval '1 day' order by at limit $1)
+"""
+
 # What is 8 days old is counted by the hour from then on. No outcome may come later than 7 days after its attempt.
 HOURLY = """
 with old as (
@@ -133,6 +137,11 @@ async def apply_retention(db: Executor, days: int) -> int:
     for statement in (RETIRED, RETIRED_ALERTS, RETIRED_INCIDENTS, RETIRED_TALLIES):
         gone += await db.execute(statement, BATCH, days)
     return gone
+
+
+async def end_audit(db: Executor, days: int) -> int:
+    """Remove a batch of the audit's rows that are older than its retention; how many went."""
+    return await db.execute(RETIRED_AUDIT, BATCH, days)
 
 
 async def merge_tallies(db: Executor) -> int:

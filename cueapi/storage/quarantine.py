@@ -24,13 +24,18 @@ class QuarantineResult(Row):
 # `least`: the revision may be at the end of its numbers.
 CUE = """
 with quarantined as (
-    update cues
-       set status = 'failed', next_run = null, revision = least(revision, 9223372036854775806) + 1, warning = $3,
+    update cues c
+       set status = 'failed', next_run = null, revision = least(c.revision, 9223372036854775806) + 1, warning = $3,
            updated_at = clock_timestamp()
-     where id = $1
-       and revision = $2
-       and deleted_at is null
- returning id, user_id, name, on_failure_webhook, on_failure_email
+      from (select id, status as was from cues where id = $1 and revision = $2) b
+     where c.id = b.id
+       and c.revision = $2
+       and c.deleted_at is null
+ returning c.id, c.user_id, c.name, c.on_failure_webhook, c.on_failure_email, b.was
+), audited as (
+    select write_audit(user_id, system_act($3), 'cue.set_aside', 'cue', id, name,
+                       changes_of(field_change('status', was::text, 'failed'::text)))
+      from quarantined
 )
 select count(raise_alert(user_id, 'execution_failed', id, id, null, format('%s: %s', name, $3::text),
                          json_build_object('status', 'failed', 'attempts', 0, 'http_status', null),
@@ -44,6 +49,7 @@ select count(raise_alert(user_id, 'execution_failed', id, id, null, format('%s: 
                                 'critical', id, by_mail => not on_failure_email) as incident
           from quarantined
         offset 0) q
+ where (select count(*) from audited) is not null
 """
 
 

@@ -9,6 +9,7 @@ import trio
 from pydantic import SecretStr
 
 from cueapi.api.http.auth import LIFETIME
+from cueapi.domain.audit import SYSTEM
 from cueapi.settings import Settings
 from cueapi.storage import accounts
 from cueapi.storage.database import Database
@@ -468,7 +469,9 @@ async def test_a_replaced_key_dies_on_every_daemon_also_if_the_one_that_replaced
         (user,) = await database.fetch("select id from users")
         async with database.transaction() as tx:
             await accounts.lock(tx, user["id"])
-            await accounts.rotate_key(tx, user=user["id"], key_hash=b"new", prefix="cue_sk_new", encrypted=bytes(37))
+            await accounts.rotate_key(
+                tx, user=user["id"], key_hash=b"new", prefix="cue_sk_new", encrypted=bytes(37), act=SYSTEM
+            )
         while (refused := await api.ask("GET", "/v1/cues")).is_success:
             await trio.sleep(0.02)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import trio
 
+from cueapi.domain.audit import SYSTEM
 from cueapi.settings import Settings
 from cueapi.storage import cue_changes, cues
 from cueapi.storage.cue_changes import CueUpdate
@@ -563,8 +564,8 @@ async def test_a_change_that_is_refused_moves_no_delivery_to_another_host(databa
     assert row is not None
     moved = CueRecord(cues.to_cue(row, {}), "{}", "other:1", None)
 
-    no_room = CueUpdate(0, "active", moves=False, next_run=None)
-    changed = await cue_changes.change(database, moved, no_room, cue_id=cue_id, user=user)
+    no_room = CueUpdate([], 0, "active", moves=False, next_run=None)
+    changed = await cue_changes.change(database, moved, no_room, cue_id=cue_id, user=user, act=SYSTEM)
 
     assert changed is None
     assert [row["host"] for row in await database.fetch("select host from outbox")] == ["127.0.0.1:9"]

@@ -239,6 +239,7 @@ async def test_a_cue_that_says_the_least_gets_every_default(api: Api) -> None:
         "description": None,
         "group": None,
         "status": "active",
+        "status_changed": None,
         "transport": "webhook",
         "schedule": {
             "type": "recurring",

@@ -4,6 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from cueapi.domain.audit import SYSTEM
 from cueapi.storage import cue_deletion, janitor
 from cueapi.storage.database import Database
 from tests.storage.rows import add_cue, add_execution, add_user, ago, claim, insert
@@ -66,7 +67,7 @@ async def test_a_deleted_cue_stays_while_a_request_of_it_is_under_way(database: 
     cue_id = await add_cue(database, user)
     execution = await add_execution(database, cue_id)
     await claim(database)
-    await cue_deletion.delete(database, cue_ids=[cue_id], user=user)
+    await cue_deletion.delete(database, cue_ids=[cue_id], user=user, act=SYSTEM)
     await database.execute("update cues set deleted_at = deleted_at - interval '2 minutes'")
 
     await janitor.delete_removed_cues(database)
@@ -153,7 +154,7 @@ async def test_usage_and_live_cues_are_not_touched_by_deletes_and_retention(data
     await database.execute("delete from outbox")
     await database.execute("update executions set status = 'success', finished_at = $1, created_at = $1", ago(days=99))
 
-    await cue_deletion.delete(database, cue_ids=[cue_id], user=user)
+    await cue_deletion.delete(database, cue_ids=[cue_id], user=user, act=SYSTEM)
     await janitor.apply_retention(database, 90)
     await janitor.delete_removed_cues(database)
 

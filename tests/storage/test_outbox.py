@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 import trio
 
+from cueapi.domain.audit import SYSTEM
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage import cue_deletion, daemons, fires, outbox
 from cueapi.storage.database import Database
@@ -240,7 +241,9 @@ async def test_deleting_a_cue_while_it_is_claimed_loses_no_claim_and_leaves_noth
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(take)
-                nursery.start_soon(lambda cue_id=cue_id: cue_deletion.delete(database, cue_ids=[cue_id], user=user))
+                nursery.start_soon(
+                    lambda cue_id=cue_id: cue_deletion.delete(database, cue_ids=[cue_id], user=user, act=SYSTEM)
+                )
 
         left = await queued(database)
         assert sorted(left) == sorted(claimed)
@@ -278,7 +281,7 @@ async def test_a_firing_that_a_delete_waits_for_is_called_off_with_the_others(da
         async with trio.open_nursery() as nursery:
             async with database.transaction() as tx:
                 await fires.fire(tx, cue_id=cue_id, user=user, manual_fire=ManualFire(new_uuid7()), monthly=10**9)
-                nursery.start_soon(partial(cue_deletion.delete, database, cue_ids=[cue_id], user=user))
+                nursery.start_soon(partial(cue_deletion.delete, database, cue_ids=[cue_id], user=user, act=SYSTEM))
                 await trio.sleep(0.02)
 
         assert await database.fetch("select from outbox where cue_id = $1", cue_id) == []

@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve
 
 from cueapi.domain.attempt import Answered, Result, Unreachable, evaluate_attempt
+from cueapi.domain.audit import SYSTEM
 from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.execution import Transition
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
@@ -223,7 +224,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the janitor: retention": (lambda db: db.execute(janitor.RETIRED, 1000, 90), 6_000),
     "the janitor: retention, nothing to do": (lambda db: db.execute(janitor.RETIRED, 1000, 120), 100),
     "the janitor: alerts": (lambda db: db.execute(janitor.RETIRED_ALERTS, 1000, 90), 3_000),
-    "deleting a cue": (lambda db: cue_deletion.delete(db, cue_ids=["cue_000000000002"], user=1), 20),
+    "deleting a cue": (lambda db: cue_deletion.delete(db, cue_ids=["cue_000000000002"], user=1, act=SYSTEM), 20),
     "firing by hand": (
         lambda db: fires.fire(db, cue_id="cue_000000000002", user=1, manual_fire=ManualFire(uuid4()), monthly=10**9),
         10,

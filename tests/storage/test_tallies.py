@@ -11,6 +11,7 @@ import trio
 from attrs import define
 
 from cueapi.domain.attempt import Answered, Result, Unreachable, evaluate_attempt
+from cueapi.domain.audit import SYSTEM
 from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import Transition, apply_report, deadline_passed, unclaimed
@@ -118,7 +119,13 @@ class Play:
             except Refusal:
                 continue
             await executions.verify(
-                self.database, execution=execution, user=self.user, seen=row, verification=verdict, reason=None
+                self.database,
+                execution=execution,
+                user=self.user,
+                seen=row,
+                verification=verdict,
+                reason=None,
+                act=SYSTEM,
             )
 
     async def prove(self) -> None:

@@ -9,6 +9,7 @@ import trio
 from attrs import evolve
 
 from cueapi.domain.attempt import Answered, Unreachable, evaluate_attempt
+from cueapi.domain.audit import SYSTEM
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import (
     AttemptRecord,
@@ -417,8 +418,8 @@ async def test_a_one_time_cue_that_ends_while_it_is_changed_has_ended(database: 
             nursery.start_soon(apply_transitions, database, ends)
             await wait_for_locks(database)
             same = CueRecord(cues.to_cue(read, {}), "{}", None, None)
-            unmoved = CueUpdate(None, read["status"], moves=False, next_run=None)
-            changed = await cue_changes.change(tx, same, unmoved, cue_id=cue_id, user=user)
+            unmoved = CueUpdate([], None, read["status"], moves=False, next_run=None)
+            changed = await cue_changes.change(tx, same, unmoved, cue_id=cue_id, user=user, act=SYSTEM)
 
     assert changed is not None
     assert (await look_up_cue(database, cue_id))["status"] == "completed"
@@ -629,7 +630,7 @@ async def test_after_its_cue_was_deleted_a_failed_attempt_is_not_repeated_and_ra
     (under_way,) = await claim(database)
     await add_execution(database, cue_id)
 
-    await cue_deletion.delete(database, cue_ids=[cue_id], user=user)
+    await cue_deletion.delete(database, cue_ids=[cue_id], user=user, act=SYSTEM)
     waiting = await queued(database)
     await apply_transitions(database, [evaluate_attempt(under_way, Answered(500), duration=0.1, now=ago())])
 
@@ -645,7 +646,7 @@ async def test_the_end_of_a_deleted_cue_s_execution_raises_no_alert(database: Da
     await add_execution(database, cue_id)
     (under_way,) = await claim(database)
 
-    await cue_deletion.delete(database, cue_ids=[cue_id], user=user)
+    await cue_deletion.delete(database, cue_ids=[cue_id], user=user, act=SYSTEM)
     await apply_transitions(database, [evaluate_attempt(under_way, Answered(500), duration=0.1, now=ago())])
 
     assert await alert_types(database) == []

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 
+from cueapi.domain.audit import SYSTEM
 from cueapi.storage import cue_deletion, worker_claims, workers
 from cueapi.storage.database import Database
 from cueapi.storage.worker_claims import ClaimRequest
@@ -106,7 +107,7 @@ async def test_a_worker_gets_nothing_of_others_nothing_early_and_nothing_of_dele
     cue_id = await add_cue(database, user, transport="worker")
     orphan = await add_execution(database, cue_id)
     webhook = await add_execution(database, await add_cue(database, user))
-    await cue_deletion.delete(database, cue_ids=[cue_id], user=user)
+    await cue_deletion.delete(database, cue_ids=[cue_id], user=user, act=SYSTEM)
 
     got = await claim_as_worker(database, user)
     single = [

@@ -248,8 +248,8 @@ class Gate:
         if request.method == "OPTIONS":
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
             response.headers["Access-Control-Allow-Headers"] = (
-                "Authorization, Content-Type, Idempotency-Key, X-Confirm-Destructive, X-Request-Id, X-Worker-Id, "
-                "X-CueAPI-Verify-Echo"
+                "Authorization, Content-Type, Idempotency-Key, X-Confirm-Destructive, X-Reason, X-Request-Id, "
+                "X-Worker-Id, X-CueAPI-Verify-Echo"
             )
             response.headers["Access-Control-Max-Age"] = "600"
 

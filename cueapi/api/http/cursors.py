@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from attrs import frozen
@@ -12,6 +14,8 @@ from cueapi.api.http.parameters import Text
 from cueapi.domain.clock import iso, parse_moment
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import parse_uuid
+
+T = TypeVar("T")
 
 CURSOR = Text("cursor", "`next_cursor` of the page before, under the same filters; `offset` is then ignored.")
 
@@ -28,22 +32,34 @@ class Cursor:
         given = json.dumps({name: str(value) for name, value in sorted(filters.items())})
         return cls(hashlib.sha256(given.encode()).hexdigest()[:16])
 
-    def write(self, created_at: datetime, identity: UUID) -> str:
+    def write(self, created_at: datetime, identity: UUID | int) -> str:
         """The cursor that goes on behind this row."""
         content = json.dumps([iso(created_at), str(identity), self.filters]).encode()
         return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
     def read(self) -> tuple[datetime, UUID] | None:
         """Where the request's cursor goes on; refuses a damaged one, and one of other filters."""
+        return self._read(parse_uuid)
+
+    def read_numbered(self) -> tuple[datetime, int] | None:
+        """As `read`, of a list whose rows have numbers."""
+        return self._read(_number)
+
+    def _read(self, parse: Callable[[str], T | None]) -> tuple[datetime, T] | None:
         given = CURSOR.read()
         if given is None:
             return None
         try:
             content = base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))
             created_at, identity, filters = json.loads(content)
-            row = (parse_moment(created_at), parse_uuid(identity))
+            row = (parse_moment(created_at), parse(identity))
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise Refusal("invalid_filter", "The cursor is damaged; send next_cursor unchanged.") from None
         if row[1] is None or filters != self.filters:
             raise Refusal("invalid_filter", "The cursor belongs to a list with other filters.")
         return row[0], row[1]
+
+
+def _number(text: str) -> int | None:
+    """A row's number; None where it is none that a row can have."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

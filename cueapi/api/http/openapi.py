@@ -34,14 +34,14 @@ TAGS = {
     "workers": "Programs that pull their work: heartbeats, and which of them are alive.",
     "outcomes": "What handlers report of their work, its evidence, and verdicts of people.",
     "alerts": "What went wrong.",
-    "account": "Keys, secrets, signing in, and what was used this month.",
+    "account": "Keys, secrets, signing in, what was used this month, and who has done what.",
     "echo": "A webhook target for trying things out.",
     "health": "Liveness, readiness and metrics of the daemon, and what it allows.",
 }
 """The groups of operations, in the order in which people need them."""
 
 _OTHER_NAMES = {
-    "account": ("accounts", "webhook_secrets", "devices", "magic_links", "sessions", "usage", "holds"),
+    "account": ("accounts", "audit", "webhook_secrets", "devices", "magic_links", "sessions", "usage", "holds"),
     "health": ("info", "metrics"), "cues": ("schedules",), "executions": ("events",),
 }  # fmt: skip
 GROUPS = {resource: group for group, resources in _OTHER_NAMES.items() for resource in resources}

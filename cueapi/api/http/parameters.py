@@ -230,13 +230,13 @@ COUNTED = Flag("count", "`false` spares the count of all rows: `total` is null t
 
 
 @frozen
-class WorkerId(Parameter):
-    """The header in which a worker names itself."""
+class HeaderText(Parameter):
+    """A header that holds any text."""
 
     where: ClassVar[str] = "header"
 
     def read(self) -> str | None:
-        """The name. The server reads headers as Latin-1, and clients write them as UTF-8, as they do a body."""
+        """The text. The server reads headers as Latin-1, and clients write them as UTF-8, as they do a body."""
         text = request.headers.get(self.name)
         try:
             return text and text.encode("latin-1").decode()
@@ -244,7 +244,7 @@ class WorkerId(Parameter):
             return text
 
 
-WORKER_ID = WorkerId("X-Worker-Id", "The worker that reports: it must hold the claim. Left out, any caller may report.")
+WORKER_ID = HeaderText("X-Worker-Id", "The worker that reports: it must hold the claim. Left out, any caller may.")
 
 
 @frozen

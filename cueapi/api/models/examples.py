@@ -10,10 +10,11 @@ from cueapi.api.models.requests import accounts as account_bodies
 from cueapi.api.models.requests import cues as cue_bodies
 from cueapi.api.models.requests import executions as execution_bodies
 from cueapi.api.models.requests import holds as hold_bodies
-from cueapi.api.models.requests.bodies import Anything
+from cueapi.api.models.requests.bodies import Anything, ReasonBody
 from cueapi.api.models.responses import (
     accounts,
     alerts,
+    audit,
     cues,
     executions,
     health,
@@ -38,6 +39,8 @@ EMAIL, API_KEY = "you@example.com", "cue_sk_3f9a1c7e5b2d8046f1e3a9c5d7b20846"
 SECRET = "4be1f08c6d3a97527e0bc4d8a1f593602c7e8d14b95a3f06e8d7c2b1a4095f63"
 DEVICE_CODE = "K7QX-93MD"
 DAY = "2026-06-0"
+ACTOR = {"kind": "key", "id": "cue_sk_3f9a1c7", "name": "cue_sk_3f9a1c7"}
+REASON = "The sales desk is closed this week."
 PAYLOAD = {"task": "daily_brief", "topics": ["sales", "support"]}
 
 # A field of a cue may bring its example itself.
@@ -46,6 +49,7 @@ CUE: Example = {name: field.examples[0] for name, field in cues.Cue.model_fields
     "name": "morning-agent-brief",
     "description": "Writes the morning brief.",
     "status": "active",
+    "status_changed": {"at": "2026-05-11T13:02:09.871002Z", "by": ACTOR, "reason": "The sales desk is open again."},
     "transport": "webhook",
     "schedule": {
         "type": "recurring", "timezone": "America/Los_Angeles", "cron": "0 9 * * *", "catchup": "latest",
@@ -139,6 +143,12 @@ ALERT: Example = {
     "metadata": {"missing": "external_id", "outcome_state": "verification_failed", "transport": "webhook"},
     "acknowledged": False, "created_at": f"{DAY}2T16:00:04.337210Z", "incident_id": INCIDENT_ID,
 }  # fmt: skip
+AUDITED: Example = {
+    "at": "2026-05-04T07:00:12.480116Z", "actor": ACTOR, "action": "cue.paused",
+    "subject": {"kind": "cue", "id": CUE_ID, "name": "morning-agent-brief"},
+    "changes": [{"path": "status", "from": "active", "to": "paused"}], "reason": REASON,
+    "request_id": "5d0f6c3a9b7e4812a6c1d93e07f2b485", "address": "203.0.113.7",
+}  # fmt: skip
 PAGE: Example = {"total": 1, "limit": 20, "offset": 0, "has_more": False}
 STATE: Example = {"execution_id": EXECUTION_ID, "outcome_state": "verified_success"}
 USED: Example = {"used": 7, "limit": 1000, "remaining": 993, "percent_used": 0.7}
@@ -171,6 +181,7 @@ BODIES: dict[type[BaseModel], Any] = {
     account_bodies.ConfirmBody: {"device_code": DEVICE_CODE, "token": "q7mE2v0XcT4yLr8nWb5sKd1hZp9uJf3g"},
     account_bodies.SessionBody: {"token": "Jr5kXw2ZtQ8eNc7vBm4yHs1dLp0aGf6u"},
     Anything: {"hello": "world"},
+    ReasonBody: {"reason": REASON},
 }  # fmt: skip
 
 ANSWERS: dict[type[BaseModel], Any] = {
@@ -211,6 +222,7 @@ ANSWERS: dict[type[BaseModel], Any] = {
         **HOLD, "held": True, "since": f"{DAY}2T16:00:31.550419Z",
         "by": {"kind": "session", "id": None, "name": EMAIL},
     },
+    audit.Audit: {"audit": [AUDITED], "has_more": False, "next_cursor": None},
     accounts.Registered: {"api_key": API_KEY, "email": EMAIL},
     accounts.Me: {
         "email": EMAIL, "plan": "self_hosted", "active_cues": 7, "active_cue_limit": 1000,

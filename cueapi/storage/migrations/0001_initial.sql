@@ -25,6 +25,7 @@ create domain ciphertext as bytea check (octet_length(value) > 36);
 create domain device_code as text check (value ~ '^[A-Za-z0-9-]{6,40}$');
 create domain session_text as text check (length(value) <= 200);
 create domain document as json check (json_typeof(value) = 'object');
+create domain reason as text check (length(value) <= 500);                      -- why a change was made
 
 create domain cue_group as text check (value ~ '^[a-z0-9][a-z0-9._-]{0,62}$');
 create domain cue_status as text check (value in ('active', 'paused', 'completed', 'failed'));
@@ -232,6 +233,10 @@ create table cues (
     warning               text,
     -- Why `on_failure` has paused it, and when; a change of the status clears it.
     pause_reason          text,
+    -- When the status last changed, by whom (as in `audit`: kind, id, name), and why; null: never since it was made.
+    status_changed_at     moment,
+    status_changed_by     document,
+    status_change_reason  reason,
     next_run              moment,
     next_local            reading,                  -- what next_run is when the zone's rules change
     planned_at            moment not null default now(),   -- when next_run was computed
@@ -592,15 +597,21 @@ create table audit (
     subject_id    text,
     subject_name  text,
     changes       json not null default '[]' check (json_typeof(changes) = 'array'),
-    reason        text check (length(reason) <= 500),
+    reason        reason,
     request_id    text,
     address       text
 );
-create index audit_newest on audit (user_id, id desc);
-create index audit_of_subject on audit (user_id, subject_id, id desc);
-create index audit_by_actor on audit (user_id, actor_id, id desc) where actor_id is not null;
-create index audit_by_action on audit (user_id, action, id desc);
+create index audit_newest on audit (user_id, at desc, id desc);
+create index audit_of_subject on audit (user_id, subject_id, at desc, id desc) where subject_id is not null;
+create index audit_by_actor on audit (user_id, actor_id, at desc, id desc) where actor_id is not null;
+create index audit_by_action on audit (user_id, action, at desc, id desc);
 create index audit_age on audit (at);
+
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception 'rows of % are not changed', tg_table_name;
+end $$;
+create trigger audit_is_final before update on audit for each row execute function refuse_change();
 
 -- When the mails of the last hour were written, for each user and kind.
 create table mail_gates (
@@ -679,9 +690,32 @@ create function iso(moment timestamptz) returns text language sql stable as $$
     select to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 $$;
 
--- What the server does by itself, as `write_audit` takes it.
-create function system_act() returns json language sql immutable as $$
-    select '{"actor": {"kind": "system", "id": null, "name": "CueAPI"}}'::json
+-- What the server does by itself, and *why*, as `write_audit` takes it.
+create function system_act(why text default null) returns json language sql stable as $$
+    select json_build_object('actor', json_build_object('kind', 'system', 'id', null, 'name', 'CueAPI'),
+                             'reason', left(why, 500))
+$$;
+
+-- A URL without its password, and without the values of parameters that are named like secrets.
+create function without_secrets(url text) returns text language sql immutable as $$
+    select regexp_replace(regexp_replace(url, '^([a-z][a-z0-9+.-]*://)[^/?#]*@', '\1••••••@', 'i'),
+                          '([?&][^=&#]*(auth|cookie|key|token|secret|passw|credential|session|sig)[^=&#]*=)[^&#]*',
+                          '\1••••••', 'gi')
+$$;
+
+-- What has become of one field, as `write_audit` takes it; null where it is as before.
+create function field_change(path text, before anyelement, after anyelement) returns json language sql stable as $$
+    select json_build_object('path', path, 'from', before, 'to', after) where before is distinct from after
+$$;
+
+create function url_change(path text, before text, after text) returns json language sql stable as $$
+    select json_build_object('path', path, 'from', without_secrets(before), 'to', without_secrets(after))
+     where before is distinct from after
+$$;
+
+-- The changes of some fields; null where none has changed.
+create function changes_of(variadic changes json[]) returns json language sql immutable as $$
+    select json_agg(one order by number) from unnest(changes) with ordinality x(one, number) where one is not null
 $$;
 
 -- Who did it, what, and to what: *act* as the API writes it. The statement of a change reads what this gives.
@@ -700,6 +734,20 @@ create function is_held(whose bigint, what text default 'fires') returns boolean
                     where user_id = whose and ended_at is null and (until is null or until > now())
                       and (what = 'fires' or mode = what))
 $$;
+
+-- A status that is changed without a word of who did it was changed by the server.
+create function tell_of_status() returns trigger language plpgsql as $$
+begin
+    if new.status_changed_at is not distinct from old.status_changed_at then
+        new.status_changed_at := clock_timestamp();
+        new.status_changed_by := system_act() -> 'actor';
+        new.status_change_reason := left(case when new.status = 'paused' then new.pause_reason
+                                              when new.warning is distinct from old.warning then new.warning end, 500);
+    end if;
+    return new;
+end $$;
+create trigger cues_status_changed before update on cues for each row when (old.status <> new.status)
+    execute function tell_of_status();
 
 -- What a cue that `on_failure` has paused tells of it.
 create function pause_reason(execution uuid, reason text) returns text language sql stable as $$

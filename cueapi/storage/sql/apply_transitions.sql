@@ -163,9 +163,14 @@ with transitions as materialized (
            updated_at = case when n.status <> n.was then clock_timestamp() else c.updated_at end
       from changes n
      where c.id = n.id
- returning c.id, case when n.status = 'paused' and n.was = 'active' then n.lost_id end as paused_by
+ returning c.id, c.user_id, c.name, c.pause_reason,
+           case when n.status = 'paused' and n.was = 'active' then n.lost_id end as paused_by
 ), paused as materialized (
-    select id, paused_by from moved where paused_by is not null
+    select id, paused_by,
+           write_audit(user_id, system_act(pause_reason), 'cue.paused', 'cue', id, name,
+                       changes_of(field_change('status', 'active'::text, 'paused'::text))) as audited
+      from moved
+     where paused_by is not null
 ), recovered as materialized (
     -- Where a cue has no failures in a row, one look into an index says whether anything is unresolved.
     select id, recover_incidents(id, good, coalesce(reported, '{}')) as incidents
@@ -218,3 +223,4 @@ select d.id, d.user_id, d.status, d.ready_at, d.cue_id, c.name as cue_name,
   left join cues c on c.id = d.cue_id
   left join paused p on p.id = d.cue_id
   left join recovered r on r.id = d.cue_id
+ where (select count(audited) from paused) is not null

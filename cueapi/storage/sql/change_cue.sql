@@ -2,6 +2,8 @@
 --
 -- :room       the most active and paused cues, where the cue is revived and needs room; null where it needs none
 -- :moves      whether :next_run and :next_local are to be set
+-- :act        who changes it, and why
+-- :entries    what the audit says of it: JSON records of an action and its changes
 --
 -- Waiting deliveries move to the new host with the cue: fairness counts by it. No :callback_host: the old one stays.
 with room as (
@@ -13,6 +15,12 @@ with room as (
     update cues c
        set status = :status,
            pause_reason = case when c.status = :status::cue_status then c.pause_reason end,
+           status_changed_at = case when c.status = :status::cue_status then c.status_changed_at
+                                    else clock_timestamp() end,
+           status_changed_by = case when c.status = :status::cue_status then c.status_changed_by
+                                    else :act::json -> 'actor' end,
+           status_change_reason = case when c.status = :status::cue_status then c.status_change_reason
+                                       else :act::json ->> 'reason' end,
            next_run = case when :moves then :next_run else c.next_run end,
            next_local = case when :moves then :next_local else c.next_local end,
            planned_at = case when :moves then now() else c.planned_at end,
@@ -30,5 +38,9 @@ with room as (
 -- include: columns
 ), requeued as (
     update outbox o set host = :callback_host from changed c where o.cue_id = c.id and o.host <> :callback_host
+), audited as (
+    select write_audit(:user, :act::json, e.action, 'cue', c.id, c.name, e.changes)
+      from changed c
+     cross join json_to_recordset(:entries::json) as e(action text, changes json)
 )
-select * from changed
+select * from changed where (select count(*) from audited) is not null

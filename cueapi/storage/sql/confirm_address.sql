@@ -10,9 +10,18 @@ with link as materialized (
        for no key update of u
 ), taken as (
     delete from address_links a using holder h where a.token_hash = :token_hash and a.user_id = h.id returning a.email
+), confirmed as (
+    update users u
+       set email = t.email, email_verified_at = now(), updated_at = clock_timestamp()
+      from holder h, taken t
+     where u.id = h.id
+ returning u.id as user_id, u.email, h.email as former, h.verified
+), audited as (
+    select write_audit(user_id, :act, 'account.changed', 'account', user_id::text, email, changes)
+      from (select *, changes_of(field_change('email', former, email),
+                                 field_change('email_verified', verified and lower(former) = lower(email), true))
+                          as changes
+              from confirmed) c
+     where changes is not null
 )
-update users u
-   set email = t.email, email_verified_at = now(), updated_at = clock_timestamp()
-  from holder h, taken t
- where u.id = h.id
-returning u.id as user_id, u.email, h.email as former, h.verified
+select * from confirmed where (select count(*) from audited) is not null

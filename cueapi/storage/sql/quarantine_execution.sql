@@ -22,7 +22,16 @@ with quarantined as (
        and c.status = 'active'
        and case when c.schedule_type = 'recurring' then c.on_failure_pause
                 else q.triggered_by = 'scheduled' and q.scheduled_for = c.schedule_at and c.next_run is null end
- returning c.user_id, c.status
+ returning c.id, c.user_id, c.name, c.status, c.pause_reason
+), audited as (
+    select write_audit(e.user_id, system_act(e.pause_reason), 'cue.paused', 'cue', e.id, e.name,
+                       changes_of(field_change('status', 'active'::text, 'paused'::text))) as id
+      from ended e
+     where e.status = 'paused'
+     union all
+    select write_audit(q.user_id, system_act(:reason), 'execution.set_aside', 'execution', q.id::text, c.name)
+      from quarantined q
+      left join cues c on c.id = q.cue_id
 ), counting as materialized (
     -- As in apply_transitions.sql.
     select id from users where id in (select user_id from ended) for no key update
@@ -54,3 +63,4 @@ select count(raise_alert(c.user_id, 'execution_failed', q.id::text, c.id, q.id, 
        offset 0) i on true
  -- Before the alerts and mails, whose gates others lock behind their tallies.
  where (select count(*) from tallied) is not null
+   and (select count(*) from audited) is not null

@@ -494,7 +494,14 @@ async def test_any_origin_may_call_and_read_the_headers_that_matter(settings: Se
     assert not any("Access-Control-Allow-Credentials" in one.headers for one in (answered, refused, preflight))
     assert preflight.status_code in {200, 204}
     assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
-    assert {"authorization", "content-type", "x-confirm-destructive", "x-worker-id", "idempotency-key"} <= allowed
+    assert {
+        "authorization",
+        "content-type",
+        "x-confirm-destructive",
+        "x-worker-id",
+        "idempotency-key",
+        "x-reason",
+    } <= allowed
 
 
 async def test_named_origins_may_call_and_others_may_not(settings: Settings) -> None:

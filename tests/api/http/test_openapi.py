@@ -33,7 +33,8 @@ POST /v1/executions/{execution_id}/outcome · POST /v1/executions/{execution_id}
 POST /v1/executions/{execution_id}/verification-pending · PATCH /v1/executions/{execution_id}/evidence
 POST /v1/executions/{execution_id}/replay
 POST /v1/worker/heartbeat · GET /v1/workers · DELETE /v1/workers/{worker_id}
-GET /v1/alerts · POST /v1/alerts/{alert_id}/acknowledge · GET /v1/usage · POST /v1/echo/{token} · GET /v1/echo/{token}
+GET /v1/alerts · POST /v1/alerts/{alert_id}/acknowledge · GET /v1/usage · GET /v1/audit
+POST /v1/echo/{token} · GET /v1/echo/{token}
 GET /v1/hold · PUT /v1/hold · DELETE /v1/hold
 GET /health · GET /status · GET /metrics · GET /v1/info
 """
@@ -108,7 +109,7 @@ async def test_limits_keys_and_repeats_are_told_of_where_they_count(document: di
     assert {"401", "403", "409", "422", "503"} <= set(create["responses"])
     assert "429" not in health["responses"]
     assert (health["security"], register["security"], create["security"]) == ([], [], [{"key": ["write"]}])
-    assert [one["name"] for one in create["parameters"]] == ["Idempotency-Key", "X-CueAPI-Verify-Echo"]
+    assert [one["name"] for one in create["parameters"]] == ["Idempotency-Key", "X-Reason", "X-CueAPI-Verify-Echo"]
     assert set(document["webhooks"]) == {"delivery", "alert", "failure"}
 
 

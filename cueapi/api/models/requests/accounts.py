@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cueapi.api.models.requests.bodies import Closed, Short, Url, optional
+from cueapi.api.models.requests.bodies import Closed, ReasonBody, Short, Url, optional
 from cueapi.domain.account import EMAIL_LIMIT
 
 Email = Annotated[str, Field(max_length=EMAIL_LIMIT)]
@@ -40,7 +40,7 @@ class SessionBody(Closed):
     token: Short = Field(description="The `session_token` that a poll was told.")
 
 
-class MePatch(Closed):
+class MePatch(ReasonBody):
     """A change of the account; at least one field must be given."""
 
     email: Email | None = optional("Another e-mail address.")

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, mode
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from cueapi.domain.audit import REASON_LIMIT
+
 Specifier: TypeAlias = Any
 """What pydantic's Field returns."""
 
@@ -17,6 +19,9 @@ Short = Annotated[str, Field(max_length=1_000)]
 
 Url = Annotated[str, Field(max_length=8_000)]
 """Likewise, a URL."""
+
+Reason = Annotated[str, Field(max_length=REASON_LIMIT)]
+"""Why a change is made."""
 
 FIELDS = 100
 """The most keys of an object whose fields are ours."""
@@ -101,6 +106,12 @@ def optional(description: str, default: object = NO_DEFAULT, *, left_out: str = 
 
     told = f"{description}{LEFT_OUT}{left_out}." if left_out else description
     return Field(default=None, description=told, json_schema_extra=tell)
+
+
+class ReasonBody(Closed):
+    """Why a change is made; may be empty."""
+
+    reason: Reason | None = optional("Why, for the audit; the header X-Reason says it as well.")
 
 
 class Marker:

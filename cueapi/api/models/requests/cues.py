@@ -10,6 +10,8 @@ from cueapi.api.models.requests.bodies import (
     Bounded,
     Closed,
     Open,
+    Reason,
+    ReasonBody,
     Short,
     Url,
     optional,
@@ -136,6 +138,7 @@ class CueBody(Open):
     timezone: Annotated[Short | None, ONLY_ON_CREATE] = optional("Short for `schedule.timezone`.")
     callback_url: Annotated[Url | None, ONLY_ON_CREATE] = optional("Short for `callback.url`.")
     worker: Annotated[bool | None, ONLY_ON_CREATE] = optional('`true` is short for `"transport": "worker"`.')
+    reason: Reason | None = optional("Why, for the audit; the header X-Reason says it as well.")
 
 
 CuePatch = patch_of(
@@ -164,7 +167,7 @@ class FireBody(Closed):
     send_at: Short | None = optional("ISO 8601: when to fire. Up to a minute past means now.", left_out="now")
 
 
-class Ids(Closed):
+class Ids(ReasonBody):
     """Cues to delete."""
 
     ids: Annotated[list[Short], Field(min_length=1, max_length=100)] = Field(description="Ids of 1 to 100 cues.")

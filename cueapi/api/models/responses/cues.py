@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from cueapi.api.models.rendering import Column, Columns, Rendered, json_in
+from cueapi.api.models.responses.audit import Actor
 from cueapi.api.models.responses.executions import Execution
 from cueapi.api.models.responses.lists import Page
 from cueapi.api.models.responses.received import BodyReceived
@@ -107,6 +108,20 @@ class AlertRules(Rendered):
     )
 
 
+class StatusChange(Rendered):
+    """When the status of a cue last changed, by whom, and why."""
+
+    columns: ClassVar[Columns] = {
+        "at": Column("status_changed_at"),
+        "by": json_in("status_changed_by"),
+        "reason": Column("status_change_reason"),
+    }
+
+    at: datetime = Field(description="When it changed.")
+    by: Actor = Field(description="Who changed it.")
+    reason: str | None = Field(description="Why; null where nothing was said.")
+
+
 class Cue(Rendered):
     """A schedule and where to call."""
 
@@ -117,6 +132,9 @@ class Cue(Rendered):
     description: str | None = Field(description="Text for people; null where there is none.")
     group: str | None = Field(description="The group that the cue belongs to.", examples=["briefs"])
     status: CueStatus = Field(description="Only an `active` cue fires by itself.")
+    status_changed: StatusChange | None = Field(
+        description="When the status last changed, by whom, and why; null where it is as the cue was made."
+    )
     transport: Transport = Field(description="Whether executions are sent to a URL or pulled by workers.")
     schedule: Schedule = Field(description="When the cue fires.")
     callback: Callback = Field(description="Where a webhook goes, and how.")
