@@ -35,7 +35,10 @@ class AuditRoutes:
         return routes
 
     @operation(
-        responses.Audit, scope="read", parameters=(SUBJECT, ACTOR, ACTION, SINCE, UNTIL, LIMIT, CURSOR), refuses=("invalid_filter",)
+        responses.Audit,
+        scope="read",
+        parameters=(SUBJECT, ACTOR, ACTION, SINCE, UNTIL, LIMIT, CURSOR),
+        refuses=("invalid_filter",),
     )
     async def list(self) -> Response:
         """

@@ -197,9 +197,7 @@ class Cues:
         self.hub.cue_written(changed.next_run)
         return answer({**self.headers.shown(changed), **await VERIFY_ECHO.received()})
 
-    @operation(
-        None, scope="write", status=204, body=ReasonBody, parameters=(REASON,), refuses=("cue_not_found",)
-    )
+    @operation(None, scope="write", status=204, body=ReasonBody, parameters=(REASON,), refuses=("cue_not_found",))
     async def delete(self, cue_id: str) -> Response:
         """
         Delete a cue.

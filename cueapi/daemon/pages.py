@@ -14,6 +14,7 @@ from cueapi.daemon.wiring import Wiring
 from cueapi.dashboard.account import AccountPages
 from cueapi.dashboard.alerts import AlertsPage
 from cueapi.dashboard.app import Dashboard
+from cueapi.dashboard.audit import AuditTrail
 from cueapi.dashboard.brakes import HoldForms
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_form import CueForm
@@ -53,6 +54,7 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             Entering(pages, sessions, failed, links, changed),
             Now(pages, sessions),
             AccountPages(pages, sessions, contract, changed),
+            AuditTrail(pages, sessions),
             ExecutionsPage(pages, sessions, contract),
             ExecutionPages(pages, sessions, contract, resources.vault.decrypt),
             WorkersPage(pages, sessions, contract, settings.worker_heartbeat_timeout_seconds),

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from cueapi.dashboard.actors import StatusChange, paused_by
 from cueapi.dashboard.cue_history import Ended
 from cueapi.dashboard.states import state_of
 from cueapi.domain.errors import Refusal
@@ -16,7 +17,7 @@ LATE = timedelta(minutes=1)
 """A cue that is due for so long and has not fired is late."""
 
 
-class Kept(Protocol):
+class Kept(StatusChange, Protocol):
     """What the state of a cue follows from."""
 
     @property
@@ -76,7 +77,7 @@ class CueState:
 def cue_state(cue: Kept, newest: Sequence[Ended]) -> CueState:
     """How *cue* stands, by itself and by its *newest* executions, the newest first."""
     resting = {
-        "paused": CueState("paused", "paused", cue.warning or "Paused by hand."),
+        "paused": CueState("paused", "paused", paused_by(cue) or cue.warning or "Paused."),
         "completed": CueState("succeeded", "done", cue.warning),
         "failed": CueState("failed", "set aside" if cue.warning else "failed", cue.warning),
     }

@@ -38,6 +38,12 @@ PLACES = (
 )
 """The navigation."""
 
+ACCOUNT_PLACES = (
+    ("Account", "/ui/account"),
+    ("Audit", "/ui/account/audit"),
+)
+"""What stands beside the page of the account."""
+
 
 @frozen
 class Undo:
@@ -77,7 +83,8 @@ class Rendering:
             "host": texts.host,
             "web_link": texts.web_link,
         }
-        made.globals |= {"url": self.url, "asset": self.asset, "places": PLACES, "FORM_TOKEN": FORM_TOKEN}
+        made.globals |= {"url": self.url, "asset": self.asset, "FORM_TOKEN": FORM_TOKEN}
+        made.globals |= {"places": PLACES, "account_places": ACCOUNT_PLACES}
         return made
 
     def url(self, path: str) -> str:

@@ -42,7 +42,8 @@ async def places(daemon: RunningDaemon, *, days: int = 30) -> AsyncIterator[Plac
             key,
             empty.key,
             await _of_account(Api(daemon.client, key)),
-            {f"empty-{name or 'now'}": f"/ui/{name}".rstrip("/") for name in LISTS[:-1]},
+            {f"empty-{name or 'now'}": f"/ui/{name}".rstrip("/") for name in LISTS[:-1]}
+            | {"empty-audit": "/ui/account/audit"},
             {"sign-in": "/ui/sign-in", "enter": link.removeprefix(daemon.address)},
         )
 
@@ -57,6 +58,7 @@ async def _of_account(api: Api) -> dict[str, str]:
         found = (await api.get(f"/v1/executions?{query}&limit=1"))["executions"]
         pages |= {f"execution-{kind}": f"/ui/executions/{one['id']}" for one in found}
     return pages | {
+        "audit": "/ui/account/audit",
         "executions-failed": "/ui/executions?status=failed",
         "executions-none": "/ui/executions?status=outcome_timeout",
         "missing": "/ui/cues/cue_000000000000",

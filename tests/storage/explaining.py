@@ -12,7 +12,7 @@ from cueapi.storage.database import Executor, R
 from cueapi.storage.session import SESSION
 from cueapi.trio_asyncpg.connection import Connection, close, connect
 
-BIG = {"executions", "cues", "outbox", "attempts", "alerts"}
+BIG = {"executions", "cues", "outbox", "attempts", "alerts", "audit"}
 
 EXECUTIONS = 7
 """After five of them the server may settle on a plan that knows no values; it says which is cheaper, in its opinion."""

@@ -42,6 +42,19 @@ async def test_finished_executions_and_alerts_go_after_the_retention_and_the_oth
     assert [row["execution_id"] for row in (*tries, *alerts)] == [late, late]
 
 
+async def test_the_audit_ends_after_its_own_retention(database: Database) -> None:
+    user = await add_user(database)
+    for days in (399, 401, 402):
+        row = {"user_id": user, "at": ago(days=days), "actor_kind": "system", "action": "cue.paused"}
+        row |= {"subject_kind": "cue", "subject_id": str(days)}
+        await database.execute(insert("audit", row), *row.values())
+
+    gone = [await janitor.end_audit(database, 400) for _ in range(2)]
+
+    assert gone == [2, 0]
+    assert [row["subject_id"] for row in await database.fetch("select subject_id from audit")] == ["399"]
+
+
 async def test_what_belonged_to_a_deleted_cue_goes_before_the_cue_in_batches(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,8 @@ FILL = (
     "        'execution_failed', 'critical', repeat('x', 1000),"
     "        now() - interval '100 days' + n * interval '270 seconds'"
     "   from generate_series(1, 30000) n",
+    "insert into audit (user_id, at, actor_kind, action, subject_kind)"
+    " select 1 + n % 20, now() - n * interval '1 hour', 'system', 'cue.paused', 'cue' from generate_series(1, 20000) n",
     "insert into workers (user_id, worker_id) select 1, 'w' || n from generate_series(0, 8) n",
 )
 
@@ -224,6 +226,8 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the janitor: retention": (lambda db: db.execute(janitor.RETIRED, 1000, 90), 6_000),
     "the janitor: retention, nothing to do": (lambda db: db.execute(janitor.RETIRED, 1000, 120), 100),
     "the janitor: alerts": (lambda db: db.execute(janitor.RETIRED_ALERTS, 1000, 90), 3_000),
+    "the janitor: the audit": (lambda db: db.execute(janitor.RETIRED_AUDIT, 1000, 400), 3_000),
+    "the janitor: the audit, nothing to do": (lambda db: db.execute(janitor.RETIRED_AUDIT, 1000, 900), 10),
     "deleting a cue": (lambda db: cue_deletion.delete(db, cue_ids=["cue_000000000002"], user=1, act=SYSTEM), 20),
     "firing by hand": (
         lambda db: fires.fire(db, cue_id="cue_000000000002", user=1, manual_fire=ManualFire(uuid4()), monthly=10**9),

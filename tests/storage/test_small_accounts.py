@@ -1,11 +1,13 @@
 """An account reads its own rows, also beside one that has nearly all: by the first plan and by the settled one."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from cueapi.storage import alerts, cues, execution_pages, histories, usage, worker_claims, workers
+from cueapi.storage import alerts, audit, cues, execution_pages, histories, usage, worker_claims, workers
+from cueapi.storage.audit import AuditFilter
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Executor
 from cueapi.storage.execution_pages import Filter
@@ -46,6 +48,12 @@ FILL = (
     "insert into alerts (id, user_id, alert_type, severity, message, created_at)"
     " select gen_random_uuid(), case when n % 10000 = 0 then 2 else 1 end, 'execution_failed', 'critical', 'x',"
     "        now() - n * interval '1 second' from generate_series(1, 30000) n",
+    "insert into audit (user_id, at, actor_kind, actor_id, action, subject_kind, subject_id)"
+    " select case when n % 3000 = 0 then 2 else 1 end, now() - n * interval '1 minute',"
+    "        case when n % 4 = 0 then 'system' else 'key' end, case when n % 4 > 0 then 'key' || n % 3 end,"
+    "        (array['cue.updated', 'cue.paused', 'cue.resumed'])[1 + n % 3], 'cue',"
+    "        'cue_' || lpad((n % 5000)::text, 12, '0')"
+    "   from generate_series(1, 60000) n",
     "insert into workers (user_id, worker_id) select case when n = 1 then 2 else 1 end, 'w' || n"
     "  from generate_series(1, 50) n",
 )
@@ -83,6 +91,12 @@ def listed_alerts(**chosen: Any) -> Ask:
     return lambda db, user: alerts.page(db, user=user, **given, limit=20, offset=0)
 
 
+def listed_audit(**chosen: Any) -> Ask:
+    return lambda db, user: audit.page(db, AuditFilter(user, **chosen), limit=20)
+
+
+LONG_AGO = datetime.now(UTC) - timedelta(days=20)
+
 STATEMENTS: dict[str, Ask] = {
     "executions": listed(),
     "executions that succeeded": listed(status="success"),
@@ -106,6 +120,14 @@ STATEMENTS: dict[str, Ask] = {
     "alerts of a type": listed_alerts(alert_type="execution_failed"),
     "open alerts": listed_alerts(acknowledged=False),
     "a cue's history": lambda db, user: histories.show(db, cue_id="cue_000000004996", user=user, limit=20, offset=0),
+    "the audit": listed_audit(),
+    "the audit of a cue": listed_audit(subject="cue_000000003000"),
+    "the audit of an actor": listed_audit(actor="key0"),
+    "the audit of an action": listed_audit(action="cue.updated"),
+    "the audit of an action that came to pass long ago": listed_audit(action="cue.updated", until=LONG_AGO),
+    "the audit of long ago": listed_audit(until=LONG_AGO),
+    "the audit of a while": listed_audit(since=LONG_AGO, until=LONG_AGO + timedelta(days=1)),
+    "the audit behind a row": listed_audit(behind=(LONG_AGO, 40_000)),
     "usage": usage.this_month,
     "workers": workers.every,
     "claimable work": lambda db, user: worker_claims.claimable(db, user=user, task=None, most=50),

@@ -36,6 +36,8 @@ class ListedCue(Row):
     consecutive_failures: int
     fired_count: int
     created_at: datetime
+    status_changed_by: str | None
+    status_change_reason: str | None
     warning: str | None
     now: datetime
 
@@ -44,6 +46,7 @@ LIST: LiteralString = (
     """
 select c.id, c.name, c.group_name, c.status, c.transport, c.cron, c.schedule_at, c.timezone, c.callback_host,
        c.next_run, c.last_run, c.consecutive_failures, c.fired_count, c.created_at, now() as now,
+       c.status_changed_by, c.status_change_reason,
        """
     + WARNING
     + """
