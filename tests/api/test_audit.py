@@ -87,7 +87,7 @@ async def test_one_failure_of_a_batch_pauses_its_cue_and_is_told_once(api: Api) 
 async def test_a_one_time_cue_that_has_ended_was_changed_by_the_server_and_the_audit_is_silent(
     api: Api,
 ) -> None:
-    async with open_receiver(200) as receiver:
+    async with open_receiver([200]) as receiver:
         with trio.fail_after(30):
             soon = datetime.now(UTC) + timedelta(seconds=1)
             made = await api.post("/v1/cues", cue(receiver.url("/"), schedule={"at": soon.isoformat()}))
