@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from cueapi.api.http.auth import LIFETIME
 from cueapi.domain.audit import SYSTEM
 from cueapi.settings import Settings
-from cueapi.storage import accounts
+from cueapi.storage import accounts, users
 from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, RunningDaemon, cue, running
@@ -432,7 +432,7 @@ async def test_who_was_revoked_a_moment_ago_gets_no_new_key_and_no_new_cue(
         made = await api.post("/v1/cues", cue())
         # Nobody is told: the daemon remembers the key, as it does until it has heard of the revocation.
         (user,) = await database.fetch("select id from users")
-        await database.execute(accounts.REVOKE, user["id"])
+        await database.execute(users.REVOKE, user["id"], SYSTEM.text())
         remembered = await api.ask("GET", "/v1/cues")
         rotated = await api.refused("POST", "/v1/auth/key/regenerate", {}, **SURE)
         created = await api.ask("POST", "/v1/cues", cue())

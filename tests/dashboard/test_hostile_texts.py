@@ -11,7 +11,7 @@ from cueapi.dashboard.texts import readable_json, visible, web_link
 from cueapi.storage.database import Database
 from tests.dashboard.browsing import Browser
 from tests.dashboard.test_alerts_workers import add_alert
-from tests.storage.rows import add_cue, add_execution, ago
+from tests.storage.rows import add_cue, add_execution, ago, insert
 
 MARKUP = (
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg onload=alert(1)>",
@@ -66,8 +66,13 @@ async def add_all(database: Database, user: int, text: str, number: int) -> list
     cue_id = await add_cue(
         database, user, name=f"{text} {number}", callback_url=text, callback_host=text, warning=text,
         callback_headers=json.dumps({"X-Say": text}), consecutive_failures=1, description=text,
-        payload=json.dumps({text: [text]}),
+        payload=json.dumps({text: [text]}), status_changed_at=ago(), status_change_reason=text,
+        status_changed_by=json.dumps({"kind": "key", "id": text, "name": text}),
     )  # fmt: skip
+    told = {"user_id": user, "actor_kind": "key", "actor_id": text, "actor_name": text, "action": "cue.updated"}
+    told |= {"subject_kind": "cue", "subject_id": cue_id, "subject_name": text, "reason": text, "address": text}
+    told |= {"changes": json.dumps([{"path": text, "from": text, "to": [text]}])}
+    await database.execute(insert("audit", told), *told.values())
     written: dict[str, Any] = dict.fromkeys(TEXTS, text)
     written |= dict.fromkeys(("payload", "outcome_metadata"), json.dumps({text: [text]}))
     written |= {"artifacts": json.dumps([text]), "outcome_attempt": 1, "outcome_success": False}
@@ -88,7 +93,7 @@ async def add_all(database: Database, user: int, text: str, number: int) -> list
     return [f"/ui/executions/{execution}", f"/ui/cues/{cue_id}"]
 
 
-LISTS = ["/ui", "/ui/cues", "/ui/executions", "/ui/alerts", "/ui/workers"]
+LISTS = ["/ui", "/ui/cues", "/ui/executions", "/ui/alerts", "/ui/workers", "/ui/account/audit"]
 
 
 async def test_hostile_texts_are_inert_on_every_page(person: Browser, database: Database, user: int) -> None:
