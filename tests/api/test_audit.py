@@ -9,7 +9,9 @@ import pytest
 import trio
 
 from cueapi.domain.masking import MASK, without_secrets
+from cueapi.settings import Settings
 from cueapi.storage.database import Database
+from tests.api.mailing import mailing
 from tests.api.work import claimed, report
 from tests.conftest import Api, RunningDaemon, cue
 from tests.receiver import open_receiver
@@ -203,6 +205,26 @@ async def test_a_verdict_is_told_and_the_life_of_executions_is_not(api: Api) -> 
     assert [row["action"] for row in told] == ["execution.verified", "cue.created"]
     assert told[0]["changes"] == [{"path": "outcome_state", "from": "reported_success", "to": "verification_failed"}]
     assert (told[0]["subject"]["id"], told[0]["reason"]) == (execution, "wrong number")
+
+
+async def test_another_address_is_told_when_it_is_asked_for_and_when_its_link_is_confirmed(settings: Settings) -> None:
+    async with mailing(settings) as here:
+        with trio.fail_after(60):
+            api = await here.join("you@example.com")
+            await api.patch("/v1/auth/me", {"email": "new@example.com"})
+            await here.press(await here.link_to("new@example.com"))
+            told = await rows(api)
+
+    moves = [[(one["path"], one["from"], one["to"]) for one in row["changes"]] for row in told]
+    assert [row["action"] for row in told if row["action"] != "account.changed"] == ["key.replaced"]
+    assert [one for one in moves if one] == [
+        [("email", "you@example.com", "new@example.com")],
+        [("pending_email", None, "new@example.com")],
+        [("email_verified", False, True)],
+    ]
+    assert {row["actor"]["kind"]: row["actor"]["name"] for row in told} == {
+        "session": "a link in a mail", "key": api.key[:14],
+    }  # fmt: skip
 
 
 async def test_filters_and_cursors_lead_through_the_audit_without_a_gap(api: Api, database: Database) -> None:

@@ -18,8 +18,7 @@ with link as materialized (
  returning u.id as user_id, u.email, h.email as former, h.verified
 ), audited as (
     select write_audit(user_id, :act, 'account.changed', 'account', user_id::text, email, changes)
-      from (select *, changes_of(field_change('email', former, email),
-                                 field_change('email_verified', verified and lower(former) = lower(email), true))
+      from (select *, changes_of(field_change('email', former, email), field_change('email_verified', verified, true))
                           as changes
               from confirmed) c
      where changes is not null
