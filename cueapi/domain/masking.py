@@ -8,10 +8,10 @@ MASK = "••••••"
 
 _SECRET = re.compile(r"auth|cookie|key|token|secret|passw|credential|session", re.IGNORECASE)
 
-_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
+_PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://)[^/?#\s]*@", re.IGNORECASE)
 
 _PARAMETER = re.compile(
-    r"([?&][^=&#]*(auth|cookie|key|token|secret|passw|credential|session|sig)[^=&#]*=)[^&#]*", re.IGNORECASE
+    r"([?&][^=&#\s]*(auth|cookie|key|token|secret|passw|credential|session|sig)[^=&#\s]*=)[^&#\s]*", re.IGNORECASE
 )
 
 
@@ -20,9 +20,9 @@ def is_named_secret(name: str) -> bool:
     return _SECRET.search(name) is not None
 
 
-def without_secrets(url: str) -> str:
-    """*url* without its password, and without the values of parameters that are named like secrets."""
-    return _PARAMETER.sub(rf"\1{MASK}", _PASSWORD.sub(rf"\1{MASK}@", url))
+def without_secrets(text: str) -> str:
+    """*text* whose URLs have no passwords, and no values of parameters that are named like secrets."""
+    return _PARAMETER.sub(rf"\1{MASK}", _PASSWORD.sub(rf"\1{MASK}@", text))
 
 
 def masked(name: str, value: Any) -> Any:  # noqa: ANN401 (JSON)

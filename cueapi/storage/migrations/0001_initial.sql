@@ -697,11 +697,11 @@ create function system_act(why text default null) returns json language sql stab
                              'reason', left(why, 500))
 $$;
 
--- A URL without its password, and without the values of parameters that are named like secrets.
+-- URLs without passwords, and without the values of parameters that are named like secrets: as domain/masking.py.
 create function without_secrets(url text) returns text language sql immutable as $$
-    select regexp_replace(regexp_replace(url, '^([a-z][a-z0-9+.-]*://)[^/?#]*@', '\1••••••@', 'i'),
-                          '([?&][^=&#]*(auth|cookie|key|token|secret|passw|credential|session|sig)[^=&#]*=)[^&#]*',
-                          '\1••••••', 'gi')
+    select regexp_replace(
+        regexp_replace(url, '([a-z][a-z0-9+.-]*://)[^/?#\s]*@', '\1••••••@', 'gi'),
+        '([?&][^=&#\s]*(auth|cookie|key|token|secret|passw|credential|session|sig)[^=&#\s]*=)[^&#\s]*', '\1••••••', 'gi')
 $$;
 
 -- What has become of one field, as `write_audit` takes it; null where it is as before.
