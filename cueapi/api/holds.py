@@ -6,10 +6,11 @@ from typing import Any
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api.http.acting import act
+from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation
 from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests.bodies import ReasonBody
 from cueapi.api.models.requests.holds import HoldBody
 from cueapi.api.models.responses import holds as responses
 from cueapi.domain.hold import HoldMode, hold_until
@@ -44,7 +45,7 @@ class Holds:
         row = await holds.show(self.database, g.account.id)
         return answer(_shown(row))
 
-    @operation(responses.Hold, body=HoldBody, refuses=("invalid_schedule",), scope="write")
+    @operation(responses.Hold, scope="write", body=HoldBody, parameters=(REASON,), refuses=("invalid_schedule",))
     async def set(self) -> Response:
         """
         Hold the account.
@@ -61,14 +62,14 @@ class Holds:
         row = await holds.put(self.database, user=g.account.id, hold=hold, act=act(body.reason))
         return answer(_shown(row))
 
-    @operation(None, status=204, scope="write")
+    @operation(None, scope="write", status=204, body=ReasonBody, parameters=(REASON,))
     async def release(self) -> Response:
         """
         Release the account.
 
         What was parked fires at once. Nothing happens where the account is not held.
         """
-        for user in await holds.release(self.database, [g.account.id], act()):
+        for user in await holds.release(self.database, [g.account.id], await act_of_body()):
             self.hub.released(user)
         return Response(b"", 204)
 

@@ -52,7 +52,7 @@ with before as materialized (
 )
 select h.mode, h.reason, h.until, h.since, h.actor
   from held h
- cross join lateral write_audit($1, $5::json, 'hold.set', 'account', null, null, json_build_array(
+ cross join lateral write_audit($1, $5::json, 'hold.set', 'account', $1::text, null, json_build_array(
             json_build_object('path', 'hold', 'from', (select to_json(b) from before b),
                               'to', json_build_object('mode', h.mode, 'reason', h.reason, 'until', h.until)))) written
 """
@@ -84,7 +84,7 @@ with due as materialized (
  returning h.user_id, h.mode, h.reason, h.until
 )
 select user_id,
-       write_audit(user_id, $2::json, 'hold.released', 'account', null, null, json_build_array(
+       write_audit(user_id, $2::json, 'hold.released', 'account', user_id::text, null, json_build_array(
            json_build_object('path', 'hold', 'to', null,
                              'from', json_build_object('mode', mode, 'reason', reason, 'until', until)))) as audited
   from ended
