@@ -3,13 +3,14 @@
 from quart import g
 
 from cueapi.api.http.parameters import Flag
+from cueapi.domain.budget import budget_reached
 from cueapi.domain.hold import account_held
 from cueapi.storage import fires
 from cueapi.storage.database import Executor
 from cueapi.storage.fires import FiredExecution, ManualFire
 
 FORCE = Flag("force", "`true`: fire although the account is held; also delivered while everything is held.")
-BRAKED = ("account_held", "insufficient_scope")
+BRAKED = ("account_held", "budget_reached", "insufficient_scope")
 """How a brake refuses what is fired by hand."""
 
 
@@ -22,7 +23,9 @@ async def fire_by_hand(db: Executor, cue_id: str, manual_fire: ManualFire) -> Fi
         return made
     if not made.known:
         return None
-    raise account_held(made.hold_mode or "", made.hold_reason, made.hold_until)
+    if made.hold_mode is not None:
+        raise account_held(made.hold_mode, made.hold_reason, made.hold_until)
+    raise budget_reached(made.budget_reached or "", made.budget_ends)
 
 
 def forced() -> bool:

@@ -32,7 +32,7 @@ from cueapi.api.models.rendering import answer, page_of
 from cueapi.api.models.requests.executions import ClaimBody
 from cueapi.api.models.responses import executions as responses
 from cueapi.domain.errors import Refusal
-from cueapi.domain.execution import FINAL, SHOWN, AlertType, Status
+from cueapi.domain.execution import FINAL, SHOWN, Status
 from cueapi.domain.ids import new_uuid7, parse_uuid
 from cueapi.domain.outcome import OutcomeState
 from cueapi.security.vault import Vault
@@ -262,8 +262,8 @@ def wake_handlers(hub: WakeupHub, transport: str) -> None:
 
 def wake_after_fire(hub: WakeupHub, made: FiredExecution) -> None:
     """Wake what takes an execution that this account has asked for, and what tells of it."""
-    if made.has_alerted:
-        hub.notice_ready([AlertType.EXECUTION_FAILED])
+    if made.alerts:
+        hub.notice_ready(made.alerts)
     if made.due_in > 0:
         hub.cue_written(made.scheduled_for)
     else:

@@ -4,6 +4,7 @@ from cueapi.api.accounts import Accounts
 from cueapi.api.address_links import AddressLinks
 from cueapi.api.alerts import Alerts
 from cueapi.api.audit import AuditRoutes
+from cueapi.api.budgets import Budgets
 from cueapi.api.callback_headers import CallbackHeaders
 from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.cue_writing import CueWriter
@@ -80,6 +81,7 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Alerts(database),
         Holds(database, resources.clock, hub),
         AuditRoutes(database),
+        Budgets(database),
         Events(wiring.authenticator, hub.watchers),
         Usage(database),
         Echo(database, wiring.windows, vault),

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import evolve, field, fields, frozen
 
+from cueapi.domain.budget import merged_budget
 from cueapi.domain.catchup import Catchup, Overlap
 from cueapi.domain.cron import check_cron
 from cueapi.domain.errors import Invalid, Problem, Refusal
@@ -86,6 +87,7 @@ class Cue:
     verification: str = Mode.NONE
     delivery: dict[str, int] | None = None
     alerts: dict[str, int] | None = None
+    budget: dict[str, Any] | None = None
     status: str = "active"
 
 
@@ -220,6 +222,7 @@ _MERGED: dict[str, Callable[[Any, Any], Any]] = {
     "verification": _merged_verification,
     "delivery": _merged_or_cleared,
     "alerts": _merged_or_cleared,
+    "budget": merged_budget,
 }
 """How a change is merged into a field that is not simply replaced."""
 

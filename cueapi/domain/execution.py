@@ -42,6 +42,8 @@ class AlertType(StrEnum):
     EXECUTION_FAILED = "execution_failed"
     MISSED_RUN = "missed_run"
     WORKER_OFFLINE = "worker_offline"
+    BUDGET_WARNING = "budget_warning"
+    BUDGET_REACHED = "budget_reached"
 
 
 @frozen

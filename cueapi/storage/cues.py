@@ -2,14 +2,18 @@
 
 import json
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, LiteralString, NamedTuple
 
 from attrs import field, frozen
 
 from cueapi.domain.audit import Act
+from cueapi.domain.budget import BUDGET_FIELDS, DEFAULTS
 from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
+from cueapi.storage.cue_budgets import BUDGET, BUDGET_COLUMNS
 from cueapi.storage.database import Executor, Row
+from cueapi.storage.numbers import decimal
 from cueapi.storage.paging import Page, conditions, paged
 from cueapi.storage.statements import columns_of, load
 
@@ -48,6 +52,15 @@ class CueColumns:
     alert_failure_threshold: int | None
     alert_recovery_threshold: int | None
     alert_renotify_minutes: int | None
+    budget_per: str | None
+    budget_max_runs: int | None
+    budget_max_cost: float | None
+    budget_on_limit: str | None
+    budget_warn_at: float | None
+    budget_used_runs: int | None
+    budget_used_cost: float | None
+    budget_resets_at: datetime | None
+    budget_state: str | None
     next_run: datetime | None
     last_run: datetime | None
     run_count: int
@@ -85,6 +98,11 @@ class CueColumns:
             renotify_minutes=self.alert_renotify_minutes,
         )
 
+    @property
+    def budget(self) -> dict[str, Any] | None:
+        """What the cue may run in a period; None where it has no budget."""
+        return None if self.budget_per is None else {name: getattr(self, f"budget_{name}") for name in BUDGET_FIELDS}
+
 
 def _given(**numbers: int | None) -> dict[str, int] | None:
     return {name: number for name, number in numbers.items() if number is not None} or None
@@ -108,7 +126,8 @@ WARNING: LiteralString = """case when c.status = 'paused' and c.pause_reason is 
      else c.warning end as warning"""
 
 COLUMNS: LiteralString = (
-    columns_of(CueColumns, "c.{}", but=("warning",))
+    columns_of(CueColumns, "c.{}", but=("warning", *BUDGET_COLUMNS))
+    + BUDGET
     + ", c.revision, c.schedule_local, c.warning as url_warning, "
     + WARNING
 )
@@ -160,13 +179,18 @@ class CueValues(NamedTuple):
     alert_failure_threshold: int | None
     alert_recovery_threshold: int | None
     alert_renotify_minutes: int | None
+    budget_per: str | None
+    budget_max_runs: int | None
+    budget_max_cost: Decimal | None
+    budget_on_limit: str
+    budget_warn_at: Decimal | None
     warning: str | None
 
     @staticmethod
     def of(placed: CueRecord) -> "CueValues":
         """The values of a cue, with what is stored beside it."""
         cue, schedule = placed.cue, placed.cue.schedule
-        delivery, alerts = cue.delivery or {}, cue.alerts or {}
+        delivery, alerts, budget = cue.delivery or {}, cue.alerts or {}, cue.budget or DEFAULTS
         return CueValues(
             name=cue.name,
             description=cue.description,
@@ -196,6 +220,11 @@ class CueValues(NamedTuple):
             alert_failure_threshold=alerts.get("failure_threshold"),
             alert_recovery_threshold=alerts.get("recovery_threshold"),
             alert_renotify_minutes=alerts.get("renotify_minutes"),
+            budget_per=budget.get("per"),
+            budget_max_runs=budget.get("max_runs"),
+            budget_max_cost=decimal(budget.get("max_cost")),
+            budget_on_limit=budget["on_limit"],
+            budget_warn_at=decimal(budget["warn_at"]),
             warning=placed.warning,
         )
 
@@ -245,6 +274,7 @@ def to_cue(row: CueRow, headers: dict[str, str]) -> Cue:
         verification=row.verification,
         delivery=row.delivery,
         alerts=row.alerts,
+        budget=row.budget,
         status=row.status,
     )
 

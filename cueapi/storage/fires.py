@@ -12,9 +12,9 @@ from cueapi.storage.statements import load
 
 class FiredExecution(Row):
     """
-    An execution that a user asked for, in how many seconds it may begin, and whether an alert was raised by it.
+    An execution that a user asked for, in how many seconds it may begin, and the types of the alerts raised by it.
 
-    Its columns are null where none was made: the cue is not *known*, or its account is held.
+    Its columns are null where none was made: the cue is not *known*, its account is held, or a budget is reached.
     """
 
     id: UUID
@@ -23,11 +23,13 @@ class FiredExecution(Row):
     scheduled_for: datetime
     status: str
     due_in: float
-    has_alerted: bool
+    alerts: list[str]
     known: bool
     hold_mode: str | None
     hold_reason: str | None
     hold_until: datetime | None
+    budget_reached: str | None
+    budget_ends: datetime | None
 
 
 class CueFire(NamedTuple):

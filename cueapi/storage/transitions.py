@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 from attrs import asdict
 
+from cueapi.domain.budget import cost_of
 from cueapi.domain.execution import Transition
 from cueapi.storage.database import ROLLBACK_PATIENCE, Database, Executor, Row, Transaction, TransactionRolledBack
 from cueapi.storage.statements import load
@@ -221,6 +222,7 @@ def _record(ord_: int, transition: Transition) -> dict[str, Any]:
             "result": report.result,
             "error": report.error,
             "metadata": report.metadata,
+            "cost": cost_of(report.metadata),
             "state": verification.state,
             "validation": verification.validation,
             "missing": verification.missing,

@@ -41,7 +41,9 @@ TAGS = {
 """The groups of operations, in the order in which people need them."""
 
 _OTHER_NAMES = {
-    "account": ("accounts", "audit", "webhook_secrets", "devices", "magic_links", "sessions", "usage", "holds"),
+    "account": (
+        "accounts", "audit", "webhook_secrets", "devices", "magic_links", "sessions", "usage", "holds", "budgets",
+    ),
     "health": ("info", "metrics"), "cues": ("schedules",), "executions": ("events",),
 }  # fmt: skip
 GROUPS = {resource: group for group, resources in _OTHER_NAMES.items() for resource in resources}
@@ -50,10 +52,10 @@ GROUPS = {resource: group for group, resources in _OTHER_NAMES.items() for resou
 PATH_PARAMETERS = {
     "cue_id": "Id of the cue, `cue_` and 12 characters.",
     "execution_id": "Id of the execution, a UUID.",
-    "alert_id": "Id of the alert, a UUID.",
-    "worker_id": "The worker's name.",
+    "alert_id": "Id of the alert, a UUID.", "worker_id": "The worker's name.",
+    "scope": "`account`, or `group:` and the name of a group.",
     "token": "A text that you make up, 16 to 128 characters; any account that knows it may read the echo.",
-}
+}  # fmt: skip
 
 # What any request may be answered with: by its path, its body, by who asks, how often, and the state of the daemon.
 BODY_CODES = (

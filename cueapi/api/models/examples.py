@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from cueapi.api.models.requests import accounts as account_bodies
+from cueapi.api.models.requests import budgets as budget_bodies
 from cueapi.api.models.requests import cues as cue_bodies
 from cueapi.api.models.requests import executions as execution_bodies
 from cueapi.api.models.requests import holds as hold_bodies
@@ -15,6 +16,7 @@ from cueapi.api.models.responses import (
     accounts,
     alerts,
     audit,
+    budgets,
     cues,
     executions,
     health,
@@ -156,6 +158,11 @@ MONTH: Example = {"start": "2026-06-01T00:00:00Z", "end": "2026-07-01T00:00:00Z"
 
 FIRE: Example = {"payload_override": {"topics": ["sales"]}, "send_at": f"{DAY}2T16:00:00Z"}
 HOLD: Example = {"reason": "The agents loop.", "mode": "everything", "until": f"{DAY}3T08:00:00Z"}
+BUDGET: Example = {"per": "day", "max_runs": 100, "max_cost": 5.0, "on_limit": "skip", "warn_at": 0.8}
+SCOPE_BUDGET: Example = {
+    **BUDGET, "scope": "group:briefs", "used_runs": 84, "used_cost": 3.2, "resets_at": f"{DAY}3T00:00:00Z",
+    "state": "warned",
+}  # fmt: skip
 FIRE_SHA256 = hashlib.sha256(json.dumps(FIRE).encode()).hexdigest()
 
 BODIES: dict[type[BaseModel], Any] = {
@@ -174,6 +181,7 @@ BODIES: dict[type[BaseModel], Any] = {
         "worker_id": "worker-1", "handlers": ["nightly_report"], "running": [], "claim": 5,
     },
     hold_bodies.HoldBody: HOLD,
+    budget_bodies.ScopeBudgetBody: BUDGET,
     account_bodies.RegisterBody: {"email": EMAIL},
     account_bodies.MePatch: {"alert_webhook_url": "https://your-server.example.com/cueapi-alerts"},
     account_bodies.CodeBody: {"device_code": DEVICE_CODE},
@@ -218,6 +226,8 @@ ANSWERS: dict[type[BaseModel], Any] = {
     workers.WorkerList: {"workers": [WORKER]},
     alerts.Alert: {**ALERT, "acknowledged": True},
     alerts.AlertList: {"alerts": [ALERT], **PAGE, "next_cursor": None},
+    budgets.ScopeBudget: SCOPE_BUDGET,
+    budgets.BudgetList: {"budgets": [SCOPE_BUDGET], "has_more": False, "next_cursor": None},
     holds.Hold: {
         **HOLD, "held": True, "since": f"{DAY}2T16:00:31.550419Z",
         "by": {"kind": "session", "id": None, "name": EMAIL},

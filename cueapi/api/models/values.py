@@ -17,6 +17,9 @@ Mode = Literal["none", "require_external_id", "require_result_url", "require_art
 Catchup = Literal["latest", "all", "none"]
 CatchUp = Literal["run_once_if_missed", "skip_missed", "replay_all"]
 Overlap = Literal["allow", "skip"]
+BudgetPer = Literal["hour", "day", "week", "month"]
+OnLimit = Literal["skip", "pause"]
+BudgetState = Literal["ok", "warned", "reached"]
 HoldMode = Literal["fires", "everything"]
 CueStatus = Literal["active", "paused", "completed", "failed"]
 TriggeredBy = Literal["scheduled", "manual_fire", "replay"]
@@ -25,6 +28,13 @@ OutcomeState = Literal[
     "reported_success", "reported_failure", "verified_success", "verification_failed", "verification_pending"
 ]
 AlertType = Literal[
-    "consecutive_failures", "verification_failed", "outcome_timeout", "execution_failed", "missed_run", "worker_offline"
+    "consecutive_failures",
+    "verification_failed",
+    "outcome_timeout",
+    "execution_failed",
+    "missed_run",
+    "worker_offline",
+    "budget_warning",
+    "budget_reached",
 ]
 Severity = Literal["warning", "critical"]

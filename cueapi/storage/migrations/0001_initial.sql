@@ -48,6 +48,11 @@ create domain execution_status as text check (
 create domain outcome_state as text check (
     value in ('reported_success', 'reported_failure', 'verified_success', 'verification_failed',
               'verification_pending'));
+create domain budget_per as text check (value in ('hour', 'day', 'week', 'month'));
+create domain on_limit as text check (value in ('skip', 'pause'));
+create domain warn_at as numeric check (value between 0.1 and 1);
+create domain cost as numeric check (value >= 0 and value < 1e18);           -- in the user's unit
+create domain budget_state as text check (value in ('ok', 'warned', 'reached'));
 create domain hold_mode as text check (value in ('fires', 'everything'));
 create domain notification_kind as text check (
     value in ('alert_webhook', 'failure_webhook', 'failure_mail', 'sign_in_mail', 'address_mail', 'account_mail',
@@ -173,6 +178,26 @@ create table holds (
 create index holds_in_force on holds (user_id) where ended_at is null;
 create index holds_until on holds (until) where ended_at is null and until is not null;
 
+-- What a group, or the account, may run in a period of the calendar, in UTC. The row itself counts: who locks it knows
+-- what is left.
+create table budgets (
+    user_id     bigint not null references users on delete cascade,
+    scope       text not null check (scope ~ '^(account|group:[a-z0-9][a-z0-9._-]{0,62})$'),
+    per         budget_per not null,
+    max_runs    counter,
+    max_cost    cost,
+    on_limit    on_limit not null,
+    warn_at     warn_at not null,
+    begins_at   moment not null,
+    runs        counter not null default 0,
+    cost        cost not null default 0,
+    told        budget_state not null default 'ok',
+    created_at  moment not null default now(),
+    updated_at  moment not null default now(),
+    primary key (user_id, scope),
+    constraint budgets_limit check (max_runs is not null or max_cost is not null)
+) with (fillfactor = 50);
+
 create table idempotency_keys (
     user_id     bigint not null references users on delete cascade,
     method      text not null,
@@ -230,8 +255,18 @@ create table cues (
     alert_failure_threshold        incident_threshold,
     alert_recovery_threshold       incident_threshold,
     alert_renotify_minutes         renotify_minutes,
+    budget_per            budget_per,               -- null: no budget
+    budget_max_runs       counter,
+    budget_max_cost       cost,
+    budget_on_limit       on_limit not null default 'skip',
+    budget_warn_at        warn_at not null default 0.8,
+    -- The period that was last counted in, what it has used, and what was told of it.
+    budget_begins_at      moment,
+    budget_runs           counter not null default 0,
+    budget_cost           cost not null default 0,
+    budget_told           budget_state not null default 'ok',
     warning               text,
-    -- Why `on_failure` has paused it, and when; a change of the status clears it.
+    -- Why `on_failure` or a budget has paused it, and when; a change of the status clears it.
     pause_reason          text,
     -- When the status last changed, by whom (as in `audit`: kind, id, name), and why; null: never since it was made.
     status_changed_at     moment,
@@ -268,6 +303,7 @@ create index cues_next on cues (user_id, next_run)
 create index cues_failing on cues (user_id, id)
     where consecutive_failures > 0 and status in ('active', 'paused') and deleted_at is null;
 create index cues_deleted on cues (deleted_at) where deleted_at is not null;
+create index cues_with_budget on cues (user_id, id) where budget_per is not null and deleted_at is null;
 create index cues_parked on cues (user_id) where parked_run is not null;
 
 -- users.live_cues moves where a cue begins or ceases to count, by whatever statement.
@@ -445,7 +481,8 @@ create table alerts (
     cue_id        text,
     execution_id  uuid,
     alert_type    text not null check (alert_type in ('consecutive_failures', 'verification_failed', 'outcome_timeout',
-                                                      'execution_failed', 'missed_run', 'worker_offline')),
+                                                      'execution_failed', 'missed_run', 'worker_offline', 'budget_warning',
+                                                      'budget_reached')),
     severity      text not null check (severity in ('warning', 'critical')),
     message       text not null,
     metadata      document not null default '{}',
@@ -773,7 +810,8 @@ begin
     end if;
     insert into alerts (id, user_id, cue_id, execution_id, alert_type, severity, message, metadata, incident_id)
     values (gen_random_uuid(), whose, of_cue, of_execution, what,
-            case when what in ('consecutive_failures', 'verification_failed') then 'warning' else 'critical' end,
+            case when what in ('consecutive_failures', 'verification_failed', 'budget_warning') then 'warning'
+                 else 'critical' end,
             told, detail, of_incident)
     returning * into alert;
     insert into notifications (kind, user_id, url, content)
@@ -785,6 +823,68 @@ begin
      where u.id = whose
        and u.alert_webhook_url is not null;
     return alert.id;
+end $$;
+
+-- When the period of a budget began in which *moment* lies, and when it ends: by the calendar of *zone*; weeks begin on
+-- Monday. A zone that PostgreSQL does not know counts as UTC.
+create function budget_begin(per text, zone text, moment timestamptz default now()) returns timestamptz
+language plpgsql stable as $$
+begin
+    return date_trunc(per, moment, zone);
+exception when invalid_parameter_value then
+    return date_trunc(per, moment, 'UTC');
+end $$;
+
+create function budget_end(per text, zone text, moment timestamptz default now()) returns timestamptz
+language plpgsql stable as $$
+begin
+    if per = 'hour' then
+        return budget_begin(per, zone, moment) + interval '1 hour';
+    end if;
+    return (date_trunc(per, moment at time zone zone) + ('1 ' || per)::interval) at time zone zone;
+exception when invalid_parameter_value then
+    return budget_end(per, 'UTC', moment);
+end $$;
+
+-- What a budget comes to with that use.
+create function budget_state(runs bigint, cost numeric, max_runs bigint, max_cost numeric, warn_at numeric) returns text
+language sql immutable as $$
+    select case when runs >= max_runs or cost >= max_cost then 'reached'
+                when runs >= warn_at * max_runs or cost >= warn_at * max_cost then 'warned'
+                else 'ok' end
+$$;
+
+-- What was told of a budget stays told within its period.
+create function higher_state(one text, other text) returns text language sql immutable as $$
+    select case when 'reached' in (one, other) then 'reached' when 'warned' in (one, other) then 'warned' else 'ok' end
+$$;
+
+-- The sentence of what a budget has stopped.
+create function budget_sentence(per text, max_runs bigint, max_cost numeric, used_cost numeric, ends timestamptz)
+returns text language sql stable as $$
+    select format('Budget of %s %s is reached; next period %s',
+                  case when used_cost >= max_cost then 'cost ' || trim_scale(max_cost)
+                       when max_runs = 1 then '1 run' else max_runs || ' runs' end,
+                  case per when 'hour' then 'an hour' else 'a ' || per end,
+                  to_char(ends at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+$$;
+
+-- Raise the alert of what a budget has come to; the caller sees to it that there is one a period. Its type.
+create function tell_of_budget(whose bigint, scope text, of_cue text, state text, per text, runs bigint, cost numeric,
+                               max_runs bigint, max_cost numeric, begins timestamptz, ends timestamptz) returns text
+language plpgsql as $$
+declare
+    what constant text := case state when 'reached' then 'budget_reached' else 'budget_warning' end;
+begin
+    return case when raise_alert(whose, what, scope || ' ' || iso(begins), of_cue, null,
+                        case state when 'reached' then budget_sentence(per, max_runs, max_cost, cost, ends)
+                             else format('%s used; next period %s',
+                                         concat_ws(', ', runs || ' of ' || max_runs || ' runs',
+                                                   'cost ' || trim_scale(cost) || ' of ' || trim_scale(max_cost)),
+                                         to_char(ends at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) end
+                        || ' (' || scope || ').',
+                        json_build_object('scope', scope, 'used_runs', runs, 'used_cost', cost, 'max_runs', max_runs,
+                                          'max_cost', max_cost, 'resets_at', iso(ends))) is not null then what end;
 end $$;
 
 -- The number of a mail within the hour: at most ten of a kind go to a user. Null where the tenth was written already.

@@ -17,7 +17,7 @@ with transitions as materialized (
            wire bool, http_status int, response_body text, error_message text, duration_ms bigint,
            report bool, success bool, result text, error text, metadata json, state text, validation text,
            missing text, external_id text, result_url text, result_ref text, result_type text, summary text,
-           artifacts json, consecutive_failures int, alert text, logged_as text, good bool)
+           artifacts json, cost numeric, consecutive_failures int, alert text, logged_as text, good bool)
 ), decided as (
     update executions e
        set status = x.status,
@@ -67,7 +67,8 @@ with transitions as materialized (
            x.final,
            x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,
            x.final or not exists (select from cues c where c.id = e.cue_id and c.deleted_at is null) as leaves,
-           x.report, x.success, x.consecutive_failures, x.alert is not null as lost, x.missing, x.logged_as, x.good,
+           x.report, x.success, x.cost, x.consecutive_failures, x.alert is not null as lost, x.missing, x.logged_as,
+           x.good,
            x.http_status, x.response_body, x.duration_ms, coalesce(x.error_message, x.error) as reason
 ), unqueued as (
     -- The attempts of a deleted cue end with the one that was under way.
@@ -114,7 +115,7 @@ with transitions as materialized (
            count(*) filter (where final and not was_final) - count(*) filter (where was_final and not final) as runs,
            coalesce(bool_or(consecutive_failures = 0), false) as succeeded,
            coalesce(bool_or(consecutive_failures = 1), false) as failed,
-           bool_or(lost) as lost,
+           bool_or(lost) as lost, sum(cost) as cost,
            -- Of what did well among failures, record_failures.sql keeps the order.
            case when not coalesce(bool_or(consecutive_failures = 1 or missing is not null), false)
                 then array_agg(id order by id) filter (where good) end as good,
@@ -129,17 +130,24 @@ with transitions as materialized (
               filter (where triggered_by = 'scheduled'))[1] as once_status
       from decided
      group by cue_id
-    having bool_or(final or was_final or consecutive_failures is not null)
+    having bool_or(final or was_final or consecutive_failures is not null or cost > 0)
 ), locked as (
     -- In the same order by every writer: two recorders must not wait for each other.
     select c.id, c.user_id, c.status as was, c.schedule_type = 'once' as is_once,
            c.schedule_type = 'once' and c.next_run is null as is_over,
            m.runs, m.succeeded and not m.failed as ends_failures, c.on_failure_pause and m.lost as pauses,
            m.lost_id, m.lost_reason, m.good, m.reported, c.consecutive_failures > 0 as was_failing,
+           m.cost, c.group_name,
+           p.begins, case when c.budget_begins_at >= p.begins then c.budget_runs else 0 end as used_runs,
+           case when c.budget_begins_at >= p.begins then c.budget_cost else 0 end + coalesce(m.cost, 0) as used_cost,
+           case when c.budget_begins_at >= p.begins then c.budget_told else 'ok' end as told,
            -- The execution of an earlier schedule makes nothing of its cue.
            case when c.schedule_type = 'once' and c.schedule_at = m.scheduled_for then m.once_status end as once_status
       from cues c
       join moves m on m.cue_id = c.id
+     cross join lateral (
+           select case when m.cost > 0 and c.budget_per is not null
+                       then budget_begin(c.budget_per, c.timezone) end as begins) p
      where c.deleted_at is null
      order by c.id
        for no key update of c
@@ -160,11 +168,49 @@ with transitions as materialized (
            next_run = case when n.pauses and not n.is_once then null else c.next_run end,
            -- It moves with the status: a change that was made upon the cue before it ended must not revive it.
            revision = c.revision + (case when n.pauses or n.status <> n.was then 1 else 0 end),
-           updated_at = case when n.status <> n.was then clock_timestamp() else c.updated_at end
+           updated_at = case when n.status <> n.was then clock_timestamp() else c.updated_at end,
+           budget_begins_at = greatest(c.budget_begins_at, n.begins),
+           budget_runs = case when n.begins is null then c.budget_runs else n.used_runs end,
+           budget_cost = case when n.begins is null then c.budget_cost else n.used_cost end,
+           budget_told = case when n.begins is null then c.budget_told
+                              else higher_state(n.told, budget_state(n.used_runs, n.used_cost, c.budget_max_runs,
+                                                                     c.budget_max_cost, c.budget_warn_at)) end
       from changes n
      where c.id = n.id
  returning c.id, c.user_id, c.name, c.pause_reason,
-           case when n.status = 'paused' and n.was = 'active' then n.lost_id end as paused_by
+           case when n.status = 'paused' and n.was = 'active' then n.lost_id end as paused_by,
+           case when n.begins is not null and c.budget_told <> n.told
+                then tell_of_budget(c.user_id, 'cue:' || c.id, c.id, c.budget_told, c.budget_per, c.budget_runs,
+                                    c.budget_cost, c.budget_max_runs, c.budget_max_cost, n.begins,
+                                    budget_end(c.budget_per, c.timezone)) end as told
+), limits as materialized (
+    -- As in fire_due.sql: behind the cues, and in one order.
+    select b.user_id, b.scope, p.begins, case when b.begins_at >= p.begins then b.runs else 0 end as runs,
+           case when b.begins_at >= p.begins then b.cost else 0 end as cost,
+           case when b.begins_at >= p.begins then b.told else 'ok' end as told
+      from (select *
+              from budgets
+             where user_id = any (array(select user_id from locked where cost > 0))
+               and (scope = 'account' or scope = any (array(select 'group:' || group_name from locked where cost > 0)))
+             order by user_id, scope
+               for no key update) b
+     cross join lateral (select budget_begin(b.per, 'UTC') as begins) p
+), costed as (
+    update budgets b
+       set begins_at = greatest(b.begins_at, l.begins),
+           runs = l.runs,
+           cost = l.cost + n.cost,
+           told = higher_state(l.told, budget_state(l.runs, l.cost + n.cost, b.max_runs, b.max_cost, b.warn_at))
+      from limits l
+      join (select user_id, 'account' as scope, sum(cost) as cost from locked where cost > 0 group by 1
+             union all
+            select user_id, 'group:' || group_name, sum(cost) from locked where cost > 0 group by 1, 2) n
+     using (user_id, scope)
+     where b.user_id = l.user_id
+       and b.scope = l.scope
+ returning case when b.told <> l.told
+                then tell_of_budget(b.user_id, b.scope, null, b.told, b.per, b.runs, b.cost, b.max_runs, b.max_cost,
+                                    l.begins, budget_end(b.per, 'UTC')) end as told
 ), paused as materialized (
     select id, paused_by,
            write_audit(user_id, system_act(pause_reason), 'cue.paused', 'cue', id, name,

@@ -36,6 +36,7 @@ POST /v1/worker/heartbeat · GET /v1/workers · DELETE /v1/workers/{worker_id}
 GET /v1/alerts · POST /v1/alerts/{alert_id}/acknowledge · GET /v1/usage · GET /v1/audit
 POST /v1/echo/{token} · GET /v1/echo/{token}
 GET /v1/hold · PUT /v1/hold · DELETE /v1/hold
+GET /v1/budgets · GET /v1/budgets/{scope} · PUT /v1/budgets/{scope} · DELETE /v1/budgets/{scope}
 GET /health · GET /status · GET /metrics · GET /v1/info
 """
 
@@ -52,7 +53,7 @@ FOR_BROWSERS = ("/auth/device", "/static/style.css", "/docs", "/docs/{name}", "/
 VERBS = {
     "Acknowledge", "Add", "Begin", "Change", "Claim", "Confirm", "Create", "Delete", "Exchange", "Extend", "Fire",
     "Follow", "Forget", "Hold", "List", "Mark", "Poll", "Receive", "Refresh", "Register", "Release", "Replace",
-    "Replay", "Report", "Send", "Show", "Store", "Verify",
+    "Replay", "Report", "Send", "Set", "Show", "Store", "Verify",
 }  # fmt: skip
 """What the summary of an operation begins with."""
 

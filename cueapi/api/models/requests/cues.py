@@ -17,7 +17,8 @@ from cueapi.api.models.requests.bodies import (
     optional,
     patch_of,
 )
-from cueapi.api.models.values import GROUP, CatchUp, Catchup, Method, Mode, Overlap, Transport
+from cueapi.api.models.values import GROUP, BudgetPer, CatchUp, Catchup, Method, Mode, OnLimit, Overlap, Transport
+from cueapi.domain.budget import COST_LIMIT
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Group = Annotated[str, Field(pattern=GROUP)]
@@ -115,6 +116,28 @@ class AlertsBody(Open):
     )
 
 
+class BudgetFields(Bounded):
+    """How much may run in a period of the calendar."""
+
+    per: BudgetPer | None = optional(
+        "The period, which begins anew by the calendar; weeks begin on Monday.", left_out="refused"
+    )
+    max_runs: Annotated[Annotated[int, Field(ge=1, le=10**12)] | None, NULL_CLEARS] = optional(
+        "Executions in a period, replays included and retries not.", left_out="any number"
+    )
+    max_cost: Annotated[Annotated[float, Field(gt=0, le=COST_LIMIT)] | None, NULL_CLEARS] = optional(
+        "Sum of `metadata.cost` of the outcomes in a period, in your unit.", left_out="any cost"
+    )
+    on_limit: OnLimit | None = optional("Whether the cue goes on in the next period, or is paused.", "skip")
+    warn_at: Annotated[float, Field(ge=0.1, le=1)] | None = optional(
+        "The part of a limit at which a `budget_warning` is raised.", 0.8
+    )
+
+
+class BudgetBody(Open, BudgetFields):
+    """How much a cue may run in a period of the calendar of its zone."""
+
+
 class CueBody(Open):
     """A cue; or its short form, with `cron` or `at`, `timezone`, `callback_url` and `worker` at the top level."""
 
@@ -132,6 +155,7 @@ class CueBody(Open):
     verification: VerificationBody | None = optional("What a success report must bring to be believed.")
     delivery: Annotated[DeliveryBody | None, NULL_CLEARS] = optional("Deadlines of the cue's own.", None)
     alerts: Annotated[AlertsBody | None, NULL_CLEARS] = optional("When the account is alerted.", None)
+    budget: Annotated[BudgetBody | None, NULL_CLEARS] = optional("How much the cue may run in a period.", None)
     catch_up: CatchUp | None = optional("Short for `schedule.catch_up`.")
     cron: Annotated[Short | None, ONLY_ON_CREATE] = optional("Short for `schedule.cron`.")
     at: Annotated[Short | None, ONLY_ON_CREATE] = optional("Short for `schedule.at`.")

@@ -10,7 +10,20 @@ from cueapi.api.models.responses.audit import Actor
 from cueapi.api.models.responses.executions import Execution
 from cueapi.api.models.responses.lists import Page
 from cueapi.api.models.responses.received import BodyReceived
-from cueapi.api.models.values import Catchup, Count, CueId, CueStatus, Method, Mode, Overlap, Transport
+from cueapi.api.models.values import (
+    BudgetPer,
+    BudgetState,
+    Catchup,
+    Count,
+    CueId,
+    CueStatus,
+    Method,
+    Mode,
+    OnLimit,
+    Overlap,
+    Transport,
+)
+from cueapi.domain.budget import BUDGET_FIELDS
 
 
 class Schedule(Rendered):
@@ -122,6 +135,32 @@ class StatusChange(Rendered):
     reason: str | None = Field(description="Why; null where nothing was said.")
 
 
+USE_FIELDS = ("used_runs", "used_cost", "resets_at", "state")
+
+
+class Budget(Rendered):
+    """How much may run in a period."""
+
+    columns: ClassVar[Columns] = {name: Column(f"budget_{name}") for name in BUDGET_FIELDS}
+
+    per: BudgetPer = Field(description="The period, which begins anew by the calendar; weeks begin on Monday.")
+    max_runs: int | None = Field(description="Executions in a period; null: any number.")
+    max_cost: float | None = Field(description="Cost in a period, in the account's unit; null: any.")
+    on_limit: OnLimit = Field(description="Whether the cue goes on in the next period, or is paused.")
+    warn_at: float = Field(description="The part of a limit at which a `budget_warning` is raised.")
+
+
+class BudgetUse(Rendered):
+    """What of a budget is used in the present period."""
+
+    columns: ClassVar[Columns] = {name: Column(f"budget_{name}") for name in USE_FIELDS}
+
+    used_runs: Count = Field(description="Executions of the period that are counted: retries are not.")
+    used_cost: float = Field(description="Cost that the outcomes of the period have brought.")
+    resets_at: datetime = Field(description="When the next period begins.")
+    state: BudgetState = Field(description="`warned` from `warn_at` on, `reached` at a limit: nothing more runs.")
+
+
 class Cue(Rendered):
     """A schedule and where to call."""
 
@@ -144,6 +183,12 @@ class Cue(Rendered):
     verification: Verification = Field(description="What a success report must bring to be believed.")
     delivery: Delivery | None = Field(description="Deadlines of the cue's own; null: those of the server.")
     alerts: AlertRules | None = Field(description="When the account is alerted; null: at 3 failed executions in a row.")
+    budget: Budget | None = Field(
+        description="How much the cue may run in a period; null: any number.", examples=[None]
+    )
+    budget_use: BudgetUse | None = Field(
+        description="What of the budget is used; null where there is none.", examples=[None]
+    )
     next_run: datetime | None = Field(description="When the cue fires next; null where it does not.")
     last_run: datetime | None = Field(description="When the cue last fired; null where it has not yet.")
     run_count: Count = Field(description="Executions that have ended.")

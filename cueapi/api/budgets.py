@@ -1,0 +1,87 @@
+"""Budgets of groups and of the account: set, list, delete."""
+
+from attrs import frozen
+from quart import Blueprint, Response, g
+
+from cueapi.api.http.acting import act
+from cueapi.api.http.body import read
+from cueapi.api.http.operations import operation
+from cueapi.api.http.parameters import Text, page_limit
+from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests.budgets import ScopeBudgetBody
+from cueapi.api.models.responses import budgets as responses
+from cueapi.domain.budget import SCOPE, merged_budget
+from cueapi.domain.errors import Invalid, Problem, Refusal
+from cueapi.storage import budgets
+from cueapi.storage.database import Database
+
+LIMIT = page_limit(50)
+CURSOR = Text("cursor", "`next_cursor` of the page before: where the list goes on.")
+
+
+@frozen
+class Budgets:
+    """`/v1/budgets`."""
+
+    database: Database
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("budgets", __name__, url_prefix="/v1/budgets")
+        routes.get("")(self.list)
+        routes.get("/<scope>")(self.show)
+        routes.put("/<scope>")(self.set)
+        routes.delete("/<scope>")(self.delete)
+        return routes
+
+    @operation(responses.BudgetList, parameters=(LIMIT, CURSOR), refuses=("invalid_filter",), scope="read")
+    async def list(self) -> Response:
+        """List the budgets of the account and of its groups, with what is used of them."""
+        limit, after = LIMIT.read(), CURSOR.read()
+        if after is not None and not SCOPE.fullmatch(after):
+            raise Refusal("invalid_filter", "The cursor is damaged; begin at the first page.")
+        rows = await budgets.listed(self.database, user=g.account.id, after=after, limit=limit + 1)
+        shown, has_more = rows[:limit], len(rows) > limit
+        next_cursor = shown[-1].scope if has_more else None
+        return answer({"budgets": [*map(_shown, shown)], "has_more": has_more, "next_cursor": next_cursor})
+
+    @operation(responses.ScopeBudget, refuses=("budget_not_found",), scope="read")
+    async def show(self, scope: str) -> Response:
+        """Show a budget, and what is used of it."""
+        row = await budgets.show(self.database, user=g.account.id, scope=scope) if SCOPE.fullmatch(scope) else None
+        if row is None:
+            raise _not_found()
+        return answer(_shown(row))
+
+    @operation(responses.ScopeBudget, body=ScopeBudgetBody, scope="write")
+    async def set(self, scope: str) -> Response:
+        """
+        Set the budget of the account or of a group.
+
+        Executions count from then on; what an earlier budget of the scope has counted in its period stays. At a limit
+        times are `missed`, until the next period begins (UTC).
+        """
+        if not SCOPE.fullmatch(scope):
+            raise Invalid(Problem("path.scope", "must be account, or group: and the name of a group"))
+        body = await read(ScopeBudgetBody)
+        given = {name: value for name, value in body.given().items() if value is not None}
+        budget = merged_budget({}, given)
+        assert budget is not None
+        row = await budgets.put(self.database, user=g.account.id, scope=scope, budget=budget, act=act())
+        return answer(_shown(row))
+
+    @operation(None, status=204, refuses=("budget_not_found",), scope="write")
+    async def delete(self, scope: str) -> Response:
+        """Delete a budget."""
+        known = SCOPE.fullmatch(scope) is not None
+        if not known or not await budgets.delete(self.database, user=g.account.id, scope=scope, act=act()):
+            raise _not_found()
+        return Response(b"", 204)
+
+
+def _shown(row: budgets.BudgetRow) -> dict[str, object]:
+    return responses.ScopeBudget.render(row)
+
+
+def _not_found() -> Refusal:
+    return Refusal("budget_not_found", "There is no budget of this scope: account, or group: and the name of a group.")

@@ -1,0 +1,102 @@
+"""Budgets of groups and of accounts: set, list, delete. The statements that make executions count in these rows."""
+
+from datetime import datetime
+from typing import Any, LiteralString
+
+from cueapi.domain.audit import Act
+from cueapi.storage.database import Executor, Row
+from cueapi.storage.numbers import decimal
+
+
+class BudgetRow(Row):
+    """A budget, and what is used of it in the present period."""
+
+    scope: str
+    budget_per: str
+    budget_max_runs: int | None
+    budget_max_cost: float | None
+    budget_on_limit: str
+    budget_warn_at: float
+    budget_used_runs: int
+    budget_used_cost: float
+    budget_resets_at: datetime
+    budget_state: str
+
+
+COLUMNS: LiteralString = """
+b.scope, b.per as budget_per, b.max_runs as budget_max_runs, b.max_cost::float8 as budget_max_cost,
+b.on_limit as budget_on_limit, b.warn_at::float8 as budget_warn_at,
+case when b.begins_at >= budget_begin(b.per, 'UTC') then b.runs else 0 end as budget_used_runs,
+case when b.begins_at >= budget_begin(b.per, 'UTC') then b.cost::float8 else 0 end as budget_used_cost,
+budget_end(b.per, 'UTC') as budget_resets_at,
+case when b.begins_at >= budget_begin(b.per, 'UTC')
+     then budget_state(b.runs, b.cost, b.max_runs, b.max_cost, b.warn_at) else 'ok' end as budget_state
+"""
+
+LIST: LiteralString = (
+    "select " + COLUMNS + " from budgets b where b.user_id = $1 and ($2::text is null or b.scope > $2)"
+    " order by b.scope limit $3"
+)  # fmt: skip
+
+
+async def listed(db: Executor, *, user: int, after: str | None, limit: int) -> list[BudgetRow]:
+    """The budgets of an account, behind one of them, by their scopes: the account's own first."""
+    return await db.fetch(LIST, user, after, limit, row=BudgetRow)
+
+
+SHOW: LiteralString = "select " + COLUMNS + " from budgets b where b.user_id = $1 and b.scope = $2"
+
+
+async def show(db: Executor, *, user: int, scope: str) -> BudgetRow | None:
+    """One budget; None where there is none."""
+    return await db.fetch_one(SHOW, user, scope, row=BudgetRow)
+
+
+# One that is there goes on counting: what was used of the period stays used.
+SET: LiteralString = (
+    """
+with before as materialized (
+    select per, max_runs, max_cost, on_limit, warn_at from budgets where user_id = $1 and scope = $2
+), b as (
+    insert into budgets as b (user_id, scope, per, max_runs, max_cost, on_limit, warn_at, begins_at)
+    values ($1, $2, $3::text, $4, $5, $6, $7, budget_begin($3::text, 'UTC'))
+        on conflict (user_id, scope) do update
+       set per = excluded.per, max_runs = excluded.max_runs, max_cost = excluded.max_cost,
+           on_limit = excluded.on_limit, warn_at = excluded.warn_at, updated_at = clock_timestamp()
+ returning b.*
+)
+select """
+    + COLUMNS
+    + """
+  from b
+ cross join lateral write_audit($1, $8::json, 'budget.set', 'budget', b.scope, b.scope, json_build_array(
+            json_build_object('path', 'budget', 'from', (select to_json(o) from before o),
+                              'to', json_build_object('per', b.per, 'max_runs', b.max_runs, 'max_cost', b.max_cost,
+                                                      'on_limit', b.on_limit, 'warn_at', b.warn_at)))) written
+"""
+)
+
+
+async def put(db: Executor, *, user: int, scope: str, budget: dict[str, Any], act: Act) -> BudgetRow:
+    """Set the budget of a group or of the account."""
+    row = await db.fetch_one(
+        SET, user, scope, budget["per"], budget["max_runs"], decimal(budget["max_cost"]), budget["on_limit"],
+        decimal(budget["warn_at"]), act.text(), row=BudgetRow,
+    )  # fmt: skip
+    assert row is not None
+    return row
+
+
+DELETE = """
+with gone as (
+    delete from budgets where user_id = $1 and scope = $2 returning scope, per, max_runs, max_cost, on_limit, warn_at
+)
+select write_audit($1, $3::json, 'budget.deleted', 'budget', scope, scope, json_build_array(
+           json_build_object('path', 'budget', 'from', to_json(g), 'to', null)))
+  from gone g
+"""
+
+
+async def delete(db: Executor, *, user: int, scope: str, act: Act) -> bool:
+    """Delete a budget; False where there is none."""
+    return await db.execute(DELETE, user, scope, act.text()) > 0
