@@ -95,6 +95,10 @@ async def test_a_new_period_begins_with_nothing_used(database: Database) -> None
 
     await fire(database, cue_id, times=3)
 
+    rows = await database.fetch(
+        "select subject, resolved_at is not null as over from incidents order by opened_at, subject"
+    )
+    assert sorted(map(tuple, rows)) == sorted([(one, over) for one in (cue_id, "group:g") for over in (True, False)])
     assert sorted(await statuses(database)) == ["missed"] * 2 + ["pending"] * 4
     assert (await look_up_cue(database, cue_id))["budget_runs"] == 2
     assert await use(database, user, "group:g") == (2, 0.0, "reached")

@@ -869,22 +869,39 @@ returns text language sql stable as $$
                   to_char(ends at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
 $$;
 
--- Raise the alert of what a budget has come to; the caller sees to it that there is one a period. Its type.
-create function tell_of_budget(whose bigint, scope text, of_cue text, state text, per text, runs bigint, cost numeric,
-                               max_runs bigint, max_cost numeric, begins timestamptz, ends timestamptz) returns text
-language plpgsql as $$
+-- Tell of what a budget has come to, once a period: *was* is what was told last, *told* what of that is of this period,
+-- *state* what it has come to now. The type of the alert that it raises; null: none.
+create function tell_of_budget(whose bigint, scope text, of_cue text, was text, told text, state text, per text,
+                               runs bigint, cost numeric, max_runs bigint, max_cost numeric, begins timestamptz,
+                               ends timestamptz) returns text language plpgsql as $$
 declare
-    what constant text := case state when 'reached' then 'budget_reached' else 'budget_warning' end;
+    subject constant text := coalesce(of_cue, scope);
+    is_reached constant boolean := state = 'reached';
+    what constant text := case when is_reached then 'budget_reached' else 'budget_warning' end;
+    sentence text;
+    incident uuid;
 begin
+    if was = 'reached' and told = 'ok' then
+        perform resolve_incident(whose, 'budget', subject);
+    end if;
+    if state = told then
+        return null;
+    end if;
+    if is_reached then
+        sentence := budget_sentence(per, max_runs, max_cost, cost, ends);
+        incident := open_incident(whose, 'budget', subject, coalesce((select name from cues where id = of_cue), scope),
+                                  sentence, 'critical', of_cue);
+    else
+        sentence := format('%s used; next period %s',
+                           concat_ws(', ', runs || ' of ' || max_runs || ' runs',
+                                     'cost ' || trim_scale(cost) || ' of ' || trim_scale(max_cost)),
+                           to_char(ends at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+    end if;
     return case when raise_alert(whose, what, scope || ' ' || iso(begins), of_cue, null,
-                        case state when 'reached' then budget_sentence(per, max_runs, max_cost, cost, ends)
-                             else format('%s used; next period %s',
-                                         concat_ws(', ', runs || ' of ' || max_runs || ' runs',
-                                                   'cost ' || trim_scale(cost) || ' of ' || trim_scale(max_cost)),
-                                         to_char(ends at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) end
-                        || ' (' || scope || ').',
-                        json_build_object('scope', scope, 'used_runs', runs, 'used_cost', cost, 'max_runs', max_runs,
-                                          'max_cost', max_cost, 'resets_at', iso(ends))) is not null then what end;
+                                 format('%s (%s).', sentence, scope),
+                                 json_build_object('scope', scope, 'used_runs', runs, 'used_cost', cost,
+                                                   'max_runs', max_runs, 'max_cost', max_cost, 'resets_at', iso(ends)),
+                                 of_incident => incident) is not null then what end;
 end $$;
 
 -- The number of a mail within the hour: at most ten of a kind go to a user. Null where the tenth was written already.

@@ -141,6 +141,7 @@ with transitions as materialized (
            p.begins, case when c.budget_begins_at >= p.begins then c.budget_runs else 0 end as used_runs,
            case when c.budget_begins_at >= p.begins then c.budget_cost else 0 end + coalesce(m.cost, 0) as used_cost,
            case when c.budget_begins_at >= p.begins then c.budget_told else 'ok' end as told,
+           c.budget_told as was_told,
            -- The execution of an earlier schedule makes nothing of its cue.
            case when c.schedule_type = 'once' and c.schedule_at = m.scheduled_for then m.once_status end as once_status
       from cues c
@@ -179,15 +180,15 @@ with transitions as materialized (
      where c.id = n.id
  returning c.id, c.user_id, c.name, c.pause_reason,
            case when n.status = 'paused' and n.was = 'active' then n.lost_id end as paused_by,
-           case when n.begins is not null and c.budget_told <> n.told
-                then tell_of_budget(c.user_id, 'cue:' || c.id, c.id, c.budget_told, c.budget_per, c.budget_runs,
-                                    c.budget_cost, c.budget_max_runs, c.budget_max_cost, n.begins,
+           case when n.begins is not null and (c.budget_told <> n.told or n.was_told <> n.told)
+                then tell_of_budget(c.user_id, 'cue:' || c.id, c.id, n.was_told, n.told, c.budget_told, c.budget_per,
+                                    c.budget_runs, c.budget_cost, c.budget_max_runs, c.budget_max_cost, n.begins,
                                     budget_end(c.budget_per, c.timezone)) end as told
 ), limits as materialized (
     -- As in fire_due.sql: behind the cues, and in one order.
     select b.user_id, b.scope, p.begins, case when b.begins_at >= p.begins then b.runs else 0 end as runs,
            case when b.begins_at >= p.begins then b.cost else 0 end as cost,
-           case when b.begins_at >= p.begins then b.told else 'ok' end as told
+           case when b.begins_at >= p.begins then b.told else 'ok' end as told, b.told as was
       from (select *
               from budgets
              where user_id = any (array(select user_id from locked where cost > 0))
@@ -208,9 +209,9 @@ with transitions as materialized (
      using (user_id, scope)
      where b.user_id = l.user_id
        and b.scope = l.scope
- returning case when b.told <> l.told
-                then tell_of_budget(b.user_id, b.scope, null, b.told, b.per, b.runs, b.cost, b.max_runs, b.max_cost,
-                                    l.begins, budget_end(b.per, 'UTC')) end as told
+ returning case when b.told <> l.told or l.was <> l.told
+                then tell_of_budget(b.user_id, b.scope, null, l.was, l.told, b.told, b.per, b.runs, b.cost, b.max_runs,
+                                    b.max_cost, l.begins, budget_end(b.per, 'UTC')) end as told
 ), paused as materialized (
     select id, paused_by,
            write_audit(user_id, system_act(pause_reason), 'cue.paused', 'cue', id, name,

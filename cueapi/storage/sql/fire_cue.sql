@@ -17,7 +17,8 @@ with hold as materialized (
     select c.id, c.group_name, p.begins, p.ends, c.budget_max_runs, c.budget_max_cost,
            case when p.begins <= c.budget_begins_at then c.budget_runs else 0 end as runs,
            case when p.begins <= c.budget_begins_at then c.budget_cost else 0 end as cost,
-           case when p.begins <= c.budget_begins_at then c.budget_told else 'ok' end as told, c.budget_per as per
+           case when p.begins <= c.budget_begins_at then c.budget_told else 'ok' end as told,
+           c.budget_told as was, c.budget_per as per
       from cues c
      cross join lateral (
            select case when c.budget_per is not null then budget_begin(c.budget_per, c.timezone) end as begins,
@@ -28,7 +29,7 @@ with hold as materialized (
     select b.user_id, b.scope, b.per, p.begins, p.ends, b.max_runs, b.max_cost,
            case when b.begins_at >= p.begins then b.runs else 0 end as runs,
            case when b.begins_at >= p.begins then b.cost else 0 end as cost,
-           case when b.begins_at >= p.begins then b.told else 'ok' end as told
+           case when b.begins_at >= p.begins then b.told else 'ok' end as told, b.told as was
       from (select *
               from budgets
              where user_id = :user
@@ -67,9 +68,10 @@ with hold as materialized (
       from (select s.alerts, s.alerts is null and k.begins is not null as counts from spent s, known k) s, known k
      where c.id = k.id
  returning c.id, c.user_id, c.transport, c.callback_host, c.payload, c.task, s.alerts is not null as ends,
-           case when s.counts and c.budget_told <> k.told
-                then tell_of_budget(c.user_id, 'cue:' || c.id, c.id, c.budget_told, c.budget_per, c.budget_runs,
-                                    c.budget_cost, c.budget_max_runs, c.budget_max_cost, k.begins, k.ends) end as alert
+           case when s.counts and (c.budget_told <> k.told or k.was <> k.told)
+                then tell_of_budget(c.user_id, 'cue:' || c.id, c.id, k.was, k.told, c.budget_told, c.budget_per,
+                                    c.budget_runs, c.budget_cost, c.budget_max_runs, c.budget_max_cost, k.begins,
+                                    k.ends) end as alert
 ), used as (
     update budgets b
        set begins_at = greatest(b.begins_at, l.begins),
@@ -80,9 +82,9 @@ with hold as materialized (
      where b.user_id = l.user_id
        and b.scope = l.scope
        and not f.ends
- returning case when b.told <> l.told
-                then tell_of_budget(b.user_id, b.scope, null, b.told, b.per, b.runs, b.cost, b.max_runs, b.max_cost,
-                                    l.begins, l.ends) end as alert
+ returning case when b.told <> l.told or l.was <> l.told
+                then tell_of_budget(b.user_id, b.scope, null, l.was, l.told, b.told, b.per, b.runs, b.cost, b.max_runs,
+                                    b.max_cost, l.begins, l.ends) end as alert
 ), made as (
     insert into executions (id, cue_id, user_id, transport, triggered_by, replayed_from, scheduled_for, status,
                             ready_at, payload, task, finished_at, error_message, deferred, forced)

@@ -26,6 +26,7 @@ with due as (
            case when p.begins <= c.budget_begins_at then c.budget_runs else 0 end as budget_runs,
            case when p.begins <= c.budget_begins_at then c.budget_cost else 0 end as budget_cost,
            case when p.begins <= c.budget_begins_at then c.budget_told else 'ok' end as budget_told,
+           c.budget_told as budget_was,
            case when c.budget_per is not null
                 then budget_sentence(c.budget_per, c.budget_max_runs, c.budget_max_cost,
                                      case when p.begins <= c.budget_begins_at then c.budget_cost end,
@@ -45,7 +46,7 @@ with due as (
     select b.user_id, b.scope, p.begins, p.ends, b.max_runs, b.max_cost, b.on_limit = 'pause' as pauses,
            case when b.begins_at >= p.begins then b.runs else 0 end as runs,
            case when b.begins_at >= p.begins then b.cost else 0 end as cost,
-           case when b.begins_at >= p.begins then b.told else 'ok' end as told,
+           case when b.begins_at >= p.begins then b.told else 'ok' end as told, b.told as was,
            budget_sentence(b.per, b.max_runs, b.max_cost, case when b.begins_at >= p.begins then b.cost end, p.ends)
                as sentence
       from (select *
@@ -144,20 +145,21 @@ with due as (
  returning id, cue_id, user_id, transport, status, ready_at, scheduled_for, finished_at
 ), moves as (
     select id as cue_id, once, next, local, null as status, 0 as stopped, null as pause, budget_begins, budget_runs,
-           budget_cost, budget_told
+           budget_cost, budget_told, budget_was
       from held
      union all
-    select cue_id, null, null, null, status, 0, null, null, null, null, null from made
+    select cue_id, null, null, null, status, 0, null, null, null, null, null, null from made
      union all
     select cue, null, null, null, null, case when stopped then 1 + missed_runs else 0 end,
-           case when pauses then refusal end, null, null, null, null
+           case when pauses then refusal end, null, null, null, null, null
       from decided
      where stopped or pauses
 ), counts as (
     select cue_id, bool_or(once) as once, max(next) as next, max(local) as local, count(status) as made,
            count(*) filter (where status <> 'pending') as ended, count(*) filter (where status <> 'missed') as fired,
            count(*) filter (where status = 'pending') as begun, sum(stopped) as stopped, max(pause) as pause,
-           max(budget_begins) as begins, max(budget_runs) as runs, max(budget_cost) as cost, max(budget_told) as told
+           max(budget_begins) as begins, max(budget_runs) as runs, max(budget_cost) as cost, max(budget_told) as told,
+           max(budget_was) as was
       from moves
      group by cue_id
 ), moved as (
@@ -187,9 +189,9 @@ with due as (
               from counts n) n
      where c.id = n.cue_id
  returning c.id, c.user_id, c.status,
-           case when n.counts and c.budget_told <> n.told
-                then tell_of_budget(c.user_id, 'cue:' || c.id, c.id, c.budget_told, c.budget_per, c.budget_runs,
-                                    c.budget_cost, c.budget_max_runs, c.budget_max_cost, n.begins,
+           case when n.counts and (c.budget_told <> n.told or n.was <> n.told)
+                then tell_of_budget(c.user_id, 'cue:' || c.id, c.id, n.was, n.told, c.budget_told, c.budget_per,
+                                    c.budget_runs, c.budget_cost, c.budget_max_runs, c.budget_max_cost, n.begins,
                                     budget_end(c.budget_per, c.timezone)) end as alert,
            case when n.pauses
                 then write_audit(c.user_id, json_build_object('actor', system_act() -> 'actor', 'reason', n.pause),
@@ -212,9 +214,9 @@ with due as (
              group by 1, 2) n using (user_id, scope)
      where b.user_id = l.user_id
        and b.scope = l.scope
- returning case when b.told <> l.told
-                then tell_of_budget(b.user_id, b.scope, null, b.told, b.per, b.runs, b.cost, b.max_runs, b.max_cost,
-                                    l.begins, l.ends) end as alert
+ returning case when b.told <> l.told or l.was <> l.told
+                then tell_of_budget(b.user_id, b.scope, null, l.was, l.told, b.told, b.per, b.runs, b.cost, b.max_runs,
+                                    b.max_cost, l.begins, l.ends) end as alert
 ), counting as materialized (
     -- As in apply_transitions.sql: a cue that was active has failed.
     select id from users where id in (select user_id from moved where status = 'failed') order by id for no key update
