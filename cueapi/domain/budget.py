@@ -8,7 +8,7 @@ from typing import Any
 from cueapi.domain.clock import iso
 from cueapi.domain.errors import Invalid, Problem, Refusal
 
-DEFAULTS = {"on_limit": "skip", "warn_at": 0.8}
+DEFAULTS: dict[str, Any] = {"on_limit": "skip", "warn_at": 0.8}
 
 BUDGET_FIELDS = ("per", "max_runs", "max_cost", "on_limit", "warn_at")
 """What a budget says."""

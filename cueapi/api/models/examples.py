@@ -6,21 +6,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from cueapi.api.models import brake_examples
 from cueapi.api.models.requests import accounts as account_bodies
-from cueapi.api.models.requests import budgets as budget_bodies
 from cueapi.api.models.requests import cues as cue_bodies
 from cueapi.api.models.requests import executions as execution_bodies
-from cueapi.api.models.requests import holds as hold_bodies
 from cueapi.api.models.requests.bodies import Anything, ReasonBody
 from cueapi.api.models.responses import (
     accounts,
     alerts,
     audit,
-    budgets,
     cues,
     executions,
     health,
-    holds,
     outcomes,
     usage,
     webhooks,
@@ -157,15 +154,9 @@ USED: Example = {"used": 7, "limit": 1000, "remaining": 993, "percent_used": 0.7
 MONTH: Example = {"start": "2026-06-01T00:00:00Z", "end": "2026-07-01T00:00:00Z"}
 
 FIRE: Example = {"payload_override": {"topics": ["sales"]}, "send_at": f"{DAY}2T16:00:00Z"}
-HOLD: Example = {"reason": "The agents loop.", "mode": "everything", "until": f"{DAY}3T08:00:00Z"}
-BUDGET: Example = {"per": "day", "max_runs": 100, "max_cost": 5.0, "on_limit": "skip", "warn_at": 0.8}
-SCOPE_BUDGET: Example = {
-    **BUDGET, "scope": "group:briefs", "used_runs": 84, "used_cost": 3.2, "resets_at": f"{DAY}3T00:00:00Z",
-    "state": "warned",
-}  # fmt: skip
 FIRE_SHA256 = hashlib.sha256(json.dumps(FIRE).encode()).hexdigest()
 
-BODIES: dict[type[BaseModel], Any] = {
+BODIES: dict[type[BaseModel], Any] = brake_examples.BODIES | {
     cue_bodies.CueBody: {name: CUE[name] for name in CREATED},
     cue_bodies.CuePatch: {"schedule": {"cron": "30 8 * * 1-5"}, "status": "active"},
     cue_bodies.PreviewBody: {
@@ -180,8 +171,6 @@ BODIES: dict[type[BaseModel], Any] = {
     execution_bodies.HeartbeatBody: {
         "worker_id": "worker-1", "handlers": ["nightly_report"], "running": [], "claim": 5,
     },
-    hold_bodies.HoldBody: HOLD,
-    budget_bodies.ScopeBudgetBody: BUDGET,
     account_bodies.RegisterBody: {"email": EMAIL},
     account_bodies.MePatch: {"alert_webhook_url": "https://your-server.example.com/cueapi-alerts"},
     account_bodies.CodeBody: {"device_code": DEVICE_CODE},
@@ -192,7 +181,7 @@ BODIES: dict[type[BaseModel], Any] = {
     ReasonBody: {"reason": REASON},
 }  # fmt: skip
 
-ANSWERS: dict[type[BaseModel], Any] = {
+ANSWERS: dict[type[BaseModel], Any] = brake_examples.ANSWERS | {
     cues.Cue: CUE,
     cues.WrittenCue: CUE,
     cues.CueList: {"cues": [CUE], **PAGE, "limit": 50},
@@ -226,12 +215,6 @@ ANSWERS: dict[type[BaseModel], Any] = {
     workers.WorkerList: {"workers": [WORKER]},
     alerts.Alert: {**ALERT, "acknowledged": True},
     alerts.AlertList: {"alerts": [ALERT], **PAGE, "next_cursor": None},
-    budgets.ScopeBudget: SCOPE_BUDGET,
-    budgets.BudgetList: {"budgets": [SCOPE_BUDGET], "has_more": False, "next_cursor": None},
-    holds.Hold: {
-        **HOLD, "held": True, "since": f"{DAY}2T16:00:31.550419Z",
-        "by": {"kind": "session", "id": None, "name": EMAIL},
-    },
     audit.Audit: {"audit": [AUDITED], "has_more": False, "next_cursor": None},
     accounts.Registered: {"api_key": API_KEY, "email": EMAIL},
     accounts.Me: {
