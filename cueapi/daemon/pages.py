@@ -16,6 +16,7 @@ from cueapi.dashboard.alerts import AlertsPage
 from cueapi.dashboard.app import Dashboard
 from cueapi.dashboard.audit import AuditTrail
 from cueapi.dashboard.brakes import HoldForms
+from cueapi.dashboard.budgets import BudgetsPage
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_form import CueForm
 from cueapi.dashboard.cue_page import CueDetails
@@ -60,6 +61,7 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             WorkersPage(pages, sessions, contract, settings.worker_heartbeat_timeout_seconds),
             AlertsPage(pages, sessions, contract),
             HoldForms(pages, sessions, contract),
+            BudgetsPage(pages, sessions, contract, reader),
             CueList(pages, sessions, contract, reader),
             CueForm(pages, sessions, contract),
             CueDetails(pages, sessions, contract, reader, next_times),

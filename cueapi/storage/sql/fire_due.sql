@@ -194,9 +194,8 @@ with due as (
                                     c.budget_runs, c.budget_cost, c.budget_max_runs, c.budget_max_cost, n.begins,
                                     budget_end(c.budget_per, c.timezone)) end as alert,
            case when n.pauses
-                then write_audit(c.user_id, json_build_object('actor', system_act() -> 'actor', 'reason', n.pause),
-                                 'cue.paused', 'cue', c.id, c.name,
-                                 '[{"path": "status", "from": "active", "to": "paused"}]') end as audited
+                then write_audit(c.user_id, system_act(n.pause), 'cue.paused', 'cue', c.id, c.name,
+                                 changes_of(field_change('status', 'active'::text, 'paused'::text))) end as audited
 ), used as (
     update budgets b
        set begins_at = greatest(b.begins_at, l.begins),
