@@ -12,6 +12,7 @@ from cueapi.domain.budget import BUDGET_FIELDS, DEFAULTS
 from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
 from cueapi.storage.cue_budgets import BUDGET, BUDGET_COLUMNS
+from cueapi.storage.cue_warnings import WARNING
 from cueapi.storage.database import Executor, Row
 from cueapi.storage.numbers import decimal
 from cueapi.storage.paging import Page, conditions, paged
@@ -115,15 +116,6 @@ class CueRow(CueColumns, Row):
     schedule_local: datetime | None
     url_warning: str | None
 
-
-WARNING: LiteralString = """case when c.status = 'paused' and c.pause_reason is not null then c.pause_reason
-     when c.parked_run is not null and c.next_run is null
-     then 'Its time came while the account was held: it fires when that is released.'
-     when c.transport = 'worker'
-          and not exists (select from workers w
-                           where w.user_id = c.user_id and w.last_heartbeat > now() - interval '180 seconds')
-     then 'No worker is alive: executions wait until one sends a heartbeat and claims them.'
-     else c.warning end as warning"""
 
 COLUMNS: LiteralString = (
     columns_of(CueColumns, "c.{}", but=("warning", *BUDGET_COLUMNS))

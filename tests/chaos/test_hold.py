@@ -70,8 +70,11 @@ async def test_under_a_hold_nothing_begins_on_any_daemon_and_after_the_release_n
     port = free_port()
     with trio.fail_after(HANG):
         async with (
-            open_receiver(HANDLERS) as receiver, start(port=port) as killed, start() as other, trio.open_nursery() as load
-        ):  # fmt: skip
+            open_receiver(HANDLERS) as receiver,
+            start(port=port) as killed,
+            start() as other,
+            trio.open_nursery() as load,
+        ):
             api = await other.api.register()
             await add_cues(api, receiver.url("/done"))
             load.start_soon(keep_due, database)

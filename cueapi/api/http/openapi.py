@@ -24,8 +24,7 @@ from cueapi.api.models.responses import webhooks
 
 Document: TypeAlias = dict[str, Any]
 
-VERSION = "3.1.0"
-REFERENCE = "#/components/schemas/{model}"
+VERSION, REFERENCE = "3.1.0", "#/components/schemas/{model}"
 METHODS = ("POST", "PUT", "GET", "PATCH", "DELETE")
 
 TAGS = {
@@ -50,8 +49,7 @@ GROUPS = {resource: group for group, resources in _OTHER_NAMES.items() for resou
 """The resources that belong to a group of another name."""
 
 PATH_PARAMETERS = {
-    "cue_id": "Id of the cue, `cue_` and 12 characters.",
-    "execution_id": "Id of the execution, a UUID.",
+    "cue_id": "Id of the cue, `cue_` and 12 characters.", "execution_id": "Id of the execution, a UUID.",
     "alert_id": "Id of the alert, a UUID.", "worker_id": "The worker's name.",
     "scope": "`account`, or `group:` and the name of a group.",
     "token": "A text that you make up, 16 to 128 characters; any account that knows it may read the echo.",

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from attrs import frozen
 
-from cueapi.storage.cues import COLUMNS, WARNING, CueColumns
+from cueapi.storage.cue_warnings import WARNING
+from cueapi.storage.cues import COLUMNS, CueColumns
 from cueapi.storage.dashboard.lines import JOINED, LINE, LineColumns
 from cueapi.storage.database import Executor, Row
 from cueapi.storage.paging import PLACES, conditions
