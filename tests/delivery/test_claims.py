@@ -7,16 +7,18 @@ import trio
 from attrs import evolve
 
 from cueapi.delivery.capacity import Capacity
-from cueapi.delivery.claims import FRESH_FOR, ClaimLost, confirm_claim, confirm_delivery
+from cueapi.delivery.claims import FRESH_FOR, HOLD_SEEN_WITHIN, ClaimLost, confirm_claim, confirm_delivery
 from cueapi.delivery.pool import DispatchPool
 from cueapi.delivery.webhook import Webhook
 from cueapi.domain.attempt import Delivery
+from cueapi.domain.audit import OPERATOR
 from cueapi.domain.execution import Transition, released
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.storage import notifications
 from cueapi.storage.clock import steady
 from cueapi.storage.database import Database
+from cueapi.storage.holds import HoldRequest, put
 from cueapi.storage.notifications import NotificationHeadroom
 from supervisor import Channel
 from tests.delivery.deliveries import delivery_of
@@ -69,6 +71,20 @@ async def test_a_claim_that_is_lost_or_may_be_at_any_moment_is_not_sent(database
 
     with pytest.raises(ClaimLost):
         await confirm_delivery(database, delivery)
+
+
+@pytest.mark.parametrize(("age", "sent"), [(0.0, True), (HOLD_SEEN_WITHIN + 0.1, False)], ids=["at once", "later"])
+async def test_a_delivery_that_was_claimed_ahead_is_not_sent_while_everything_is_held(
+    database: Database, age: float, sent: bool
+) -> None:
+    delivery = await claimed(database, age=age)
+    await put(database, user=delivery.user_id, hold=HoldRequest("everything"), act=OPERATOR)
+
+    if sent:
+        await confirm_delivery(database, delivery)
+    else:
+        with pytest.raises(ClaimLost):
+            await confirm_delivery(database, delivery)
 
 
 async def test_while_postgresql_cannot_say_that_a_claim_stands_nothing_is_sent(

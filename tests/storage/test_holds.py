@@ -9,7 +9,7 @@ from cueapi.domain.audit import OPERATOR
 from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage import daemons, fires, holds, outbox, worker_claims
-from cueapi.storage.database import Database
+from cueapi.storage.database import Database, StorageRefused
 from cueapi.storage.due_cues import DueCue, due, fire_due
 from cueapi.storage.fires import ManualFire
 from cueapi.storage.holds import HoldRequest
@@ -282,3 +282,25 @@ async def test_a_hold_asks_for_the_mode_that_is_asked_about(database: Database, 
     after = await database.fetch_one("select is_held($1) as held", user)
 
     assert (row["fires"], row["all"], after["held"]) == (True, mode == "everything", False)
+
+
+@pytest.mark.parametrize("table", ["holds", "budgets"])
+async def test_where_a_brake_cannot_be_read_nothing_fires_and_nothing_is_lost(database: Database, table: str) -> None:
+    user = await add_user(database)
+    at = ago(seconds=5)
+    cue_id = await add_cue(database, user, cron="* * * * *", next_run=at)
+    waiting = await add_execution(database, cue_id)
+    await database.execute(f"alter table {table} rename to gone")
+
+    with pytest.raises(StorageRefused):
+        await fire_all(database)
+    with pytest.raises(StorageRefused):
+        await fires.fire(database, cue_id=cue_id, user=user, manual_fire=ManualFire(new_uuid7()), monthly=10**9)
+    if table == "holds":
+        with pytest.raises(StorageRefused):
+            await claim(database)
+
+    cue = await look_up_cue(database, cue_id)
+    assert (cue["next_run"], cue["fired_count"], (await look_up(database, waiting))["status"]) == (at, 0, "pending")
+    await database.execute(f"alter table gone rename to {table}")
+    assert await fire_all(database) == 1
