@@ -32,6 +32,9 @@ LEFT_TO_DSN = [
     "command_timeout",
 ]
 
+LONGEST_PREPARED = 64 * 1024
+"""Bytes of a statement that is prepared once a connection. A longer one is parsed and planned each time anew."""
+
 _foreign: Foreign = connect_utils
 Isolation: TypeAlias = Literal["read_committed", "read_uncommitted", "serializable", "repeatable_read"]
 
@@ -203,6 +206,6 @@ def _parse(dsn: str, server_settings: Mapping[str, str] | None) -> Foreign:
         server_settings=None if server_settings is None else dict(server_settings),
         statement_cache_size=100,
         max_cached_statement_lifetime=0,  # for ever: anything else wants the loop's timers
-        max_cacheable_statement_size=15 * 1024,
+        max_cacheable_statement_size=LONGEST_PREPARED,
         **dict.fromkeys(LEFT_TO_DSN),
     )

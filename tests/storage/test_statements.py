@@ -19,6 +19,7 @@ from cueapi.storage import alerts, cues, execution_pages
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Database
 from cueapi.storage.execution_pages import Filter
+from cueapi.trio_asyncpg.connection import LONGEST_PREPARED
 from tests.storage.rows import add_user
 
 VERB = re.compile(r"\s*(select|insert|update|delete|with|create)\b")
@@ -67,6 +68,10 @@ def test_every_file_of_statements_is_used_once_and_every_long_statement_is_a_fil
     assert sorted(loaded) == sorted(set(loaded))
     assert {path.stem for path in folder.glob("sql/*.sql")} == {*loaded} | {*included} - {*given}
     assert long == []
+
+
+def test_no_statement_is_so_long_that_it_is_planned_each_time_anew() -> None:
+    assert {name for name, text in STATEMENTS.items() if len(text.encode()) > LONGEST_PREPARED} == set()
 
 
 async def test_every_statement_can_be_prepared(database: Database) -> None:
