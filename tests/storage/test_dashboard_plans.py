@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from attrs import field, frozen
 
-from cueapi.storage.dashboard import alerts, cues, execution, executions, now, workers
+from cueapi.storage.dashboard import alerts, budgets, cues, execution, executions, now, workers
 from cueapi.storage.dashboard.alerts import AlertCursor
 from cueapi.storage.dashboard.cues import CueSearch
 from cueapi.storage.dashboard.executions import ExecutionFilter
@@ -22,6 +22,7 @@ NAME = "cueapi_dashboard_plans"
 # Of the large account's: every tenth cue fails, thousands of executions run or wait, half of the alerts are seen.
 MORE = (
     "update cues set consecutive_failures = 3 where right(id, 1) = '0' or user_id = 2",
+    "update cues set budget_per = 'day', budget_max_runs = 5 where right(id, 1) = '1' or user_id = 2",
     "update executions set status = 'delivering', claimed_by_worker = case when transport = 'worker' then 'w1' end"
     " where status = 'pending' and right(id::text, 1) in ('1', '2')",
     "insert into outbox (execution_id, cue_id, user_id, host, ready_at)"
@@ -96,6 +97,7 @@ PAGES: dict[str, Ask] = {
         db, user=user, behind=AlertCursor(True, NOW - timedelta(hours=1), ONE)
     ),
     "workers": workers.read,
+    "budgets": budgets.read,
     "cues": lambda db, user: cues.page(db, CueSearch(user)),
     "cues in a status": lambda db, user: cues.page(db, CueSearch(user, status="paused")),
     "cues far behind": lambda db, user: cues.page(db, CueSearch(user, before=(NOW - timedelta(hours=50), "cue_x"))),

@@ -16,6 +16,7 @@ from cueapi.domain.execution import Transition
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 from cueapi.storage import (
     alerts,
+    budgets,
     cue_deletion,
     cues,
     daemons,
@@ -24,6 +25,7 @@ from cueapi.storage import (
     executions,
     fires,
     health,
+    holds,
     janitor,
     outbox,
     worker_claims,
@@ -233,6 +235,8 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
         lambda db: fires.fire(db, cue_id="cue_000000000002", user=1, manual_fire=ManualFire(uuid4()), monthly=10**9),
         10,
     ),
+    "what a release resumes": (lambda db: db.execute(holds.RESUME, [1]), 10),
+    "the budgets of an account": (lambda db: budgets.listed(db, user=1, after=None, limit=100), 10),
     "one execution": (lambda db: executions.show(db, execution=execution(7), user=1), 10),
     "one execution with its payload": (lambda db: executions.detail(db, execution=execution(7), user=1), 10),
     "its attempts": (lambda db: executions.attempts(db, execution(7)), 10),
