@@ -24,8 +24,8 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver, check_reachable
 from cueapi.security.vault import Vault
-from cueapi.storage import accounts
-from cueapi.storage.accounts import AccountChange
+from cueapi.storage import accounts, own_keys
+from cueapi.storage.accounts import Account, AccountChange
 from cueapi.storage.database import Database, Duplicate, Executor
 
 
@@ -79,7 +79,7 @@ class Accounts:
         self.mails.ready()
         return answer({"api_key": key, "email": email}, 201)
 
-    @operation(responses.Me, scope="read")
+    @operation(responses.Me, scope="read", in_groups=True)
     async def me(self) -> Response:
         """Show the account, its limits and what it has used."""
         row = await accounts.profile(self.database, g.account.id)
@@ -99,6 +99,7 @@ class Accounts:
                 "has_webhook_secret": True,
                 "api_key_prefix": row.prefix,
                 "alert_webhook_url": row.alert_webhook_url,
+                "key": _used_key(g.account),
             }
         )
 
@@ -126,9 +127,12 @@ class Accounts:
         wanted = AccountChange(None if unproven else email, unproven, body.alert_webhook_url, secret)
         try:
             async with self.database.transaction() as db:
+                former = await accounts.alert_url(db, g.account.id)
                 changed = await accounts.change(db, wanted, user=g.account.id, act=why)
                 if unproven is not None:
                     await self.links.ask(db, unproven)
+                if body.alert_webhook_url is not None and (body.alert_webhook_url or None) != former:
+                    await self.mails.tell(db, "alert_url_changed")
         except Duplicate:
             raise taken() from None
         self.account_changed(g.account.id)
@@ -143,7 +147,7 @@ class Accounts:
 
         A key that was made under another `SESSION_SECRET` cannot be decrypted.
         """
-        row = await accounts.key(self.database, g.account.id)
+        row = await own_keys.own(self.database, g.account.id)
         key = read_key(self.vault, g.account.id, None if row is None else row.encrypted)
         if key is None:
             message = "This key was made under another SESSION_SECRET and cannot be shown; regenerate it."
@@ -176,3 +180,12 @@ class Accounts:
         self.account_changed(g.account.id)
         self.mails.ready()
         return answer({"api_key": key, "previous_key_revoked": True})
+
+
+def _used_key(account: Account) -> dict[str, object] | None:
+    """The key that the request was sent with; None for a session."""
+    actor, grant = account.actor, account.grant
+    if actor.kind != "key":
+        return None
+    shown: dict[str, object] = {"id": actor.id, "name": actor.name, "own": grant.own}
+    return shown | {"scopes": grant.scopes, "groups": grant.groups, "expires_at": grant.until}

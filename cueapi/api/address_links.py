@@ -28,7 +28,8 @@ class AddressLinks:
     """
     `/auth/confirm`: who opens the link has the mail box, and what was known to others before ends.
 
-    The first confirmed link of an account that was not verified replaces its key: another may have registered it.
+    The first confirmed link of an account that was not verified replaces its key and ends all others: someone else may
+    have registered it.
     """
 
     database: Database
@@ -106,7 +107,7 @@ class AddressLinks:
         """A new key where the account was not verified before; where it was, a mail to the former address."""
         user, former = confirmed.user_id, confirmed.former
         if not confirmed.verified:
-            return await replace_key(db, user, self.vault, act_by_mail())
+            return await replace_key(db, user, self.vault, act_by_mail(), others=True)
         if former.lower() != confirmed.email.lower() and self.mails.leave:
             await notifications.add_notice(db, user=user, what="address_changed", origin=g.address, to=former)
         return None

@@ -38,6 +38,7 @@ class Alerts:
         parameters=(ALERT_TYPE, SINCE, ACKNOWLEDGED, LIMIT, OFFSET, CURSOR, COUNTED),
         refuses=("invalid_filter",),
         scope="read",
+        in_groups=True,
     )
     async def list(self) -> Response:
         """List alerts, newest first."""
@@ -48,6 +49,7 @@ class Alerts:
         page = await alerts.page(
             self.database, user=g.account.id, alert_type=alert_type, since=since, acknowledged=acknowledged,
             before=before, limit=limit, offset=offset, counted=COUNTED.read() is not False,
+            groups=g.account.grant.groups,
         )  # fmt: skip
         last = page.rows[-1] if page.rows and page.more else None
         shown = {

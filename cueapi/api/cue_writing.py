@@ -105,8 +105,11 @@ class CueWriter:
 
     async def _decided(self, db: Executor, row: CueRow, patch: dict[str, Any]) -> tuple[CueRecord, CueUpdate]:
         """What *patch* makes of the cue as it stands in *row*; refuses what cannot be."""
+        if not g.account.grant.knows(row.group_name):
+            raise not_found()
         before = await off_loop(cues.to_cue, row, self.headers.read(row) or {}, size=len(row.payload))
         after = domain.changed(before, patch)
+        g.account.grant.check_group(after.group)
         if not _stops(patch):
             cue_planning.check(after, worker_evidence=self.worker_evidence)
         if "delivery" in patch:

@@ -42,7 +42,7 @@ from cueapi.domain.clock import iso
 from cueapi.domain.ids import is_cue_id, new_uuid7
 from cueapi.domain.schedule import INSTANT
 from cueapi.security.vault import Vault
-from cueapi.storage import cue_deletion, cues, histories
+from cueapi.storage import cue_deletion, cues, histories, key_groups
 from cueapi.storage.clock import Clock
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Database
@@ -94,6 +94,7 @@ class Cues:
         parameters=(IDEMPOTENCY_KEY, REASON, VERIFY_ECHO),
         refuses=(*CUE_REFUSALS, *IDEMPOTENT),
         scope="write",
+        in_groups=True,
     )
     async def create(self) -> Response:
         """
@@ -101,6 +102,8 @@ class Cues:
 
         Its first firing is scheduled at once. Unknown fields are ignored, and named in `warning`.
         """
+        if g.account.grant.groups is not None:
+            g.account.grant.check_group((await read(CueBody)).group)
         async with idempotent(self.database, self.vault) as once:
             body = await read(CueBody)
             planned = cue_planning.plan(body)
@@ -115,12 +118,15 @@ class Cues:
     @operation(
         responses.CueList,
         scope="read",
+        in_groups=True,
         parameters=(STATUS, NAME, GROUP, LIMIT, OFFSET, COUNTED),
         refuses=("invalid_filter",),
     )
     async def list(self) -> Response:
         """List cues, newest first."""
-        wanted = CueFilter(g.account.id, status=STATUS.read(), name=NAME.read(), group=GROUP.read())
+        wanted = CueFilter(
+            g.account.id, status=STATUS.read(), name=NAME.read(), group=GROUP.read(), groups=g.account.grant.groups
+        )
         limit, offset = LIMIT.read(), OFFSET.read()
         counted = COUNTED.read() is not False
         page = await cues.page(self.database, wanted, limit=limit, offset=offset, counted=counted)
@@ -213,6 +219,7 @@ class Cues:
     @operation(
         responses.BulkDeleted,
         scope="write",
+        in_groups=True,
         body=Ids,
         parameters=(CONFIRMED, REASON),
         refuses=("confirmation_required",),
@@ -223,6 +230,8 @@ class Cues:
         body = await read(Ids)
         wanted, why = [*dict.fromkeys(body.ids)], act(body.reason)
         known = [one for one in wanted if is_cue_id(one)]
+        if (groups := g.account.grant.groups) is not None:
+            known = [*await key_groups.cues_of(self.database, user=g.account.id, groups=groups, ids=known)]
         deleted = {*await cue_deletion.delete(self.database, cue_ids=known, user=g.account.id, act=why)}
         missing = [one for one in wanted if one not in deleted]
         shown = {"deleted": [one for one in wanted if one in deleted], "not_found": missing, "skipped": missing}

@@ -59,7 +59,7 @@ class Echo:
         await echoes.store(self.database, token, payload=payload, headers=headers)
         return answer({"stored": True})
 
-    @operation(responses.Echo, scope="read", refuses=("invalid_token",))
+    @operation(responses.Echo, scope="read", in_groups=True, refuses=("invalid_token",))
     async def show(self, token: str) -> Response:
         """
         Show the last request to a token.

@@ -26,7 +26,7 @@ class Events:
         routes.get("")(self.follow)
         return routes
 
-    @operation(EVENTS, scope="read", also=((204, None),))
+    @operation(EVENTS, scope="read", in_groups=True, also=((204, None),))
     async def follow(self) -> Response:
         """
         Follow what changes, as server-sent events.
@@ -38,7 +38,7 @@ class Events:
         user, header = g.account.id, request.headers.get("Authorization")
         if not self.watchers.has_room(user):
             return Response(b"", 204)
-        longest = min(LONGEST, self.authenticator.serves_for(header))
+        longest = min(LONGEST, self.authenticator.serves_for(header, g.account.grant))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = Response(b"", 200, headers, content_type=EVENTS)
         if request.method != "HEAD":

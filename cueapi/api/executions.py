@@ -43,7 +43,7 @@ from cueapi.storage.executions import ExecutionRow
 from cueapi.storage.fires import FiredExecution, ManualFire
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.wakeups.hub import WakeupHub
-from cueapi.wakeups.long_poll import ANYTHING, Found
+from cueapi.wakeups.long_poll import ANYTHING, Found, Recheck
 
 CUE_ID = Text("cue_id", "Only executions of this cue.")
 GROUP = Pattern("group", "Only executions of cues in this group.", values.GROUP)
@@ -79,6 +79,7 @@ class Executions:
     terms: LeaseTerms
     hub: WakeupHub
     claimed: ClaimedStates
+    recheck: Recheck
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -97,6 +98,7 @@ class Executions:
         parameters=(CUE_ID, CUE_NAME, GROUP, *EXECUTION_FILTERS),
         refuses=("invalid_filter",),
         scope="read",
+        in_groups=True,
     )
     async def list(self) -> Response:
         """List executions, newest first."""
@@ -131,7 +133,7 @@ class Executions:
         shown = responses.DetailedExecution.render(row)
         return answer({**shown, "attempt_log": [responses.Attempt.render(one) for one in log]})
 
-    @operation(responses.ClaimableList, scope="work", parameters=(TASK, AGENT, WAIT_SECONDS))
+    @operation(responses.ClaimableList, scope="work", in_groups=True, parameters=(TASK, AGENT, WAIT_SECONDS))
     async def claimable(self) -> Response:
         """
         List the executions that a worker could claim, the oldest first.
@@ -139,21 +141,26 @@ class Executions:
         With `wait_seconds` the call waits until there is something, and otherwise answers with an empty list.
         """
         patience, task, agent = WAIT_SECONDS.read(), TASK.read(), AGENT.read()
-        kind = ANYTHING if task is None and agent is None else ("list", task, agent)
-        query = partial(self._claimable, g.account.id, task, agent)
-        rows = await self.hub.long_poll.find(g.account.id, kind, query, patience=patience)
+        groups = g.account.grant.groups
+        kind = ANYTHING if task is agent is groups is None else ("list", task, agent, groups)
+        query = partial(self._claimable, g.account.id, task, agent, groups)
+        rows = await self.hub.long_poll.find(g.account.id, kind, query, patience=patience, recheck=self.recheck)
         return answer({"executions": [responses.Work.render(row) for row in rows]})
 
-    async def _claimable(self, user: int, task: str | None, agent: str | None) -> Found:
-        rows = await worker_claims.claimable(self.database, user=user, task=task, agent=agent, most=MOST_CLAIMABLE)
+    async def _claimable(self, user: int, task: str | None, agent: str | None, groups: tuple[str, ...] | None) -> Found:
+        rows = await worker_claims.claimable(
+            self.database, user=user, task=task, agent=agent, groups=groups, most=MOST_CLAIMABLE
+        )
         # Each caller that is shown the list will claim one of them.
         return Found(rows, others=len(rows) - 1)
 
-    @operation(responses.Claimed, scope="work", body=ClaimBody, refuses=("claim_failed",))
+    @operation(responses.Claimed, scope="work", in_groups=True, body=ClaimBody, refuses=("claim_failed",))
     async def claim(self) -> Response:
         """Claim the oldest execution, of one task where `task` is given."""
         body = await read(ClaimBody)
-        wanted = ClaimRequest(g.account.id, body.worker_id or "default", 1, task=body.task)
+        wanted = ClaimRequest(
+            g.account.id, body.worker_id or "default", 1, task=body.task, groups=g.account.grant.groups
+        )
         rows = await worker_claims.claim_work(self.database, wanted, self.terms)
         if not rows:
             raise Refusal("claim_failed", "There is nothing to claim.")
@@ -284,4 +291,5 @@ def filter_of(cue_id: str | None) -> Filter:
         triggered_by=TRIGGERED_BY.read(),
         since=SINCE.read(),
         until=UNTIL.read(),
+        groups=g.account.grant.groups,
     )

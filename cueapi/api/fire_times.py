@@ -48,7 +48,9 @@ class Schedules:
         routes.post("/preview")(self.preview)
         return routes
 
-    @operation(PreviewedTimes, scope="read", body=PreviewBody, refuses=("invalid_schedule", "invalid_timezone"))
+    @operation(
+        PreviewedTimes, scope="read", in_groups=True, body=PreviewBody, refuses=("invalid_schedule", "invalid_timezone")
+    )
     async def preview(self) -> Response:
         """
         Show when a schedule would fire.

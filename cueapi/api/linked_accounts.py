@@ -37,7 +37,8 @@ class LinkedAccounts:
         if found.verified or not self.mails.leave:
             return SignedIn(found.id, email)
         await addresses.verify(db, found.id, act_by_mail())
-        return SignedIn(found.id, email, key=await replace_key(db, found.id, self.vault, act_by_mail()))
+        key = await replace_key(db, found.id, self.vault, act_by_mail(), others=True)
+        return SignedIn(found.id, email, key=key)
 
     async def by_operator(self, db: Executor, email: str, *, first: bool) -> SignedIn | None:
         """

@@ -43,7 +43,7 @@ class Mails:
         content |= {"to": email, "ciphertext": ciphertext}
         await notifications.add_mail(db, kind, user=user, content=content)
 
-    async def tell(self, db: Executor, what: str) -> None:
-        """Have the owner of the request's account told of a change, where the address is verified."""
+    async def tell(self, db: Executor, what: str, *, name: str | None = None) -> None:
+        """Have the owner of the request's account told of a change, where the address is verified; *name* of a key."""
         if self.leave:
-            await notifications.add_notice(db, user=g.account.id, what=what, origin=g.address)
+            await notifications.add_notice(db, user=g.account.id, what=what, origin=g.address, name=name)

@@ -1,6 +1,6 @@
 """Workers: heartbeat, list, forget."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import timedelta
 from functools import partial
 from math import inf
@@ -22,13 +22,13 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import Fence, Status, attempt_failed, released
 from cueapi.domain.ids import parse_uuid
 from cueapi.metrics import Metrics
-from cueapi.storage import daemons, worker_claims, workers
+from cueapi.storage import daemons, key_groups, worker_claims, workers
 from cueapi.storage.database import STATEMENT_PATIENCE, Database
 from cueapi.storage.transitions import apply_transitions, has_alerts
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.storage.worker_claims import Work as FoundWork
 from cueapi.wakeups.hub import WakeupHub
-from cueapi.wakeups.long_poll import ANYTHING, Found
+from cueapi.wakeups.long_poll import ANYTHING, Found, Recheck
 
 
 @frozen
@@ -40,6 +40,7 @@ class Workers:
     hub: WakeupHub
     metrics: Metrics
     claimed: ClaimedStates
+    recheck: Recheck
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -49,7 +50,7 @@ class Workers:
         routes.delete("/workers/<path:worker_id>")(self.forget)
         return routes
 
-    @operation(responses.HeartbeatTaken, scope="work", body=HeartbeatBody)
+    @operation(responses.HeartbeatTaken, scope="work", in_groups=True, body=HeartbeatBody)
     async def heartbeat(self) -> Response:
         """
         Send a worker's heartbeat, and claim work with it.
@@ -67,7 +68,9 @@ class Workers:
             return answer(answered)
         incoming().drop()  # The call may wait for long.
         begun = trio.current_time()
-        rows = await self._work(ClaimRequest(user, worker, body.claim, body.handlers), body.wait_seconds or 0)
+        rows = await self._work(
+            ClaimRequest(user, worker, body.claim, body.handlers, groups=g.account.grant.groups), body.wait_seconds or 0
+        )
         answered["server_time"] = now + timedelta(seconds=trio.current_time() - begun)
         lease = int(self.terms.lease)
         return answer({**answered, "executions": [{**Work.render(row), "lease_seconds": lease} for row in rows]})
@@ -75,8 +78,12 @@ class Workers:
     async def _work(self, wanted: ClaimRequest, patience: float) -> Sequence[FoundWork]:
         if not wanted.most:
             return []
-        kind = ("claim", tuple(sorted(wanted.handlers))) if wanted.handlers else ANYTHING
-        return await self.hub.long_poll.find(wanted.user, kind, partial(self._claim, wanted), patience=patience)
+        if wanted.handlers or wanted.groups is not None:
+            kind: Hashable = ("claim", tuple(sorted(wanted.handlers or ())), wanted.groups)
+        else:
+            kind = ANYTHING
+        claim = partial(self._claim, wanted)
+        return await self.hub.long_poll.find(wanted.user, kind, claim, patience=patience, recheck=self.recheck)
 
     async def _claim(self, wanted: ClaimRequest) -> Found:
         """Claim as a whole or not at all: what was claimed for a client that hung up meanwhile is released."""
@@ -96,6 +103,10 @@ class Workers:
     async def _take_back(self, user: int, worker: str, running: list[UUID]) -> None:
         """What the worker holds and does not run is a failed attempt."""
         lost = await daemons.dropped(self.database, user=user, worker=worker, running=running)
+        if lost and (groups := g.account.grant.groups) is not None:
+            held = [one.state.fence.execution_id for one in lost]
+            known = await key_groups.executions_of(self.database, user=user, groups=groups, ids=held)
+            lost = [one for one in lost if one.state.fence.execution_id in known]
         message = f"Worker {worker} does not run it any more."
         steps = [attempt_failed(one.state.fence, one.state.retry, error=message) for one in lost]
         if not steps:
@@ -109,7 +120,7 @@ class Workers:
         if any(step.pause == 0 for step in steps):
             self.hub.work_ready(user)
 
-    @operation(responses.WorkerList, scope="read")
+    @operation(responses.WorkerList, scope="read", in_groups=True)
     async def list(self) -> Response:
         """List the workers of the account."""
         rows = await workers.every(self.database, g.account.id)

@@ -115,13 +115,13 @@ async def set_limits(
 
 
 async def revoke(settings: Settings, email: str) -> None:
-    """End key and sessions, pause the cues."""
+    """End keys and sessions, pause the cues."""
     async with migrated(settings) as database:
         user = await _user(database, email)
         async with database.transaction() as db:
             await accounts.lock(db, user)
             await users.revoke(db, user, OPERATOR)
-    click.echo(f"{email} is revoked: its key and sessions are dead, its cues paused.")
+    click.echo(f"{email} is revoked: its keys and sessions are dead, its cues paused.")
 
 
 async def accept_secret(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from cueapi.dashboard.entering import Entering
 from cueapi.dashboard.events import PageEvents
 from cueapi.dashboard.execution import ExecutionPages
 from cueapi.dashboard.executions import ExecutionsPage
+from cueapi.dashboard.keys import KeysPage
 from cueapi.dashboard.now import Now
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
@@ -54,6 +55,7 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             SignIn(pages, sessions, failed, links, not mails.leave),
             Entering(pages, sessions, failed, links, changed),
             Now(pages, sessions),
+            KeysPage(pages, sessions, contract, resources.clock),
             AccountPages(pages, sessions, contract, changed),
             AuditTrail(pages, sessions),
             ExecutionsPage(pages, sessions, contract),

@@ -20,6 +20,7 @@ from cueapi.api.http.app import Gate, Resource
 from cueapi.api.http.docs import Docs
 from cueapi.api.http.hosts import Hosts
 from cueapi.api.info import Info
+from cueapi.api.keys import Keys
 from cueapi.api.linked_accounts import LinkedAccounts
 from cueapi.api.magic_links import MagicLinks
 from cueapi.api.mails import Mails
@@ -51,6 +52,7 @@ def request_gate(resources: Resources, wiring: Wiring) -> Gate:
         Hosts(settings.host_names),
         wiring.shortages,
         wiring.hub.changed,
+        wiring.key_uses.note,
     )
 
 
@@ -59,7 +61,8 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     settings, database, webhook, hub = resources.settings, resources.database, resources.webhook, wiring.hub
     terms = LeaseTerms(settings.worker_claim_timeout_seconds, settings.worker_outcome_deadline_seconds)
     vault, headers, claimed = resources.vault, CallbackHeaders(resources.vault), ClaimedStates()
-    executions = Executions(database, vault, terms, hub, claimed)
+    recheck = wiring.authenticator.recheck
+    executions = Executions(database, vault, terms, hub, claimed, recheck)
     writer = CueWriter(
         database, headers, resources.clock, webhook.resolver, webhook.rules, settings.worker_evidence,
         settings.webhook_timeout_max_seconds,
@@ -77,7 +80,7 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Schedules(database, resources.clock),
         executions,
         Outcomes(database, wiring.metrics, hub, claimed),
-        Workers(database, terms, hub, wiring.metrics, claimed),
+        Workers(database, terms, hub, wiring.metrics, claimed, recheck),
         Alerts(database),
         Holds(database, resources.clock, hub),
         AuditRoutes(database),
@@ -104,6 +107,7 @@ def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
             database, vault, webhook.resolver, webhook.rules, plan, settings.allow_register, windows,
             settings.register_limit_per_hour, mails, links, changed, wiring.authenticator.check_sender,
         ),
+        Keys(database, vault, resources.clock, mails, changed, wiring.authenticator.check_sender),
         WebhookSecrets(database, vault, mails),
         links,
         Devices(database, vault, windows, pages, mails, resources.address, settings.allow_register),

@@ -73,6 +73,7 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
         Sibling("janitor", janitor.run, OnStop.CANCEL, silent_after=2 * JANITOR_INTERVAL),
         Sibling("long_polls", hub.long_poll.run, OnStop.CANCEL),
         Sibling("watchers", hub.watchers.run, OnStop.CANCEL),
+        Sibling("key_uses", wiring.key_uses.run, OnStop.CANCEL),
         Sibling("api", _server(resources, wiring).run, OnStop.LAST),
     ]
 

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from cueapi.api.http.auth import Authenticator
 from cueapi.api.http.body_budget import BodyBudget
 from cueapi.api.http.connections import Connections
+from cueapi.api.http.key_uses import KeyUses
 from cueapi.api.http.rate_limits import Windows
 from cueapi.daemon.open_files import connection_limit, delivery_limit, limit_per_address, open_files
 from cueapi.daemon.resources import Resources
@@ -36,6 +37,7 @@ class Wiring:
     windows: Windows
     connections: Connections
     shortages: Shortages
+    key_uses: KeyUses
     deliveries: Channel[Delivery]
     results: Channel[Transition]
     retries: Channel[Reminder]
@@ -64,6 +66,7 @@ class Wiring:
             Connections(most, limit_per_address(settings, most), settings.proxies),
             # Idle connections to handlers are what can be spared.
             Shortages(relieve=resources.webhook.idle.close),
+            KeyUses(resources.database, resources.clock),
             Channel("deliveries", size),
             Channel("results", RESULTS),
             Channel("retries", RETRIES),

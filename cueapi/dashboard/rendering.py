@@ -40,6 +40,7 @@ PLACES = (
 
 ACCOUNT_PLACES = (
     ("Account", "/ui/account"),
+    ("Keys", "/ui/account/keys"),
     ("Audit", "/ui/account/audit"),
 )
 """What stands beside the page of the account."""

@@ -14,7 +14,9 @@ from cueapi.storage import browser_sessions
 FAILURES, WINDOW = 10, 60.0
 """How many sign-ins of an address may fail, and in how many seconds; then a right key is refused, too."""
 
-WRONG_KEY = "This key opens no account here: it was replaced, or there is a slip in it."
+WRONG_KEY = (
+    "This key opens no account here: it was replaced, there is a slip in it, or it is not the account's own key."
+)
 NO_ADDRESS = "This is no e-mail address; please check it."
 
 

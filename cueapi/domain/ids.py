@@ -6,24 +6,39 @@ import string
 import time
 from uuid import UUID
 
-_CUE_ALPHABET = string.ascii_lowercase + string.digits
-_CUE_IDS = len(_CUE_ALPHABET) ** 12
+_ALPHABET = string.ascii_lowercase + string.digits
+_CHOICES = len(_ALPHABET) ** 12
 _CUE_ID = re.compile(r"cue_[a-z0-9]{12}")
+_KEY_ID = re.compile(r"key_[a-z0-9]{12}")
 
 
 def new_cue_id() -> str:
     """`cue_` and 12 random characters of `[a-z0-9]`."""
-    chance = secrets.randbelow(_CUE_IDS)
+    return "cue_" + _twelve()
+
+
+def new_key_id() -> str:
+    """`key_` and 12 random characters of `[a-z0-9]`: it names a key, and opens nothing."""
+    return "key_" + _twelve()
+
+
+def _twelve() -> str:
+    chance = secrets.randbelow(_CHOICES)
     signs = []
     for _ in range(12):
-        chance, sign = divmod(chance, len(_CUE_ALPHABET))
-        signs.append(_CUE_ALPHABET[sign])
-    return "cue_" + "".join(signs)
+        chance, sign = divmod(chance, len(_ALPHABET))
+        signs.append(_ALPHABET[sign])
+    return "".join(signs)
 
 
 def is_cue_id(text: str) -> bool:
     """True where *text* could be a cue's id; what could not needs no look-up."""
     return _CUE_ID.fullmatch(text) is not None
+
+
+def is_key_id(text: str) -> bool:
+    """Likewise, of a key's id."""
+    return _KEY_ID.fullmatch(text) is not None
 
 
 def new_uuid7() -> UUID:

@@ -116,6 +116,18 @@ NOTICES = {
         "the API key was replaced",
         "The API key of your account was replaced. The former one and every session have ended.",
     ),
+    "key_made": (
+        "an API key was made",
+        "An API key was made for your account.",
+    ),
+    "key_rotated": (
+        "an API key was replaced",
+        "An API key of your account was given another text.",
+    ),
+    "alert_url_changed": (
+        "the alert URL was changed",
+        "Alerts of your account are posted to another URL from now on, or to none.",
+    ),
     "webhook_secret_replaced": (
         "the webhook secret was replaced",
         "The secret that your webhooks are signed with was replaced. Handlers must verify with the new one.",
@@ -141,15 +153,24 @@ def notice_subject(content: Content) -> str:
     return f"CueAPI: {NOTICES[content['what']][0]}"
 
 
+def _key_line(name: str | None) -> str:
+    """The line that names a key; nothing that is typed into a name makes another line."""
+    if name is None:
+        return ""
+    return f"Key:         {''.join(sign if sign.isprintable() else ' ' for sign in name)}\n"
+
+
 def notice_text(content: Content, base_url: str) -> str:
     """What a mail about a change of the account says: what, when, from where, and what to do."""
     return (
         f"{NOTICES[content['what']][1]}\n\n"
+        f"{_key_line(content.get('name'))}"
         f"When:        {content['at']}\n"
         f"Where from:  {content['from']}\n\n"
         f"If this was you, there is nothing to do. If not, replace the key at once: that ends the former key, every\n"
         f"session and every link that waits.\n\n"
         f'  curl -X POST {base_url}/v1/auth/key/regenerate -H "Authorization: Bearer YOUR_API_KEY" \\\n'
         f'    -H "X-Confirm-Destructive: true"\n\n'
+        f"Then end each other key that is not yours: GET and DELETE {base_url}/v1/keys list and end them.\n\n"
         f"Where your key works no more, ask the operator of the server for a new one.\n"
     )

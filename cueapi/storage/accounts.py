@@ -3,14 +3,16 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from math import inf
 
 from attrs import field, frozen
 
 from cueapi.domain.audit import Act, Actor
+from cueapi.domain.ids import new_key_id
 from cueapi.domain.plan import PLANS, Limits
-from cueapi.domain.scope import WHOLE, Grant
+from cueapi.domain.scope import SCOPES, WHOLE, Grant
+from cueapi.storage.api_keys import to_grant
 from cueapi.storage.database import Executor, Row, fetch_value
-from cueapi.storage.notify import notify
 
 
 @frozen
@@ -27,6 +29,10 @@ class Account:
     """Who acts for the account: a key, or a person who has signed in."""
     grant: Grant = WHOLE
     """What the actor may do."""
+
+
+OWN_NAME = "Account key"
+"""What the account's own key is called at first."""
 
 
 def digest(key: str) -> bytes:
@@ -46,6 +52,7 @@ class NewAccount:
     key_prefix: str
     key_encrypted: bytes = field(repr=False)
     verified: bool = False
+    key_id: str = field(factory=new_key_id)
 
 
 RESERVE_ID = "select nextval(pg_get_serial_sequence('users', 'id')) as id"
@@ -66,8 +73,8 @@ with added as (
         on conflict ((lower(email))) do nothing
  returning id
 )
-insert into api_keys (hash, user_id, prefix, encrypted)
-select $5, id, $6, $7 from added
+insert into api_keys (hash, user_id, prefix, encrypted, own, id, name, scopes)
+select $5, id, $6, $7, true, $9, $10, $11 from added
 returning user_id
 """
 
@@ -76,7 +83,7 @@ async def add(db: Executor, new: NewAccount) -> int | None:
     """The new user's id; None where the address has an account."""
     return await fetch_value(
         db, ADD, new.id, new.email, new.plan, new.webhook_secret, new.key_hash, new.key_prefix, new.key_encrypted,
-        new.verified, kind=int,
+        new.verified, new.key_id, OWN_NAME, list(SCOPES), kind=int,
     )  # fmt: skip
 
 
@@ -93,15 +100,29 @@ class AccountRow(Row):
 
 
 class KeyHolderRow(AccountRow):
-    """The user of a key, and whether the key was replaced within the day."""
+    """
+    The user of a key, and the key.
 
+    *rotated* where it was replaced within the day, *expired* where its time is over; *serves_for* seconds until either.
+    """
+
+    key_id: str
+    name: str
+    own: bool
+    scopes: list[str]
+    groups: list[str] | None
+    until: datetime | None
+    serves_for: float | None
     rotated: bool
-    prefix: str
+    expired: bool
 
 
 BY_KEY = """
-select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.rate_limit_per_minute, k.prefix,
-       k.rotated_at is not null as rotated, coalesce(m.executions, 0) as executions
+select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.rate_limit_per_minute,
+       coalesce(m.executions, 0) as executions, k.id as key_id, k.name, k.own, k.scopes, k.groups,
+       least(k.rotated_at, k.expires_at)::timestamptz as until,
+       extract(epoch from least(k.rotated_at, k.expires_at) - now())::float8 as serves_for,
+       coalesce(k.rotated_at <= now(), false) as rotated, coalesce(k.expires_at <= now(), false) as expired
   from api_keys k
   join users u on u.id = k.user_id
   left join usage m on m.user_id = u.id and m.month = date_trunc('month', now() at time zone 'utc')::date
@@ -115,23 +136,37 @@ class Rotated(Exception):
     """The key was replaced by a newer one."""
 
 
-async def by_key(db: Executor, key_hash: bytes, *, plans: Mapping[str, Limits]) -> Account | None:
-    """The account that a key opens; raises Rotated for one that was replaced within the day."""
+class Expired(Exception):
+    """The time of the key is over."""
+
+
+async def by_key(db: Executor, key_hash: bytes, *, plans: Mapping[str, Limits]) -> tuple[Account, float] | None:
+    """
+    The account that a key opens, and for how many seconds at most.
+
+    Raises Rotated for one that was replaced within the day, Expired for one whose time is over.
+    """
     row = await db.fetch_one(BY_KEY, key_hash, row=KeyHolderRow)
     if row is None:
         return None
     if row.rotated:
         raise Rotated
-    return to_account(row, plans, Actor("key", row.prefix, row.prefix))
+    if row.expired:
+        raise Expired
+    grant = to_grant(row.scopes, row.groups, row.until, own=row.own)
+    account = to_account(row, plans, Actor("key", row.key_id, row.name), grant)
+    return account, inf if row.serves_for is None else row.serves_for
 
 
-def to_account(row: AccountRow, plans: Mapping[str, Limits], actor: Actor | None = None) -> Account:
+def to_account(
+    row: AccountRow, plans: Mapping[str, Limits], actor: Actor | None = None, grant: Grant = WHOLE
+) -> Account:
     """The account of a row; the user's own numbers come before the plan's. No *actor*: a person has signed in."""
     limits = plans.get(row.plan, PLANS["self_hosted"]).overridden(
         row.active_cue_limit, row.monthly_execution_limit, row.rate_limit_per_minute
     )
     actor = actor or Actor("session", None, row.email)
-    return Account(row.id, row.email, row.plan, limits, row.executions, actor)
+    return Account(row.id, row.email, row.plan, limits, row.executions, actor, grant)
 
 
 # $2 the moment of the sign-in: what lies before `sessions_valid_from` ended with the key of its time.
@@ -174,7 +209,7 @@ select u.email, u.email_verified_at is not null as verified, u.plan, u.live_cues
          where user_id = u.id and lower(email) <> lower(u.email) and expires_at > now()
          order by expires_at desc limit 1) as pending_email
   from users u
-  left join api_keys k on k.user_id = u.id and k.rotated_at is null
+  left join api_keys k on k.user_id = u.id and k.own and k.rotated_at is null
  where u.id = $1
 """
 
@@ -182,6 +217,14 @@ select u.email, u.email_verified_at is not null as verified, u.plan, u.live_cues
 async def profile(db: Executor, user: int) -> ProfileRow | None:
     """What `me` shows."""
     return await db.fetch_one(PROFILE, user, row=ProfileRow)
+
+
+ALERT_URL = "select alert_webhook_url from users where id = $1 for no key update"
+
+
+async def alert_url(db: Executor, user: int) -> str | None:
+    """Where the user's alerts are posted; it stays so until the transaction ends."""
+    return await fetch_value(db, ALERT_URL, user, kind=str)
 
 
 # Another address is not verified. $5 the address that the account gets once it is confirmed, $6 who changes it.
@@ -239,54 +282,3 @@ LOCK_USER = "select id from users where id = $1 for no key update"
 async def lock(db: Executor, user: int) -> None:
     """Until the transaction ends, no other one replaces the user's key, revokes the user, or adds a cue."""
     await db.execute(LOCK_USER, user)
-
-
-# The old key, the sessions, the unclaimed device codes and the links to addresses die in one statement.
-# clock_timestamp(): also a session that was begun while the transaction waited for the user's lock.
-ROTATE_KEY = """
-with former as (
-    update api_keys set rotated_at = now(), encrypted = null where user_id = $1 and rotated_at is null
-), codes as (
-    delete from device_codes where user_id = $1 and status <> 'claimed'
-), tokens as (
-    delete from session_tokens where user_id = $1
-), links as (
-    delete from address_links where user_id = $1
-)
-update users set sessions_valid_from = clock_timestamp() where id = $1
-"""
-
-# $5 who replaces the key before it.
-ADD_KEY = """
-with added as (
-    insert into api_keys (hash, user_id, prefix, encrypted) values ($1, $2, $3, $4) returning prefix
-)
-select write_audit($2, $5::json, 'key.replaced', 'key', prefix, prefix) from added
-"""
-
-
-async def rotate_key(db: Executor, *, user: int, key_hash: bytes, prefix: str, encrypted: bytes, act: Act) -> None:
-    """Replace the user's key and tell every daemon, in the caller's transaction, which has locked the user."""
-    await db.execute(ROTATE_KEY, user)
-    await db.execute(ADD_KEY, key_hash, user, prefix, encrypted, act.text())
-    await _tell(db, user)
-
-
-async def _tell(db: Executor, user: int) -> None:
-    """Have every daemon forget what it remembers of the account, with the commit: also if we die right after it."""
-    await notify(db, f"account account:{user}")
-
-
-class KeyRow(Row):
-    """A live key: its prefix, and its encrypted copy."""
-
-    prefix: str
-    encrypted: bytes | None
-
-
-KEY = "select prefix, encrypted from api_keys where user_id = $1 and rotated_at is null"
-
-
-async def key(db: Executor, user: int) -> KeyRow | None:
-    """The user's live key."""
-    return await db.fetch_one(KEY, user, row=KeyRow)

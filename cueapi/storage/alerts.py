@@ -1,5 +1,6 @@
 """Alerts as they are listed. They are raised where executions are decided (transitions.py)."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
@@ -29,6 +30,11 @@ a.incident_id
 """
 
 
+_IN_GROUPS: LiteralString = (
+    "exists (select from cues g where g.id = a.cue_id and g.user_id = a.user_id and g.group_name = any (?::text[]))"
+)
+
+
 async def page(  # noqa: PLR0913 (one argument a filter)
     db: Executor,
     *,
@@ -40,14 +46,20 @@ async def page(  # noqa: PLR0913 (one argument a filter)
     limit: int,
     offset: int,
     counted: bool = True,
+    groups: Collection[str] | None = None,
 ) -> Page[AlertRow]:
-    """One page of alerts, newest first; with their number unless they are not to be *counted*."""
+    """
+    One page of alerts, newest first; with their number unless they are not to be *counted*.
+
+    *groups* are those that the key is limited to: then only alerts of their cues.
+    """
     where, values = conditions(
         [
             ("a.user_id = ?", user),
             ("a.alert_type = ?", alert_type),
             ("a.created_at >= ?", since),
             ("a.acknowledged = ?", acknowledged),
+            (_IN_GROUPS, groups and list(groups)),
         ]
     )
     return await paged(

@@ -20,7 +20,7 @@ ADD = """
 insert into browser_sessions (hash, user_id, key_hash, browser, address)
 select $1, u.id, k.hash, left($3, 200), left($4, 200)
   from users u
-  join api_keys k on k.user_id = u.id and k.rotated_at is null
+  join api_keys k on k.user_id = u.id and k.own and k.rotated_at is null
  where u.id = $2
    and u.revoked_at is null
 """
@@ -37,7 +37,7 @@ select u.id
   from api_keys k
   join users u on u.id = k.user_id and u.revoked_at is null
  where k.hash = $1
-   and k.rotated_at is null
+   and k.own and k.rotated_at is null
 """
 
 
@@ -73,7 +73,7 @@ select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.r
        h.mode as hold_mode, h.reason as hold_reason, h.until as hold_until, h.since as hold_since,
        h.actor ->> 'name' as hold_by
   from browser_sessions s
-  join api_keys k on k.hash = s.key_hash and k.rotated_at is null
+  join api_keys k on k.hash = s.key_hash and k.own and k.rotated_at is null
   join users u on u.id = s.user_id and u.revoked_at is null
   left join usage m on m.user_id = u.id and m.month = date_trunc('month', now() at time zone 'utc')::date
   left join holds h on h.user_id = u.id and h.ended_at is null and (h.until is null or h.until > now())
@@ -136,7 +136,7 @@ class ListedSession(Row):
 LIST = """
 select s.hash, s.browser, s.address, s.created_at, s.seen_at
   from browser_sessions s
-  join api_keys k on k.hash = s.key_hash and k.rotated_at is null
+  join api_keys k on k.hash = s.key_hash and k.own and k.rotated_at is null
  where s.user_id = $1
    and s.seen_at > now() - interval '12 hours'
    and s.created_at > now() - interval '30 days'

@@ -279,6 +279,8 @@ class CueFilter:
     status: str | None = None
     name: str | None = None
     group: str | None = None
+    groups: tuple[str, ...] | None = None
+    """Those that the key is limited to."""
 
 
 async def page(db: Executor, wanted: CueFilter, *, limit: int, offset: int, counted: bool = True) -> Page[CueRow]:
@@ -289,6 +291,7 @@ async def page(db: Executor, wanted: CueFilter, *, limit: int, offset: int, coun
             ("c.status = ?", wanted.status),
             ("c.name = ?", wanted.name),
             ("c.group_name = ?", wanted.group),
+            ("c.group_name = any (?::text[])", wanted.groups and list(wanted.groups)),
         ]
     )
     return await paged(

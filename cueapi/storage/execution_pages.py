@@ -39,6 +39,8 @@ class Filter:
     result_type: str | None = None
     has_evidence: bool | None = None
     before: tuple[datetime, UUID] | None = None
+    groups: tuple[str, ...] | None = None
+    """Those that the key is limited to."""
 
 
 # Words in the text and no parameters: the planner knows how many rows each status has.
@@ -63,6 +65,10 @@ _IN_GROUP: LiteralString = (
     "exists (select from cues g where g.id = e.cue_id and g.user_id = e.user_id and g.group_name = ?)"
 )
 
+_IN_GROUPS: LiteralString = (
+    "exists (select from cues g where g.id = e.cue_id and g.user_id = e.user_id and g.group_name = any (?::text[]))"
+)
+
 # Looked up once, then the cue's index is read.
 _OF_NAME: LiteralString = (
     "e.cue_id = (select n.id from cues n where n.user_id = $1 and n.name = ? and n.deleted_at is null)"
@@ -77,6 +83,7 @@ def _conditions(wanted: Filter) -> tuple[LiteralString, list[object]]:
             ("e.cue_id = ?", wanted.cue),
             (_OF_NAME, wanted.cue_name),
             (_IN_GROUP, wanted.group),
+            (_IN_GROUPS, wanted.groups and list(wanted.groups)),
             ("e.outcome_state = ?", wanted.outcome_state),
             ("e.triggered_by = ?", wanted.triggered_by),
             ("e.claimed_by_worker = ?", wanted.worker),

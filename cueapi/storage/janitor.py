@@ -116,6 +116,9 @@ EXPIRED: tuple[LiteralString, ...] = (
     "delete from session_tokens where hash in (select hash from session_tokens where expires_at < now() limit $1)",
     "delete from api_keys where hash in"
     " (select hash from api_keys where rotated_at < now() - interval '24 hours' limit $1)",
+    # For so long they answer that they have expired.
+    "delete from api_keys where hash in"
+    " (select hash from api_keys where expires_at < now() - interval '30 days' limit $1)",
     "delete from echoes where token in (select token from echoes where expires_at < now() limit $1)",
     "delete from workers where (user_id, worker_id) in"
     " (select user_id, worker_id from workers where last_heartbeat < now() - interval '30 days' limit $1)",

@@ -193,12 +193,13 @@ async def add_mail(db: Executor, kind: str, *, user: int | None, content: Mappin
     await db.execute(ADD_MAIL, kind, user, json.dumps(content))
 
 
-# $2 what has happened, $3 where that came from, $4 the address (null: the account's). Only where the account's address
-# is verified; at most ten an hour.
+# $2 what has happened, $3 where that came from, $4 the address (null: the account's), $5 the name of a key. Only where
+# the account's address is verified; at most ten an hour.
 ADD_NOTICE = """
 insert into notifications (kind, user_id, content)
 select 'account_mail', id,
-       json_build_object('to', coalesce($4::text, email), 'what', $2::text, 'from', $3::text, 'at', iso(now()))
+       json_build_object('to', coalesce($4::text, email), 'what', $2::text, 'from', $3::text, 'at', iso(now()),
+                         'name', $5::text)
   from users
  where id = $1
    and email_verified_at is not null
@@ -206,6 +207,12 @@ select 'account_mail', id,
 """
 
 
-async def add_notice(db: Executor, *, user: int, what: str, origin: str, to: str | None = None) -> None:
-    """Have the owner told by mail of a change of the account; *to* is another address than the account's."""
-    await db.execute(ADD_NOTICE, user, what, origin, to)
+async def add_notice(
+    db: Executor, *, user: int, what: str, origin: str, to: str | None = None, name: str | None = None
+) -> None:
+    """
+    Have the owner told by mail of a change of the account.
+
+    *to* is another address than the account's; *name* that of the key which it concerns.
+    """
+    await db.execute(ADD_NOTICE, user, what, origin, to, name)

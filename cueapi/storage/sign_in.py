@@ -120,7 +120,7 @@ with claimed as (
 )
 select c.user_id, c.email, k.encrypted
   from claimed c
-  left join api_keys k on k.user_id = c.user_id and k.rotated_at is null
+  left join api_keys k on k.user_id = c.user_id and k.own and k.rotated_at is null
 """
 
 

@@ -22,6 +22,18 @@ def load(name: str, parameters: Sequence[str] = (), **texts: str) -> LiteralStri
     return numbered_parameters(_read(name, texts), parameters)
 
 
+def load_both(name: str, parameters: Sequence[str]) -> tuple[LiteralString, LiteralString]:
+    """
+    The statement as it is for all cues, and for those of `:groups`, its last parameter.
+
+    They are two, so that the first one keeps its plan. The condition takes the place of `-- include: in_groups`.
+    """
+    return (
+        load(name, parameters, in_groups=""),
+        load(name, [*parameters, "groups"], in_groups="       and c.group_name = any (:groups::text[])"),
+    )
+
+
 def _read(name: str, texts: Mapping[str, str]) -> str:
     """The text of sql/*name*.sql, with what it includes."""
     text = (files("cueapi.storage") / "sql" / f"{name}.sql").read_text("utf-8")

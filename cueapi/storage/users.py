@@ -22,7 +22,7 @@ class UserRow(Row):
 ALL = """
 select u.id, u.email, u.plan, u.live_cues, u.revoked_at, u.created_at, k.prefix
   from users u
-  left join api_keys k on k.user_id = u.id and k.rotated_at is null
+  left join api_keys k on k.user_id = u.id and k.own and k.rotated_at is null
  order by u.id
 """
 
@@ -82,11 +82,10 @@ async def set_limits(
     await db.execute(SET_LIMITS, user, cues, executions, rate, act.text())
 
 
-# Key and sessions end, the cues rest; what has fired goes on. $2 who revokes the user.
+# Keys and sessions end, the cues rest; what has fired goes on. $2 who revokes the user.
 REVOKE = """
 with ended as (
-    update api_keys set rotated_at = now() - interval '24 hours', encrypted = null
-     where user_id = $1 and rotated_at is null
+    update api_keys set rotated_at = now() - interval '24 hours', encrypted = null where user_id = $1
 ), paused as (
     update cues
        set status = 'paused', next_run = null, revision = revision + 1, updated_at = clock_timestamp(),
@@ -112,6 +111,6 @@ select write_audit($1, $2::json, 'cue.paused', 'cue', id, name,
 
 
 async def revoke(db: Executor, user: int, act: Act) -> None:
-    """End the user's key and sessions, pause the cues and tell every daemon; the transaction has locked the user."""
+    """End the user's keys and sessions, pause the cues and tell every daemon; the transaction has locked the user."""
     await db.execute(REVOKE, user, act.text())
     await notify(db, f"account account:{user}")

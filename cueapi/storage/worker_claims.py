@@ -9,7 +9,7 @@ from attrs import frozen
 from cueapi.domain.execution import ExecutionState, Fence, Status
 from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row, fetch_value
-from cueapi.storage.statements import load
+from cueapi.storage.statements import load_both
 
 
 class Work(Row):
@@ -66,6 +66,8 @@ class ClaimRequest:
     most: int
     handlers: list[str] | None = None
     task: str | None = None
+    groups: tuple[str, ...] | None = None
+    """Those that the key is limited to."""
 
 
 class WorkClaim(NamedTuple):
@@ -80,7 +82,7 @@ class WorkClaim(NamedTuple):
     deadline: float
 
 
-CLAIM_WORK = load("claim_work", WorkClaim._fields)
+CLAIM_WORK, CLAIM_WORK_IN_GROUPS = load_both("claim_work", WorkClaim._fields)
 
 
 async def claim_work(db: Executor, request: ClaimRequest, terms: LeaseTerms) -> list[ClaimedWork]:
@@ -94,7 +96,9 @@ async def claim_work(db: Executor, request: ClaimRequest, terms: LeaseTerms) -> 
         lease=terms.lease,
         deadline=terms.deadline,
     )
-    return await db.fetch(CLAIM_WORK, *parameters, row=ClaimedWork)
+    if request.groups is None:
+        return await db.fetch(CLAIM_WORK, *parameters, row=ClaimedWork)
+    return await db.fetch(CLAIM_WORK_IN_GROUPS, *parameters, list(request.groups), row=ClaimedWork)
 
 
 # No hold of the account stops it.
@@ -195,11 +199,41 @@ select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e
 """
 )
 
+CLAIMABLE_IN_GROUPS: LiteralString = (
+    """
+select e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.payload, e.attempts
+  from executions e
+  join cues c on c.id = e.cue_id and c.deleted_at is null
+ where e.user_id = $1
+   and ($3::text is null or e.agent = $3)
+   and ($4::text is null or e.task = $4)
+   and c.group_name = any ($5::text[])
+   and e.transport = 'worker'
+   and e.status in ('pending', 'retrying')
+   and e.ready_at <= now()"""
+    + CLAIMABLE_NOW
+    + """ order by e.ready_at, e.id
+ limit $2
+"""
+)
+
 
 async def claimable(
-    db: Executor, *, user: int, task: str | None = None, agent: str | None = None, most: int
+    db: Executor,
+    *,
+    user: int,
+    task: str | None = None,
+    agent: str | None = None,
+    groups: tuple[str, ...] | None = None,
+    most: int,
 ) -> list[Work]:
-    """What a worker could claim now; the filters work before the list is cut."""
+    """
+    What a worker could claim now; the filters work before the list is cut.
+
+    *groups* are those that the key is limited to.
+    """
+    if groups is not None:
+        return await db.fetch(CLAIMABLE_IN_GROUPS, user, most, agent, task, list(groups), row=Work)
     if agent is not None:
         return await db.fetch(CLAIMABLE_AGENT, user, most, agent, task, row=Work)
     if task is None:

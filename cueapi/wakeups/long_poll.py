@@ -32,6 +32,12 @@ class Found:
 
 Query: TypeAlias = Callable[[], Awaitable[Found]]
 
+Recheck: TypeAlias = Callable[[], Awaitable[object]]
+
+
+async def _still_may() -> None:
+    """Default callback: nothing has changed."""
+
 
 @define(eq=False)
 class _Caller:
@@ -115,8 +121,14 @@ class LongPoll:
         if (queue := self._queues.get(user)) is not None:
             queue.wake()
 
-    async def find(self, user: int, kind: Hashable, query: Query, *, patience: float) -> Sequence[Work]:
-        """What *query* finds, within *patience* seconds, which never cut it. Calls of one *kind* find the same."""
+    async def find(
+        self, user: int, kind: Hashable, query: Query, *, patience: float, recheck: Recheck = _still_may
+    ) -> Sequence[Work]:
+        """
+        What *query* finds, within *patience* seconds, which never cut it. Calls of one *kind* find the same.
+
+        *recheck* is called before it queries again: it raises where the call may not have anything any more.
+        """
         if patience <= 0 or self._closed or self._is_full(user):
             return (await query()).work
         deadline = trio.current_time() + patience
@@ -125,7 +137,7 @@ class LongPoll:
         queue.callers[caller] = None
         self._waiting += 1
         try:
-            return await self._query_in_turn(queue, caller, query, deadline)
+            return await self._query_in_turn(queue, caller, query, deadline, recheck)
         finally:
             self._waiting -= 1
             queue.leave(caller)
@@ -133,7 +145,7 @@ class LongPoll:
                 self._queues.pop(user, None)
 
     async def _query_in_turn(
-        self, queue: _CallerQueue, caller: _Caller, query: Query, deadline: float
+        self, queue: _CallerQueue, caller: _Caller, query: Query, deadline: float, recheck: Recheck
     ) -> Sequence[Work]:
         """Query now, and each time that it is this call's turn."""
         while True:
@@ -149,6 +161,7 @@ class LongPoll:
             if self._closed or not caller.woken.is_set():
                 return []
             caller.woken = trio.Event()
+            await recheck()
 
     def _is_full(self, user: int) -> bool:
         queue = self._queues.get(user)

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from cueapi.api.http.auth import LIFETIME
 from cueapi.domain.audit import SYSTEM
 from cueapi.settings import Settings
-from cueapi.storage import accounts, users
+from cueapi.storage import accounts, own_keys, users
+from cueapi.storage.api_keys import KeyText, NewKey
 from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, RunningDaemon, cue, running
@@ -164,6 +165,14 @@ async def test_an_account_shows_its_limits_and_what_it_uses(api: Api) -> None:
         "has_webhook_secret": True,
         "api_key_prefix": me["api_key_prefix"],
         "alert_webhook_url": None,
+        "key": {
+            "id": me["key"]["id"],
+            "name": "Account key",
+            "own": True,
+            "scopes": ["read", "fire", "work", "write", "admin"],
+            "groups": None,
+            "expires_at": None,
+        },
     }
     assert api.key.startswith(me["api_key_prefix"])
     assert 8 <= len(me["api_key_prefix"]) < 20
@@ -469,9 +478,9 @@ async def test_a_replaced_key_dies_on_every_daemon_also_if_the_one_that_replaced
         (user,) = await database.fetch("select id from users")
         async with database.transaction() as tx:
             await accounts.lock(tx, user["id"])
-            await accounts.rotate_key(
-                tx, user=user["id"], key_hash=b"new", prefix="cue_sk_new", encrypted=bytes(37), act=SYSTEM
-            )
+            new = NewKey("key_000000000000", "Account key", ["read"], None, None)
+            text = KeyText(b"new", "cue_sk_new", bytes(37))
+            await own_keys.replace_own(tx, user=user["id"], text=text, new=new, act=SYSTEM)
         while (refused := await api.ask("GET", "/v1/cues")).is_success:
             await trio.sleep(0.02)
 

@@ -65,6 +65,12 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "browser_sessions": (
         "browser = repeat('b', 201)", "address = repeat('a', 201)", "seen_at = {beyond}", "created_at = {beyond}",
     ),
+    "api_keys": (
+        "id = 'key'", "id = 'key_A00000000000'", "name = ''", "name = repeat('n', 101)", "scopes = '{{}}'",
+        "scopes = '{{root}}'", "scopes = '{{read,NULL}}'", "groups = '{{}}'", "groups = '{{A}}'",
+        "groups = '{{a,NULL}}'", "groups = array_fill('a'::text, array[21])", "expires_at = {beyond}",
+        "last_used_at = {beyond}", "last_used_from = repeat('a', 201)",
+    ),
     "device_codes": ("code = 'short'", "code = 'a text with a link'", "status = 'odd'", "expires_at = {beyond}"),
 }  # fmt: skip
 
@@ -93,7 +99,11 @@ async def furnish(database: Database) -> None:
         await database.execute(insert(table, columns), *columns.values())
     await database.execute("insert into usage (user_id, month) values ($1, '2026-11-01')", user)
     await database.execute("insert into sign_in_links (token_hash, by_mail, expires_at) values ('', true, now())")
-    await database.execute("insert into api_keys (user_id, hash, prefix) values ($1, '', '')", user)
+    await database.execute(
+        "insert into api_keys (user_id, hash, id, name, prefix, scopes)"
+        " values ($1, '', 'key_000000000000', 'ci', '', '{read}')",
+        user,
+    )
     await database.execute(
         "insert into browser_sessions (hash, user_id, key_hash, browser, address) values ('', $1, '', '', '')", user
     )

@@ -114,7 +114,8 @@ EXPIRING: dict[str, tuple[str, str, str]] = {
     ),
     "session_tokens": ("(user_id, hash, expires_at) values ($1, $2::text::bytea, $3)", "1 minute", "-1 minute"),
     "api_keys": (
-        "(user_id, hash, prefix, rotated_at) values ($1, $2::text::bytea, '', $3)",
+        "(user_id, hash, rotated_at, id, name, prefix, scopes)"
+        " values ($1, $2::text::bytea, $3, 'key_000000000000', 'ci', '', '{read}')",
         "25 hours",
         "23 hours",
     ),
@@ -152,7 +153,8 @@ async def test_whatever_expires_goes_and_its_younger_kin_stays(database: Databas
 async def test_a_key_that_lives_never_goes(database: Database) -> None:
     user = await add_user(database)
     await database.execute(
-        "insert into api_keys (hash, user_id, prefix, created_at) values ('k', $1, '', now() - interval '9 years')",
+        "insert into api_keys (hash, user_id, id, name, prefix, scopes, created_at)"
+        " values ('k', $1, 'key_000000000000', 'ci', '', '{read}', now() - interval '9 years')",
         user,
     )
 
@@ -197,3 +199,17 @@ async def test_a_claim_whose_execution_was_deleted_in_sql_is_deleted(database: D
     await janitor.delete_expired(database)
 
     assert [row["execution_id"] for row in await database.fetch("select execution_id from outbox")] == [kept]
+
+
+async def test_a_key_that_has_expired_answers_so_for_thirty_days(database: Database) -> None:
+    user = await add_user(database)
+    for name, days in (("old", 31), ("new", 29)):
+        await database.execute(
+            "insert into api_keys (user_id, hash, id, name, prefix, scopes, expires_at)"
+            " values ($1, $2::text::bytea, 'key_000000000' || $2, $2, '', '{read}', $3)",
+            user, name, ago(days=days),
+        )  # fmt: skip
+
+    await janitor.delete_expired(database)
+
+    assert [row["name"] for row in await database.fetch("select name from api_keys")] == ["new"]

@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from cueapi.storage import alerts, audit, cues, execution_pages, histories, usage, worker_claims, workers
+from cueapi.storage import (
+    alerts,
+    api_keys,
+    audit,
+    cues,
+    execution_pages,
+    histories,
+    key_groups,
+    usage,
+    worker_claims,
+    workers,
+)
 from cueapi.storage.audit import AuditFilter
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Executor
@@ -54,6 +65,9 @@ FILL = (
     "        (array['cue.updated', 'cue.paused', 'cue.resumed'])[1 + n % 3], 'cue',"
     "        'cue_' || lpad((n % 5000)::text, 12, '0')"
     "   from generate_series(1, 60000) n",
+    "insert into api_keys (hash, id, user_id, name, prefix, scopes, groups)"
+    " select sha256(n::text::bytea), 'key_' || lpad(n::text, 12, '0'), case when n = 1 then 2 else 1 end, 'k', '',"
+    "        '{read}', '{a}' from generate_series(1, 100) n",
     "insert into workers (user_id, worker_id) select case when n = 1 then 2 else 1 end, 'w' || n"
     "  from generate_series(1, 50) n",
 )
@@ -133,6 +147,19 @@ STATEMENTS: dict[str, Ask] = {
     "claimable work": lambda db, user: worker_claims.claimable(db, user=user, task=None, most=50),
     "claimable work of an agent": lambda db, user: worker_claims.claimable(db, user=user, agent="a", most=50),
     "a worker's next": lambda db, user: worker_claims.claim_work(db, ClaimRequest(user, "w1", 20), TERMS),
+    "executions for a key of groups": listed(groups=("a", "b")),
+    "executions that wait or succeeded, for a key of groups": listed(groups=("a",), statuses=("pending", "success")),
+    "cues for a key of groups": listed_cues(groups=("a", "b")),
+    "alerts for a key of groups": listed_alerts(groups=("a", "b")),
+    "claimable work for a key of groups": lambda db, user: worker_claims.claimable(
+        db, user=user, groups=("a", "b"), most=50
+    ),
+    "a worker's next for a key of groups": lambda db, user: worker_claims.claim_work(
+        db, ClaimRequest(user, "w1", 20, groups=("a", "b")), TERMS
+    ),
+    "keys": lambda db, user: api_keys.listed(db, user=user),
+    "keys of groups": lambda db, user: api_keys.listed(db, user=user, groups=("a",)),
+    "cues in groups": lambda db, user: key_groups.cues_of(db, user=user, groups=("a",), ids=["cue_000000004996"]),
 }
 
 

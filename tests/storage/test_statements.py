@@ -48,7 +48,9 @@ def constants() -> Iterator[tuple[str, str]]:
 STATEMENTS = dict(constants())
 
 FROM_FILES = {
-    name for name in STATEMENTS if f'{name.split(".")[-2]} = load(' in source_of(name.rsplit(".", 2)[0])
+    name
+    for name in STATEMENTS
+    if re.search(rf"\b{name.split('.')[-2]}(, \w+)? = load", source_of(name.rsplit(".", 2)[0]))
 }  # fmt: skip
 
 
@@ -60,9 +62,9 @@ def test_the_statements_are_found() -> None:
 def test_every_file_of_statements_is_used_once_and_every_long_statement_is_a_file() -> None:
     folder = Path(cueapi.storage.__path__[0])
     texts = "".join(path.read_text("utf-8") for path in (*folder.rglob("*.py"), *folder.glob("sql/*.sql")))
-    loaded = re.findall(r'\bload\(\s*"(\w+)"', texts)
+    loaded = re.findall(r'\bload(?:_both)?\(\s*"(\w+)"', texts)
     included = re.findall(r"^-- include: (\w+)$", texts, re.MULTILINE)
-    given = re.findall(r"\b(\w+)=(?:COLUMNS|LINE|JOINED|columns_of\()", texts)
+    given = re.findall(r"\b(\w+)=(?:COLUMNS|LINE|JOINED|columns_of\(|\"\")", texts)
     long = [name for name, text in STATEMENTS.items() if text.count("\n") > 31 and name not in FROM_FILES]
 
     assert sorted(loaded) == sorted(set(loaded))

@@ -15,9 +15,10 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from cueapi.api.http import errors
 from cueapi.api.http.auth import Authenticator
 from cueapi.api.http.body_budget import BodyBudget
+from cueapi.api.http.grants import check_grant
 from cueapi.api.http.hosts import Hosts
 from cueapi.api.http.incoming import TAKING_BODIES, IncomingBody, incoming
-from cueapi.api.http.operations import check_scope, is_secret, operation_of, refuse_unknown
+from cueapi.api.http.operations import is_secret, operation_of, refuse_unknown
 from cueapi.api.http.quart_app import BODIES, ROOT, IncomingRequest, OneRequest
 from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
 from cueapi.domain.errors import Refusal
@@ -140,6 +141,8 @@ class Gate:
     shortages: Shortages = field(factory=Shortages)
     changed: Callable[..., None] = field(default=_tell_no_one)
     """Told the account, and the topics that a request has changed."""
+    used: Callable[..., None] = field(default=_tell_no_one)
+    """Told the id of a key, and the address from which it is used."""
 
     async def enter(self) -> Response | None:
         """Before a request: its id, its user, its limit, and whether the call knows what it names."""
@@ -172,7 +175,7 @@ class Gate:
         await self._admit()
         described = operation_of(current_app.view_functions[str(request.endpoint)])
         if request.endpoint not in ANYONE:
-            check_scope(g.account.grant, described)
+            await check_grant(self.authenticator.database, g.account, described, request.view_args)
         body.check()
         if described is not None:
             await refuse_unknown(described)
@@ -188,6 +191,8 @@ class Gate:
             await self._count(f"address:{g.address}", self.anonymous_limit)
             raise
         bind_contextvars(user_id=g.account.id)
+        if g.account.actor.kind == "key":
+            self.used(g.account.actor.id, g.address)
         free = request.endpoint in NEVER_REFUSED
         await self._count(f"user:{g.account.id}", g.account.limits.requests_per_minute, never_refuse=free)
 

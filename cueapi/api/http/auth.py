@@ -11,9 +11,10 @@ from quart import g, request
 
 from cueapi.domain.errors import NotSignedIn
 from cueapi.domain.plan import Limits
+from cueapi.domain.scope import Grant
 from cueapi.security.sessions import Session, SessionBroken, SessionExpired, Sessions
 from cueapi.storage import accounts
-from cueapi.storage.accounts import Account, Rotated
+from cueapi.storage.accounts import Account, Expired, Rotated
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database, Executor
 
@@ -71,6 +72,10 @@ class Authenticator:
         else:
             await caller.check(db)
 
+    async def recheck(self) -> None:
+        """Refuse where the key or session of a request that has waited serves no more: asked only where that is new."""
+        await self.account(request.headers.get("Authorization"))
+
     def session(self, authorization: str | None) -> Session:
         """The session in an Authorization header; refuses an API key, and a session that serves no more."""
         try:
@@ -80,29 +85,32 @@ class Authenticator:
         except SessionBroken:
             raise NotSignedIn("invalid_session", "This session is not valid.") from None
 
-    def serves_for(self, authorization: str | None) -> float:
-        """For how many seconds what is in a header serves by itself: a key without end, a session until it expires."""
-        if is_key(bearer(authorization)):
-            return inf
-        return (self.session(authorization).expires - self.clock.now()).total_seconds()
+    def serves_for(self, authorization: str | None, grant: Grant) -> float:
+        """For how many seconds what is in a header serves by itself: a session, or the key of that *grant*."""
+        until = grant.until if is_key(bearer(authorization)) else self.session(authorization).expires
+        return inf if until is None else (until - self.clock.now()).total_seconds()
 
     async def _look_up(self, db: Executor, token: str) -> tuple[Account, float]:
         """The account of a key or a session, and for how many seconds it serves."""
         if is_key(token):
-            return await self._by_key(db, accounts.digest(token)), LIFETIME
+            return await self._by_key(db, accounts.digest(token))
         # A session is a JSON Web Token in its compact form (RFC 7519, 3): three parts.
         if token.count(".") == 2:
             return await self._by_session(db, token)
         raise NotSignedIn("invalid_api_key", NO_KEY)
 
-    async def _by_key(self, db: Executor, key_hash: bytes) -> Account:
+    async def _by_key(self, db: Executor, key_hash: bytes) -> tuple[Account, float]:
         try:
-            account = await accounts.by_key(db, key_hash, plans=self.plans)
+            found = await accounts.by_key(db, key_hash, plans=self.plans)
         except Rotated:
             raise NotSignedIn("key_rotated", "This API key was replaced by a newer one.") from None
-        if account is None:
+        except Expired:
+            raise NotSignedIn(
+                "key_expired", "The time of this API key is over; its owner can make another one."
+            ) from None
+        if found is None:
             raise NotSignedIn("invalid_api_key", "This API key is not known.")
-        return account
+        return found
 
     async def _by_session(self, db: Executor, token: str) -> tuple[Account, float]:
         """The account of a session, and for how many seconds it serves."""

@@ -41,11 +41,17 @@ class IdempotentRequest:
     _body_hash: bytes
     _transaction: AsyncExitStack = field(repr=False)
     _db: Executor | None = None
-    _response: Response | None = None
+    _repeated: Response | None = None
     _then: Callable[[], None] | None = None
 
-    async def begin(self) -> Executor:
-        """What the effect is written to. Call it after all checks: with a key it holds a connection from here on."""
+    async def begin(self, *, several: bool = False) -> Executor:
+        """
+        What the effect is written to. Call it after all checks: with a key it holds a connection from here on.
+
+        With *several* it is a transaction also without a key.
+        """
+        if self._key is None and several:
+            return await self._transaction.enter_async_context(self._database.transaction())
         if self._key is None:
             return self._database
         db = self._db = await self._transaction.enter_async_context(self._database.transaction())
@@ -55,9 +61,13 @@ class IdempotentRequest:
         await self.refuse_repeat(db)
         return db
 
-    def keep(self, response: Response, *, then: Callable[[], None]) -> Response:
-        """Answer with *response*; *then* is called as soon as the effect is certain, or may be."""
-        self._response, self._then = response, then
+    def keep(self, response: Response, *, then: Callable[[], None], repeated: Response | None = None) -> Response:
+        """
+        Answer with *response*, and a repeat likewise, or with *repeated*.
+
+        *then* is called as soon as the effect is certain, or may be.
+        """
+        self._repeated, self._then = repeated or response, then
         return response
 
     async def refuse_repeat(self, db: Executor) -> None:
@@ -73,13 +83,13 @@ class IdempotentRequest:
         if self._key is None:
             return
         assert self._db is not None, "begin() was not called"
-        assert self._response is not None, "keep() was not called"
-        answer = await self._response.get_data(as_text=True)
+        assert self._repeated is not None, "keep() was not called"
+        answer = await self._repeated.get_data(as_text=True)
         await idempotency.keep(
             self._db,
             self._key,
             body_hash=self._body_hash,
-            status=self._response.status_code,
+            status=self._repeated.status_code,
             answer=self._vault.encrypt(answer, Confidential.ANSWER, self._key.user),
         )
 

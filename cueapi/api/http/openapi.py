@@ -17,6 +17,7 @@ from werkzeug.routing import Rule
 from cueapi.api.http import errors
 from cueapi.api.http.app import ANYONE, LIMITED
 from cueapi.api.http.incoming import TAKING_BODIES
+from cueapi.api.http.openapi_names import GROUPS, PATH_PARAMETERS, TAGS
 from cueapi.api.http.operations import Handler, Operation, operation_of
 from cueapi.api.http.parameters import Parameter, Schema
 from cueapi.api.models.examples import ANSWERS, BODIES
@@ -27,40 +28,12 @@ Document: TypeAlias = dict[str, Any]
 VERSION, REFERENCE = "3.1.0", "#/components/schemas/{model}"
 METHODS = ("POST", "PUT", "GET", "PATCH", "DELETE")
 
-TAGS = {
-    "cues": "Schedules, and where to call: create, change, fire and delete them.",
-    "executions": "The firings of cues: what happened, and what workers can claim.",
-    "workers": "Programs that pull their work: heartbeats, and which of them are alive.",
-    "outcomes": "What handlers report of their work, its evidence, and verdicts of people.",
-    "alerts": "What went wrong.",
-    "account": "Keys, secrets, signing in, what was used this month, and who has done what.",
-    "echo": "A webhook target for trying things out.",
-    "health": "Liveness, readiness and metrics of the daemon, and what it allows.",
-}
-"""The groups of operations, in the order in which people need them."""
-
-_OTHER_NAMES = {
-    "account": (
-        "accounts", "audit", "webhook_secrets", "devices", "magic_links", "sessions", "usage", "holds", "budgets",
-    ),
-    "health": ("info", "metrics"), "cues": ("schedules",), "executions": ("events",),
-}  # fmt: skip
-GROUPS = {resource: group for group, resources in _OTHER_NAMES.items() for resource in resources}
-"""The resources that belong to a group of another name."""
-
-PATH_PARAMETERS = {
-    "cue_id": "Id of the cue, `cue_` and 12 characters.", "execution_id": "Id of the execution, a UUID.",
-    "alert_id": "Id of the alert, a UUID.", "worker_id": "The worker's name.",
-    "scope": "`account`, or `group:` and the name of a group.",
-    "token": "A text that you make up, 16 to 128 characters; any account that knows it may read the echo.",
-}  # fmt: skip
-
 # What any request may be answered with: by its path, its body, by who asks, how often, and the state of the daemon.
 BODY_CODES = (
     "invalid_json", "invalid_payload", "request_timeout", "request_too_large",
     "unsupported_media_type", "validation_error",
 )  # fmt: skip
-KEY_CODES = ("invalid_api_key", "key_rotated", "invalid_session", "session_expired")
+KEY_CODES = ("invalid_api_key", "key_rotated", "key_expired", "invalid_session", "session_expired")
 ALWAYS = (
     "validation_error", "invalid_payload", "misdirected_request", "storage_unavailable", "overloaded", "bad_request",
 )  # fmt: skip

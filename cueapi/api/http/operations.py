@@ -13,7 +13,7 @@ from cueapi.api.http.parameters import Parameter, query_names
 from cueapi.api.http.unknown import MOST_PROBLEMS, SENT_WITHOUT_MEANING, unknown_name
 from cueapi.api.models.requests.bodies import Anything, Nothing
 from cueapi.domain.errors import Invalid, Problem
-from cueapi.domain.scope import Grant, Scope
+from cueapi.domain.scope import Scope
 
 Handler: TypeAlias = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
@@ -29,7 +29,8 @@ class Operation:
     *answer* is a model, a media type for what is not JSON, or None for an empty answer. *refuses* are the codes of
     this route, beside those that any route may answer with. *also* are further answers, by status. What
     is for browsers is left out of the description. *scope* is what a key needs for it; with *own* only the account's
-    own key and sessions are let in.
+    own key and sessions are let in. *in_groups* says that the handler itself looks to the groups that a key is limited
+    to, or shows nothing of a cue: without it such a key is let in only where the path names a cue of its groups.
     """
 
     answer: type[BaseModel] | str | None
@@ -41,6 +42,7 @@ class Operation:
     for_browsers: bool = False
     scope: Scope | None = None
     own: bool = False
+    in_groups: bool = False
 
     @property
     def takes_any_query(self) -> bool:
@@ -67,6 +69,7 @@ class Said(TypedDict, total=False):
     also: tuple[tuple[int, type[BaseModel] | str | None], ...]
     scope: Scope
     own: bool
+    in_groups: bool
 
 
 def operation(answer: type[BaseModel] | str | None, **said: Unpack[Said]) -> Callable[[F], F]:
@@ -96,14 +99,6 @@ def for_browsers(*parameters: Parameter) -> Callable[[F], F]:
 def operation_of(view: Handler) -> Operation | None:
     """The description of a view; None where it has none."""
     return _DESCRIBED.get(getattr(view, "__func__", view))
-
-
-def check_scope(grant: Grant, described: Operation | None) -> None:
-    """Refuse a key that may not do what the operation does."""
-    if described is None:
-        grant.check(None)
-    else:
-        grant.check(described.scope, own=described.own)
 
 
 async def refuse_unknown(described: Operation) -> None:

@@ -7,12 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from cueapi.api.models import brake_examples
-from cueapi.api.models.requests import accounts as account_bodies
+from cueapi.api.models.account_examples import ACCOUNT_ANSWERS, ACCOUNT_BODIES
 from cueapi.api.models.requests import cues as cue_bodies
 from cueapi.api.models.requests import executions as execution_bodies
 from cueapi.api.models.requests.bodies import Anything, ReasonBody
 from cueapi.api.models.responses import (
-    accounts,
     alerts,
     audit,
     cues,
@@ -34,9 +33,6 @@ EXECUTION_ID, REPLAY_ID, WORK_ID = (
 )
 ALERT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b29"
 INCIDENT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b30"
-EMAIL, API_KEY = "you@example.com", "cue_sk_3f9a1c7e5b2d8046f1e3a9c5d7b20846"
-SECRET = "4be1f08c6d3a97527e0bc4d8a1f593602c7e8d14b95a3f06e8d7c2b1a4095f63"
-DEVICE_CODE = "K7QX-93MD"
 DAY = "2026-06-0"
 ACTOR = {"kind": "key", "id": "cue_sk_3f9a1c7", "name": "cue_sk_3f9a1c7"}
 REASON = "The sales desk is closed this week."
@@ -171,12 +167,7 @@ BODIES: dict[type[BaseModel], Any] = brake_examples.BODIES | {
     execution_bodies.HeartbeatBody: {
         "worker_id": "worker-1", "handlers": ["nightly_report"], "running": [], "claim": 5,
     },
-    account_bodies.RegisterBody: {"email": EMAIL},
-    account_bodies.MePatch: {"alert_webhook_url": "https://your-server.example.com/cueapi-alerts"},
-    account_bodies.CodeBody: {"device_code": DEVICE_CODE},
-    account_bodies.SubmitBody: {"device_code": DEVICE_CODE, "email": EMAIL},
-    account_bodies.ConfirmBody: {"device_code": DEVICE_CODE, "token": "q7mE2v0XcT4yLr8nWb5sKd1hZp9uJf3g"},
-    account_bodies.SessionBody: {"token": "Jr5kXw2ZtQ8eNc7vBm4yHs1dLp0aGf6u"},
+    **ACCOUNT_BODIES,
     Anything: {"hello": "world"},
     ReasonBody: {"reason": REASON},
 }  # fmt: skip
@@ -216,29 +207,7 @@ ANSWERS: dict[type[BaseModel], Any] = brake_examples.ANSWERS | {
     alerts.Alert: {**ALERT, "acknowledged": True},
     alerts.AlertList: {"alerts": [ALERT], **PAGE, "next_cursor": None},
     audit.Audit: {"audit": [AUDITED], "has_more": False, "next_cursor": None},
-    accounts.Registered: {"api_key": API_KEY, "email": EMAIL},
-    accounts.Me: {
-        "email": EMAIL, "plan": "self_hosted", "active_cues": 7, "active_cue_limit": 1000,
-        "executions_this_month": 214, "monthly_execution_limit": 1000000, "rate_limit_per_minute": 600,
-        "email_verified": True, "pending_email": None, "has_webhook_secret": True,
-        "api_key_prefix": API_KEY[:14], "alert_webhook_url": None,
-    },
-    accounts.Updated: {"updated_at": f"{DAY}2T16:12:00.450127Z"},
-    accounts.Key: {"api_key": API_KEY},
-    accounts.NewKey: {"api_key": API_KEY, "previous_key_revoked": True},
-    accounts.Secret: {"webhook_secret": f"whsec_{SECRET}"},
-    accounts.NewSecret: {"webhook_secret": f"whsec_{SECRET}", "previous_secret_revoked": True},
-    accounts.AlertWebhookSecret: {"alert_webhook_secret": SECRET},
-    accounts.NewAlertWebhookSecret: {"alert_webhook_secret": SECRET, "previous_secret_revoked": True},
-    accounts.DeviceCode: {
-        "verification_url": f"http://localhost:8000/auth/device?code={DEVICE_CODE}", "expires_in": 900,
-    },
-    accounts.EmailSent: {"status": "email_sent"},
-    accounts.Polled: {
-        "status": "approved", "email": EMAIL, "api_key": API_KEY, "session_token": "Jr5kXw2ZtQ8eNc7vBm4yHs1dLp0aGf6u",
-    },
-    accounts.Approved: {"status": "approved", "email": EMAIL},
-    accounts.Session: {"session_token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.n0tAr3alS1gnature", "email": EMAIL},
+    **ACCOUNT_ANSWERS,
     usage.Usage: {
         "plan": "self_hosted",
         "billing_period": {**MONTH, "days_remaining": 28},

@@ -11,6 +11,7 @@ AlertSecret = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 GROUP = "^[a-z0-9][a-z0-9._-]{0,62}$"
 Count = Annotated[int, Field(ge=0)]
 
+Scope = Literal["read", "fire", "work", "write", "admin"]
 Method = Literal["POST", "GET", "PUT", "PATCH"]
 Transport = Literal["webhook", "worker"]
 Mode = Literal["none", "require_external_id", "require_result_url", "require_artifacts", "manual"]

@@ -28,6 +28,12 @@ create domain document as json check (json_typeof(value) = 'object');
 create domain reason as text check (length(value) <= 500);                      -- why a change was made
 
 create domain cue_group as text check (value ~ '^[a-z0-9][a-z0-9._-]{0,62}$');
+create domain key_scopes as text[] check (
+    cardinality(value) > 0 and value <@ array['read', 'fire', 'work', 'write', 'admin']);
+create domain key_groups as text[] check (
+    cardinality(value) between 1 and 20 and array_to_string(value, ',', ' ')
+        ~ '^[a-z0-9][a-z0-9._-]{0,62}(,[a-z0-9][a-z0-9._-]{0,62})*$');
+create domain key_name as text check (length(value) between 1 and 100);
 create domain cue_status as text check (value in ('active', 'paused', 'completed', 'failed'));
 create domain schedule_type as text check (value in ('recurring', 'once'));
 create domain catchup as text check (value in ('latest', 'all', 'none'));
@@ -99,16 +105,28 @@ create table users (
 );
 create unique index users_email on users (lower(email));
 
+-- A row for each text that a key has had: what a rotation has replaced keeps the id of its key.
 create table api_keys (
-    hash        bytea primary key,                  -- SHA-256; the key itself is kept nowhere readable
-    user_id     bigint not null references users on delete cascade,
-    prefix      text not null,
-    encrypted   ciphertext,
-    created_at  moment not null default now(),
-    rotated_at  moment                        -- for 24 h it answers key_rotated
-);
-create unique index api_keys_one_live on api_keys (user_id) where rotated_at is null;
+    hash            bytea primary key,              -- SHA-256 of the text, which is kept nowhere readable
+    id              text not null check (id ~ '^key_[a-z0-9]{12}$'),
+    user_id         bigint not null references users on delete cascade,
+    own             boolean not null default false, -- the account's own may do everything
+    name            key_name not null,
+    prefix          text not null,
+    scopes          key_scopes not null,
+    groups          key_groups,                     -- null: cues of all groups, and of none
+    encrypted       ciphertext,                     -- the account's own can be shown again
+    created_at      moment not null default now(),
+    expires_at      moment,                         -- null: never
+    rotated_at      moment,                         -- until then it serves; for 24 h after it it answers key_rotated
+    last_used_at    moment,                         -- to the minute
+    last_used_from  session_text
+) with (fillfactor = 70);
+create unique index api_keys_present on api_keys (id) where rotated_at is null;
+create unique index api_keys_own on api_keys (user_id) where own and rotated_at is null;
+create index api_keys_of_user on api_keys (user_id, created_at desc, id desc);
 create index api_keys_rotated on api_keys (rotated_at) where rotated_at is not null;
+create index api_keys_expiry on api_keys (expires_at) where expires_at is not null;
 
 create table session_tokens (
     hash        bytea primary key,

@@ -21,6 +21,7 @@ with wanted as (
        and e.ready_at <= now()
        and (:task::text is null or e.task = :task)
        and (e.forced or not exists (select from hold where stops or e.deferred))
+-- include: in_groups
        and ((select handlers = '{}' from wanted)
             or e.task = any ((select handlers from wanted)::text[])
             or c.name = any ((select handlers from wanted)::text[]))

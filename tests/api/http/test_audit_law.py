@@ -83,6 +83,26 @@ async def release(api: Api) -> tuple[str, str, Any]:
     return "DELETE", "/v1/hold", None
 
 
+async def create_key(_: Api) -> tuple[str, str, Any]:
+    return "POST", "/v1/keys", {"name": "ci", "scopes": ["read"]}
+
+
+async def path_of_key(api: Api) -> str:
+    return f"/v1/keys/{(await api.post('/v1/keys', {'name': 'ci', 'scopes': ['read']}))['id']}"
+
+
+async def rename_key(api: Api) -> tuple[str, str, Any]:
+    return "PATCH", await path_of_key(api), {"name": "deploy"}
+
+
+async def rotate_key(api: Api) -> tuple[str, str, Any]:
+    return "POST", f"{await path_of_key(api)}/rotate", None
+
+
+async def end_key(api: Api) -> tuple[str, str, Any]:
+    return "DELETE", await path_of_key(api), None
+
+
 CHANGES: dict[str, tuple[str, Change]] = {
     "cues.create": ("cue.created", create),
     "cues.change": ("cue.updated", change),
@@ -94,6 +114,10 @@ CHANGES: dict[str, tuple[str, Change]] = {
     "outcomes.verification_pending": ("execution.verified", verification_pending),
     "accounts.change": ("account.changed", change_account),
     "accounts.rotate_key": ("key.replaced", replace("key")),
+    "keys.create": ("key.created", create_key),
+    "keys.rename": ("key.renamed", rename_key),
+    "keys.rotate": ("key.rotated", rotate_key),
+    "keys.end": ("key.deleted", end_key),
     "webhook_secrets.rotate_webhook_secret": ("secret.replaced", replace("webhook-secret")),
     "webhook_secrets.rotate_alert_secret": ("secret.replaced", replace("alert-webhook-secret")),
 }

@@ -24,6 +24,7 @@ GET /v1/auth/webhook-secret · POST /v1/auth/webhook-secret/regenerate
 GET /v1/auth/alert-webhook-secret · POST /v1/auth/alert-webhook-secret/regenerate
 POST /v1/auth/device-code · POST /v1/auth/device-code/submit-email · POST /v1/auth/device-code/poll
 POST /v1/auth/verify · POST /v1/auth/session · POST /v1/auth/session/refresh
+POST /v1/keys · GET /v1/keys · PATCH /v1/keys/{key_id} · POST /v1/keys/{key_id}/rotate · DELETE /v1/keys/{key_id}
 POST /v1/cues · GET /v1/cues · GET /v1/cues/{cue_id} · PATCH /v1/cues/{cue_id} · DELETE /v1/cues/{cue_id}
 GET /v1/cues/{cue_id}/executions · GET /v1/cues/{cue_id}/upcoming · POST /v1/cues/{cue_id}/fire
 POST /v1/cues/bulk-delete · POST /v1/schedule/preview · GET /v1/events

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from cueapi.api.models.responses.keys import UsedKey
 from cueapi.api.models.values import AlertSecret, ApiKey, Count, WebhookSecret
 
 
@@ -41,8 +42,9 @@ class Me(BaseModel):
     monthly_execution_limit: Count = Field(description="Executions a month that the plan allows.")
     rate_limit_per_minute: Count = Field(description="Requests in 60 seconds that the plan allows.")
     has_webhook_secret: bool = Field(description="Whether deliveries are signed: always `true`.")
-    api_key_prefix: str | None = Field(description="The first 14 characters of the API key.")
+    api_key_prefix: str | None = Field(description="The first 14 characters of the account's own key.")
     alert_webhook_url: str | None = Field(description="Where alerts are posted; null: nowhere.")
+    key: UsedKey | None = Field(description="The key that the request was sent with; null: a session.")
 
 
 class Updated(BaseModel):

@@ -1,0 +1,33 @@
+"""What the description of the API calls its groups of operations, and the parts of its paths."""
+
+TAGS = {
+    "cues": "Schedules, and where to call: create, change, fire and delete them.",
+    "executions": "The firings of cues: what happened, and what workers can claim.",
+    "workers": "Programs that pull their work: heartbeats, and which of them are alive.",
+    "outcomes": "What handlers report of their work, its evidence, and verdicts of people.",
+    "alerts": "What went wrong.",
+    "account": "Keys, secrets, signing in, what was used this month, and who has done what.",
+    "echo": "A webhook target for trying things out.",
+    "health": "Liveness, readiness and metrics of the daemon, and what it allows.",
+}
+"""The groups of operations, in the order in which people need them."""
+
+_OTHER_NAMES = {
+    "account": (
+        "accounts", "audit", "webhook_secrets", "devices", "keys", "magic_links", "sessions", "usage", "holds",
+        "budgets",
+    ),
+    "health": ("info", "metrics"), "cues": ("schedules",), "executions": ("events",),
+}  # fmt: skip
+GROUPS = {resource: group for group, resources in _OTHER_NAMES.items() for resource in resources}
+"""The resources that belong to a group of another name."""
+
+PATH_PARAMETERS = {
+    "cue_id": "Id of the cue, `cue_` and 12 characters.",
+    "execution_id": "Id of the execution, a UUID.",
+    "alert_id": "Id of the alert, a UUID.",
+    "key_id": "Id of the key, `key_` and 12 characters.",
+    "worker_id": "The worker's name.",
+    "scope": "`account`, or `group:` and the name of a group.",
+    "token": "A text that you make up, 16 to 128 characters; any account that knows it may read the echo.",
+}
