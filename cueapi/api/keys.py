@@ -85,7 +85,7 @@ class Keys:
             if row is None:
                 raise Refusal("key_limit_exceeded", f"There are {MOST} keys that serve; end one first.")
             await self.mails.tell(db, "key_made", name=row.name)
-            shown = responses.Key.render(row)
+            shown = responses.ListedKey.render(row)
             whole = answer({**shown, "api_key": made.whole}, 201)
             return once.keep(whole, repeated=answer(shown, 201), then=self._changed(g.account.id))
 
@@ -93,10 +93,10 @@ class Keys:
     async def list(self) -> Response:
         """List the keys that serve, the newest first, the account's own among them."""
         rows = await api_keys.listed(self.database, user=g.account.id, groups=g.account.grant.groups)
-        return answer({"keys": [responses.Key.render(row) for row in rows]})
+        return answer({"keys": [responses.ListedKey.render(row) for row in rows]})
 
     @operation(
-        responses.Key,
+        responses.ListedKey,
         body=KeyPatch,
         parameters=(REASON,),
         refuses=("key_not_found",),
@@ -113,7 +113,7 @@ class Keys:
             row = await api_keys.rename(db, user=g.account.id, key_id=key_id, groups=groups, name=body.name, act=why)
         assert row is not None
         self.account_changed(g.account.id)
-        return answer(responses.Key.render(row))
+        return answer(responses.ListedKey.render(row))
 
     @shows_secret
     @operation(
@@ -141,7 +141,7 @@ class Keys:
             made, row = await self._rotate(db, await self._find(db, key_id), overlap, why)
             await self.mails.tell(db, "key_replaced" if row.own else "key_rotated", name=row.name)
             until = await self.clock.present(db) + timedelta(seconds=overlap) if overlap else None
-            shown = {**responses.Key.render(row), "former_serves_until": until}
+            shown = {**responses.ListedKey.render(row), "former_serves_until": until}
             whole = answer({**shown, "api_key": made.whole})
             return once.keep(whole, repeated=answer(shown), then=self._changed(g.account.id))
 

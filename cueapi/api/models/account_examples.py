@@ -58,7 +58,7 @@ ACCOUNT_ANSWERS: dict[type[BaseModel], Any] = {
     },
     accounts.Approved: {"status": "approved", "email": EMAIL},
     accounts.Session: {"session_token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.n0tAr3alS1gnature", "email": EMAIL},
-    keys.Key: KEY,
+    keys.ListedKey: KEY,
     keys.MadeKey: {**KEY, "last_used_at": None, "last_used_from": None, "api_key": WHOLE},
     keys.RotatedKey: {**KEY, "api_key": WHOLE, "former_serves_until": "2026-06-02T17:12:00.450127Z"},
     keys.KeyList: {"keys": [KEY]},

@@ -22,7 +22,7 @@ class UsedKey(BaseModel):
     expires_at: datetime | None = Field(description="From when it is refused; null: never.")
 
 
-class Key(Rendered):
+class ListedKey(Rendered):
     """A key, without its text."""
 
     id: KeyId = Field(description="Id of the key; it opens nothing.")
@@ -37,7 +37,7 @@ class Key(Rendered):
     last_used_from: str | None = Field(description="The address from which it was last used; null: never used.")
 
 
-class MadeKey(Key):
+class MadeKey(ListedKey):
     """A key with its text, which is shown this once."""
 
     api_key: ApiKey | None = Field(
@@ -54,4 +54,4 @@ class RotatedKey(MadeKey):
 class KeyList(BaseModel):
     """The keys of the account that serve."""
 
-    keys: list[Key] = Field(description="The keys, the newest first.")
+    keys: list[ListedKey] = Field(description="The keys, the newest first.")
