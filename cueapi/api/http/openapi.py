@@ -211,12 +211,13 @@ def _refusals(route: _Route) -> dict[int, list[str]]:
         codes |= set(BODY_CODES)
     if route.is_limited:
         codes.add("rate_limit_exceeded")
+    if route.needs_key:
+        codes.add("insufficient_scope")
     by_status: dict[int, list[str]] = defaultdict(list)
     for code in sorted(codes):
         by_status[errors.STATUS.get(code, 400)].append(code)
     if route.needs_key:
         by_status[errors.NOT_SIGNED_IN] += KEY_CODES
-        by_status[errors.STATUS["insufficient_scope"]].append("insufficient_scope")
     if route.rule.endpoint == "sessions.begin":
         by_status[errors.NOT_SIGNED_IN].append("invalid_token")
     return by_status

@@ -152,7 +152,7 @@ MONTH: Example = {"start": "2026-06-01T00:00:00Z", "end": "2026-07-01T00:00:00Z"
 FIRE: Example = {"payload_override": {"topics": ["sales"]}, "send_at": f"{DAY}2T16:00:00Z"}
 FIRE_SHA256 = hashlib.sha256(json.dumps(FIRE).encode()).hexdigest()
 
-BODIES: dict[type[BaseModel], Any] = brake_examples.BODIES | {
+BODIES: dict[type[BaseModel], Any] = brake_examples.BODIES | ACCOUNT_BODIES | {
     cue_bodies.CueBody: {name: CUE[name] for name in CREATED},
     cue_bodies.CuePatch: {"schedule": {"cron": "30 8 * * 1-5"}, "status": "active"},
     cue_bodies.PreviewBody: {
@@ -167,12 +167,11 @@ BODIES: dict[type[BaseModel], Any] = brake_examples.BODIES | {
     execution_bodies.HeartbeatBody: {
         "worker_id": "worker-1", "handlers": ["nightly_report"], "running": [], "claim": 5,
     },
-    **ACCOUNT_BODIES,
     Anything: {"hello": "world"},
     ReasonBody: {"reason": REASON},
 }  # fmt: skip
 
-ANSWERS: dict[type[BaseModel], Any] = brake_examples.ANSWERS | {
+ANSWERS: dict[type[BaseModel], Any] = brake_examples.ANSWERS | ACCOUNT_ANSWERS | {
     cues.Cue: CUE,
     cues.WrittenCue: CUE,
     cues.CueList: {"cues": [CUE], **PAGE, "limit": 50},
@@ -207,7 +206,6 @@ ANSWERS: dict[type[BaseModel], Any] = brake_examples.ANSWERS | {
     alerts.Alert: {**ALERT, "acknowledged": True},
     alerts.AlertList: {"alerts": [ALERT], **PAGE, "next_cursor": None},
     audit.Audit: {"audit": [AUDITED], "has_more": False, "next_cursor": None},
-    **ACCOUNT_ANSWERS,
     usage.Usage: {
         "plan": "self_hosted",
         "billing_period": {**MONTH, "days_remaining": 28},
