@@ -3,11 +3,12 @@
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api.http.acting import act
+from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import Text, page_limit
 from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests.bodies import ReasonBody
 from cueapi.api.models.requests.budgets import ScopeBudgetBody
 from cueapi.api.models.responses import budgets as responses
 from cueapi.domain.budget import SCOPE, merged_budget
@@ -53,7 +54,7 @@ class Budgets:
             raise _not_found()
         return answer(_shown(row))
 
-    @operation(responses.ScopeBudget, body=ScopeBudgetBody, scope="write")
+    @operation(responses.ScopeBudget, scope="write", body=ScopeBudgetBody, parameters=(REASON,))
     async def set(self, scope: str) -> Response:
         """
         Set the budget of the account or of a group.
@@ -65,16 +66,17 @@ class Budgets:
             raise Invalid(Problem("path.scope", "must be account, or group: and the name of a group"))
         body = await read(ScopeBudgetBody)
         given = {name: value for name, value in body.given().items() if value is not None}
+        why = act(given.pop("reason", None))
         budget = merged_budget({}, given)
         assert budget is not None
-        row = await budgets.put(self.database, user=g.account.id, scope=scope, budget=budget, act=act())
+        row = await budgets.put(self.database, user=g.account.id, scope=scope, budget=budget, act=why)
         return answer(_shown(row))
 
-    @operation(None, status=204, refuses=("budget_not_found",), scope="write")
+    @operation(None, scope="write", status=204, body=ReasonBody, parameters=(REASON,), refuses=("budget_not_found",))
     async def delete(self, scope: str) -> Response:
         """Delete a budget."""
-        known = SCOPE.fullmatch(scope) is not None
-        if not known or not await budgets.delete(self.database, user=g.account.id, scope=scope, act=act()):
+        why, known = await act_of_body(), SCOPE.fullmatch(scope) is not None
+        if not known or not await budgets.delete(self.database, user=g.account.id, scope=scope, act=why):
             raise _not_found()
         return Response(b"", 204)
 

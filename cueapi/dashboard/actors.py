@@ -57,13 +57,13 @@ class StatusChange(Protocol):
 
 
 def actor_words(kind: str, name: str | None) -> str:
-    """An actor as people say it: `you@example.com`, `the key ci`, `the operator`."""
+    """An actor as people say it: `you@example.com`, `the key “ci”`, `the operator`."""
     if kind == "system":
         return "CueAPI"
     if kind == "operator":
         return "the operator"
     if kind == "key":
-        return f"the key {name or 'of the account'}"
+        return f"the key “{name}”" if name else "a key"
     return name or {"session": "a person", "mcp": "a model"}.get(kind, kind)
 
 

@@ -25,6 +25,11 @@ ROWS = 50
 PAGES = {"cue": "/ui/cues/", "execution": "/ui/executions/"}
 """Where a subject is shown, by its kind."""
 
+LISTS = {
+    "account": "/ui/account", "secret": "/ui/account", "key": "/ui/account/keys", "budget": "/ui/account/budgets",
+}  # fmt: skip
+"""Where a subject without a page of its own is listed."""
+
 ADVICE = "Name a subject or an actor, or choose a shorter time between “since” and “until”."
 
 
@@ -80,7 +85,7 @@ def subject_place(row: AuditRow) -> str | None:
         return None
     if row.subject_kind in PAGES:
         return PAGES[row.subject_kind] + row.subject_id
-    return "/ui/account" if row.subject_kind in {"account", "key", "secret"} else None
+    return LISTS.get(row.subject_kind)
 
 
 def shown_changes(row: AuditRow) -> list[tuple[str, str, str]]:

@@ -41,6 +41,7 @@ PLACES = (
 ACCOUNT_PLACES = (
     ("Account", "/ui/account"),
     ("Keys", "/ui/account/keys"),
+    ("Budgets", "/ui/account/budgets"),
     ("Audit", "/ui/account/audit"),
 )
 """What stands beside the page of the account."""

@@ -25,15 +25,16 @@ def cue_entries(before: Cue, after: Cue, status: str) -> list[Entry]:
 
 
 def _changes(before: Cue, after: Cue) -> list[Change]:
-    return changes(_described(before), _described(after))
+    return changes(described(before), described(after))
 
 
-def _described(cue: Cue) -> dict[str, Any]:
+def described(cue: Cue) -> dict[str, Any]:
     """All that a user says of a cue but its status, in the form of the contract."""
     schedule, at = asdict(cue.schedule), cue.schedule.at
     del schedule["local"]
     return {
         "name": cue.name,
+        "transport": cue.transport,
         "description": cue.description,
         "group": cue.group,
         "schedule": schedule | {"at": at and iso(at)},
@@ -44,4 +45,5 @@ def _described(cue: Cue) -> dict[str, Any]:
         "verification": {"mode": str(cue.verification)},
         "delivery": cue.delivery,
         "alerts": cue.alerts,
+        "budget": cue.budget,
     }

@@ -37,7 +37,7 @@ async def test_a_cue_that_a_key_has_paused_says_so_with_the_reason(api: Api, per
 
     page = text_of(await person.get(f"/ui/cues/{made['id']}"))
 
-    assert f"Paused by the key {api.key[:14]}: the desk is closed" in page
+    assert "Paused by the key “Account key”: the desk is closed" in page
 
 
 async def test_a_row_shows_fields_before_and_after_and_leads_to_its_subject(api: Api, person: Browser) -> None:

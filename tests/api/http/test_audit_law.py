@@ -103,11 +103,22 @@ async def end_key(api: Api) -> tuple[str, str, Any]:
     return "DELETE", await path_of_key(api), None
 
 
+async def set_budget(_: Api) -> tuple[str, str, Any]:
+    return "PUT", "/v1/budgets/account", {"per": "day", "max_runs": 5}
+
+
+async def delete_budget(api: Api) -> tuple[str, str, Any]:
+    await api.ask("PUT", "/v1/budgets/account", {"per": "day", "max_runs": 5})
+    return "DELETE", "/v1/budgets/account", None
+
+
 CHANGES: dict[str, tuple[str, Change]] = {
     "cues.create": ("cue.created", create),
     "cues.change": ("cue.updated", change),
     "cues.delete": ("cue.deleted", delete),
     "cues.bulk_delete": ("cue.deleted", bulk_delete),
+    "budgets.set": ("budget.set", set_budget),
+    "budgets.delete": ("budget.deleted", delete_budget),
     "holds.set": ("hold.set", hold),
     "holds.release": ("hold.released", release),
     "outcomes.verify": ("execution.verified", verify),
