@@ -23,6 +23,7 @@ How the daemon speaks: one event a fact.
 | notification_sent | notification, kind, cue_id, execution_id, alert_type, attempt | a webhook or mail went out |
 | notification_put_off, notification_dropped | as notification_sent, and reason | it is sent again · no longer |
 | notification_unsettled | as notification_sent, and reason | no result, or none that could be stored: sent again |
+| channel_disabled | user_id, channel, reason | a channel of incidents is gone, or has failed for 5 days |
 | variable_ignored | variable, advice | once at the start: it looks like a setting and is none |
 | mail_not_configured | advice | once at the start, where no SMTP is set |
 | daemon_registered | daemon | the daemon holds the lock of its number |

@@ -6,6 +6,9 @@ from cueapi.api.alerts import Alerts
 from cueapi.api.audit import AuditRoutes
 from cueapi.api.budgets import Budgets
 from cueapi.api.callback_headers import CallbackHeaders
+from cueapi.api.channel_links import ChannelLinks
+from cueapi.api.channel_planning import ChannelPlanner
+from cueapi.api.channels import Channels
 from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.cue_writing import CueWriter
 from cueapi.api.cues import Cues
@@ -19,12 +22,14 @@ from cueapi.api.holds import Holds
 from cueapi.api.http.app import Gate, Resource
 from cueapi.api.http.docs import Docs
 from cueapi.api.http.hosts import Hosts
+from cueapi.api.incidents import Incidents
 from cueapi.api.info import Info
 from cueapi.api.keys import Keys
 from cueapi.api.linked_accounts import LinkedAccounts
 from cueapi.api.magic_links import MagicLinks
 from cueapi.api.mails import Mails
 from cueapi.api.metrics import MetricsRoute
+from cueapi.api.mutes import Mutes
 from cueapi.api.outcomes import Outcomes
 from cueapi.api.pages import Pages
 from cueapi.api.sessions import SessionRoutes
@@ -34,6 +39,7 @@ from cueapi.api.workers import Workers
 from cueapi.daemon.pages import dashboard
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.wiring import Wiring
+from cueapi.delivery.channels import ChannelSender
 from cueapi.delivery.notifier import NotificationSenders
 from cueapi.storage.worker_claims import LeaseTerms
 
@@ -85,6 +91,9 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Holds(database, resources.clock, hub),
         AuditRoutes(database),
         Budgets(database),
+        Incidents(database, resources.clock, hub),
+        Mutes(database, resources.clock),
+        *channel_routes(resources, wiring),
         Events(wiring.authenticator, hub.watchers),
         Usage(database),
         Echo(database, wiring.windows, vault),
@@ -94,12 +103,29 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     ]
 
 
+def channel_routes(resources: Resources, wiring: Wiring) -> list[Resource]:
+    """Channels, and the links that show whose mail boxes they lead to."""
+    webhook, sender = resources.webhook, channel_sender(resources)
+    planner = ChannelPlanner(webhook.resolver, webhook.rules, resources.vault)
+    links = ChannelLinks(resources.database, Pages.at(resources.root), _mails(resources, wiring), resources.address)
+    channels = Channels(resources.database, planner, links, wiring.windows, wiring.hub, sender.target, sender.test)
+    return [channels, links]
+
+
+def _mails(resources: Resources, wiring: Wiring) -> Mails:
+    settings = resources.settings
+    return Mails(
+        settings.mailer is not None, settings.env == "production", wiring.hub.notice_ready, resources.vault,
+        wiring.windows,
+    )  # fmt: skip
+
+
 def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
     """Accounts, and the ways to prove that one is theirs."""
     settings, database, webhook = resources.settings, resources.database, resources.webhook
     pages = Pages.at(resources.root)
     vault, windows, changed, plan = resources.vault, wiring.windows, wiring.hub.account_changed, settings.default_plan
-    mails = Mails(settings.mailer is not None, settings.env == "production", wiring.hub.notice_ready, vault, windows)
+    mails = _mails(resources, wiring)
     accounts = LinkedAccounts(vault, mails, plan, settings.allow_register)
     links = AddressLinks(database, vault, pages, mails, resources.address, changed)
     return [
@@ -122,4 +148,12 @@ def sign_in(resources: Resources, wiring: Wiring) -> list[Resource]:
 def notification_senders(resources: Resources) -> NotificationSenders:
     """What notifications are sent with."""
     settings, decrypt = resources.settings, resources.vault.decrypt
-    return NotificationSenders(resources.webhook, settings.mailer, decrypt, resources.address, settings.dashboard)
+    return NotificationSenders(
+        resources.webhook, settings.mailer, decrypt, resources.address, settings.dashboard, channel_sender(resources)
+    )
+
+
+def channel_sender(resources: Resources) -> ChannelSender:
+    """What messages to channels are sent with."""
+    settings, decrypt = resources.settings, resources.vault.decrypt
+    return ChannelSender(resources.webhook, settings.mailer, decrypt, resources.address, settings.dashboard)

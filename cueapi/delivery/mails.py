@@ -50,7 +50,9 @@ def _with_link(notification: Notification, decrypt: Decrypt, now: datetime) -> M
         return None
     key = hashlib.sha256(ciphertext).hexdigest()[:32]
     if notification.kind == "address_mail":
-        return Mail(content["to"], domain.ADDRESS_SUBJECT, domain.address_text(link), f"address-{key}", now)
+        asked_by = content.get("asked_by")
+        text = domain.address_text(link) if asked_by is None else domain.channel_link_text(link, asked_by)
+        return Mail(content["to"], domain.ADDRESS_SUBJECT, text, f"address-{key}", now)
     code = content.get("device_code")
     text = domain.browser_link_text(link) if code is None else domain.sign_in_text(link, code)
     return Mail(content["to"], domain.SIGN_IN_SUBJECT, text, f"sign-in-{key}", now)

@@ -10,6 +10,7 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from cueapi.delivery.channels import ChannelAnswer, ChannelSender
 from cueapi.delivery.claims import ClaimLost, confirm_claim
 from cueapi.delivery.mails import mail_of
 from cueapi.delivery.webhook import Outgoing, Webhook
@@ -20,10 +21,10 @@ from cueapi.domain.execution import SHORTAGE_PAUSE
 from cueapi.metrics import Metrics
 from cueapi.net.shortage import OwnShortage, Shortages
 from cueapi.net.smtp import Mailer, MailFailed
-from cueapi.storage import notifications
+from cueapi.storage import channels, notifications
 from cueapi.storage.clock import Clock, steady
 from cueapi.storage.database import Database, StorageUnavailable
-from cueapi.storage.notifications import MAX_ATTEMPTS, PAUSES, Notification, NotificationHeadroom
+from cueapi.storage.notifications import MAX_ATTEMPTS, PAUSES, ClaimedChannel, Notification, NotificationHeadroom
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.identity import DaemonId
 from supervisor import beat
@@ -54,6 +55,7 @@ class NotificationSenders:
     decrypt: Decrypt
     base_url: str
     dashboard: bool
+    channels: ChannelSender
 
 
 @define(eq=False)
@@ -92,6 +94,7 @@ class Notifier:
         claiming.cancel(reason="draining")
 
     async def _claim(self, nursery: trio.Nursery) -> None:
+        await channels.admit(self.database)
         number, places = self.identity.claim_number, PLACES - len(self._under_way)
         if number is None or places <= 0:
             return  # Woken again as soon as we have a number, and with each place that comes free.
@@ -122,12 +125,50 @@ class Notifier:
 
     async def _settle(self, notification: Notification) -> None:
         try:
+            if notification.channel is not None:
+                await self._tell_channel(notification, notification.channel)
+                return
             failure = await self._attempt(notification)
         except OwnShortage as short:
             self.shortages.note(str(short))
             await notifications.release(self.database, notification, SHORTAGE_PAUSE)
         else:
             await self._store(notification, failure)
+
+    async def _tell_channel(self, notification: Notification, channel: ClaimedChannel) -> None:
+        """Send a message to a channel, and store what came of it for both."""
+        if not channel.is_enabled:
+            await notifications.remove(self.database, notification)
+            return
+        answer = await self._message(notification, channel)
+        if answer.is_too_often and not notification.is_old:
+            # Services allow a message a second or so: that it came too early is no failed attempt.
+            await notifications.release(self.database, notification, max(answer.retry_after, 1.0))
+            return
+        await self._store(notification, answer.error)
+        if answer.error is None:
+            if channel.is_failing:
+                await channels.recover(self.database, channel.id)
+            return
+        failed = await channels.fail(self.database, channel=channel.id, error=answer.error, gone=answer.is_gone)
+        if failed is not None and failed.is_disabled:
+            log.warning("channel_disabled", user_id=failed.user_id, channel=str(channel.id), reason=answer.error)
+            self.hub.notice_ready()
+            self.hub.changed(failed.user_id, "alerts")
+
+    async def _message(self, notification: Notification, channel: ClaimedChannel) -> ChannelAnswer:
+        sender = self.notification_senders.channels
+        try:
+            target = sender.target(
+                channel.id, channel.kind, topic=channel.topic, address=channel.address, config=channel.config
+            )
+            if target is None:
+                return ChannelAnswer(error=OTHER_SECRET)
+            message_id = domain.channel_message_id(notification.content, channel.id, notification.id)
+            confirm = partial(self._confirm, notification)
+            return await sender.send(target, notification.content, message_id=message_id, confirm=confirm)
+        except (KeyError, TypeError, ValueError) as damaged:
+            return ChannelAnswer(error=f"the message cannot be read: {type(damaged).__name__}")
 
     async def _store(self, notification: Notification, failure: str | None) -> None:
         attempt = notification.attempt

@@ -15,7 +15,7 @@ from cueapi.delivery.zone_changes import ZoneWatch
 from cueapi.domain.execution import AlertType, Transition, attempt_failed, claim_lost, deadline_passed, unclaimed
 from cueapi.domain.zone import tzdata_version
 from cueapi.metrics import Metrics
-from cueapi.storage import daemons, holds, notifications, workers
+from cueapi.storage import daemons, holds, incidents, notifications, workers
 from cueapi.storage.clock import Clock
 from cueapi.storage.daemons import DaemonBeats, LostClaim
 from cueapi.storage.database import Database
@@ -81,6 +81,7 @@ class Rescue:
             await self._release_holds()
             await daemons.sweep_dead(self.database)
             await self._recover(silent)
+            await self._tend_incidents()
             if not grace.renewed or grace.is_over():
                 await self._take_back("deadlines_passed", daemons.overdue, _overdue)
             if grace.is_over():
@@ -114,6 +115,13 @@ class Rescue:
         find = partial(daemons.lost, silent=silent, ours=self.identity.number, held=self.held())
         await self._take_back("claims_recovered", find, _claim_lost)
         if silent and await notifications.release_held(self.database, silent):
+            self.hub.notice_ready()
+
+    async def _tend_incidents(self) -> None:
+        """End what is over, and remind of what is not."""
+        for user in (tended := await incidents.tend(self.database)):
+            self.hub.changed(user, "alerts")
+        if tended:
             self.hub.notice_ready()
 
     async def _take_from_workers(self) -> None:

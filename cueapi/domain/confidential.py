@@ -16,6 +16,8 @@ class Confidential(StrEnum):
     ANSWER = "answer under an idempotency key"
     ECHO_HEADERS = "headers of an echo"
     """A JSON object; the owner is the token."""
+    CHANNEL = "place of a channel"
+    """A JSON object; the owner is the channel's id."""
     LINK = "link in a mail"
     """The owner is the recipient's address."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from cueapi.domain.signature import Headers, canonical_json, notice_headers
 
@@ -19,6 +20,19 @@ def message_id(kind: str, content: Content, number: int) -> str:
         return str(content["alert_id"])
     execution, cue = content["execution_id"], content["cue_id"]
     return f"failure-{cue}-{number}" if execution is None else f"failure-{execution}"
+
+
+def channel_message_id(content: Content, channel: UUID, number: int) -> str:
+    """
+    What names a message to a channel, on each attempt the same.
+
+    A digest is named by the *number* of the notification. Raises KeyError where the content is damaged.
+    """
+    event = content["event"].removeprefix("incident.")
+    if "incident" not in content:
+        return f"{event}-{channel}-{number}"
+    repeated = f"-{content['number']}" if event == "reminder" else ""
+    return f"{event}-{content['incident']['id']}-{channel}{repeated}"
 
 
 def webhook_headers(kind: str, content: Content, *, number: int, secret: str, timestamp: int, body: bytes) -> Headers:
@@ -108,6 +122,16 @@ def address_text(link: str) -> str:
         f"If it is yours, open this link and confirm it there:\n\n"
         f"{link}\n\n"
         f"The link works once, within 24 hours. If you did not ask for it, do nothing.\n"
+    )
+
+
+def channel_link_text(link: str, asked_by: str) -> str:
+    """What a mail says whose link lets a channel lead to a mail box; *asked_by* is the address of its account."""
+    return (
+        f"The account of {asked_by} wants to send messages about incidents to this address.\n\n"
+        f"If you want them, open this link and confirm it there:\n\n"
+        f"{link}\n\n"
+        f"The link works once, within 24 hours. If you do nothing, nothing is sent.\n"
     )
 
 

@@ -27,6 +27,15 @@ class NotificationRow(Row):
     attempts: int
     email: str | None
     secret: bytes | None
+    incident_id: UUID | None
+    is_old: bool
+    channel_id: UUID | None
+    channel_kind: str | None
+    topic: str | None
+    address: str | None
+    config: bytes | None
+    is_enabled: bool | None
+    is_failing: bool | None
 
 
 class NotificationClaim(NamedTuple):
@@ -45,6 +54,23 @@ CLAIM = load("claim_notifications", NotificationClaim._fields)
 
 
 @frozen
+class ClaimedChannel:
+    """
+    The channel that a message goes to, as its row stood when that was claimed.
+
+    *config* is encrypted JSON with what is secret. *is_failing*: it has not taken the last one.
+    """
+
+    id: UUID
+    kind: str
+    topic: str | None
+    address: str | None = field(repr=False)
+    config: bytes = field(repr=False)
+    is_enabled: bool
+    is_failing: bool
+
+
+@frozen
 class Notification:
     """A notification claimed for one attempt. *user* is 0 where its recipient has no account."""
 
@@ -60,6 +86,10 @@ class Notification:
     url: str | None = None
     email: str | None = field(default=None, repr=False)
     secret: bytes | None = field(default=None, repr=False)
+    incident: UUID | None = None
+    is_old: bool = False
+    """Whether it was written more than an hour ago."""
+    channel: ClaimedChannel | None = None
 
 
 @frozen
@@ -101,7 +131,19 @@ def _notification(row: NotificationRow, claimed_at: float) -> Notification:
         url=row.url,
         email=row.email,
         secret=row.secret,
+        incident=row.incident_id,
+        is_old=row.is_old,
+        channel=_channel(row),
     )
+
+
+def _channel(row: NotificationRow) -> ClaimedChannel | None:
+    if row.channel_id is None or row.config is None:
+        return None
+    return ClaimedChannel(
+        row.channel_id, row.channel_kind or "", row.topic, row.address, row.config, bool(row.is_enabled),
+        bool(row.is_failing),
+    )  # fmt: skip
 
 
 # $3 seconds. Neither beyond its lease nor by a daemon that another has seen without its lock: it may be claimed again
@@ -174,6 +216,7 @@ AHEAD = """
 select extract(epoch from ready_at - now())::float8 as due_in
   from notifications
  where claim is null
+   and not held
  order by ready_at
  limit 1
 """

@@ -14,7 +14,7 @@ from tests.storage.rows import add_execution, ago
 
 ALERT = {
     "id": str, "cue_id": TEXT_OR_NULL, "execution_id": TEXT_OR_NULL, "alert_type": str, "severity": str,
-    "message": str, "metadata": dict, "acknowledged": bool, "created_at": str,
+    "message": str, "metadata": dict, "acknowledged": bool, "created_at": str, "incident_id": TEXT_OR_NULL,
 }  # fmt: skip
 
 USAGE = {"plan": str, "billing_period": dict, "period": dict, "cues": dict, "executions": dict, "outcomes": dict,

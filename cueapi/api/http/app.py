@@ -39,6 +39,8 @@ ANYONE = {
     "magic_links.approve",
     "address_links.show",
     "address_links.confirm",
+    "channel_links.show",
+    "channel_links.confirm",
     "sessions.begin",
     "echo.store",
     "info.show",

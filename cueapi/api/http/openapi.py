@@ -20,13 +20,16 @@ from cueapi.api.http.incoming import TAKING_BODIES
 from cueapi.api.http.openapi_names import GROUPS, PATH_PARAMETERS, TAGS
 from cueapi.api.http.operations import Handler, Operation, operation_of
 from cueapi.api.http.parameters import Parameter, Schema
-from cueapi.api.models.examples import ANSWERS, BODIES
+from cueapi.api.models import examples, incident_examples
 from cueapi.api.models.responses import webhooks
 
 Document: TypeAlias = dict[str, Any]
 
 VERSION, REFERENCE = "3.1.0", "#/components/schemas/{model}"
 METHODS = ("POST", "PUT", "GET", "PATCH", "DELETE")
+
+ANSWERS = examples.ANSWERS | incident_examples.ANSWERS
+BODIES = examples.BODIES | incident_examples.BODIES
 
 # What any request may be answered with: by its path, its body, by who asks, how often, and the state of the daemon.
 BODY_CODES = (
@@ -44,6 +47,9 @@ WEBHOOKS: dict[str, tuple[type[BaseModel], str, str]] = {
         webhooks.DeliverySent, "Receive a delivery.", "A cue fires. The method is the cue's; GET has no body.",
     ),
     "alert": (webhooks.AlertSent, "Receive an alert.", "Posted to the account's `alert_webhook_url`."),
+    "incident": (
+        webhooks.IncidentSent, "Receive a message about an incident.", "Posted to a channel of the kind `webhook`.",
+    ),
     "failure": (
         webhooks.FailureSent, "Receive a failure.",
         "An execution failed for good. Posted to the cue's `on_failure.webhook`.",

@@ -5,6 +5,7 @@ TAGS = {
     "executions": "The firings of cues: what happened, and what workers can claim.",
     "workers": "Programs that pull their work: heartbeats, and which of them are alive.",
     "outcomes": "What handlers report of their work, its evidence, and verdicts of people.",
+    "incidents": "What is wrong, until it is over; where to hear of it, and what is muted.",
     "alerts": "What went wrong.",
     "account": "Keys, secrets, signing in, what was used this month, and who has done what.",
     "echo": "A webhook target for trying things out.",
@@ -18,6 +19,7 @@ _OTHER_NAMES = {
         "budgets",
     ),
     "health": ("info", "metrics"), "cues": ("schedules",), "executions": ("events",),
+    "incidents": ("channels", "mutes"),
 }  # fmt: skip
 GROUPS = {resource: group for group, resources in _OTHER_NAMES.items() for resource in resources}
 """The resources that belong to a group of another name."""
@@ -26,6 +28,8 @@ PATH_PARAMETERS = {
     "cue_id": "Id of the cue, `cue_` and 12 characters.",
     "execution_id": "Id of the execution, a UUID.",
     "alert_id": "Id of the alert, a UUID.",
+    "channel_id": "Id of the channel, a UUID.",
+    "incident_id": "Id of the incident, a UUID.",
     "key_id": "Id of the key, `key_` and 12 characters.",
     "worker_id": "The worker's name.",
     "scope": "`account`, or `group:` and the name of a group.",

@@ -39,3 +39,9 @@ AlertType = Literal[
     "budget_reached",
 ]
 Severity = Literal["warning", "critical"]
+IncidentKind = Literal[
+    "failing", "late", "unverified", "worker_offline", "target_down", "set_aside", "budget", "channel_failing"
+]
+ChannelKind = Literal["webhook", "slack", "discord", "ntfy", "email"]
+NoticeEvent = Literal["opened", "resolved", "reminder", "digest"]
+IncidentStatus = Literal["open", "snoozed", "resolved"]

@@ -30,7 +30,10 @@ class Pages:
     @classmethod
     def at(cls, root: str) -> "Pages":
         """Pages below *root*, which has no slash at its end."""
-        names = ("layout.html", "device.html", "sent.html", "approve.html", "confirm.html", "key.html", "told.html")
+        names = (
+            "layout.html", "device.html", "sent.html", "approve.html", "confirm.html", "channel.html", "key.html",
+            "told.html",
+        )  # fmt: skip
         loader = DictLoader({name: _read(name) for name in names})
         return cls(root, Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True))
 

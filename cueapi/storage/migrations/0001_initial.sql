@@ -1021,7 +1021,8 @@ create function incident_json(one incidents) returns json language sql stable as
         'id', one.id, 'kind', one.kind, 'severity', one.severity, 'title', one.title, 'cue_id', one.cue_id,
         'subject', json_build_object('kind', subject_kind(one.kind, one.subject), 'id', one.subject, 'name', one.name),
         'status', incident_status(one.resolved_at, one.snoozed_until), 'opened_at', iso(one.opened_at),
-        'acknowledged_at', iso(one.acknowledged_at), 'note', one.note, 'snoozed_until', iso(one.snoozed_until),
+        'acknowledged_at', iso(one.acknowledged_at), 'note', one.note,
+        'snoozed_until', case when one.snoozed_until > now() then iso(one.snoozed_until) end,
         'resolved_at', iso(one.resolved_at), 'resolution', one.resolution, 'events', one.events,
         'first_execution_id', one.first_execution_id, 'last_execution_id', one.last_execution_id,
         'resolved_by_execution_id', one.resolved_by_execution_id)
@@ -1178,6 +1179,39 @@ create trigger cues_incidents_ended after update on cues for each row
     when (new.deleted_at is not null and old.deleted_at is null
           or new.status = 'paused' and old.status <> 'paused' and new.pause_reason is null)
     execute function end_incidents_of_cue();
+
+-- Whether a user may have one channel more. The user's row is locked: of any number at once no more are made.
+create function has_channel_room(whose bigint) returns boolean language plpgsql as $$
+begin
+    perform from users where id = whose and revoked_at is null for no key update;
+    return found and (select count(*) from channels where user_id = whose) < 20;
+end $$;
+
+-- Tells once more of what is open, where its cue asks for that and its time has come; of whose incidents.
+create function remind_of_incidents() returns setof bigint language plpgsql as $$
+declare
+    one incidents%rowtype;
+begin
+    for one in
+        update incidents i
+           set remind_at = case when c.alert_renotify_minutes > 0
+                                then now() + c.alert_renotify_minutes * interval '1 minute' end,
+               reminders = i.reminders + 1
+          from cues c
+         where i.id = any (array(select id from incidents
+                                  where resolved_at is null and remind_at <= now()
+                                  order by remind_at
+                                  limit 500
+                                    for update skip locked))
+           and c.id = i.cue_id
+     returning i.*
+    loop
+        if one.remind_at is not null then
+            perform tell_of_incident(one, 'reminder');
+            return next one.user_id;
+        end if;
+    end loop;
+end $$;
 
 -- Of what waits of one event on a channel, admits what makes no more than twenty in 5 minutes; how much waited. The
 -- channel's row is locked.

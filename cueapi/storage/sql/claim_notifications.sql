@@ -9,6 +9,7 @@ ready as materialized (
     select n.id, coalesce(n.user_id, 0) as user_id, n.ready_at, n.claim is not null as lost
       from notifications n
      where n.ready_at <= now()
+       and not n.held
        and (n.claim is null
             or n.claimed_by = :daemon and n.lease_until < now() and n.claim <> all (:under_way::uuid[])
             or not exists (select from living_daemons d where d.number = n.claimed_by))
@@ -29,10 +30,14 @@ ready as materialized (
            attempts = n.attempts + case when p.lost then 0 else 1 end
       from picked p
      where n.id = p.id
- returning n.id, n.kind, n.user_id, n.url, n.content, n.claim, n.attempts
+ returning n.id, n.kind, n.user_id, n.url, n.content, n.claim, n.attempts, n.channel_id, n.incident_id, n.created_at
 )
 select t.id, t.kind, coalesce(t.user_id, 0) as user_id, t.url, t.content, t.claim, t.attempts, u.email,
        case t.kind when 'alert_webhook' then u.alert_webhook_secret when 'failure_webhook' then u.webhook_secret end
-           as secret
+           as secret,
+       t.incident_id, t.created_at < now() - interval '1 hour' as is_old,
+       c.id as channel_id, c.kind as channel_kind, c.topic, c.address, c.config,
+       c.disabled_at is null and c.confirmed_at is not null as is_enabled, c.failing_since is not null as is_failing
   from taken t
   left join users u on u.id = t.user_id
+  left join channels c on c.id = t.channel_id

@@ -38,6 +38,11 @@ GET /v1/alerts · POST /v1/alerts/{alert_id}/acknowledge · GET /v1/usage · GET
 POST /v1/echo/{token} · GET /v1/echo/{token}
 GET /v1/hold · PUT /v1/hold · DELETE /v1/hold
 GET /v1/budgets · GET /v1/budgets/{scope} · PUT /v1/budgets/{scope} · DELETE /v1/budgets/{scope}
+GET /v1/incidents · GET /v1/incidents/{incident_id} · POST /v1/incidents/{incident_id}/acknowledge
+POST /v1/incidents/{incident_id}/snooze · POST /v1/incidents/{incident_id}/resolve
+GET /v1/channels · POST /v1/channels · GET /v1/channels/{channel_id} · PATCH /v1/channels/{channel_id}
+DELETE /v1/channels/{channel_id} · POST /v1/channels/{channel_id}/test
+GET /v1/mutes · PUT /v1/mutes · DELETE /v1/mutes
 GET /health · GET /status · GET /metrics · GET /v1/info
 """
 
@@ -53,8 +58,8 @@ FOR_BROWSERS = ("/auth/device", "/static/style.css", "/docs", "/docs/{name}", "/
 
 VERBS = {
     "Acknowledge", "Add", "Begin", "Change", "Claim", "Confirm", "Create", "Delete", "Exchange", "Extend", "Fire",
-    "Follow", "Forget", "Hold", "List", "Mark", "Poll", "Receive", "Refresh", "Register", "Release", "Replace",
-    "Replay", "Report", "Send", "Set", "Show", "Store", "Verify",
+    "Follow", "Forget", "Hold", "List", "Mark", "Mute", "Poll", "Receive", "Refresh", "Register", "Release", "Replace",
+    "Replay", "Report", "Resolve", "Send", "Set", "Show", "Snooze", "Store", "Verify",
 }  # fmt: skip
 """What the summary of an operation begins with."""
 
@@ -112,7 +117,7 @@ async def test_limits_keys_and_repeats_are_told_of_where_they_count(document: di
     assert "429" not in health["responses"]
     assert (health["security"], register["security"], create["security"]) == ([], [], [{"key": ["write"]}])
     assert [one["name"] for one in create["parameters"]] == ["Idempotency-Key", "X-Reason", "X-CueAPI-Verify-Echo"]
-    assert set(document["webhooks"]) == {"delivery", "alert", "failure"}
+    assert set(document["webhooks"]) == {"delivery", "alert", "incident", "failure"}
 
 
 async def test_each_route_that_asks_for_a_key_states_the_one_scope_that_it_needs(document: dict[str, Any]) -> None:
@@ -144,7 +149,7 @@ async def test_the_groups_stand_in_the_order_in_which_they_are_needed(document: 
     tags = [tag["name"] for tag in document["tags"]]
     used = [one["tags"] for one in operations(document).values()]
 
-    assert tags == ["cues", "executions", "workers", "outcomes", "alerts", "account", "echo", "health"]
+    assert tags == ["cues", "executions", "workers", "outcomes", "incidents", "alerts", "account", "echo", "health"]
     assert all(tag["description"] for tag in document["tags"])
     assert list(dict.fromkeys(tag for of_one in used for tag in of_one)) == tags
 

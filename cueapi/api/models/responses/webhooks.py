@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from cueapi.api.models.responses.incidents import Incident
 from cueapi.api.models.values import AlertType, Count, CueId, Severity
 
 
@@ -32,6 +33,21 @@ class AlertSent(BaseModel):
     created_at: datetime = Field(description="When the alert was raised.")
     metadata: dict[str, Any] = Field(description="Further facts, by alert type.")
     incident_id: UUID | None = Field(description="Id of the incident that it belongs to; null: to none.")
+
+
+class IncidentSent(BaseModel):
+    """What a channel of the kind `webhook` is sent; a digest of many has numbers and some titles instead."""
+
+    event: Literal["incident.opened", "incident.resolved", "incident.reminder", "incident.digest", "channel.test"] = (
+        Field(description="What has happened.")
+    )
+    incident: Incident | None = Field(default=None, description="The incident as it was then.")
+    since: datetime | None = Field(default=None, description="Of a digest: since when.")
+    opened: Count | None = Field(default=None, description="Of a digest: incidents that have opened.")
+    resolved: Count | None = Field(default=None, description="Of a digest: incidents that are over.")
+    reminders: Count | None = Field(default=None, description="Of a digest: incidents that are still open.")
+    titles: list[str] | None = Field(default=None, description="Of a digest: some of their titles.")
+    message: str | None = Field(default=None, description="Of a test: that it is one.")
 
 
 class FailureSent(BaseModel):

@@ -1,0 +1,46 @@
+"""Bodies about channels."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cueapi.api.models.requests.bodies import Closed, Short, Url, optional
+from cueapi.api.models.values import GROUP, ChannelKind, IncidentKind, NoticeEvent, Severity
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Topic = Annotated[str, Field(pattern="^[-_A-Za-z0-9]{1,64}$")]
+Token = Annotated[str, Field(pattern="^[\\x21-\\x7e]{1,200}$")]
+Events = Annotated[list[NoticeEvent], Field(min_length=1, max_length=4)]
+Groups = Annotated[list[Annotated[str, Field(pattern=GROUP)]], Field(min_length=1, max_length=20)]
+Kinds = Annotated[list[IncidentKind], Field(min_length=1, max_length=8)]
+ALL = ["opened", "resolved", "reminder", "digest"]
+
+
+class ChannelBody(Closed):
+    """Where to hear of incidents, and of which."""
+
+    kind: ChannelKind = Field(description="How it is spoken to; `slack` also serves Mattermost and Rocket.Chat.")
+    name: Name = Field(description="Name for people.")
+    url: Url | None = optional("Where messages go: of webhook, slack, discord, and of ntfy the server.")
+    topic: Topic | None = optional("Topic of ntfy.")
+    address: Short | None = optional("Mail address; one that is not the account's is sent a link to confirm it.")
+    token: Token | None = optional("Access token of ntfy.")
+    on: Events | None = optional("What to tell; from the 21st in 5 minutes on a digest tells.", ALL)
+    min_severity: Severity | None = optional("Only incidents that are at least so bad.", "warning")
+    groups: Groups | None = optional("Only incidents of cues of these groups.", left_out="all")
+    kinds: Kinds | None = optional("Only incidents of these kinds.", left_out="all")
+
+
+class ChannelPatch(Closed):
+    """What is left out stays; null clears `token`, `groups` and `kinds`."""
+
+    name: Name = Field(default="", description="Name for people.")
+    url: Url = Field(default="", description="Where messages go.")
+    topic: Topic = Field(default="", description="Topic of ntfy.")
+    address: Short = Field(default="", description="Mail address; another one is confirmed by its link.")
+    token: Token | None = Field(default=None, description="Access token of ntfy.")
+    on: Events = Field(default=[], description="What to tell.")
+    min_severity: Severity = Field(default="warning", description="Only incidents that are at least so bad.")
+    groups: Groups | None = Field(default=None, description="Only incidents of cues of these groups.")
+    kinds: Kinds | None = Field(default=None, description="Only incidents of these kinds.")
+    enabled: bool = Field(default=True, description="Whether messages are sent; `true` also after it was disabled.")

@@ -1,0 +1,49 @@
+"""Bodies about incidents and mutes."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cueapi.api.models.requests.bodies import Closed, Short, optional
+from cueapi.api.models.values import GROUP
+
+Remark = Annotated[str, Field(max_length=500)]
+YEAR_IN_MINUTES = 527_040
+
+
+class AcknowledgeBody(Closed):
+    """That a person looks after an incident."""
+
+    note: Remark | None = optional("What the person has to say of it.")
+
+
+class SnoozeBody(Closed):
+    """Until when an incident may wait; one of both."""
+
+    until: Short | None = optional("ISO 8601, in the future, within a year.", left_out="`minutes` says it")
+    minutes: Annotated[int, Field(ge=1, le=YEAR_IN_MINUTES)] | None = optional(
+        "Minutes from now on.", left_out="`until` says it"
+    )
+
+
+class ResolveBody(Closed):
+    """Why an incident is over."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=500)] = Field(
+        description="Why it is over; its title says so."
+    )
+
+
+class MuteSubject(Closed):
+    """What is muted: one of the three."""
+
+    cue_id: Short | None = optional("The cue.", left_out="another one is named")
+    group: Annotated[str, Field(pattern=GROUP)] | None = optional("The group.", left_out="another one is named")
+    account: Literal[True] | None = optional("`true`: everything.", left_out="another one is named")
+
+
+class MuteBody(MuteSubject):
+    """What is muted, until when, and why."""
+
+    until: Short | None = optional("ISO 8601, in the future, within a year.", left_out="until the mute is deleted")
+    reason: Remark | None = optional("Why.")

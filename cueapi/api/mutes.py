@@ -1,0 +1,92 @@
+"""Mutes: of what no notices are sent."""
+
+from functools import partial
+from typing import Any
+
+from attrs import frozen
+from quart import Blueprint, Response, g
+
+from cueapi.api.http.acting import act
+from cueapi.api.http.body import read
+from cueapi.api.http.operations import operation
+from cueapi.api.incidents import future
+from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests.incidents import MuteBody, MuteSubject
+from cueapi.api.models.responses import incidents as responses
+from cueapi.domain.errors import Invalid, Problem, Refusal
+from cueapi.storage import mutes
+from cueapi.storage.clock import Clock
+from cueapi.storage.database import Database
+from cueapi.storage.mutes import MuteRow
+
+
+@frozen
+class Mutes:
+    """`/v1/mutes`."""
+
+    database: Database
+    clock: Clock
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("mutes", __name__, url_prefix="/v1/mutes")
+        routes.get("")(self.list)
+        routes.put("")(self.put)
+        routes.delete("")(self.delete)
+        return routes
+
+    @operation(responses.MuteList, scope="read")
+    async def list(self) -> Response:
+        """List the mutes that are in force."""
+        return answer({"mutes": [shown(row) for row in await mutes.every(self.database, g.account.id)]})
+
+    @operation(responses.Mute, body=MuteBody, refuses=("cue_not_found",), scope="write")
+    async def put(self) -> Response:
+        """
+        Mute a cue, a group, or the account.
+
+        No message, no mail and no reminder is sent of it; incidents are kept, and alert webhooks go on. It replaces the
+        mute that there is of the same subject.
+        """
+        body = await read(MuteBody)
+        scope, subject = subject_of(body)
+        until = None
+        if body.until is not None:
+            until = await self.clock.decide(self.database, partial(future, body.until))
+        row = await mutes.put(
+            self.database, user=g.account.id, scope=scope, subject=subject, until=until, reason=body.reason,
+            act=act(body.reason).text(),
+        )  # fmt: skip
+        if row is None:
+            raise Refusal("cue_not_found", "There is no such cue.")
+        return answer(shown(row))
+
+    @operation(None, status=204, body=MuteSubject, refuses=("mute_not_found",), scope="write")
+    async def delete(self) -> Response:
+        """Delete the mute of a cue, a group, or the account."""
+        scope, subject = subject_of(await read(MuteSubject))
+        if not await mutes.delete(self.database, user=g.account.id, scope=scope, subject=subject, act=act().text()):
+            raise Refusal("mute_not_found", "This is not muted.")
+        return Response(b"", 204)
+
+
+def subject_of(body: MuteSubject) -> tuple[str, str]:
+    """What is muted: its scope, and the subject in it; refuses none, and more than one."""
+    named = [("cue", body.cue_id), ("group", body.group), ("account", "" if body.account else None)]
+    given = [(scope, subject) for scope, subject in named if subject is not None]
+    if len(given) != 1:
+        raise Invalid(Problem("body", "name one of cue_id, group, and account: true"))
+    return given[0]
+
+
+def shown(row: MuteRow) -> dict[str, Any]:
+    """A mute as it is answered."""
+    return {
+        "cue_id": row.subject if row.scope == "cue" else None,
+        "cue_name": row.name,
+        "group": row.subject if row.scope == "group" else None,
+        "account": row.scope == "account",
+        "until": row.until,
+        "reason": row.reason,
+        "created_at": row.created_at,
+    }

@@ -1,0 +1,79 @@
+"""Mutes: of what no notices are sent."""
+
+from datetime import datetime
+
+from cueapi.storage.database import Executor, Row
+
+
+class MuteRow(Row):
+    """A mute: *scope* is `account`, `group` or `cue`, *subject* the group or the cue's id (of the account: "")."""
+
+    scope: str
+    subject: str
+    name: str | None
+    until: datetime | None
+    reason: str | None
+    created_at: datetime
+
+
+EVERY = """
+select m.scope, m.subject, c.name, m.until, m.reason, m.created_at
+  from mutes m
+  left join cues c on m.scope = 'cue' and c.id = m.subject and c.user_id = m.user_id
+ where m.user_id = $1
+   and (m.until is null or m.until > now())
+ order by m.created_at desc, m.scope, m.subject
+ limit 1000
+"""
+
+
+async def every(db: Executor, user: int) -> list[MuteRow]:
+    """The mutes that are in force, newest first."""
+    return await db.fetch(EVERY, user, row=MuteRow)
+
+
+# $2 the scope, $3 the subject, $4 until when (null: until it is deleted), $5 why, $6 the act. A cue that is not there:
+# no row.
+PUT = """
+with cue as (
+    select id, name from cues where $2 = 'cue' and id = $3 and user_id = $1 and deleted_at is null
+), put as (
+    insert into mutes as m (user_id, scope, subject, until, reason)
+    select $1::bigint, $2::text, $3::text, $4::timestamptz, $5::text
+     where $2 <> 'cue' or exists (select from cue)
+        on conflict (user_id, scope, subject) do update
+       set until = excluded.until, reason = excluded.reason, created_at = excluded.created_at
+ returning *
+)
+select p.scope, p.subject, (select name from cue) as name, p.until, p.reason, p.created_at
+  from put p
+ cross join lateral (select write_audit(p.user_id, $6::json, 'mute.set', p.scope, p.subject,
+                                        coalesce((select name from cue), p.subject)) as id offset 0) a
+ where a.id is not null
+"""
+
+
+async def put(  # noqa: PLR0913 (the columns of a mute)
+    db: Executor, *, user: int, scope: str, subject: str, until: datetime | None, reason: str | None, act: str
+) -> MuteRow | None:
+    """The mute that is in force from now on; None where the cue is not this user's."""
+    return await db.fetch_one(PUT, user, scope, subject, until, reason, act, row=MuteRow)
+
+
+DELETE = """
+with gone as (
+    delete from mutes where user_id = $1 and scope = $2 and subject = $3 returning *
+)
+select write_audit(user_id, $4::json, 'mute.deleted', scope, subject, subject) as audit from gone
+"""
+
+
+class DeletedMute(Row):
+    """What the audit calls the end of a mute."""
+
+    audit: int
+
+
+async def delete(db: Executor, *, user: int, scope: str, subject: str, act: str) -> bool:
+    """End a mute; False where there is none."""
+    return await db.fetch_one(DELETE, user, scope, subject, act, row=DeletedMute) is not None

@@ -1,0 +1,25 @@
+-- Upon a row that the transaction has locked. A channel that is enabled again has no failures behind it, and its incident
+-- is over.
+with changed as (
+    update channels
+       set name = :name, shown = :shown, topic = :topic, has_token = :has_token, config = :config, address = :address,
+           confirm_hash = case when :moves then :confirm_hash::bytea else confirm_hash end,
+           confirm_until = case when :moves and :confirm_hash::bytea is not null then now() + interval '1 day'
+                                when :moves then null else confirm_until end,
+           confirmed_at = case when not :moves then confirmed_at when :confirm_hash::bytea is null then now() end,
+           events = :events::text[], min_severity = :min_severity, groups = :groups::text[], kinds = :kinds::text[],
+           disabled_at = case when :enabled then null else coalesce(disabled_at, now()) end,
+           failing_since = case when :enabled and disabled_at is not null then null else failing_since end,
+           last_error = case when :enabled and disabled_at is not null then null else last_error end,
+           updated_at = clock_timestamp()
+     where id = :channel and user_id = :user
+ returning *
+), audited as (
+    select write_audit(user_id, :act::json, 'channel.updated', 'channel', id::text, name, :changes::json) as id
+      from changed
+), ended as (
+    select resolve_incident(user_id, 'channel_failing', id::text) as id from changed where disabled_at is null
+)
+select
+-- include: columns
+  from changed c, (select count(*) from audited) a, (select count(*) from ended) e

@@ -1,0 +1,203 @@
+"""Incidents and mutes, as the API shows and changes them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cueapi.storage import incidents as stored
+from cueapi.storage.database import Database
+from tests.api.work import NO_IDS, claimed, report
+from tests.conftest import Api, cue
+
+ONE_TRY = {"retry": {"max_attempts": 1}}
+
+
+async def failed(api: Api, **fields: Any) -> str:
+    """An execution of a new worker cue that has failed for good."""
+    execution = await claimed(api, **ONE_TRY, **fields)
+    await report(api, execution, success=False, error="no paper")
+    return execution
+
+
+async def listed(api: Api, query: str = "") -> list[dict[str, Any]]:
+    return list((await api.get(f"/v1/incidents?{query}"))["incidents"])
+
+
+async def test_a_failing_cue_is_an_incident_from_its_failure_to_its_recovery(api: Api) -> None:
+    execution = await failed(api, name="brief", group="morning")
+    (opened,) = await listed(api, "status=open&kind=failing&group=morning")
+    (alert,) = (await api.get("/v1/alerts"))["alerts"]
+    replay = (await api.post(f"/v1/executions/{execution}/replay"))["id"]
+    await api.post(f"/v1/executions/{replay}/claim")
+    await report(api, replay, success=True)
+    ended = await api.get(f"/v1/incidents/{opened['id']}")
+
+    assert opened == {
+        "id": alert["incident_id"],
+        "kind": "failing",
+        "subject": {"kind": "cue", "id": alert["cue_id"], "name": "brief"},
+        "severity": "critical",
+        "status": "open",
+        "title": "brief is failing: no paper",
+        "cue_id": alert["cue_id"],
+        "opened_at": opened["opened_at"],
+        "acknowledged_at": None,
+        "note": None,
+        "snoozed_until": None,
+        "resolved_at": None,
+        "resolution": None,
+        "events": 1,
+        "first_execution_id": execution,
+        "last_execution_id": execution,
+        "resolved_by_execution_id": None,
+    }
+    assert (ended["status"], ended["resolved_by_execution_id"]) == ("resolved", replay)
+    assert await listed(api, f"status=open&cue_id={alert['cue_id']}") == []
+    assert await listed(api, "group=evening") == []
+    assert (await api.refused("GET", "/v1/incidents?kind=gone"))[:2] == (400, "invalid_filter")
+
+
+async def test_thresholds_are_the_cues_own_and_stay_within_their_bounds(api: Api) -> None:
+    alerts = {"failure_threshold": 720, "recovery_threshold": 720, "renotify_minutes": 10_080}
+    made = await api.post("/v1/cues", cue(alerts=alerts))
+    changed = await api.patch(f"/v1/cues/{made['id']}", {"alerts": {"failure_threshold": 2}})
+
+    assert made["alerts"] == alerts
+    assert changed["alerts"] == alerts | {"failure_threshold": 2}
+    for wrong in ({"failure_threshold": 0}, {"recovery_threshold": 721}, {"renotify_minutes": 10_081}):
+        assert (await api.refused("POST", "/v1/cues", cue(alerts=wrong)))[:2] == (422, "validation_error")
+
+
+async def test_an_incident_is_acknowledged_snoozed_and_resolved_and_the_audit_says_by_whom(
+    api: Api, database: Database
+) -> None:
+    await failed(api)
+    (incident,) = await listed(api)
+    path = f"/v1/incidents/{incident['id']}"
+
+    seen = await api.post(f"{path}/acknowledge", {"note": "on it"})
+    snoozed = await api.post(f"{path}/snooze", {"minutes": 60})
+    await database.execute("update incidents set snoozed_until = now() - interval '1 second'")
+    open_again = await api.get(path)
+    ended = await api.post(f"{path}/resolve", {"reason": "the key was renewed"})
+
+    assert (seen["note"], seen["status"], seen["acknowledged_at"] is None) == ("on it", "open", False)
+    assert snoozed["status"] == "snoozed"
+    assert (open_again["status"], open_again["snoozed_until"]) == ("open", None)
+    assert (ended["status"], ended["resolution"]) == ("resolved", "the key was renewed")
+    assert ended["title"] == f"{incident['title']} (the key was renewed)"
+    rows = await database.fetch(
+        "select action, actor_kind, reason from audit where action like 'incident.%' order by id"
+    )
+    assert [(row["action"], row["actor_kind"], row["reason"]) for row in rows] == [
+        ("incident.acknowledged", "key", None),
+        ("incident.snoozed", "key", None),
+        ("incident.resolved", "key", "the key was renewed"),
+    ]
+    for verb, body in {"acknowledge": {}, "snooze": {"minutes": 1}, "resolve": {"reason": "again"}}.items():
+        assert (await api.refused("POST", f"{path}/{verb}", body))[:2] == (409, "invalid_state")
+
+
+async def test_what_cannot_be_is_refused_by_name(api: Api) -> None:
+    await failed(api)
+    (incident,) = await listed(api)
+    path, other = f"/v1/incidents/{incident['id']}", await api.register("other@example.com")
+    past, far = datetime.now(UTC) - timedelta(minutes=1), datetime.now(UTC) + timedelta(days=400)
+
+    for body in ({}, {"minutes": 0}, {"until": "soon"}, {"until": past.isoformat()}, {"until": far.isoformat()},
+                 {"minutes": 5, "until": far.isoformat()}):  # fmt: skip
+        assert (await api.refused("POST", f"{path}/snooze", body))[:2] == (422, "validation_error")
+    assert (await api.refused("POST", f"{path}/resolve", {}))[:2] == (422, "validation_error")
+    assert (await api.refused("POST", f"{path}/acknowledge", {"note": "x" * 501}))[:2] == (422, "validation_error")
+    for one in NO_IDS:
+        status, code, _ = await api.refused("GET", f"/v1/incidents/{one}")
+        assert (status, code) in {(404, "incident_not_found"), (404, "not_found")}
+    for verb, body in {"acknowledge": {}, "snooze": {"minutes": 1}, "resolve": {"reason": "mine"}}.items():
+        assert (await other.refused("POST", f"{path}/{verb}", body))[:2] == (404, "incident_not_found")
+    assert (await other.refused("GET", path))[:2] == (404, "incident_not_found")
+    assert await listed(other) == []
+
+
+async def test_a_long_list_is_walked_by_its_cursor(api: Api) -> None:
+    for name in ("a", "b", "c"):
+        await failed(api, name=name)
+
+    first = await api.get("/v1/incidents?limit=2")
+    second = await api.get(f"/v1/incidents?limit=2&cursor={first['next_cursor']}")
+
+    names = [one["subject"]["name"] for page in (first, second) for one in page["incidents"]]
+    assert names == ["c", "b", "a"]
+    assert (first["has_more"], second["has_more"], second["next_cursor"]) == (True, False, None)
+    status, code, _ = await api.refused("GET", f"/v1/incidents?kind=late&cursor={first['next_cursor']}")
+    assert (status, code) == (400, "invalid_filter")
+
+
+async def test_a_pause_by_a_person_ends_an_incident(api: Api) -> None:
+    await failed(api)
+    (incident,) = await listed(api)
+    await api.patch(f"/v1/cues/{incident['cue_id']}", {"status": "paused"})
+
+    ended = await api.get(f"/v1/incidents/{incident['id']}")
+    assert (ended["status"], ended["resolution"]) == ("resolved", "the cue was paused")
+    assert ended["title"].endswith("(the cue was paused)")
+
+
+async def test_evidence_that_comes_later_ends_what_was_not_verified(api: Api) -> None:
+    made = await api.post("/v1/cues", cue("http://127.0.0.1:9/", verification={"mode": "require_external_id"}))
+    execution = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+    await report(api, execution, success=True)
+    (opened,) = await listed(api, "kind=unverified")
+    await api.patch(f"/v1/executions/{execution}/evidence", {"external_id": "m1"})
+
+    assert opened["severity"] == "warning"
+    assert (await api.get(f"/v1/incidents/{opened['id']}"))["resolved_by_execution_id"] == execution
+
+
+async def test_what_may_be_muted_and_for_how_long(api: Api) -> None:
+    made = await api.post("/v1/cues", cue(name="brief"))
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+    for body in ({"cue_id": made["id"], "reason": "noisy"}, {"group": "night", "until": until}, {"account": True}):
+        answer = await api.ask("PUT", "/v1/mutes", body)
+        assert answer.status_code == 200, answer.text
+    mutes = (await api.get("/v1/mutes"))["mutes"]
+    gone = await api.ask("DELETE", "/v1/mutes", {"group": "night"})
+
+    assert [(one["cue_id"], one["cue_name"], one["group"], one["account"]) for one in mutes] == [
+        (None, None, None, True), (None, None, "night", False), (made["id"], "brief", None, False),
+    ]  # fmt: skip
+    assert gone.status_code == 204
+    assert (await api.refused("DELETE", "/v1/mutes", {"group": "night"}))[:2] == (404, "mute_not_found")
+    for wrong in ({}, {"account": False}, {"account": True, "group": "night"}, {"group": "Night"},
+                  {"account": True, "until": "2020-01-01T00:00:00Z"}):  # fmt: skip
+        assert (await api.refused("PUT", "/v1/mutes", wrong))[:2] == (422, "validation_error")
+    assert (await api.refused("PUT", "/v1/mutes", {"cue_id": "cue_abcdefghijkl"}))[:2] == (404, "cue_not_found")
+
+
+async def test_a_worker_that_is_back_and_one_that_is_gone_have_no_incident(api: Api, database: Database) -> None:
+    await api.post("/v1/worker/heartbeat", {"worker_id": "w1", "handlers": ["a"]})
+    opening = "select open_incident(1, 'worker_offline', $1, $1, 'It is silent', 'critical')"
+    for worker in ("w1", "w2"):
+        await database.execute(opening, worker)
+
+    assert await stored.tend(database) == [1]
+    ended = {one["subject"]["id"]: one["resolution"] for one in await listed(api)}
+    assert ended == {"w1": None, "w2": "the worker was removed"}
+
+
+@pytest.mark.parametrize("held_back", ["acknowledged_at = now(), remind_at = null", "snoozed_until = now() + '1 hour'"])
+async def test_what_stays_open_is_told_of_again_until_it_is_seen(api: Api, database: Database, held_back: str) -> None:
+    await failed(api, alerts={"renotify_minutes": 5})
+    later = "update incidents set remind_at = remind_at - interval '5 minutes'"
+
+    await database.execute(later)
+    assert await stored.tend(database) == [1]
+    assert await stored.tend(database) == []
+    await database.execute(
+        f"{later}, {held_back}" if "remind" not in held_back else f"update incidents set {held_back}"
+    )
+
+    reminded = await stored.tend(database)
+    (row,) = await database.fetch("select reminders from incidents")
+    assert (reminded, row["reminders"]) == ([], 1)

@@ -1,0 +1,268 @@
+"""Channels of every kind, to real receivers: what arrives, what is signed, what is too much, and what is gone."""
+
+import json
+from typing import Any
+
+import trio
+
+from cueapi.settings import Settings
+from cueapi.storage import channels
+from cueapi.storage.database import Database
+from tests.api.work import claimed, report
+from tests.conftest import Api
+from tests.delivery.siblings import until
+from tests.delivery.test_notifier import is_signed, mailing_to_a_user
+from tests.receiver import Received, Receiver, open_receiver
+from tests.storage.rows import add_user
+
+ONE_TRY = {"retry": {"max_attempts": 1}}
+
+
+async def failed(api: Api, **fields: Any) -> str:
+    execution = await claimed(api, **ONE_TRY, **fields)
+    await report(api, execution, success=False, error="no paper")
+    return execution
+
+
+async def recover(api: Api, execution: str) -> None:
+    replay = (await api.post(f"/v1/executions/{execution}/replay"))["id"]
+    await api.post(f"/v1/executions/{replay}/claim")
+    await report(api, replay, success=True)
+
+
+async def channel(api: Api, kind: str, **fields: Any) -> dict[str, Any]:
+    return await api.post("/v1/channels", {"kind": kind, "name": kind, **fields})
+
+
+def told(receiver: Receiver, path: str) -> list[Received]:
+    return [one for one in receiver.requests if one.path == path]
+
+
+async def test_each_service_is_told_of_begin_and_end_in_its_own_form(api: Api) -> None:
+    with trio.fail_after(60):
+        async with open_receiver() as receiver:
+            for kind in ("slack", "discord"):
+                await channel(api, kind, url=receiver.url(f"/{kind}"))
+            await channel(api, "ntfy", url=receiver.url("/"), topic="cue", token="tk_1")
+            made = await channel(api, "webhook", url=receiver.url("/webhook"))
+            await recover(api, await failed(api, name="<a> & @channel"))
+            await receiver.wait_for(8)
+            (incident,) = (await api.get("/v1/incidents"))["incidents"]
+            shown = await api.get(f"/v1/channels/{made['id']}")
+
+    hooks, ntfy = told(receiver, "/webhook"), told(receiver, "/")
+    events = [json.loads(one.body)["event"] for one in hooks]
+    ended = json.loads(hooks[events.index("incident.resolved")].body)["incident"]
+    assert sorted(events) == ["incident.opened", "incident.resolved"]
+    assert ended == incident
+    assert all(is_signed(one, made["secret"]) for one in hooks)
+    assert {one.header("webhook-id") for one in hooks} == {
+        f"{event}-{incident['id']}-{made['id']}" for event in ("opened", "resolved")
+    }
+    assert "secret" not in shown
+    assert any("&lt;a&gt; &amp; " in json.loads(one.body)["text"] for one in told(receiver, "/slack"))
+    assert all(json.loads(one.body)["allowed_mentions"] == {"parse": []} for one in told(receiver, "/discord"))
+    assert {json.loads(one.body)["topic"] for one in ntfy} == {"cue"}
+    assert {one.header("authorization") for one in ntfy} == {"Bearer tk_1"}
+
+
+async def test_a_channel_hears_only_of_what_it_asks_for_and_of_nothing_that_is_muted(api: Api) -> None:
+    with trio.fail_after(60):
+        async with open_receiver() as receiver:
+            await channel(api, "webhook", url=receiver.url("/ends"), on=["resolved"])
+            await channel(api, "webhook", url=receiver.url("/late"), kinds=["late"])
+            await channel(api, "webhook", url=receiver.url("/night"), groups=["night"], on=["opened"])
+            await recover(api, await failed(api, name="day"))
+            muted = await api.post("/v1/cues", {"name": "muted", "schedule": {"type": "recurring", "cron": "0 0 1 1 *"},
+                                                "transport": "worker", **ONE_TRY})  # fmt: skip
+            assert (await api.ask("PUT", "/v1/mutes", {"cue_id": muted["id"]})).status_code == 200
+            execution = (await api.post(f"/v1/cues/{muted['id']}/fire"))["id"]
+            await api.post(f"/v1/executions/{execution}/claim")
+            await report(api, execution, success=False)
+            await failed(api, name="night", group="night")
+            await receiver.wait_for(2)
+            kept = (await api.get("/v1/incidents"))["incidents"]
+
+    named = {(one.path, json.loads(one.body)["incident"]["subject"]["name"]) for one in receiver.requests}
+    assert named == {("/ends", "day"), ("/night", "night")}
+    assert {one["subject"]["name"] for one in kept} == {"day", "night", "muted"}
+
+
+async def test_a_place_that_is_gone_disables_its_channel_and_the_others_are_told(api: Api) -> None:
+    with trio.fail_after(60):
+        async with open_receiver({"/gone": [410, 200], "/other": [200]}) as receiver:
+            gone = await channel(api, "slack", url=receiver.url("/gone"))
+            await channel(api, "webhook", url=receiver.url("/other"), kinds=["channel_failing"])
+            await failed(api)
+            await receiver.wait_for(2)
+            disabled = await api.get(f"/v1/channels/{gone['id']}")
+            (incident,) = (await api.get("/v1/incidents?kind=channel_failing"))["incidents"]
+            tested = await api.post(f"/v1/channels/{gone['id']}/test")
+            enabled = await api.patch(f"/v1/channels/{gone['id']}", {"enabled": True})
+            await receiver.wait_for(4)
+            ended = await api.get(f"/v1/incidents/{incident['id']}")
+
+    assert disabled["last_error"] == "the channel answered 410"
+    assert disabled["disabled_at"] is not None
+    assert incident["subject"] == {"kind": "channel", "id": gone["id"], "name": "slack"}
+    assert tested == {"delivered": True, "status": 200, "error": None}
+    assert (enabled["disabled_at"], enabled["last_error"], ended["status"]) == (None, None, "resolved")
+
+
+async def test_five_days_of_failures_disable_a_channel(api: Api, database: Database) -> None:
+    with trio.fail_after(60):
+        async with open_receiver([500]) as receiver:
+            made = await channel(api, "webhook", url=receiver.url("/hook"))
+            await database.execute("update channels set failing_since = now() - interval '5 days 1 minute'")
+            await failed(api)
+            await until(lambda: _disabled(api, made["id"]))
+
+
+async def _disabled(api: Api, identity: str) -> bool:
+    return (await api.get(f"/v1/channels/{identity}"))["disabled_at"] is not None
+
+
+async def test_a_message_that_failed_comes_again_under_its_id(api: Api, database: Database) -> None:
+    with trio.fail_after(60):
+        async with open_receiver([500, 429, 200]) as receiver:
+            await channel(api, "webhook", url=receiver.url("/hook"))
+            await failed(api)
+            await receiver.wait_for(1)
+            await until(lambda: _put_off(database))
+            await database.execute("update notifications set ready_at = now()")
+            await failed(api, name="another")
+            await receiver.wait_for(4)
+
+    ids = [one.header("webhook-id") for one in receiver.requests]
+    assert len(set(ids)) == 2
+    assert len(ids) >= 4
+
+
+async def _put_off(database: Database) -> bool:
+    rows = await database.fetch("select claim, attempts from notifications where kind = 'channel_message'")
+    return [(row["claim"], row["attempts"]) for row in rows] == [(None, 1)]
+
+
+async def test_of_many_at_once_twenty_are_told_one_by_one_and_the_rest_in_one_digest(database: Database) -> None:
+    user = await add_user(database)
+    await add_channel(database, user)
+    opening = (
+        "select open_incident($1, 'target_down', n::text, n::text, 'host ' || n || ' is down', 'critical')"
+        "  from generate_series($2::int, $3::int) n"
+    )
+
+    await database.execute(opening, user, 1, 600)
+    await channels.admit(database)
+    await database.execute(opening, user, 601, 1_000)
+    await channels.admit(database)
+    await channels.admit(database)
+
+    rows = await database.fetch(
+        "select event, held, content, extract(epoch from ready_at - now()) as due_in from notifications"
+        " where kind = 'channel_message' order by id"
+    )
+    (digest,) = (row for row in rows if row["event"] == "digest")
+    content = json.loads(digest["content"])
+    assert [row["event"] for row in rows].count("opened") == 20
+    assert not any(row["held"] for row in rows)
+    assert (content["opened"], len(content["titles"])) == (980, 10)
+    assert 0 < digest["due_in"] <= 60
+    mails = await database.fetch("select 1 as one from notifications where kind = 'incident_mail'")
+    assert len(mails) == 10
+
+
+async def test_after_a_digest_the_next_one_comes_five_minutes_later(database: Database) -> None:
+    user = await add_user(database)
+    await add_channel(database, user)
+    opening = "select open_incident($1, 'target_down', $2, $2, 'down', 'critical')"
+
+    for number in range(25):
+        await database.execute(opening, user, f"a{number}")
+    await channels.admit(database)
+    await database.execute("delete from notifications")
+    for number in range(5):
+        await database.execute(opening, user, f"b{number}")
+    await channels.admit(database)
+
+    (row,) = await database.fetch(
+        "select event, extract(epoch from ready_at - now()) as due_in from notifications where channel_id is not null"
+    )
+    assert row["event"] == "digest"
+    assert 290 < row["due_in"] <= 321
+
+
+async def add_channel(database: Database, user: int) -> None:
+    await database.execute(
+        "insert into channels (id, user_id, kind, name, shown, config, confirmed_at, events)"
+        " values (gen_random_uuid(), $1, 'slack', 's', 'x', decode(repeat('00', 40), 'hex'), now(),"
+        " '{opened,resolved,reminder,digest}')",
+        user,
+    )
+
+
+async def test_a_mail_box_hears_of_nothing_before_its_owner_has_agreed(settings: Settings) -> None:
+    with trio.fail_after(60):
+        async with mailing_to_a_user(settings) as mailed:
+            own = await channel(mailed.api, "email", address="you@example.com")
+            other = await channel(mailed.api, "email", address="team@example.com")
+            tested = await mailed.api.post(f"/v1/channels/{other['id']}/test")
+            link = await mailed.post.link_to("team@example.com")
+            page = await mailed.post.press(link)
+            again = await mailed.daemon.client.get(link)
+            await recover(mailed.api, await failed(mailed.api, name="brief", on_failure={"email": False}))
+            await mailed.post.mail_to("team@example.com", "brief recovered after")
+            await mailed.post.mail_to("you@example.com", "brief recovered after")
+            shown = await mailed.api.get(f"/v1/channels/{other['id']}")
+
+    assert (own["confirmed"], other["confirmed"], shown["confirmed"]) == (True, False, True)
+    assert tested["delivered"] is False
+    assert (page.status_code, again.status_code) == (200, 400)
+    subjects = [(mail["To"], mail["Subject"]) for mail in mailed.box.mails if "brief" in mail["Subject"]]
+    assert sorted(to for to, _ in subjects) == ["team@example.com"] * 2 + ["you@example.com"] * 2
+
+
+async def test_begin_and_end_are_mailed_to_the_accounts_address(settings: Settings) -> None:
+    with trio.fail_after(60):
+        async with mailing_to_a_user(settings) as mailed:
+            await recover(mailed.api, await failed(mailed.api, name="brief"))
+            opened = await mailed.post.mail_to("you@example.com", "brief failed", "Incident:")
+            await mailed.post.mail_to("you@example.com", "brief recovered after")
+
+    assert "Since:" in opened.get_content()
+    assert len(mailed.box.mails) == 2
+
+
+async def test_what_no_channel_can_be_is_refused(api: Api) -> None:
+    public = "https://example.com/hook"
+    wrong = [
+        ({"kind": "slack"}, 422, "validation_error"),
+        ({"kind": "slack", "url": public, "topic": "a"}, 422, "validation_error"),
+        ({"kind": "ntfy", "url": public}, 422, "validation_error"),
+        ({"kind": "ntfy", "url": public, "topic": "a/b"}, 422, "validation_error"),
+        ({"kind": "pager", "url": public}, 422, "validation_error"),
+        ({"kind": "webhook", "url": public, "on": []}, 422, "validation_error"),
+        ({"kind": "webhook", "url": public, "on": ["closed"]}, 422, "validation_error"),
+        ({"kind": "webhook", "url": public, "groups": ["Night"]}, 422, "validation_error"),
+        ({"kind": "webhook", "url": "http://10.0.0.1/"}, 400, "invalid_channel_url"),
+        ({"kind": "email", "address": "you@example.com"}, 503, "email_not_configured"),
+    ]
+    for body, status, code in wrong:
+        assert (await api.refused("POST", "/v1/channels", {"name": "c", **body}))[:2] == (status, code), body
+
+
+async def test_a_user_has_twenty_channels_at_most_and_no_other_sees_them(api: Api, database: Database) -> None:
+    other = await api.register("other@example.com")
+    made = [await channel(api, "slack", url="http://127.0.0.1:9/T0/B0/secret") for _ in range(20)]
+    refused = await api.refused("POST", "/v1/channels", {"kind": "slack", "name": "c", "url": "http://127.0.0.1:9/"})
+    path = f"/v1/channels/{made[0]['id']}"
+
+    assert refused[:2] == (403, "channel_limit_exceeded")
+    assert made[0]["url"] == "http://127.0.0.1:9/…cret"
+    assert (await other.get("/v1/channels"))["channels"] == []
+    for method, place in (("GET", path), ("PATCH", path), ("DELETE", path), ("POST", f"{path}/test")):
+        assert (await other.refused(method, place))[:2] == (404, "channel_not_found")
+    assert (await api.ask("DELETE", path)).status_code == 204
+    (row,) = await database.fetch("select count(*) as stored from channels where shown like '%secret%'")
+    assert row["stored"] == 0
+    actions = await database.fetch("select action from audit where action like 'channel.%' order by id")
+    assert [row["action"] for row in actions] == ["channel.created"] * 20 + ["channel.deleted"]
