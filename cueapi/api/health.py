@@ -139,6 +139,8 @@ class Health:
                     lambda: self._counted_of({"deliveries": "oldest_delivery", "work": "oldest_work"})),
             Gauge("cueapi_workers_alive", "Pull workers with a heartbeat in the last 180 s.", (),
                     lambda: [((), value) for _, value in self._counted_of({"": "active_workers"})]),
+            Gauge("cueapi_incidents_open", "Incidents that are not over, counted up to 10,000.", (),
+                    lambda: [((), value) for _, value in self._counted_of({"": "open_incidents"})]),
         ]  # fmt: skip
 
     def _last_poll(self) -> Values:

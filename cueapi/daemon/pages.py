@@ -17,6 +17,7 @@ from cueapi.dashboard.app import Dashboard
 from cueapi.dashboard.audit import AuditTrail
 from cueapi.dashboard.brakes import HoldForms
 from cueapi.dashboard.budgets import BudgetsPage
+from cueapi.dashboard.channels import ChannelPages, MutePages
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_form import CueForm
 from cueapi.dashboard.cue_page import CueDetails
@@ -26,6 +27,7 @@ from cueapi.dashboard.events import PageEvents
 from cueapi.dashboard.execution import ExecutionPages
 from cueapi.dashboard.executions import ExecutionsPage
 from cueapi.dashboard.keys import KeysPage
+from cueapi.dashboard.incidents import IncidentPages
 from cueapi.dashboard.now import Now
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
@@ -64,6 +66,9 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             AlertsPage(pages, sessions, contract),
             HoldForms(pages, sessions, contract),
             BudgetsPage(pages, sessions, contract, reader),
+            IncidentPages(pages, sessions, contract),
+            ChannelPages(pages, sessions, contract),
+            MutePages(pages, sessions, contract),
             CueList(pages, sessions, contract, reader),
             CueForm(pages, sessions, contract),
             CueDetails(pages, sessions, contract, reader, next_times),

@@ -63,6 +63,7 @@ class Now:
             session,
             sentence=sentence(found.cues[0], lines["failing"], lines["late"]),
             has_cues=found.cues[0].has_cues,
+            has_incidents=found.cues[0].incidents > 0,
             failing=lines["failing"],
             late=lines["late"],
             next=lines["next"],
@@ -87,7 +88,9 @@ def schedule(cue: CueLine) -> str:
 
 
 def sentence(counts: CueLine, failing: Sequence[CueLine], late: Sequence[CueLine]) -> Sentence:
-    """The first line of the page."""
+    """The first line of the page: of incidents, where any is open."""
+    if counts.incidents:
+        return Sentence("failed", _open(counts), _and_late(len(late)), counts.open_since)
     if counts.failing:
         number = "More than 100" if counts.failing > 100 else f"{counts.failing:,}"
         since = min((line.since for line in failing if line.since is not None), default=None)
@@ -100,6 +103,15 @@ def sentence(counts: CueLine, failing: Sequence[CueLine], late: Sequence[CueLine
     if not counts.live_cues:
         return Sentence("succeeded", "Nothing fails", ": no cue is left to fire")
     return Sentence("succeeded", _fine(counts.live_cues), "")
+
+
+def _open(counts: CueLine) -> str:
+    """How many incidents are open; where each is one of a failing cue, how many cues fail."""
+    number = "More than 100" if counts.incidents > 100 else f"{counts.incidents:,}"
+    one = counts.incidents == 1
+    if counts.failing_incidents == counts.incidents:
+        return f"{number} {'cue is' if one else 'cues are'} failing"
+    return f"{number} {'incident is' if one else 'incidents are'} open"
 
 
 def _fine(cues: int) -> str:

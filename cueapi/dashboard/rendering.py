@@ -33,6 +33,7 @@ PLACES = (
     ("Executions", "/ui/executions"),
     ("Workers", "/ui/workers"),
     ("Alerts", "/ui/alerts"),
+    ("Problems", "/ui/incidents"),
     ("Account", "/ui/account"),
     ("System", "/ui/system"),
 )
@@ -45,6 +46,9 @@ ACCOUNT_PLACES = (
     ("Audit", "/ui/account/audit"),
 )
 """What stands beside the page of the account."""
+
+PROBLEMS = (("Incidents", "/ui/incidents"), ("Channels", "/ui/channels"), ("Mutes", "/ui/mutes"))
+"""The pages below "Problems", which is the first of them."""
 
 
 @frozen
@@ -86,7 +90,7 @@ class Rendering:
             "web_link": texts.web_link,
         }
         made.globals |= {"url": self.url, "asset": self.asset, "FORM_TOKEN": FORM_TOKEN}
-        made.globals |= {"places": PLACES, "account_places": ACCOUNT_PLACES}
+        made.globals |= {"places": PLACES, "account_places": ACCOUNT_PLACES, "problems": PROBLEMS}
         return made
 
     def url(self, path: str) -> str:

@@ -6,7 +6,11 @@ PING = "select 1"
 
 
 class QueueCounts(Row):
-    """How much waits, by kind, for how many seconds the oldest of it has been due, and how many workers are alive."""
+    """
+    How much waits, by kind, and for how many seconds the oldest of it has been due.
+
+    Also how many workers are alive, and how many incidents are open.
+    """
 
     pending_outbox: int
     ready_deliveries: int
@@ -16,6 +20,7 @@ class QueueCounts(Row):
     oldest_delivery: float
     oldest_work: float
     active_workers: int
+    open_incidents: int
 
 
 COUNTS = """
@@ -36,7 +41,8 @@ select (select count(*) from (select 1 from outbox where claimed_by is null limi
        coalesce((select greatest(extract(epoch from now() - ready_at), 0)
                    from executions where transport = 'worker' and status in ('pending', 'retrying')
                   order by ready_at limit 1), 0)::float8 as oldest_work,
-       (select count(*) from workers where last_heartbeat > now() - interval '180 seconds') as active_workers
+       (select count(*) from workers where last_heartbeat > now() - interval '180 seconds') as active_workers,
+       (select count(*) from (select 1 from incidents where resolved_at is null limit 10000) i) as open_incidents
 """
 
 

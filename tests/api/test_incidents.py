@@ -3,8 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from cueapi.storage import incidents as stored
 from cueapi.storage.database import Database
 from tests.api.work import NO_IDS, claimed, report
@@ -184,20 +182,3 @@ async def test_a_worker_that_is_back_and_one_that_is_gone_have_no_incident(api: 
     assert await stored.tend(database) == [1]
     ended = {one["subject"]["id"]: one["resolution"] for one in await listed(api)}
     assert ended == {"w1": None, "w2": "the worker was removed"}
-
-
-@pytest.mark.parametrize("held_back", ["acknowledged_at = now(), remind_at = null", "snoozed_until = now() + '1 hour'"])
-async def test_what_stays_open_is_told_of_again_until_it_is_seen(api: Api, database: Database, held_back: str) -> None:
-    await failed(api, alerts={"renotify_minutes": 5})
-    later = "update incidents set remind_at = remind_at - interval '5 minutes'"
-
-    await database.execute(later)
-    assert await stored.tend(database) == [1]
-    assert await stored.tend(database) == []
-    await database.execute(
-        f"{later}, {held_back}" if "remind" not in held_back else f"update incidents set {held_back}"
-    )
-
-    reminded = await stored.tend(database)
-    (row,) = await database.fetch("select reminders from incidents")
-    assert (reminded, row["reminders"]) == ([], 1)

@@ -1,19 +1,26 @@
 """Channels of every kind, to real receivers: what arrives, what is signed, what is too much, and what is gone."""
 
 import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
 
+from cueapi.domain.attempt import Unreachable, evaluate_attempt
+from cueapi.domain.notification import channel_message_id
 from cueapi.settings import Settings
-from cueapi.storage import channels
-from cueapi.storage.database import Database
+from cueapi.storage import channels, notifications
+from cueapi.storage.clock import steady
+from cueapi.storage.database import Database, Transaction
+from cueapi.storage.notifications import Notification, NotificationHeadroom
+from cueapi.storage.transitions import apply_transitions
 from tests.api.work import claimed, report
 from tests.conftest import Api
 from tests.delivery.siblings import until
 from tests.delivery.test_notifier import is_signed, mailing_to_a_user
 from tests.receiver import Received, Receiver, open_receiver
-from tests.storage.rows import add_user
+from tests.storage.rows import add_cue, add_execution, add_user, ago, claim
 
 ONE_TRY = {"retry": {"max_attempts": 1}}
 
@@ -189,6 +196,53 @@ async def test_after_a_digest_the_next_one_comes_five_minutes_later(database: Da
     )
     assert row["event"] == "digest"
     assert 290 < row["due_in"] <= 321
+
+
+async def cut_short(database: Database, step: Callable[[Transaction], Awaitable[object]]) -> None:
+    """Do *step* as a daemon that dies before it has committed."""
+    with suppress(ConnectionResetError):
+        async with database.transaction() as tx:
+            await step(tx)
+            raise ConnectionResetError
+
+
+async def rows_of(database: Database, table: str) -> int:
+    return len(await database.fetch(f"select 1 as one from {table}"))
+
+
+async def test_wherever_a_daemon_dies_nothing_is_lost_and_nothing_is_told_under_another_id(database: Database) -> None:
+    user = await add_user(database)
+    await add_channel(database, user)
+    await add_execution(database, await add_cue(database, user, on_failure_email=False, max_attempts=1))
+    (delivery,) = await claim(database)
+    failure = evaluate_attempt(delivery, Unreachable("refused"), duration=0.1, now=ago())
+
+    await cut_short(database, lambda tx: apply_transitions(tx, [failure]))
+    undecided = await rows_of(database, "incidents")
+    for _ in range(2):
+        await apply_transitions(database, [failure])
+    await cut_short(database, channels.admit)
+    for _ in range(2):
+        await channels.admit(database)
+    (of_the_dead,) = await claim_messages(database, daemon=1)
+    (again,) = await claim_messages(database, daemon=2)
+    await notifications.remove(database, of_the_dead)
+    waiting = await rows_of(database, "notifications")
+    await notifications.remove(database, again)
+
+    assert (undecided, await rows_of(database, "incidents")) == (0, 1)
+    assert (again.attempt, message_id(again)) == (1, message_id(of_the_dead))
+    assert (waiting, await rows_of(database, "notifications")) == (1, 0)
+
+
+async def claim_messages(database: Database, *, daemon: int) -> list[Notification]:
+    headroom = NotificationHeadroom(10, {}, 10)
+    return await notifications.claim(database, daemon=daemon, headroom=headroom, lease=60.0, claimed_at=steady())
+
+
+def message_id(message: Notification) -> str:
+    assert message.channel is not None
+    return channel_message_id(message.content, message.channel.id, message.id)
 
 
 async def add_channel(database: Database, user: int) -> None:

@@ -8,7 +8,9 @@ import pytest
 import trio
 
 from cueapi.domain.attempt import Answered, Unreachable, evaluate_attempt
+from cueapi.domain.audit import SYSTEM
 from cueapi.storage import cue_deletion
+from cueapi.storage import incidents as stored
 from cueapi.storage.database import Database
 from cueapi.storage.transitions import apply_transitions
 from tests.storage.rows import add_cue, add_execution, add_user, ago, alert_types, claim
@@ -236,3 +238,28 @@ async def test_ended_by_another_part_it_says_why_and_opens_anew(database: Databa
     first, second = await incidents(database)
     assert first["title"] == "The budget is reached (the budget was deleted)"
     assert second["resolved_at"] is None
+
+
+@pytest.mark.parametrize("seen", ["acknowledged", "snoozed", "over"])
+async def test_what_stays_open_is_told_of_again_until_it_is_seen(database: Database, seen: str) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, alert_renotify_minutes=5, **ONE_TRY)
+    await settle(database, cue_id, BAD)
+    (incident,) = await incidents(database)
+    later = "update incidents set remind_at = remind_at - interval '6 minutes'"
+    early = await stored.tend(database)
+    await database.execute(later)
+    due = [await stored.tend(database) for _ in range(2)]
+
+    looked_after = {"incident": incident["id"], "user": user, "act": SYSTEM.text()}
+    if seen == "acknowledged":
+        await stored.acknowledge(database, **looked_after, note=None)
+    elif seen == "snoozed":
+        await stored.snooze(database, **looked_after, until=ago(hours=-1))
+    else:
+        await stored.resolve(database, **looked_after, why="mended")
+    await database.execute(later)
+
+    assert (early, due, await stored.tend(database)) == ([], [[user], []], [])
+    (row,) = await incidents(database)
+    assert row["reminders"] == 1

@@ -12,7 +12,7 @@ from cueapi.storage.statements import load
 
 class CueLine(Row):
     """
-    A cue that fails, is late or comes next (*kind*), and in each row how many cues live and fail.
+    A cue that fails, is late or comes next (*kind*), and in each row how many cues live and fail, and what is open.
 
     *since* is when its failures began, when its oldest work was due, or when it fires. What concerns the last failure
     is null for the other kinds.
@@ -22,6 +22,9 @@ class CueLine(Row):
     live_cues: int
     failing: int
     has_cues: bool
+    incidents: int
+    open_since: datetime | None
+    failing_incidents: int
     kind: str | None
     id: str
     name: str

@@ -1,8 +1,14 @@
 -- What is wrong with a user's cues, and what comes next: failing ones, late ones, the next ten. There is always a row,
--- which tells how many cues live and how many of them fail (101: more than 100).
+-- which tells how many cues live, how many of them fail, and how many incidents are open (101: more than 100).
 --
 -- A cue fails whose last executions failed. It is late where work of it that is due for a minute was not begun.
-with failing as materialized (
+with open_incidents as materialized (
+    select kind, opened_at::timestamptz
+      from incidents
+     where user_id = :user and resolved_at is null and (snoozed_until is null or snoozed_until <= now())
+     order by opened_at desc, id desc
+     limit 101
+), failing as materialized (
     (select id, last_run, updated_at
        from cues
       where user_id = :user and consecutive_failures > 0 and status in ('active', 'paused') and deleted_at is null
@@ -47,6 +53,8 @@ with failing as materialized (
 select now() as now, u.live_cues, (select count(*) from failing) as failing,
        (select id from cues where user_id = :user and deleted_at is null order by created_at desc, id desc limit 1)
            is not null as has_cues,
+       (select count(*) from open_incidents) as incidents, (select min(opened_at) from open_incidents) as open_since,
+       (select count(*) from open_incidents where kind = 'failing') as failing_incidents,
        l.kind, c.id, c.name, c.status, c.transport, c.cron, c.timezone, c.callback_host, c.warning,
        coalesce(l.since, f.since) as since, l.waiting, c.consecutive_failures,
        e.id as execution_id, e.http_status, e.attempts, e.told

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cueapi.api.models.requests.bodies import Closed, Short, Url, optional
+from cueapi.api.models.requests.bodies import Closed, Short, Specifier, Url, optional
 from cueapi.api.models.values import GROUP, ChannelKind, IncidentKind, NoticeEvent, Severity
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -31,16 +31,21 @@ class ChannelBody(Closed):
     kinds: Kinds | None = optional("Only incidents of these kinds.", left_out="all")
 
 
+def _kept(description: str) -> Specifier:
+    """A field that may be left out; the default is never looked at, and not told."""
+    return Field(default_factory=lambda: None, description=description)
+
+
 class ChannelPatch(Closed):
     """What is left out stays; null clears `token`, `groups` and `kinds`."""
 
-    name: Name = Field(default="", description="Name for people.")
-    url: Url = Field(default="", description="Where messages go.")
-    topic: Topic = Field(default="", description="Topic of ntfy.")
-    address: Short = Field(default="", description="Mail address; another one is confirmed by its link.")
-    token: Token | None = Field(default=None, description="Access token of ntfy.")
-    on: Events = Field(default=[], description="What to tell.")
-    min_severity: Severity = Field(default="warning", description="Only incidents that are at least so bad.")
-    groups: Groups | None = Field(default=None, description="Only incidents of cues of these groups.")
-    kinds: Kinds | None = Field(default=None, description="Only incidents of these kinds.")
-    enabled: bool = Field(default=True, description="Whether messages are sent; `true` also after it was disabled.")
+    name: Name = _kept("Name for people.")
+    url: Url = _kept("Where messages go.")
+    topic: Topic = _kept("Topic of ntfy.")
+    address: Short = _kept("Mail address; another one is confirmed by its link.")
+    token: Token | None = _kept("Access token of ntfy.")
+    on: Events = _kept("What to tell.")
+    min_severity: Severity = _kept("Only incidents that are at least so bad.")
+    groups: Groups | None = _kept("Only incidents of cues of these groups.")
+    kinds: Kinds | None = _kept("Only incidents of these kinds.")
+    enabled: bool = _kept("Whether messages are sent; `true` also after it was disabled.")
