@@ -118,4 +118,4 @@ def test_a_counter_is_there_before_anything_was_counted() -> None:
     assert {one.labels["state"] for one in families["cueapi_outcomes_recorded"].samples} == {
         "reported_success", "reported_failure", "verified_success", "verification_failed", "verification_pending",
     }  # fmt: skip
-    assert len(families["cueapi_notification_attempts"].samples) == 12
+    assert len(families["cueapi_notification_attempts"].samples) == 27

@@ -201,6 +201,8 @@ class Cues:
         why = act(patch.pop("reason", None))
         changed = await self.writer.change(cue_id, cue_planning.with_catchup(patch), why)
         self.hub.cue_written(changed.next_run)
+        if changed.status == "paused":
+            self.hub.notice_ready()  # Of the incidents that have ended with it.
         return answer({**self.headers.shown(changed), **await VERIFY_ECHO.received()})
 
     @operation(None, scope="write", status=204, body=ReasonBody, parameters=(REASON,), refuses=("cue_not_found",))
@@ -214,6 +216,7 @@ class Cues:
         why, user = await act_of_body(), g.account.id
         if not is_cue_id(cue_id) or not await cue_deletion.delete(self.database, cue_ids=[cue_id], user=user, act=why):
             raise not_found()
+        self.hub.notice_ready()
         return Response(b"", 204)
 
     @operation(

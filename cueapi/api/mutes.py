@@ -9,7 +9,9 @@ from quart import Blueprint, Response, g
 from cueapi.api.http.acting import act
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation
+from cueapi.api.http.parameters import Flag, Pattern, Text
 from cueapi.api.incidents import future
+from cueapi.api.models import values
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.incidents import MuteBody, MuteSubject
 from cueapi.api.models.responses import incidents as responses
@@ -18,6 +20,10 @@ from cueapi.storage import mutes
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database
 from cueapi.storage.mutes import MuteRow
+
+CUE = Text("cue_id", "The cue that is muted.")
+GROUP = Pattern("group", "The group that is muted.", values.GROUP)
+ACCOUNT = Flag("account", "`true`: everything is muted.")
 
 
 @frozen
@@ -61,10 +67,19 @@ class Mutes:
             raise Refusal("cue_not_found", "There is no such cue.")
         return answer(shown(row))
 
-    @operation(None, status=204, body=MuteSubject, refuses=("mute_not_found",), scope="write")
+    @operation(
+        None, status=204, body=MuteSubject, parameters=(CUE, GROUP, ACCOUNT), refuses=("mute_not_found",), scope="write"
+    )
     async def delete(self) -> Response:
-        """Delete the mute of a cue, a group, or the account."""
-        scope, subject = subject_of(await read(MuteSubject))
+        """
+        Delete the mute of a cue, a group, or the account.
+
+        The body names its subject, or the query does.
+        """
+        body = await read(MuteSubject)
+        cue, group, account = CUE.read(), GROUP.read(), ACCOUNT.read()
+        named = body if body.model_fields_set else MuteSubject(cue_id=cue, group=group, account=account or None)
+        scope, subject = subject_of(named)
         if not await mutes.delete(self.database, user=g.account.id, scope=scope, subject=subject, act=act().text()):
             raise Refusal("mute_not_found", "This is not muted.")
         return Response(b"", 204)

@@ -75,7 +75,7 @@ class IncidentPages:
         last = page.rows[-1] if page.more else None
         older = last and with_query(PATH, **given, cursor=write_cursor(last.opened_at, last.id))
         return self.pages.render(
-            "incidents", session, incidents=page.rows, more=page.more, given=given, status=status, kinds=KINDS,
+            "incidents", session, incidents=page.rows, more=page.more, given=given, chosen_status=status, kinds=KINDS,
             statuses=STATUSES, sign=sign, subject_path=subject_path, older=older, is_first=behind is None,
             first=with_query(PATH, **given),
         )  # fmt: skip

@@ -39,7 +39,7 @@ class ChannelRequest:
 
 
 @frozen
-class Said:
+class Wording:
     """A message in words: how bad it is (`good`: it is over), one line, more lines, and where more is shown."""
 
     tone: str
@@ -48,27 +48,27 @@ class Said:
     link: str
 
 
-def said(content: Content, shown_at: str) -> Said:
+def said(content: Content, shown_at: str) -> Wording:
     """What *content* says; *shown_at* is the URL below which pages, or answers, are. Raises KeyError where damaged."""
     event = content["event"].removeprefix("incident.")
     if event == "channel.test":
-        return Said("good", content["message"], "", f"{shown_at}/channels")
+        return Wording("good", content["message"], "", f"{shown_at}/channels")
     if event == "digest":
         return _digest(content, shown_at)
     incident = content["incident"]
     tone = "good" if event == "resolved" else incident["severity"]
     since = f"Since {incident['opened_at']}; it has happened {_times(incident['events'])}."
-    return Said(tone, headline(event, incident), "" if event == "resolved" else since, page_of(incident, shown_at))
+    return Wording(tone, headline(event, incident), "" if event == "resolved" else since, page_of(incident, shown_at))
 
 
-def _digest(content: Content, shown_at: str) -> Said:
+def _digest(content: Content, shown_at: str) -> Wording:
     counted = [(content["opened"], "opened"), (content["resolved"], "ended"), (content["reminders"], "still open")]
     parts = ", ".join(f"{number:,} {word}" for number, word in counted if number)
     line = f"Many incidents since {content['since']}: {parts}"
     titles = "\n".join(f"- {title}" for title in content["titles"])
     rest = sum(number for number, _ in counted) - len(content["titles"])
     more = titles if rest <= 0 else f"{titles}\n- and {rest:,} more"
-    return Said("critical" if content["opened"] else "warning", line, more, f"{shown_at}/incidents?status=open")
+    return Wording("critical" if content["opened"] else "warning", line, more, f"{shown_at}/incidents?status=open")
 
 
 def _times(number: int) -> str:
@@ -101,7 +101,7 @@ def mail_for(content: Content, shown_at: str) -> tuple[str, str]:
     return f"CueAPI: {message.line}", "\n\n".join(filter(None, (f"{message.line}.", message.more, message.link))) + "\n"
 
 
-def slack(message: Said) -> dict[str, Any]:
+def slack(message: Wording) -> dict[str, Any]:
     """
     The body of an incoming webhook of Slack.
 
@@ -113,7 +113,7 @@ def slack(message: Said) -> dict[str, Any]:
     return {"text": f"{text}\n<{_escaped(message.link)}|Open in CueAPI>"}
 
 
-def discord(message: Said) -> dict[str, Any]:
+def discord(message: Wording) -> dict[str, Any]:
     """
     The body of a webhook of Discord: at most 2,000 characters of content, 256 of a title, 4,096 of a description.
 
@@ -126,7 +126,7 @@ def discord(message: Said) -> dict[str, Any]:
     return {"content": content, "embeds": [embed], "allowed_mentions": {"parse": []}}
 
 
-def ntfy(message: Said, topic: str) -> dict[str, Any]:
+def ntfy(message: Wording, topic: str) -> dict[str, Any]:
     """A message as ntfy takes it as JSON, at the root of its server. Its text is plain: there is nothing to escape."""
     text = message.more or message.line
     return {

@@ -166,6 +166,7 @@ async def test_what_may_be_muted_and_for_how_long(api: Api) -> None:
         (None, None, None, True), (None, None, "night", False), (made["id"], "brief", None, False),
     ]  # fmt: skip
     assert gone.status_code == 204
+    assert (await api.ask("DELETE", "/v1/mutes?account=true")).status_code == 204
     assert (await api.refused("DELETE", "/v1/mutes", {"group": "night"}))[:2] == (404, "mute_not_found")
     for wrong in ({}, {"account": False}, {"account": True, "group": "night"}, {"group": "Night"},
                   {"account": True, "until": "2020-01-01T00:00:00Z"}):  # fmt: skip

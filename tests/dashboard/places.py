@@ -57,6 +57,8 @@ async def _of_account(api: Api) -> dict[str, str]:
     for kind, query in KINDS.items():
         found = (await api.get(f"/v1/executions?{query}&limit=1"))["executions"]
         pages |= {f"execution-{kind}": f"/ui/executions/{one['id']}" for one in found}
+    for one in (await api.get("/v1/incidents?limit=1"))["incidents"]:
+        pages["incident"] = f"/ui/incidents/{one['id']}"
     return pages | {
         "audit": "/ui/account/audit",
         "executions-failed": "/ui/executions?status=failed",

@@ -17,6 +17,7 @@ from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 from cueapi.storage import (
     alerts,
     budgets,
+    channels,
     cue_deletion,
     cues,
     daemons,
@@ -26,6 +27,7 @@ from cueapi.storage import (
     fires,
     health,
     holds,
+    incidents,
     janitor,
     outbox,
     worker_claims,
@@ -231,6 +233,9 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the janitor: the audit": (lambda db: db.execute(janitor.RETIRED_AUDIT, 1000, 400), 3_000),
     "the janitor: the audit, nothing to do": (lambda db: db.execute(janitor.RETIRED_AUDIT, 1000, 900), 10),
     "deleting a cue": (lambda db: cue_deletion.delete(db, cue_ids=["cue_000000000002"], user=1, act=SYSTEM), 20),
+    "the janitor: incidents": (lambda db: db.execute(janitor.RETIRED_INCIDENTS, 1000, 90), 100),
+    "what is over of silent workers": (incidents.tend, 100),
+    "what channels are told": (channels.admit, 100),
     "firing by hand": (
         lambda db: fires.fire(db, cue_id="cue_000000000002", user=1, manual_fire=ManualFire(uuid4()), monthly=10**9),
         10,

@@ -10,10 +10,13 @@ from cueapi.storage import (
     alerts,
     api_keys,
     audit,
+    channels,
     cues,
     execution_pages,
     histories,
+    incidents,
     key_groups,
+    mutes,
     usage,
     worker_claims,
     workers,
@@ -22,6 +25,7 @@ from cueapi.storage.audit import AuditFilter
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Executor
 from cueapi.storage.execution_pages import Filter
+from cueapi.storage.incidents import IncidentFilter
 from cueapi.storage.worker_claims import ClaimRequest
 from tests.conftest import in_database, say
 from tests.storage.explaining import Explaining, Plan, explain, open_explaining
@@ -68,6 +72,11 @@ FILL = (
     "insert into api_keys (hash, id, user_id, name, prefix, scopes, groups)"
     " select sha256(n::text::bytea), 'key_' || lpad(n::text, 12, '0'), case when n = 1 then 2 else 1 end, 'k', '',"
     "        '{read}', '{a}' from generate_series(1, 100) n",
+    # Of 20,000 incidents two are the small account's; each tenth is not over.
+    "insert into incidents (id, user_id, kind, subject, name, severity, title, cue_id, opened_at, resolved_at)"
+    " select gen_random_uuid(), case when n % 10000 = 0 then 2 else 1 end, 'failing', n::text, 'x', 'critical', 'x',"
+    "        'cue_' || lpad((1 + n % 5000)::text, 12, '0'), now() - n * interval '1 second',"
+    "        case when n % 10 > 0 then now() end from generate_series(1, 20000) n",
     "insert into workers (user_id, worker_id) select case when n = 1 then 2 else 1 end, 'w' || n"
     "  from generate_series(1, 50) n",
 )
@@ -111,6 +120,11 @@ def listed_audit(**chosen: Any) -> Ask:
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=20)
 
+
+def listed_incidents(**chosen: Any) -> Ask:
+    return lambda db, user: incidents.page(db, IncidentFilter(user, **chosen), before=None, limit=20)
+
+
 STATEMENTS: dict[str, Ask] = {
     "executions": listed(),
     "executions that succeeded": listed(status="success"),
@@ -133,6 +147,15 @@ STATEMENTS: dict[str, Ask] = {
     "alerts": listed_alerts(),
     "alerts of a type": listed_alerts(alert_type="execution_failed"),
     "open alerts": listed_alerts(acknowledged=False),
+    "incidents": listed_incidents(),
+    "open incidents": listed_incidents(status="open"),
+    "snoozed incidents": listed_incidents(status="snoozed"),
+    "incidents that are over": listed_incidents(status="resolved"),
+    "incidents of a kind": listed_incidents(kind="late"),
+    "incidents of a cue": listed_incidents(cue="cue_000000004996"),
+    "incidents of a group": listed_incidents(group="a"),
+    "mutes": mutes.every,
+    "channels": channels.every,
     "a cue's history": lambda db, user: histories.show(db, cue_id="cue_000000004996", user=user, limit=20, offset=0),
     "the audit": listed_audit(),
     "the audit of a cue": listed_audit(subject="cue_000000003000"),

@@ -1127,7 +1127,8 @@ begin
     return null;
 end $$;
 
--- Counts executions of a cue that did well, oldest first, towards the end of its incidents; how many have ended.
+-- Counts executions of a cue that did well, in the order of their ids, towards the end of its incidents; how many have
+-- ended.
 -- *reported* are those of them that came with a report and its evidence.
 create function recover_incidents(of_cue text, good uuid[], reported uuid[]) returns integer language plpgsql as $$
 declare
@@ -1141,11 +1142,10 @@ begin
                resolved_by_execution_id = m.counted[greatest(m.needed - i.recovered, 1)]
           from (select u.id,
                        coalesce((select alert_recovery_threshold from cues where id = of_cue), 1) as needed,
-                       array(select g from unnest(case when u.kind = 'unverified' then reported else good end)
-                                      with ordinality x(g, place)
+                       array(select g from unnest(case when u.kind = 'unverified' then reported else good end) g
                               -- The firing that was late does not end that it was.
                               where u.kind <> 'late' or u.last_execution_id is null or g > u.last_execution_id
-                              order by place) as counted
+                              order by g) as counted
                   from incidents u
                  where u.cue_id = of_cue
                    and u.resolved_at is null

@@ -26,6 +26,26 @@ with told as materialized (
     select a.id, c.user_id, a.cue_id, a.execution_id, a.alert_type, a.severity, a.message, a.acknowledged, a.created_at
       from json_populate_recordset(null::alerts, :alerts::json) a
       join cues c on c.id = a.cue_id
+), opened as (
+    -- One for each cue that fails, from the first of its last failures in a row on.
+    insert into incidents (id, user_id, kind, subject, name, severity, title, cue_id, events, first_execution_id,
+                           last_execution_id, opened_at)
+    select gen_random_uuid(), c.user_id, 'failing', c.id, c.name, 'critical',
+           format('%s is failing: %s', c.name, coalesce(l.reasons[1], 'a failure was reported')), c.id, f.number::bigint,
+           l.ids[least(f.number::int, cardinality(l.ids))], l.ids[1],
+           l.moments[least(f.number::int, cardinality(l.ids))]
+      from json_each_text(:failures::json) as f(cue, number)
+      join cues c on c.id = f.cue
+     cross join lateral (
+           select array_agg(id order by created_at desc) as ids,
+                  array_agg(finished_at::timestamptz order by created_at desc) as moments,
+                  array_agg(coalesce(outcome_error, error_message) order by created_at desc) as reasons
+             from made
+            where cue_id = c.id
+              and finished_at is not null
+              and (status <> 'success' or unsuccessful(status, attempts, outcome_attempt, outcome_state) = 1)) l
+     where f.number::int > 0
+       and l.ids is not null
 ), seen as (
     insert into workers (user_id, worker_id, handlers, registered_since, last_heartbeat)
     select u.user_id, w.worker_id, w.handlers, w.registered_since, w.last_heartbeat

@@ -118,8 +118,8 @@ with transitions as materialized (
            bool_or(lost) as lost, sum(cost) as cost,
            -- Of what did well among failures, record_failures.sql keeps the order.
            case when not coalesce(bool_or(consecutive_failures = 1 or missing is not null), false)
-                then array_agg(id order by id) filter (where good) end as good,
-           array_agg(id order by id) filter (where good and report) as reported,
+                then array_agg(id) filter (where good) end as good,
+           array_agg(id) filter (where good and report) as reported,
            (array_agg(id order by id desc) filter (where lost))[1] as lost_id,
            (array_agg(reason order by id desc) filter (where lost))[1] as lost_reason,
            max(scheduled_for) filter (where triggered_by = 'scheduled') as scheduled_for,
