@@ -10,19 +10,21 @@ from quart import Blueprint, Response, g
 
 from cueapi.api.channel_links import ChannelLinks
 from cueapi.api.channel_planning import ChannelPlanner, shown, standing
-from cueapi.api.http.acting import act
+from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read
 from cueapi.api.http.idempotency import idempotent
 from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import IDEMPOTENCY_KEY, IDEMPOTENT
 from cueapi.api.http.rate_limits import MINUTE, Windows
 from cueapi.api.models.rendering import answer
+from cueapi.api.models.requests.bodies import ReasonBody
 from cueapi.api.models.requests.channels import ALL, ChannelBody, ChannelPatch
 from cueapi.api.models.responses import channels as responses
 from cueapi.domain.audit import changes
 from cueapi.domain.channel import MOST_CHANNELS, ChannelKind, ChannelTarget
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import new_uuid7, new_webhook_secret, parse_uuid
+from cueapi.domain.masking import without_secrets
 from cueapi.storage import channels
 from cueapi.storage.channels import ChannelRow
 from cueapi.storage.database import Database
@@ -77,7 +79,7 @@ class Channels:
         responses.NotificationChannel,
         status=201,
         body=ChannelBody,
-        parameters=(IDEMPOTENCY_KEY,),
+        parameters=(IDEMPOTENCY_KEY, REASON),
         refuses=("invalid_channel_url", "channel_limit_exceeded", "email_not_configured", *IDEMPOTENT),
         scope="admin",
     )
@@ -90,6 +92,7 @@ class Channels:
         """
         async with idempotent(self.database, self.planner.vault) as once:
             given = (await read(ChannelBody)).given()
+            why = act(given.get("reason"))
             channel, secret = new_uuid7(), new_webhook_secret() if given["kind"] == ChannelKind.WEBHOOK else ""
             target = await self.planner.target(ChannelTarget(given["kind"], secret=secret), given)
             defaults = {"on": ALL, "min_severity": "warning", "groups": None, "kinds": None}
@@ -97,7 +100,7 @@ class Channels:
             link = await self.links.needed(target.address)
             db = await once.begin()
             values = self.planner.values(target, channel, said | {"confirm_hash": link and link.token_hash})
-            row = await channels.add(db, values, channel=channel, user=g.account.id, kind=target.kind, act=act().text())
+            row = await channels.add(db, values, channel=channel, user=g.account.id, kind=target.kind, act=why.text())
             if row is None:
                 raise Refusal("channel_limit_exceeded", f"An account has {MOST_CHANNELS} channels at most.")
             if link is not None:
@@ -119,6 +122,7 @@ class Channels:
     @operation(
         responses.NotificationChannel,
         body=ChannelPatch,
+        parameters=(REASON,),
         refuses=("channel_not_found", "invalid_channel_url", "email_not_configured"),
         scope="admin",
     )
@@ -129,6 +133,7 @@ class Channels:
         What is left out stays; its kind does. Another mail address is confirmed by its link.
         """
         given = (await read(ChannelPatch)).given()
+        why = act(given.get("reason"))
         row = await self._find(channel_id)
         target = await self.planner.target(self._target(row), given)
         moves = target.address != (row.address or "")
@@ -141,7 +146,7 @@ class Channels:
             values = self.planner.values(target, row.id, said | {"confirm_hash": link and link.token_hash})
             after = described(values, enabled=said["enabled"])
             row = await channels.change(
-                db, values, channel=row.id, user=g.account.id, moves=moves, enabled=said["enabled"], act=act().text(),
+                db, values, channel=row.id, user=g.account.id, moves=moves, enabled=said["enabled"], act=why.text(),
                 changes=json.dumps(changes(channels.described(before), after)),
             )  # fmt: skip
             if link is not None:
@@ -149,15 +154,15 @@ class Channels:
         self.hub.notice_ready()
         return answer(shown(row))
 
-    @operation(None, status=204, refuses=("channel_not_found",), scope="admin")
+    @operation(None, status=204, body=ReasonBody, parameters=(REASON,), refuses=("channel_not_found",), scope="admin")
     async def delete(self, channel_id: str) -> Response:
         """
         Delete a channel.
 
         What still waits to be sent there is not sent.
         """
-        identity = identity_of(channel_id)
-        if not await channels.delete(self.database, channel=identity, user=g.account.id, act=act().text()):
+        why, identity = await act_of_body(), identity_of(channel_id)
+        if not await channels.delete(self.database, channel=identity, user=g.account.id, act=why.text()):
             raise not_found()
         return Response(b"", 204)
 
@@ -190,7 +195,7 @@ class Channels:
 def described(values: channels.ChannelValues, *, enabled: bool) -> dict[str, Any]:
     """What of a change may be seen: what the audit compares."""
     return {
-        "name": values.name, "url": values.shown, "topic": values.topic, "on": values.events,
+        "name": values.name, "url": without_secrets(values.shown), "topic": values.topic, "on": values.events,
         "min_severity": values.min_severity, "groups": values.groups, "kinds": values.kinds, "enabled": enabled,
     }  # fmt: skip
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api.http.acting import act
+from cueapi.api.http.acting import REASON, act
 from cueapi.api.http.body import read
 from cueapi.api.http.cursors import CURSOR, Cursor
 from cueapi.api.http.operations import operation
@@ -76,7 +76,13 @@ class Incidents:
         """Show an incident."""
         return answer(responses.Incident.render(await self._find(incident_id)))
 
-    @operation(responses.Incident, body=AcknowledgeBody, refuses=("incident_not_found", "invalid_state"), scope="write")
+    @operation(
+        responses.Incident,
+        body=AcknowledgeBody,
+        parameters=(REASON,),
+        refuses=("incident_not_found", "invalid_state"),
+        scope="write",
+    )
     async def acknowledge(self, incident_id: str) -> Response:
         """
         Acknowledge an incident.
@@ -85,33 +91,50 @@ class Incidents:
         """
         body = await read(AcknowledgeBody)
         row = await incidents.acknowledge(
-            self.database, incident=identity_of(incident_id), user=g.account.id, note=body.note, act=act().text()
-        )
+            self.database, incident=identity_of(incident_id), user=g.account.id, note=body.note,
+            act=act(body.reason).text(),
+        )  # fmt: skip
         return await self._changed(incident_id, row)
 
-    @operation(responses.Incident, body=SnoozeBody, refuses=("incident_not_found", "invalid_state"), scope="write")
+    @operation(
+        responses.Incident,
+        body=SnoozeBody,
+        parameters=(REASON,),
+        refuses=("incident_not_found", "invalid_state"),
+        scope="write",
+    )
     async def snooze(self, incident_id: str) -> Response:
         """
         Snooze an incident.
 
         No reminder of it is sent until then. What still fails then is open again; its end is told at any time.
         """
-        until = await self._until(await read(SnoozeBody))
+        body = await read(SnoozeBody)
+        until = await self._until(body)
         row = await incidents.snooze(
-            self.database, incident=identity_of(incident_id), user=g.account.id, until=until, act=act().text()
-        )
+            self.database, incident=identity_of(incident_id), user=g.account.id, until=until,
+            act=act(body.reason).text(),
+        )  # fmt: skip
         return await self._changed(incident_id, row)
 
-    @operation(responses.Incident, body=ResolveBody, refuses=("incident_not_found", "invalid_state"), scope="write")
+    @operation(
+        responses.Incident,
+        body=ResolveBody,
+        parameters=(REASON,),
+        refuses=("incident_not_found", "invalid_state"),
+        scope="write",
+    )
     async def resolve(self, incident_id: str) -> Response:
         """
         Resolve an incident.
 
         What happens again opens another one.
         """
-        body, identity = await read(ResolveBody), identity_of(incident_id)
+        why, identity = act((await read(ResolveBody)).reason), identity_of(incident_id)
+        if not why.reason:
+            raise Invalid(Problem("body.reason", "say why it is over"))
         ended = await incidents.resolve(
-            self.database, incident=identity, user=g.account.id, why=body.reason, act=act(body.reason).text()
+            self.database, incident=identity, user=g.account.id, why=why.reason, act=why.text()
         )
         self.hub.notice_ready()
         return await self._changed(incident_id, await self._find(incident_id) if ended else None)

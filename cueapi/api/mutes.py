@@ -6,7 +6,7 @@ from typing import Any
 from attrs import frozen
 from quart import Blueprint, Response, g
 
-from cueapi.api.http.acting import act
+from cueapi.api.http.acting import REASON, act
 from cueapi.api.http.body import read
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import Flag, Pattern, Text
@@ -46,7 +46,7 @@ class Mutes:
         """List the mutes that are in force."""
         return answer({"mutes": [shown(row) for row in await mutes.every(self.database, g.account.id)]})
 
-    @operation(responses.Mute, body=MuteBody, refuses=("cue_not_found",), scope="write")
+    @operation(responses.Mute, body=MuteBody, parameters=(REASON,), refuses=("cue_not_found",), scope="write")
     async def put(self) -> Response:
         """
         Mute a cue, a group, or the account.
@@ -68,7 +68,12 @@ class Mutes:
         return answer(shown(row))
 
     @operation(
-        None, status=204, body=MuteSubject, parameters=(CUE, GROUP, ACCOUNT), refuses=("mute_not_found",), scope="write"
+        None,
+        status=204,
+        body=MuteSubject,
+        parameters=(CUE, GROUP, ACCOUNT, REASON),
+        refuses=("mute_not_found",),
+        scope="write",
     )
     async def delete(self) -> Response:
         """
@@ -78,9 +83,11 @@ class Mutes:
         """
         body = await read(MuteSubject)
         cue, group, account = CUE.read(), GROUP.read(), ACCOUNT.read()
-        named = body if body.model_fields_set else MuteSubject(cue_id=cue, group=group, account=account or None)
-        scope, subject = subject_of(named)
-        if not await mutes.delete(self.database, user=g.account.id, scope=scope, subject=subject, act=act().text()):
+        in_query = MuteSubject(cue_id=cue, group=group, account=account or None)
+        scope, subject = subject_of(body if {*body.model_fields_set} - {"reason"} else in_query)
+        if not await mutes.delete(
+            self.database, user=g.account.id, scope=scope, subject=subject, act=act(body.reason).text()
+        ):
             raise Refusal("mute_not_found", "This is not muted.")
         return Response(b"", 204)
 

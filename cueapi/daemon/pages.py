@@ -26,8 +26,8 @@ from cueapi.dashboard.entering import Entering
 from cueapi.dashboard.events import PageEvents
 from cueapi.dashboard.execution import ExecutionPages
 from cueapi.dashboard.executions import ExecutionsPage
-from cueapi.dashboard.keys import KeysPage
 from cueapi.dashboard.incidents import IncidentPages
+from cueapi.dashboard.keys import KeysPage
 from cueapi.dashboard.now import Now
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from cueapi.domain.incident import FOLLOWS, IncidentKind
 from cueapi.domain.signature import Headers, canonical_json, notice_headers
 
 Content: TypeAlias = Mapping[str, Any]
@@ -70,6 +71,8 @@ def failure_text(content: Content, shown_at: str) -> str:
     ]
     if execution is not None:
         lines.append(f"Execution:  {shown_at}/executions/{execution}")
+    if content.get("incident_id") is not None:
+        lines += ["", f"Its incident has a button that replays it. {FOLLOWS[IncidentKind.FAILING]}"]
     if content.get("last"):
         lines += [
             "",

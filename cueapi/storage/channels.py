@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
+from cueapi.domain.masking import without_secrets
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.statements import load
 
@@ -197,6 +198,6 @@ async def recover(db: Executor, channel: UUID) -> None:
 def described(row: ChannelRow) -> dict[str, Any]:
     """What of a channel may be seen, as its user has described it: what an audit compares."""
     return {
-        "name": row.name, "url": row.shown, "topic": row.topic, "on": row.events, "min_severity": row.min_severity,
-        "groups": row.groups, "kinds": row.kinds, "enabled": row.disabled_at is None,
+        "name": row.name, "url": without_secrets(row.shown), "topic": row.topic, "on": row.events,
+        "min_severity": row.min_severity, "groups": row.groups, "kinds": row.kinds, "enabled": row.disabled_at is None,
     }  # fmt: skip

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cueapi.storage import incidents as stored
 from cueapi.storage.database import Database
 from tests.api.work import NO_IDS, claimed, report
 from tests.conftest import Api, cue
@@ -172,14 +171,3 @@ async def test_what_may_be_muted_and_for_how_long(api: Api) -> None:
                   {"account": True, "until": "2020-01-01T00:00:00Z"}):  # fmt: skip
         assert (await api.refused("PUT", "/v1/mutes", wrong))[:2] == (422, "validation_error")
     assert (await api.refused("PUT", "/v1/mutes", {"cue_id": "cue_abcdefghijkl"}))[:2] == (404, "cue_not_found")
-
-
-async def test_a_worker_that_is_back_and_one_that_is_gone_have_no_incident(api: Api, database: Database) -> None:
-    await api.post("/v1/worker/heartbeat", {"worker_id": "w1", "handlers": ["a"]})
-    opening = "select open_incident(1, 'worker_offline', $1, $1, 'It is silent', 'critical')"
-    for worker in ("w1", "w2"):
-        await database.execute(opening, worker)
-
-    assert await stored.tend(database) == [1]
-    ended = {one["subject"]["id"]: one["resolution"] for one in await listed(api)}
-    assert ended == {"w1": None, "w2": "the worker was removed"}

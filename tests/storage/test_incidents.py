@@ -9,7 +9,7 @@ import trio
 
 from cueapi.domain.attempt import Answered, Unreachable, evaluate_attempt
 from cueapi.domain.audit import SYSTEM
-from cueapi.storage import cue_deletion
+from cueapi.storage import cue_deletion, workers
 from cueapi.storage import incidents as stored
 from cueapi.storage.database import Database
 from cueapi.storage.transitions import apply_transitions
@@ -263,3 +263,26 @@ async def test_what_stays_open_is_told_of_again_until_it_is_seen(database: Datab
     assert (early, due, await stored.tend(database)) == ([], [[user], []], [])
     (row,) = await incidents(database)
     assert row["reminders"] == 1
+
+
+async def test_a_worker_that_is_back_or_gone_or_replaced_has_no_incident_any_more(database: Database) -> None:
+    user = await add_user(database)
+    for worker, handlers in {"back": ["a"], "replaced": ["b"], "silent": ["c"], "other": ["b", "d"]}.items():
+        await workers.heartbeat(database, user=user, worker=worker, handlers=handlers)
+    await database.execute(
+        "update workers set last_heartbeat = now() - interval '1 hour' where worker_id in ('replaced', 'silent')"
+    )
+    for worker in ("back", "gone", "replaced", "silent"):
+        await database.execute(
+            "select open_incident($1, 'worker_offline', $2, $2, 'It is silent', 'critical')", user, worker
+        )
+
+    tended = [await stored.tend(database) for _ in range(2)]
+
+    assert tended == [[user], []]
+    assert {row["subject"]: (row["resolved_at"] is None, row["resolution"]) for row in await incidents(database)} == {
+        "back": (False, None),
+        "gone": (False, "the worker was removed"),
+        "replaced": (False, "another worker does its work"),
+        "silent": (True, None),
+    }

@@ -19,7 +19,7 @@ EXCEPTIONS = {
     "cues.fire", "executions.claim", "executions.claim_one", "executions.heartbeat", "executions.replay",
     "outcomes.report", "outcomes.evidence", "workers.heartbeat", "workers.forget",
     # What was read, not what was changed.
-    "alerts.acknowledge", "schedules.preview", "echo.store",
+    "alerts.acknowledge", "schedules.preview", "echo.store", "channels.test",
 }  # fmt: skip
 """Operations that change nothing which an account could be asked about."""
 
@@ -112,6 +112,38 @@ async def delete_budget(api: Api) -> tuple[str, str, Any]:
     return "DELETE", "/v1/budgets/account", None
 
 
+def look_after(verb: str, body: dict[str, Any]) -> Change:
+    async def call(api: Api) -> tuple[str, str, Any]:
+        await report(api, await claimed(api, retry={"max_attempts": 1}), success=False)
+        (incident,) = (await api.get("/v1/incidents?limit=1"))["incidents"]
+        return "POST", f"/v1/incidents/{incident['id']}/{verb}", body
+
+    return call
+
+
+async def mute(_: Api) -> tuple[str, str, Any]:
+    return "PUT", "/v1/mutes", {"account": True}
+
+
+async def unmute(api: Api) -> tuple[str, str, Any]:
+    assert (await api.ask("PUT", "/v1/mutes", {"account": True})).status_code == 200
+    return "DELETE", "/v1/mutes", {"account": True}
+
+
+NEW_CHANNEL = {"kind": "slack", "name": "ops", "url": "http://127.0.0.1:9/"}
+
+
+async def create_channel(_: Api) -> tuple[str, str, Any]:
+    return "POST", "/v1/channels", NEW_CHANNEL
+
+
+def on_channel(method: str, body: dict[str, Any] | None) -> Change:
+    async def call(api: Api) -> tuple[str, str, Any]:
+        return method, f"/v1/channels/{(await api.post('/v1/channels', NEW_CHANNEL))['id']}", body
+
+    return call
+
+
 CHANGES: dict[str, tuple[str, Change]] = {
     "cues.create": ("cue.created", create),
     "cues.change": ("cue.updated", change),
@@ -121,6 +153,14 @@ CHANGES: dict[str, tuple[str, Change]] = {
     "budgets.delete": ("budget.deleted", delete_budget),
     "holds.set": ("hold.set", hold),
     "holds.release": ("hold.released", release),
+    "incidents.acknowledge": ("incident.acknowledged", look_after("acknowledge", {})),
+    "incidents.snooze": ("incident.snoozed", look_after("snooze", {"minutes": 5})),
+    "incidents.resolve": ("incident.resolved", look_after("resolve", {})),
+    "mutes.put": ("mute.set", mute),
+    "mutes.delete": ("mute.deleted", unmute),
+    "channels.create": ("channel.created", create_channel),
+    "channels.change": ("channel.updated", on_channel("PATCH", {"name": "another"})),
+    "channels.delete": ("channel.deleted", on_channel("DELETE", None)),
     "outcomes.verify": ("execution.verified", verify),
     "outcomes.verification_pending": ("execution.verified", verification_pending),
     "accounts.change": ("account.changed", change_account),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cueapi.api.models.requests.bodies import Closed, Short, Specifier, Url, optional
+from cueapi.api.models.requests.bodies import ReasonBody, Short, Specifier, Url, optional
 from cueapi.api.models.values import GROUP, ChannelKind, IncidentKind, NoticeEvent, Severity
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -16,7 +16,7 @@ Kinds = Annotated[list[IncidentKind], Field(min_length=1, max_length=8)]
 ALL = ["opened", "resolved", "reminder", "digest"]
 
 
-class ChannelBody(Closed):
+class ChannelBody(ReasonBody):
     """Where to hear of incidents, and of which."""
 
     kind: ChannelKind = Field(description="How it is spoken to; `slack` also serves Mattermost and Rocket.Chat.")
@@ -36,7 +36,7 @@ def _kept(description: str) -> Specifier:
     return Field(default_factory=lambda: None, description=description)
 
 
-class ChannelPatch(Closed):
+class ChannelPatch(ReasonBody):
     """What is left out stays; null clears `token`, `groups` and `kinds`."""
 
     name: Name = _kept("Name for people.")

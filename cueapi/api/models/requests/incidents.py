@@ -4,20 +4,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cueapi.api.models.requests.bodies import Closed, Short, optional
+from cueapi.api.models.requests.bodies import Reason, ReasonBody, Short, optional
 from cueapi.api.models.values import GROUP
 
 Remark = Annotated[str, Field(max_length=500)]
 YEAR_IN_MINUTES = 527_040
 
 
-class AcknowledgeBody(Closed):
+class AcknowledgeBody(ReasonBody):
     """That a person looks after an incident."""
 
     note: Remark | None = optional("What the person has to say of it.")
 
 
-class SnoozeBody(Closed):
+class SnoozeBody(ReasonBody):
     """Until when an incident may wait; one of both."""
 
     until: Short | None = optional("ISO 8601, in the future, within a year.", left_out="`minutes` says it")
@@ -26,15 +26,13 @@ class SnoozeBody(Closed):
     )
 
 
-class ResolveBody(Closed):
+class ResolveBody(ReasonBody):
     """Why an incident is over."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=500)] = Field(
-        description="Why it is over; its title says so."
-    )
+    reason: Reason | None = optional("Why it is over: its title says so.", left_out="the header X-Reason says it")
 
 
-class MuteSubject(Closed):
+class MuteSubject(ReasonBody):
     """What is muted: one of the three."""
 
     cue_id: Short | None = optional("The cue.", left_out="another one is named")
@@ -46,4 +44,4 @@ class MuteBody(MuteSubject):
     """What is muted, until when, and why."""
 
     until: Short | None = optional("ISO 8601, in the future, within a year.", left_out="until the mute is deleted")
-    reason: Remark | None = optional("Why.")
+    reason: Reason | None = optional("Why; it stands in the audit, too.")
