@@ -62,10 +62,16 @@ class IncidentPages:
     async def list(self) -> Response:
         """The page of all: what is open, where nothing else is asked for."""
         session = await self.sessions.require()
-        given = {name: request.args.get(name, "").strip() for name in ("status", "kind", "cue_id")}
+        given = {name: request.args.get(name, "").strip() for name in ("status", "kind", "cue_id", "group")}
         try:
             status = chosen(given["status"], STATUSES) or IncidentStatus.OPEN
-            wanted = IncidentFilter(session.user, status, chosen(given["kind"], KINDS), given["cue_id"][:64] or None)
+            wanted = IncidentFilter(
+                session.user,
+                status,
+                chosen(given["kind"], KINDS),
+                given["cue_id"][:64] or None,
+                given["group"][:64] or None,
+            )
         except ValueError as error:
             raise Refusal("invalid_filter", f"The filter {error}.") from None
         behind = read_cursor(request.args.get("cursor"))

@@ -76,7 +76,8 @@ async def test_the_list_shows_what_is_open_first_and_the_rest_where_asked_for(
     assert f"incident-{still}" in found
     assert f"incident-{ended}" not in found
     assert f"incident-{ended}" in over
-    assert "No incident fits these filters." in text_of(await person.get("/ui/incidents?kind=budget"))
+    for narrow in ("kind=budget", "group=night"):
+        assert "No incident fits these filters." in text_of(await person.get(f"/ui/incidents?{narrow}"))
     assert (await person.get("/ui/incidents?kind=gone")).status_code == 400
 
 

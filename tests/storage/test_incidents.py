@@ -147,7 +147,7 @@ async def test_deleting_by_the_product_ends_it_and_a_pause_by_on_failure_does_no
 
     for cue_id in (paused, deleted):
         await settle(database, cue_id, BAD)
-    await cue_deletion.delete(database, cue_ids=[deleted], user=user)
+    await cue_deletion.delete(database, cue_ids=[deleted], user=user, act=SYSTEM)
 
     assert [row["resolved_at"] is None for row in await incidents(database)] == [True, False]
 
