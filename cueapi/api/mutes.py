@@ -72,7 +72,7 @@ class Mutes:
         status=204,
         body=MuteSubject,
         parameters=(CUE, GROUP, ACCOUNT, REASON),
-        refuses=("mute_not_found",),
+        refuses=("mute_not_found", "invalid_filter"),
         scope="write",
     )
     async def delete(self) -> Response:
