@@ -57,18 +57,23 @@ def said(content: Content, shown_at: str) -> Wording:
         return _digest(content, shown_at)
     incident = content["incident"]
     tone = "good" if event == "resolved" else incident["severity"]
-    since = f"Since {incident['opened_at']}; it has happened {_times(incident['events'])}."
+    since = f"Since {_minute(incident['opened_at'])}; it has happened {_times(incident['events'])}."
     return Wording(tone, headline(event, incident), "" if event == "resolved" else since, page_of(incident, shown_at))
 
 
 def _digest(content: Content, shown_at: str) -> Wording:
     counted = [(content["opened"], "opened"), (content["resolved"], "ended"), (content["reminders"], "still open")]
     parts = ", ".join(f"{number:,} {word}" for number, word in counted if number)
-    line = f"Many incidents since {content['since']}: {parts}"
+    line = f"Many incidents since {_minute(content['since'])}: {parts}"
     titles = "\n".join(f"- {title}" for title in content["titles"])
     rest = sum(number for number, _ in counted) - len(content["titles"])
     more = titles if rest <= 0 else f"{titles}\n- and {rest:,} more"
     return Wording("critical" if content["opened"] else "warning", line, more, f"{shown_at}/incidents?status=open")
+
+
+def _minute(moment: str) -> str:
+    """A moment as the API writes it, for people."""
+    return f"{moment[:10]} {moment[11:16]} UTC"
 
 
 def _times(number: int) -> str:

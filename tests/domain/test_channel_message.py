@@ -92,7 +92,7 @@ def test_ntfy_is_told_by_json_how_urgent_it_is(said: dict[str, Any], priority: i
 def test_a_digest_says_how_many_and_names_some() -> None:
     subject, text = mail_for(DIGEST, AT)
 
-    assert subject == "CueAPI: Many incidents since 2026-06-02T16:00:00Z: 9,980 opened"
+    assert subject == "CueAPI: Many incidents since 2026-06-02 16:00 UTC: 9,980 opened"
     assert "- and 9,970 more" in text
     assert f"{AT}/incidents?status=open" in text
 

@@ -12,7 +12,7 @@ from cueapi.api.models.responses import channels, incidents, webhooks
 INCIDENT: Example = {
     "id": INCIDENT_ID, "kind": "failing",
     "subject": {"kind": "cue", "id": CUE_ID, "name": "morning-agent-brief"}, "severity": "critical", "status": "open",
-    "title": "morning-agent-brief is failing: The handler answered 503.", "cue_id": CUE_ID,
+    "title": "morning-agent-brief is failing: The handler answered 503", "cue_id": CUE_ID,
     "opened_at": f"{DAY}2T16:21:02.440125Z", "acknowledged_at": None, "note": None, "snoozed_until": None,
     "resolved_at": None, "resolution": None, "events": 3, "first_execution_id": EXECUTION_ID,
     "last_execution_id": EXECUTION_ID, "resolved_by_execution_id": None,

@@ -1077,7 +1077,7 @@ declare
 begin
     insert into incidents as i (id, user_id, kind, subject, name, severity, title, cue_id, first_execution_id,
                                 last_execution_id, remind_at)
-    values (gen_random_uuid(), whose, what, its_subject, named, how_bad, left(told, 300), of_cue, of_execution,
+    values (gen_random_uuid(), whose, what, its_subject, named, how_bad, left(rtrim(told, '.'), 300), of_cue, of_execution,
             of_execution,
             (select now() + alert_renotify_minutes * interval '1 minute' from cues
               where id = of_cue and alert_renotify_minutes > 0))
