@@ -57,10 +57,12 @@ class Incidents:
         parameters=(STATUS, KIND, CUE, GROUP, LIMIT, CURSOR),
         refuses=("invalid_filter",),
         scope="read",
+        in_groups=True,
     )
     async def list(self) -> Response:
         """List incidents, newest first."""
-        wanted = IncidentFilter(g.account.id, STATUS.read(), KIND.read(), CUE.read(), GROUP.read())
+        groups = g.account.grant.groups
+        wanted = IncidentFilter(g.account.id, STATUS.read(), KIND.read(), CUE.read(), GROUP.read(), groups)
         cursor = Cursor.over(status=wanted.status, kind=wanted.kind, cue=wanted.cue, group=wanted.group)
         page = await incidents.page(self.database, wanted, before=cursor.read(), limit=LIMIT.read())
         last = page.rows[-1] if page.more else None

@@ -54,13 +54,14 @@ _STATUS: dict[str, LiteralString] = {
 
 @frozen
 class IncidentFilter:
-    """Which incidents of a user; None leaves a condition out."""
+    """Which incidents of a user; None leaves a condition out. *groups* are those that the key is limited to."""
 
     user: int
     status: str | None = None
     kind: str | None = None
     cue: str | None = None
     group: str | None = None
+    groups: tuple[str, ...] | None = None
 
 
 @frozen
@@ -82,6 +83,8 @@ async def page(
             ("i.cue_id = ?", wanted.cue),
             ("exists (select from cues g where g.id = i.cue_id and g.user_id = i.user_id and g.group_name = ?)",
              wanted.group),
+            ("exists (select from cues g where g.id = i.cue_id and g.user_id = i.user_id"
+             " and g.group_name = any (?::text[]))", wanted.groups and list(wanted.groups)),
         ]
     )  # fmt: skip
     if wanted.status is not None:

@@ -42,6 +42,20 @@ async def has_alert(db: Executor, *, user: int, groups: Collection[str], alert: 
     return await fetch_value(db, ALERT, user, alert, list(groups), kind=bool) is True
 
 
+INCIDENT = """
+select exists (select from incidents i
+                 join cues c on c.id = i.cue_id
+                where i.id = $2
+                  and i.user_id = $1
+                  and c.group_name = any ($3::text[]))
+"""
+
+
+async def has_incident(db: Executor, *, user: int, groups: Collection[str], incident: UUID) -> bool:
+    """Likewise, the cue of that incident."""
+    return await fetch_value(db, INCIDENT, user, incident, list(groups), kind=bool) is True
+
+
 class KnownId(Row):
     """The id of a cue, or of an execution, in the groups."""
 

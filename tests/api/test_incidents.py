@@ -130,6 +130,19 @@ async def test_a_long_list_is_walked_by_its_cursor(api: Api) -> None:
     assert (status, code) == (400, "invalid_filter")
 
 
+async def test_to_a_key_of_some_groups_the_incidents_of_others_do_not_exist(api: Api) -> None:
+    for group in ("a", "b"):
+        await failed(api, name=group, group=group)
+    made = await api.post("/v1/keys", {"name": "ci", "scopes": ["read", "write"], "groups": ["a"]})
+    limited, every = Api(api.client, made["api_key"]), {one["subject"]["name"]: one["id"] for one in await listed(api)}
+
+    assert [one["subject"]["name"] for one in await listed(limited)] == ["a"]
+    assert (await limited.get(f"/v1/incidents/{every['a']}"))["id"] == every["a"]
+    for method, path in (("GET", ""), ("POST", "/acknowledge")):
+        status, code, _ = await limited.refused(method, f"/v1/incidents/{every['b']}{path}")
+        assert (status, code) == (404, "incident_not_found")
+
+
 async def test_a_pause_by_a_person_ends_an_incident(api: Api) -> None:
     await failed(api)
     (incident,) = await listed(api)

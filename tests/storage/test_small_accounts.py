@@ -154,6 +154,7 @@ STATEMENTS: dict[str, Ask] = {
     "incidents of a kind": listed_incidents(kind="late"),
     "incidents of a cue": listed_incidents(cue="cue_000000004996"),
     "incidents of a group": listed_incidents(group="a"),
+    "incidents of a key's groups": listed_incidents(groups=("a",)),
     "mutes": mutes.every,
     "channels": channels.every,
     "a cue's history": lambda db, user: histories.show(db, cue_id="cue_000000004996", user=user, limit=20, offset=0),

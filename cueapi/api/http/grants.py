@@ -13,6 +13,7 @@ NOT_FOUND = {
     "cue_id": ("cue_not_found", "There is no such cue."),
     "execution_id": ("execution_not_found", "There is no such execution."),
     "alert_id": ("alert_not_found", "There is no such alert."),
+    "incident_id": ("incident_not_found", "There is no such incident."),
 }
 """The parts of paths that name something of a cue, and how it is refused where that cue does not exist for a key."""
 
@@ -50,4 +51,6 @@ async def _exists(db: Executor, user: int, groups: tuple[str, ...], name: str, t
         return False
     if name == "execution_id":
         return await key_groups.has_execution(db, user=user, groups=groups, execution=identity)
+    if name == "incident_id":
+        return await key_groups.has_incident(db, user=user, groups=groups, incident=identity)
     return await key_groups.has_alert(db, user=user, groups=groups, alert=identity)
