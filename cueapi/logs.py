@@ -18,6 +18,11 @@ How the daemon speaks: one event a fact.
 | standstill_noticed | seconds | the process did not run for so long: attempts that this cost are released |
 | attempts_interrupted | attempts, accounts_waiting | accounts without a slot had waited too long |
 | holds_ended | accounts | holds were to end by now, and have |
+| target_opened | user_id, host, reason, attempts, failures | what is for it waits from now on |
+| target_probed | user_id, host, reason, next_probe_in | a probe has failed, or (no reason) come to nothing |
+| target_closed | user_id, host | a probe has succeeded |
+| target_unmoved | user_id, host, reason | PostgreSQL is away: the breaker could not say what it has found |
+| waits_ended | executions | they have waited for their targets for too long: an attempt of each has failed |
 | claim_failed | reason | a row made the claim of many fail: each is claimed alone |
 | cue_quarantined, execution_quarantined, result_unstorable | cue_id, cue, execution_id, reason | a row was set aside |
 | notification_sent | notification, kind, cue_id, execution_id, alert_type, attempt | a webhook or mail went out |

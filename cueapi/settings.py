@@ -146,6 +146,8 @@ class Settings(BaseSettings):
     dispatch_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 256
     # Of these, to one host and port.
     host_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
+    # Whether a host that cannot serve is left alone until a probe of it succeeds.
+    breaker: bool = True
     # Deadline of a delivery, from look-up to the last byte (seconds).
     webhook_timeout_seconds: Annotated[float, Field(ge=1, le=3_600)] = 30.0
     # The most that a cue may give its handler (seconds): a request that hangs holds a slot of the pool for so long.

@@ -203,6 +203,9 @@ class Cues:
         self.hub.cue_written(changed.next_run)
         if changed.status == "paused":
             self.hub.notice_ready()  # Of the incidents that have ended with it.
+        if "callback" in patch:
+            # What has waited for a host that is down may go to another one at once.
+            self.hub.delivery_ready()
         return answer({**self.headers.shown(changed), **await VERIFY_ECHO.received()})
 
     @operation(None, scope="write", status=204, body=ReasonBody, parameters=(REASON,), refuses=("cue_not_found",))

@@ -13,6 +13,7 @@ from cueapi.api.http.operations import operation
 from cueapi.api.http.rate_limits import Windows
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.responses import health as responses
+from cueapi.domain.breaker import TargetState
 from cueapi.metrics import Gauge, Values
 from cueapi.storage import health
 from cueapi.storage.clock import Clock
@@ -137,6 +138,10 @@ class Health:
                     lambda: self._counted_of({"deliveries": "ready_deliveries", "work": "pending_worker_claims"})),
             Gauge("cueapi_backlog_oldest_seconds", "For how long the oldest of it has been due.", ("kind",),
                     lambda: self._counted_of({"deliveries": "oldest_delivery", "work": "oldest_work"})),
+            Gauge("cueapi_targets", "Targets that have opened in the last 30 days, by state.", ("state",),
+                    lambda: self._counted_of({state: f"{state}_targets" for state in TargetState})),
+            Gauge("cueapi_deliveries_waiting_for_target", "What waits for a target that is down, up to 10,000.", (),
+                    lambda: [((), value) for _, value in self._counted_of({"": "waiting_for_target"})]),
             Gauge("cueapi_workers_alive", "Pull workers with a heartbeat in the last 180 s.", (),
                     lambda: [((), value) for _, value in self._counted_of({"": "active_workers"})]),
             Gauge("cueapi_incidents_open", "Incidents that are not over, counted up to 10,000.", (),

@@ -33,6 +33,7 @@ from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
 from cueapi.dashboard.sign_in import FailedSignIns, SignIn
 from cueapi.dashboard.system import SystemPage
+from cueapi.dashboard.targets import TargetsPage
 from cueapi.dashboard.workers import WorkersPage
 from cueapi.storage.dashboard.reading import PageReader
 
@@ -69,6 +70,7 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             IncidentPages(pages, sessions, contract),
             ChannelPages(pages, sessions, contract),
             MutePages(pages, sessions, contract),
+            TargetsPage(pages, sessions, contract),
             CueList(pages, sessions, contract, reader),
             CueForm(pages, sessions, contract),
             CueDetails(pages, sessions, contract, reader, next_times),

@@ -33,6 +33,7 @@ from cueapi.api.mutes import Mutes
 from cueapi.api.outcomes import Outcomes
 from cueapi.api.pages import Pages
 from cueapi.api.sessions import SessionRoutes
+from cueapi.api.targets import Targets
 from cueapi.api.usage import Usage
 from cueapi.api.webhook_secrets import WebhookSecrets
 from cueapi.api.workers import Workers
@@ -94,6 +95,7 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Incidents(database, resources.clock, hub),
         Mutes(database, resources.clock),
         *channel_routes(resources, wiring),
+        Targets(database, hub),
         Events(wiring.authenticator, hub.watchers),
         Usage(database),
         Echo(database, wiring.windows, vault),

@@ -18,6 +18,7 @@ from cueapi.delivery.recorder import Recorder
 from cueapi.delivery.rescue import LOOK_INTERVAL, Rescue, RescueTimeouts
 from cueapi.delivery.retries import Retries
 from cueapi.delivery.sweeper import SWEEP_INTERVAL, Sweeper
+from cueapi.delivery.target_watch import TargetWatch
 from cueapi.storage.outbox import AttemptTimes
 from cueapi.wakeups.notify import WakeupRelay
 from supervisor import OnStop, Periodic, Policy, Sibling
@@ -43,11 +44,14 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     recorder = Recorder(database, results, retries, hub, metrics, capacity, horizon=2 * interval)
     pool = DispatchPool(
         deliveries, results, capacity, resources.webhook, partial(confirm_delivery, database),
-        capacity.size, wiring.stopping, wiring.shortages,
+        capacity.size, wiring.stopping, wiring.shortages, wiring.breaker.observe, wiring.breaker.holds,
     )  # fmt: skip
     relay = WakeupRelay(resources.dsn, database, identity, hub)
     times = AttemptTimes(settings.webhook_timeout_seconds, settings.webhook_timeout_max_seconds)
-    dispatcher = Dispatcher(database, deliveries, capacity, hub, identity, times, resources.vault.decrypt)
+    dispatcher = Dispatcher(
+        database, deliveries, capacity, hub, identity, times, resources.vault.decrypt, wiring.breaker.held
+    )
+    target_watch = TargetWatch(database, hub, wiring.breaker, metrics)
     wheel = Retries(retries, wiring.wheel, hub)
     poller = Poller(
         database, hub, retries, resources.clock, metrics, wiring.last_poll, settings.poller_batch_size, monthly
@@ -66,6 +70,7 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
         Sibling("pool", pool.run, OnStop.FINISH),
         Sibling("wakeups", relay.run, OnStop.LAST, SOON_BACK, silent_after=30.0, longest_wait=2.0),
         Sibling("dispatcher", dispatcher.run, OnStop.CANCEL, silent_after=2 * interval + 30),
+        Sibling("target_watch", target_watch.run, OnStop.CANCEL, silent_after=60.0),
         Sibling("retries", wheel.run, OnStop.CANCEL, silent_after=30.0),
         Sibling("poller", poller.run, OnStop.CANCEL, silent_after=2 * interval + 30),
         Sibling("rescue", rescue.run, OnStop.CANCEL, silent_after=60.0),

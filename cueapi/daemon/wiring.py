@@ -13,7 +13,9 @@ from cueapi.api.http.key_uses import KeyUses
 from cueapi.api.http.rate_limits import Windows
 from cueapi.daemon.open_files import connection_limit, delivery_limit, limit_per_address, open_files
 from cueapi.daemon.resources import Resources
+from cueapi.delivery.breaker import Breaker
 from cueapi.delivery.capacity import Capacity, wake_soon
+from cueapi.delivery.held_targets import HeldTargets
 from cueapi.delivery.poller import LastPoll
 from cueapi.delivery.retries import Reminder
 from cueapi.domain.attempt import Delivery
@@ -34,6 +36,7 @@ class Wiring:
     hub: WakeupHub
     authenticator: Authenticator
     capacity: Capacity
+    breaker: Breaker
     windows: Windows
     connections: Connections
     shortages: Shortages
@@ -62,6 +65,7 @@ class Wiring:
             hub,
             authenticator,
             Capacity(size, settings.host_concurrency, on_freed=partial(wake_soon, hub.dispatches)),
+            Breaker(resources.database, hub, HeldTargets(settings.host_concurrency), settings.breaker),
             Windows(resources.redis),
             Connections(most, limit_per_address(settings, most), settings.proxies),
             # Idle connections to handlers are what can be spared.

@@ -8,8 +8,8 @@ from cueapi.dashboard.forms import Form
 
 TEXTS = (
     "name", "description", "group", "kind", "cron", "at", "timezone", "catchup", "overlap", "transport", "url",
-    "method", "headers", "payload", "max_attempts", "backoff", "timeout", "deadline", "verification", "fail_webhook",
-    "alert_failures", "alert_missed", "opens_at", "ends_at", "remind",
+    "method", "headers", "payload", "max_attempts", "backoff", "timeout", "deadline", "max_wait", "verification",
+    "fail_webhook", "alert_failures", "alert_missed", "opens_at", "ends_at", "remind",
 )  # fmt: skip
 BOXES = ("fail_email", "fail_pause")
 
@@ -20,8 +20,9 @@ EMPTY: dict[str, Any] = dict.fromkeys(TEXTS, "") | {
 """The form of a new cue."""
 
 ADVANCED = {
-    "catchup", "overlap", "method", "headers", "max_attempts", "backoff", "timeout", "deadline", "verification",
-    "fail_webhook", "alert_failures", "alert_missed", "opens_at", "ends_at", "remind", "description", "group",
+    "catchup", "overlap", "method", "headers", "max_attempts", "backoff", "timeout", "deadline", "max_wait",
+    "verification", "fail_webhook", "alert_failures", "alert_missed", "opens_at", "ends_at", "remind", "description",
+    "group",
 }  # fmt: skip
 """The fields behind "More"."""
 
@@ -31,7 +32,8 @@ _PLACES = {
     "schedule.overlap": "overlap", "transport": "transport", "callback.url": "url", "callback.method": "method",
     "callback.headers": "headers", "payload": "payload", "retry.max_attempts": "max_attempts",
     "retry.backoff_minutes": "backoff", "delivery.timeout_seconds": "timeout",
-    "delivery.outcome_deadline_seconds": "deadline", "verification": "verification",
+    "delivery.outcome_deadline_seconds": "deadline", "delivery.max_wait_seconds": "max_wait",
+    "verification": "verification",
     "on_failure.webhook": "fail_webhook", "alerts.consecutive_failures": "alert_failures",
     "alerts.missed_window_multiplier": "alert_missed", "alerts.failure_threshold": "opens_at",
     "alerts.recovery_threshold": "ends_at", "alerts.renotify_minutes": "remind",
@@ -48,6 +50,7 @@ WHOLE = {
     "max_attempts": ("retry", "max_attempts"),
     "timeout": ("delivery", "timeout_seconds"),
     "deadline": ("delivery", "outcome_deadline_seconds"),
+    "max_wait": ("delivery", "max_wait_seconds"),
     "alert_failures": ("alerts", "consecutive_failures"),
     "alert_missed": ("alerts", "missed_window_multiplier"),
     "opens_at": ("alerts", "failure_threshold"),

@@ -47,7 +47,12 @@ ACCOUNT_PLACES = (
 )
 """What stands beside the page of the account."""
 
-PROBLEMS = (("Incidents", "/ui/incidents"), ("Channels", "/ui/channels"), ("Mutes", "/ui/mutes"))
+PROBLEMS = (
+    ("Incidents", "/ui/incidents"),
+    ("Targets", "/ui/targets"),
+    ("Channels", "/ui/channels"),
+    ("Mutes", "/ui/mutes"),
+)
 """The pages below "Problems", which is the first of them."""
 
 

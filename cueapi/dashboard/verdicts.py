@@ -1,8 +1,11 @@
 """What came of an execution, in one sentence, and who was told."""
 
+import json
+
 from cueapi.dashboard.filters import duration
 from cueapi.dashboard.states import ShownState, state_of
 from cueapi.dashboard.texts import host
+from cueapi.domain.clock import parse_moment
 from cueapi.domain.execution import Status
 from cueapi.storage.dashboard.execution import ExecutionDetails, ShownExecution
 
@@ -42,7 +45,21 @@ def _reason(execution: ShownExecution) -> str:
     return _sentence((execution.error_message or "a failure was reported")[:300])
 
 
+def _held(execution: ShownExecution) -> str | None:
+    """Where it waits for a host that is down: for which, and until when it is not looked at again."""
+    if execution.waiting_for is None:
+        return None
+    target = json.loads(execution.waiting_for)
+    left = (parse_moment(target["next_probe_at"]) - execution.now).total_seconds()
+    down = (execution.now - parse_moment(target["since"])).total_seconds()
+    probe = f"it is probed again in {duration(left)}" if left > 0 else "it is being probed"
+    where = f"{host(target['host'])}, which has been down for {duration(max(down, 0))}"
+    return f"Waits for {where}: {probe}. No attempt is used."
+
+
 def _waiting(execution: ShownExecution) -> str:
+    if (held := _held(execution)) is not None:
+        return held
     left = (execution.ready_at - execution.now).total_seconds()
     if left > 0:
         return f"Due in {duration(left)}."
@@ -57,6 +74,8 @@ def _running(execution: ShownExecution) -> str:
 
 
 def _retrying(execution: ShownExecution) -> str:
+    if (held := _held(execution)) is not None:
+        return f"{_times(execution.attempts)} of {execution.max_attempts} failed. {held}"
     left = max((execution.ready_at - execution.now).total_seconds(), 0)
     comes = f"follows in {duration(left)}" if left else "is due"
     return (

@@ -9,5 +9,9 @@ Who may hold how many slots of the pool is in `shares`. A process may be stopped
 claim that is not fresh is asked about again (`claims`), and an attempt that lost its time to a `standstill` is no
 failure of its handler's.
 
+What is for a target that is down waits (`breaker`, `target_watch`): its row is marked by the claim that finds it, so
+that no later claim walks past it, and goes on by `target_claims`. A target moves before the result of its probe is
+recorded, so that the probe's claim fences it.
+
 A cue or an execution that makes a statement fail is set aside alone (`quarantine`), and its user is told.
 """

@@ -6,11 +6,13 @@ from uuid import UUID
 
 import structlog
 import trio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from cueapi.delivery.capacity import Capacity
+from cueapi.delivery.held_targets import HeldTargets
 from cueapi.delivery.preemption import Preemption
 from cueapi.delivery.quarantine import Quarantine, run_isolating
+from cueapi.delivery.target_claims import TargetClaims
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.confidential import Decrypt
 from cueapi.domain.execution import Fence, Status, Transition, attempt_failed, claim_lost
@@ -50,11 +52,17 @@ class Dispatcher:
     identity: DaemonId
     times: AttemptTimes
     decrypt: Decrypt
+    held: HeldTargets = field(factory=lambda: HeldTargets(1))
     preemption: Preemption = field(init=False)
+    target_claims: TargetClaims = field(init=False)
 
     @preemption.default
     def _make_preemption(self) -> Preemption:
         return Preemption(self.database, self.capacity, self.hub)
+
+    @target_claims.default
+    def _make_target_claims(self) -> TargetClaims:
+        return TargetClaims(self.database, self.capacity, self.times, self.held, self._quarantine)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Claim at each wake-up, until nothing is due or no place is free."""
@@ -70,6 +78,7 @@ class Dispatcher:
     async def _claim_all(self, deliveries: trio.MemorySendChannel[Delivery]) -> None:
         if self.capacity.free <= 0 and self.identity.claim_number is not None:
             await self.preemption.look()
+        await self._claim_held(deliveries)
         while await self._claim_some(deliveries):
             pass
         if self.capacity.has_spare():
@@ -94,9 +103,30 @@ class Dispatcher:
         await self._send(deliveries, await self._readable(claimed.rows, asked_at))
         if claimed.skipped_locked:
             self.hub.dispatches.wake_at(trio.current_time() + LOCKED_PAUSE)
+        if claimed.set_waiting:
+            # It may be the time of a probe.
+            self.hub.targets.wake()
         # Where all that were looked at were claimed, there may be more behind them; where some were left, their host or
         # account may be full now, and is not looked at again. Nothing claimed: all others are full.
-        return claimed.orphans > 0 or (bool(claimed.rows) and (left or claimed.examined == look_at))
+        return claimed.orphans + claimed.set_waiting > 0 or (
+            bool(claimed.rows) and (left or claimed.examined == look_at)
+        )
+
+    async def _claim_held(self, deliveries: trio.MemorySendChannel[Delivery]) -> None:
+        """Probe the targets whose pause is over, and go on slowly with those that have closed."""
+        number, now = self.identity.claim_number, trio.current_time()
+        if number is None:
+            return
+        for target in self.held.to_probe(now):
+            asked_at = steady()
+            rows, opens = await self.target_claims.probe(number, target)
+            probes = [evolve(one, opens=opens) for one in await self._readable(rows, asked_at)]
+            await self._send(deliveries, probes)
+        for target, most in self.held.starting(now):
+            asked_at = steady()
+            rows = await self.target_claims.some(number, target, most)
+            await self._send(deliveries, await self._readable(rows, asked_at))
+            self.capacity.request_wakeup()
 
     async def _send(self, deliveries: trio.MemorySendChannel[Delivery], claimed: list[Delivery]) -> None:
         for delivery in claimed:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TypeAlias
 
 import structlog
 import trio
@@ -11,13 +12,25 @@ from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.claims import ClaimLost
 from cueapi.delivery.webhook import Webhook
 from cueapi.domain.attempt import Delivery, Interrupted, Postponed, Result, evaluate_attempt
-from cueapi.domain.execution import Transition, attempt_failed, claim_lost, postponed, released
+from cueapi.domain.execution import Transition, attempt_failed, claim_lost, held_back, postponed, released
 from cueapi.net.shortage import Shortages, shortage_in
 from supervisor import Channel
+
+Observe: TypeAlias = Callable[[Delivery, Result, float], Awaitable[None]]
+"""Awaited with each result, and the moment at which its attempt began."""
 
 INTERNAL = "The attempt could not be made or evaluated: an error of the server's own"
 
 log = structlog.get_logger("cueapi.delivery.pool")
+
+
+async def _do_nothing(_delivery: Delivery, _result: Result, _begun: float) -> None:
+    """Default callback: do nothing."""
+
+
+def _holds_nothing(_delivery: Delivery) -> bool:
+    """Default callback: every target is sent to."""
+    return False
 
 
 @frozen
@@ -25,7 +38,8 @@ class DispatchPool:
     """
     Drainer from `[deliveries]` to `[results]`. Once *stopping* is set, what was only claimed is released.
 
-    Nothing is sent before *confirm* has returned; what it raises ClaimLost for is released, too.
+    Nothing is sent before *confirm* has returned; what it raises ClaimLost for is released, too. *observe* is told of
+    each result before that is handed on. What *holds* is true of, whose target has opened since, is released as well.
     """
 
     deliveries: Channel[Delivery]
@@ -36,6 +50,8 @@ class DispatchPool:
     size: int
     stopping: trio.Event
     shortages: Shortages = field(factory=Shortages)
+    observe: Observe = _do_nothing
+    holds: Callable[[Delivery], bool] = _holds_nothing
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Deliver until the channel has ended and is empty."""
@@ -79,13 +95,15 @@ class DispatchPool:
                 if not await self.capacity.slots.acquire(delivery.host):
                     return released(delivery.fence)
                 try:
-                    if self.stopping.is_set():
-                        return released(delivery.fence)
+                    if (unsent := self._unsent(delivery)) is not None:
+                        return unsent
                     begun = trio.current_time()
                     result = await self.webhook.attempt(delivery, partial(self.confirm, delivery))
                 finally:
                     self.capacity.slots.release(delivery.host)
-            return self._evaluate(delivery, result, trio.current_time() - begun)
+            duration = trio.current_time() - begun
+            await self.observe(delivery, result, begun)
+            return self._evaluate(delivery, result, duration)
         except ClaimLost:
             return released(delivery.fence)
         except Exception as error:
@@ -98,6 +116,12 @@ class DispatchPool:
                 execution_id=str(delivery.execution_id), attempt=delivery.attempt,
             )  # fmt: skip
             return attempt_failed(delivery.fence, delivery.retry, error=f"{INTERNAL} ({type(error).__name__}).")
+
+    def _unsent(self, delivery: Delivery) -> Transition | None:
+        """What follows where it is not to be sent any more: we are draining, or its target has opened."""
+        if self.stopping.is_set():
+            return released(delivery.fence)
+        return held_back(delivery.fence) if self.holds(delivery) else None
 
     def _evaluate(self, delivery: Delivery, result: Result, duration: float) -> Transition:
         if isinstance(result, Postponed):

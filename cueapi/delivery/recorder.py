@@ -119,8 +119,8 @@ class Recorder:
             return
         self.metrics.settled(transition)
         self.hub.changed(row.user_id, "executions", "cues", *(["alerts"] if row.is_told else []))
-        if not transition.ends and transition.pause is not None:
-            self._remind(transition.pause)
+        if not transition.ends and (transition.pause is not None or transition.released):
+            self._remind(transition.pause or 0.0)
 
     def _remind(self, pause: float) -> None:
         if pause <= 0:

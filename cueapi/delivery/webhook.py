@@ -14,6 +14,7 @@ from attrs import define, evolve, field, frozen
 from cueapi.delivery.standstill import Standstills, stood_still
 from cueapi.domain import signature
 from cueapi.domain.attempt import ANSWER_LIMIT, Answered, Delivery, Interrupted, Postponed, Result, Unreachable
+from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.net.http_client import IdleConnections, PinnedTransport, send_at_once, tls_context
@@ -86,7 +87,7 @@ class Webhook:
         Once it is connected, nothing is sent before *confirm* has returned; what that raises ends the attempt.
         """
         if delivery.unsendable is not None:
-            return Unreachable(delivery.unsendable)
+            return Unreachable(delivery.unsendable, refused=True)
         headers = signature.headers(delivery, int(self.clock.timestamp()))
         body = signature.sent_body(delivery)
         on_send = _OnSend(confirm, partial(self.sent, delivery))
@@ -100,7 +101,7 @@ class Webhook:
                 return await self._send(outgoing)
             except httpx.TransportError as failure:
                 reason = shortage_in(failure)
-                return Unreachable(str(failure)) if reason is None else Postponed(reason)
+                return Unreachable(str(failure), _is_ours(failure)) if reason is None else Postponed(reason)
         lost = self.standstills.lost() - lost
         if stood_still(lost=lost, deadline=scope.deadline, now=trio.current_time()):
             return Interrupted()
@@ -111,6 +112,11 @@ class Webhook:
             outgoing.method, outgoing.url, outgoing.headers, outgoing.body, outgoing.on_send
         )
         return _answered(await self.transport.handle_async_request(request))
+
+
+def _is_ours(failure: httpx.TransportError) -> bool:
+    """Whether the rules refuse the URL or its address, or the request cannot be written."""
+    return isinstance(failure, httpx.LocalProtocolError) or isinstance(failure.__cause__, Refusal)
 
 
 def _answered(response: httpx.Response) -> Answered:

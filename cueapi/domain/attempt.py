@@ -56,6 +56,8 @@ class Delivery:
     """In seconds of a clock that nothing sets: from before the claim was asked for."""
     unsendable: str | None = None
     """Why nothing can be sent: its attempt fails with this reason."""
+    opens: int | None = None
+    """Where it is the probe of a target that is down: how often in a row that has opened."""
 
     @property
     def fence(self) -> Fence:
@@ -87,9 +89,14 @@ class Answered:
 
 @frozen
 class Unreachable:
-    """No answer came; *reason* is a sentence that a person understands."""
+    """
+    No answer came; *reason* is a sentence that a person understands.
+
+    Where it was *refused* by our own rules, or could not be written, nothing was sent.
+    """
 
     reason: str
+    refused: bool = False
 
 
 @frozen

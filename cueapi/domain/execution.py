@@ -190,6 +190,11 @@ def released(fence: Fence) -> Transition:
     return Transition(fence, status, pause=0.0, released=True)
 
 
+def held_back(fence: Fence) -> Transition:
+    """Its target has opened since it was claimed: it is released, and keeps its place among those that wait."""
+    return evolve(released(fence), pause=None)
+
+
 def postponed(fence: Fence) -> Transition:
     """Our own resources do not suffice for the attempt: it is released, and begun again a little later."""
     return evolve(released(fence), pause=SHORTAGE_PAUSE)

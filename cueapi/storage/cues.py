@@ -12,6 +12,7 @@ from cueapi.domain.budget import BUDGET_FIELDS, DEFAULTS
 from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
 from cueapi.domain.retry import Retry
 from cueapi.storage.cue_budgets import BUDGET, BUDGET_COLUMNS
+from cueapi.storage.cue_targets import TARGET_STATE
 from cueapi.storage.cue_warnings import WARNING
 from cueapi.storage.database import Executor, Row
 from cueapi.storage.numbers import decimal
@@ -48,6 +49,7 @@ class CueColumns:
     verification: str
     timeout_seconds: int | None
     outcome_deadline_seconds: int | None
+    max_wait_seconds: int | None
     alert_consecutive_failures: int | None
     alert_missed_window_multiplier: int | None
     alert_failure_threshold: int | None
@@ -73,6 +75,7 @@ class CueColumns:
     status_changed_by: str | None
     status_change_reason: str | None
     warning: str | None
+    target_state: str | None
 
     @property
     def on_failure(self) -> dict[str, Any]:
@@ -86,7 +89,11 @@ class CueColumns:
     @property
     def delivery(self) -> dict[str, int] | None:
         """The deadlines of the cue's own; None where it has none."""
-        return _given(timeout_seconds=self.timeout_seconds, outcome_deadline_seconds=self.outcome_deadline_seconds)
+        return _given(
+            timeout_seconds=self.timeout_seconds,
+            outcome_deadline_seconds=self.outcome_deadline_seconds,
+            max_wait_seconds=self.max_wait_seconds,
+        )
 
     @property
     def alerts(self) -> dict[str, int] | None:
@@ -118,10 +125,12 @@ class CueRow(CueColumns, Row):
 
 
 COLUMNS: LiteralString = (
-    columns_of(CueColumns, "c.{}", but=("warning", *BUDGET_COLUMNS))
+    columns_of(CueColumns, "c.{}", but=("warning", "target_state", *BUDGET_COLUMNS))
     + BUDGET
     + ", c.revision, c.schedule_local, c.warning as url_warning, "
     + WARNING
+    + ", "
+    + TARGET_STATE
 )
 
 
@@ -166,6 +175,7 @@ class CueValues(NamedTuple):
     verification: str
     timeout_seconds: int | None
     outcome_deadline_seconds: int | None
+    max_wait_seconds: int | None
     alert_consecutive_failures: int | None
     alert_missed_window_multiplier: int | None
     alert_failure_threshold: int | None
@@ -207,6 +217,7 @@ class CueValues(NamedTuple):
             verification=str(cue.verification),
             timeout_seconds=delivery.get("timeout_seconds"),
             outcome_deadline_seconds=delivery.get("outcome_deadline_seconds"),
+            max_wait_seconds=delivery.get("max_wait_seconds"),
             alert_consecutive_failures=alerts.get("consecutive_failures"),
             alert_missed_window_multiplier=alerts.get("missed_window_multiplier"),
             alert_failure_threshold=alerts.get("failure_threshold"),

@@ -145,6 +145,7 @@ select extract(epoch from ready_at - clock_timestamp())::float8 as due_in, null:
   from (select distinct ready_at
           from outbox
          where claimed_by is null
+           and waits_until is null
            and ready_at > now()
            and ready_at <= now() + $1::float8 * interval '1 second'
          order by ready_at

@@ -17,7 +17,7 @@ from cueapi.storage.statements import load
 
 
 class ExecutionRow(Row):
-    """An execution as it is shown; *outcome_metadata* and *artifacts* are JSON."""
+    """An execution as it is shown; *outcome_metadata*, *artifacts* and *waiting_for* are JSON."""
 
     id: UUID
     cue_id: str
@@ -54,6 +54,7 @@ class ExecutionRow(Row):
     outcome_deadline_at: datetime | None
     missed_runs: int
     late: bool
+    waiting_for: str | None
     created_at: datetime
     updated_at: datetime
 
@@ -66,6 +67,12 @@ e.last_attempt_at, case when e.status = 'retrying' then e.ready_at end as next_r
 e.claimed_by_worker, e.claimed_at, e.outcome_attempt, e.outcome_success, e.outcome_result, e.outcome_error,
 e.outcome_metadata, e.outcome_recorded_at, e.outcome_state, e.external_id, e.result_url, e.result_ref,
 e.result_type, e.summary, e.artifacts, e.validation_state, e.outcome_deadline_at, e.missed_runs, e.late,
+case when e.finished_at is null and e.status in ('pending', 'retrying') and e.transport = 'webhook'
+     then (select json_build_object('kind', 'target', 'host', t.host, 'since', iso(t.since),
+                                    'next_probe_at', iso(t.next_probe_at))
+             from outbox o
+             join targets t on t.user_id = o.user_id and t.host = o.host and t.state <> 'closed'
+            where o.execution_id = e.id and o.waits_until is not null) end as waiting_for,
 e.created_at, e.updated_at
 """
 

@@ -124,6 +124,10 @@ EXPIRED: tuple[LiteralString, ...] = (
     " (select user_id, worker_id from workers where last_heartbeat < now() - interval '30 days' limit $1)",
     "delete from mutes where (user_id, scope, subject) in"
     " (select user_id, scope, subject from mutes where until < now() - interval '1 day' limit $1)",
+    # What a target that has served for so long once was says nothing any more.
+    "delete from targets where (user_id, host) in"
+    " (select user_id, host from targets"
+    "   where state = 'closed' and since < now() - interval '30 days' and held_until < now() limit $1)",
     # Claims whose execution was deleted in SQL.
     "delete from outbox where execution_id in"
     " (select o.execution_id from outbox o"

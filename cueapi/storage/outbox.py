@@ -51,11 +51,12 @@ class ClaimedRow(Row):
     previous_secret: bytes | None
     examined: int
     picked: int
+    set_waiting: int
     skipped_locked: bool
 
 
 class DeliveryClaim(NamedTuple):
-    """The parameters of the claim; *only* is one execution, None: any."""
+    """The parameters of a claim; *only* is one execution, None: any."""
 
     daemon: int
     places: int
@@ -117,13 +118,15 @@ class ClaimedDeliveries:
     What was claimed: the *rows* carry all that the request needs.
 
     Of what waits, *examined* were looked at (no more than was asked for). *skipped_locked* says that others were
-    skipped since another daemon had them locked. The *orphans* had no execution, and are deleted.
+    skipped since another daemon had them locked. The *orphans* had no execution, and are deleted. So many were
+    *set_waiting* for targets that are down.
     """
 
     rows: list[ClaimedRow]
     examined: int
     skipped_locked: bool
     orphans: int = 0
+    set_waiting: int = 0
 
 
 async def claim_deliveries(
@@ -140,7 +143,15 @@ async def claim_deliveries(
 
     Raises Unstorable where a row makes the statement fail: nothing is claimed then.
     """
-    parameters = DeliveryClaim(
+    parameters = claim_parameters(daemon, headroom, times, look_at, only)
+    return claimed_of(await db.fetch(CLAIM_DELIVERIES, *parameters, row=ClaimedRow))
+
+
+def claim_parameters(
+    daemon: int, headroom: Headroom, times: AttemptTimes, look_at: int, only: UUID | None = None
+) -> DeliveryClaim:
+    """What a claim is asked with."""
+    return DeliveryClaim(
         daemon=daemon,
         places=headroom.places,
         kept=headroom.kept,
@@ -155,10 +166,15 @@ async def claim_deliveries(
         look_at=look_at,
         only=only,
     )
-    rows = await db.fetch(CLAIM_DELIVERIES, *parameters, row=ClaimedRow)
+
+
+def claimed_of(rows: list[ClaimedRow]) -> ClaimedDeliveries:
+    """What the rows of a claim say."""
     claimed = [row for row in rows if row.id is not None]
     counts = rows[0]
-    return ClaimedDeliveries(claimed, counts.examined, counts.skipped_locked, orphans=counts.picked - len(claimed))
+    return ClaimedDeliveries(
+        claimed, counts.examined, counts.skipped_locked, counts.picked - len(claimed), counts.set_waiting
+    )
 
 
 # $1 execution, $2 claim, $3 seconds of the attempt. Not by a daemon that another has seen without its lock, nor beyond
@@ -188,7 +204,11 @@ class WaitingDelivery(Row):
     execution_id: UUID
 
 
-READY = "select execution_id from outbox where claimed_by is null and ready_at <= now() order by ready_at limit $1"
+READY = """
+select execution_id from outbox
+ where claimed_by is null and waits_until is null and ready_at <= now()
+ order by ready_at limit $1
+"""
 
 
 async def ready(db: Executor, look_at: int) -> list[UUID]:
@@ -202,6 +222,7 @@ select count(distinct user_id)
   from (select user_id
           from outbox
          where claimed_by is null
+           and waits_until is null
            and ready_at <= now() - $3::float8 * interval '1 second'
            and user_id <> all ($1::bigint[])
            and host <> all ($2::text[])

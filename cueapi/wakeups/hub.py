@@ -19,6 +19,10 @@ MARGIN = 0.002
 """Seconds after a cue's time at which the poller looks for it: PostgreSQL must not say "not yet"."""
 
 
+TARGETS_INTERVAL = 5.0
+"""Seconds after which targets that are down are looked at again, though no daemon has said that one has changed."""
+
+
 class AccountCache(Protocol):
     """What remembers accounts, and must not go by what has changed."""
 
@@ -34,7 +38,8 @@ class AccountCache(Protocol):
 @define(eq=False)
 class WakeupHub:
     """
-    Verbs: `cue_written`, `delivery_ready`, `work_ready`, `notice_ready`, `account_changed`, `released`, `changed`.
+    Verbs: `cue_written`, `delivery_ready`, `work_ready`, `notice_ready`, `target_changed`, `account_changed`,
+    `released`, `changed`.
 
     Each is a hint: losing one costs time, never work. In this daemon it takes effect at once; the other daemons
     receive it within some 20 ms, unless *announce* is False. They poll at least every *poll_interval* seconds.
@@ -51,12 +56,14 @@ class WakeupHub:
     polls: Periodic = field(init=False)
     dispatches: Periodic = field(init=False)
     notifications: Periodic = field(init=False)
+    targets: Periodic = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.watchers = Watchers(self.announcements)
         self.polls = Periodic(self.poll_interval)
         self.dispatches = Periodic(self.poll_interval)
         self.notifications = Periodic(self.poll_interval)
+        self.targets = Periodic(min(self.poll_interval, TARGETS_INTERVAL))
 
     def cue_written(self, next_run: datetime | None) -> None:
         """A cue is due at *next_run*: the pollers will be there in time."""
@@ -85,6 +92,11 @@ class WakeupHub:
         self.alerts.update(alerts)
         self.notifications.wake()
 
+    def target_changed(self) -> None:
+        """A target has opened or closed, or is to be probed."""
+        self.targets.wake()
+        self.announcements.add("target")
+
     def account_changed(self, user: int) -> None:
         """A key was replaced or revoked, or a limit changed: no daemon may go by what it remembers."""
         self._forget_account(user)
@@ -112,6 +124,7 @@ class WakeupHub:
         self.polls.wake()
         self.dispatches.wake()
         self.notifications.wake()
+        self.targets.wake()
 
     def disconnected(self) -> None:
         """Announcements of other daemons do not arrive any more."""
@@ -126,8 +139,8 @@ class WakeupHub:
         match kind:
             case "cue":
                 return partial(self._wake_poller, float(detail))
-            case "delivery":
-                return self.dispatches.wake
+            case "delivery" | "target":
+                return {"delivery": self.dispatches, "target": self.targets}[kind].wake
             case "work":
                 return partial(self.long_poll.wake, int(detail))
             case "account":

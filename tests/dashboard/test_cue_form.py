@@ -33,7 +33,7 @@ def typed(page: httpx.Response) -> dict[str, str]:
 async def test_a_cue_is_made_by_the_form(daemon: RunningDaemon, api: Api) -> None:
     more = {
         "group": "briefs", "description": "Writes it.", "method": "PUT", "headers": "X-Team: research\nX-Two: a:b",
-        "max_attempts": "3", "backoff": "1, 5", "timeout": "20", "deadline": "60", "catchup": "none",
+        "max_attempts": "3", "backoff": "1, 5", "timeout": "20", "deadline": "60", "max_wait": "600", "catchup": "none",
         "overlap": "skip", "verification": "manual", "fail_pause": "on", "alert_failures": "5", "alert_missed": "2",
     }  # fmt: skip
     with trio.fail_after(30):
@@ -52,7 +52,7 @@ async def test_a_cue_is_made_by_the_form(daemon: RunningDaemon, api: Api) -> Non
     assert shown["callback"] == {"url": URL, "method": "PUT", "headers": {"X-Team": "research", "X-Two": "a:b"}}
     assert (shown["payload"], shown["group"], shown["description"]) == ({"task": "x"}, "briefs", "Writes it.")
     assert shown["retry"] == {"max_attempts": 3, "backoff_minutes": [1, 5]}
-    assert shown["delivery"] == {"timeout_seconds": 20, "outcome_deadline_seconds": 60}
+    assert shown["delivery"] == {"timeout_seconds": 20, "outcome_deadline_seconds": 60, "max_wait_seconds": 600}
     assert (shown["verification"], shown["alerts"]["consecutive_failures"]) == ({"mode": "manual"}, 5)
     assert shown["on_failure"] == {"email": True, "webhook": None, "pause": True}
 

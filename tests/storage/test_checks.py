@@ -7,7 +7,7 @@ import pytest
 
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage.database import Database, Duplicate, Unstorable
-from tests.storage.rows import ONCE, add_cue, add_execution, add_user, insert
+from tests.storage.rows import ONCE, add_cue, add_execution, add_user, ago, insert
 
 BEYOND = ("'infinity'", "'-infinity'", "'4000-01-01 BC'", "'10000-01-01 00:00:00+00'")
 
@@ -31,6 +31,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "backoff_minutes = array_fill(1, array[11])", "on_failure_webhook = ''", "on_failure_pause = null",
         "on_failure_email = null", "verification = 'bogus'", "timeout_seconds = 0", "timeout_seconds = 3601",
         "timeout_seconds = -5", "outcome_deadline_seconds = 0", "outcome_deadline_seconds = 604801",
+        "max_wait_seconds = 59", "max_wait_seconds = 604801",
         "alert_consecutive_failures = 0", "alert_consecutive_failures = 101", "alert_missed_window_multiplier = 0",
         "fired_count = -1", "run_count = -1", "consecutive_failures = -1", "revision = -1",
         "next_run = {beyond}", "schedule_local = 'infinity'", "next_local = '-infinity'", "planned_at = {beyond}",
@@ -49,6 +50,11 @@ REFUSED: dict[str, tuple[str, ...]] = {
     ),
     "outbox": (
         "host = null", "claimed_by = 1", "lease_until = now()", "ready_at = {beyond}",
+        "waits_until = {beyond}",
+    ),
+    "targets": (
+        "state = 'odd'", "state = 'half_open'", "probe = gen_random_uuid()", "host = ''", "reason = repeat('r', 501)",
+        "attempts = -1", "opens = -1", "since = {beyond}", "next_probe_at = {beyond}", "held_until = {beyond}",
     ),
     "daemons": ("free_since = {beyond}", "started_at = {beyond}"),
     "workers": (
@@ -89,6 +95,10 @@ async def furnish(database: Database) -> None:
     rows: dict[str, dict[str, Any]] = {
         "attempts": {"execution_id": execution, "attempt": 1, "duration_ms": 5, "http_status": 200},
         "daemons": {"instance": "here"},
+        "targets": {
+            "user_id": user, "host": "h:1", "state": "open", "reason": "it answered 503", "attempts": 10,
+            "failures": 10, "next_probe_at": ago(),
+        },
         "workers": {"user_id": user, "worker_id": "w"},
         "alerts": {
             "id": new_uuid7(), "user_id": user, "alert_type": "missed_run", "severity": "critical", "message": "late",
@@ -129,9 +139,19 @@ async def test_what_every_column_may_hold_at_its_bounds_is_stored(database: Data
     user = await add_user(database)
 
     for columns in (
-        {"max_attempts": 11, "backoff_minutes": [0, 1440] * 5, "timeout_seconds": 3600, "name": "n" * 255},
+        {
+            "max_attempts": 11,
+            "backoff_minutes": [0, 1440] * 5,
+            "timeout_seconds": 3600,
+            "name": "n" * 255,
+            "max_wait_seconds": 60,
+        },
         {"transport": "worker", "callback_url": None, "callback_host": None, "task": "t" * 255},
-        {"callback_headers": '{"X-A": "5", "x-b": ""}', "outcome_deadline_seconds": 604_800},
+        {
+            "callback_headers": '{"X-A": "5", "x-b": ""}',
+            "outcome_deadline_seconds": 604_800,
+            "max_wait_seconds": 604_800,
+        },
         {"alert_consecutive_failures": 100, "alert_missed_window_multiplier": 1, **ONCE},
     ):
         await add_cue(database, user, **columns)

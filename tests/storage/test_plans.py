@@ -30,6 +30,9 @@ from cueapi.storage import (
     incidents,
     janitor,
     outbox,
+    target_pages,
+    target_waits,
+    targets,
     worker_claims,
     written_ahead,
     zone_changes,
@@ -39,6 +42,7 @@ from cueapi.storage.database import Executor
 from cueapi.storage.due_cues import DueCue
 from cueapi.storage.execution_pages import Filter
 from cueapi.storage.fires import ManualFire
+from cueapi.storage.targets import TargetKey
 from cueapi.storage.transitions import RECORD_FAILURES, apply_transitions
 from cueapi.storage.worker_claims import ClaimRequest
 from tests.conftest import in_database, say
@@ -104,6 +108,15 @@ FILL = (
     "insert into outbox (execution_id, cue_id, user_id, host, ready_at)"
     " select gen_random_uuid(), 'cue_' || lpad(n::text, 12, '0'), 1, 'later:443', now() + n * interval '1 second'"
     "   from generate_series(1, 60000) n",
+    # What waits for a host that is down, and hosts that were down once.
+    "insert into outbox (execution_id, cue_id, user_id, host, ready_at, waits_until)"
+    " select gen_random_uuid(), 'cue_' || lpad(n::text, 12, '0'), 1, 'down:443', now() - interval '1 hour',"
+    "        now() + n * interval '1 second' from generate_series(1, 20000) n",
+    "insert into targets (user_id, host, state, reason, attempts, failures, next_probe_at)"
+    " values (1, 'down:443', 'open', 'it answered 503', 10, 10, now())",
+    "insert into targets (user_id, host, state, reason, attempts, failures, next_probe_at, held_until)"
+    " select 1 + n % 20, 'host' || n || ':443', 'closed', 'it answered 503', 10, 10, now(), now() - interval '1 day'"
+    "   from generate_series(1, 5000) n",
     # As many pages as a million attempts have, and alerts of years.
     "insert into attempts (execution_id, attempt, error) select id, 1, repeat('x', 500) from executions"
     " where id < '00000000-0000-7000-8000-00000000ffff'",
@@ -178,6 +191,7 @@ def turns(number: int) -> list[DueCue]:
     return [DueCue(f"cue_{each:012}", at, 0, FiringPlan((Occurrence(at),), None, at)) for each in range(1, number + 1)]
 
 
+DOWN = TargetKey(BUSY_USER, "down:443")
 EMPTY = headroom(256, per_host=64, per_user=128)
 Ask = Callable[[Executor], Awaitable[object]]
 STATEMENTS: dict[str, tuple[Ask, int]] = {
@@ -195,6 +209,19 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
         ),
         12_000,
     ),
+    "which targets are held": (targets.held_targets, 10),
+    "what waits for no target": (lambda db: target_waits.free_waiting(db, 10_000), 100),
+    "what has waited for too long": (lambda db: target_waits.overdue(db, 100), 200),
+    "a hundred that have": (
+        lambda db: target_waits.begin_overdue(db, [execution(number) for number in range(100)]),
+        300,
+    ),
+    "the claim of a probe": (
+        lambda db: target_waits.claim_waiting(db, DOWN, daemon=1, headroom=headroom(1), times=TIMES),
+        20,
+    ),
+    "the lock of a probe": (lambda db: targets.lock_for_probe(db, DOWN, longest_pause=900.0), 10),
+    "closing a target": (lambda db: targets.close_target(db, DOWN, uuid4(), slow_start=6.0), 10),
     "due cues": (lambda db: due_cues.due(db, 500), 600),
     "how far ahead the next is": (due_cues.ahead, 100),
     "reminders": (lambda db: due_cues.reminders(db, 60.0), 200),
@@ -338,6 +365,19 @@ async def test_a_page_of_alerts_is_read_by_an_index(explaining: Explaining) -> N
 
     assert plan.sequential == set(), f"\n{plan.text}"
     assert plan.rows <= 11_000, f"{plan.scans}\n{plan.text}"
+
+
+@pytest.mark.parametrize("state", [None, "open", "closed"])
+async def test_a_page_of_targets_is_read_by_an_index_whatever_number_of_cues_there_is(
+    explaining: Explaining, state: str | None
+) -> None:
+    plan = await explain(
+        explaining, lambda db: target_pages.page(db, user=BUSY_USER, state=state, after=None, limit=20)
+    )
+
+    # Of each host 10,000 waiting deliveries and cues are counted at most.
+    assert plan.sequential == set(), f"\n{plan.text}"
+    assert plan.rows <= 25_000, f"{plan.scans}\n{plan.text}"
 
 
 @pytest.mark.parametrize("user", [BUSY_USER, 6])

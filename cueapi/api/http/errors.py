@@ -47,6 +47,7 @@ STATUS = {
     "channel_not_found": 404,
     "mute_not_found": 404,
     "worker_not_found": 404,
+    "target_not_found": 404,
     "device_code_not_found": 404,
     "method_not_allowed": 405,
     "duplicate_email": 409,

@@ -6,6 +6,7 @@ TAGS = {
     "workers": "Programs that pull their work: heartbeats, and which of them are alive.",
     "outcomes": "What handlers report of their work, its evidence, and verdicts of people.",
     "incidents": "What is wrong, until it is over; where to hear of it, and what is muted.",
+    "targets": "The hosts that cues call: which are down, and what waits for them.",
     "alerts": "What went wrong.",
     "account": "Keys, secrets, signing in, what was used this month, and who has done what.",
     "echo": "A webhook target for trying things out.",
@@ -32,6 +33,7 @@ PATH_PARAMETERS = {
     "incident_id": "Id of the incident, a UUID.",
     "key_id": "Id of the key, `key_` and 12 characters.",
     "worker_id": "The worker's name.",
+    "host": "A host and its port, as `GET /v1/targets` lists it: `your-agent.example.com:443`.",
     "scope": "`account`, or `group:` and the name of a group.",
     "token": "A text that you make up, 16 to 128 characters; any account that knows it may read the echo.",
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cueapi.api.models import brake_examples
+from cueapi.api.models import brake_examples, target_examples
 from cueapi.api.models.account_examples import ACCOUNT_ANSWERS, ACCOUNT_BODIES
 from cueapi.api.models.requests import cues as cue_bodies
 from cueapi.api.models.requests import executions as execution_bodies
@@ -55,7 +55,7 @@ CUE: Example = {name: field.examples[0] for name, field in cues.Cue.model_fields
     "retry": {"max_attempts": 4, "backoff_minutes": [1, 5, 15]},
     "on_failure": {"email": True, "webhook": None, "pause": False},
     "verification": {"mode": "require_external_id"},
-    "delivery": {"timeout_seconds": 30, "outcome_deadline_seconds": 3600},
+    "delivery": {"timeout_seconds": 30, "outcome_deadline_seconds": 3600, "max_wait_seconds": 7200},
     "alerts": {"failure_threshold": 3, "recovery_threshold": 2},
     "next_run": f"{DAY}3T16:00:00Z",
     "last_run": f"{DAY}2T16:00:00Z",
@@ -113,6 +113,7 @@ EXECUTION: Example = {
     "outcome_deadline_at": f"{DAY}2T17:00:00.187345Z",
     "missed_runs": 0,
     "late": False,
+    "waiting_for": None,
     "created_at": f"{DAY}2T16:00:00.008112Z",
     "updated_at": f"{DAY}2T16:00:04.337210Z",
 }
@@ -171,7 +172,7 @@ BODIES: dict[type[BaseModel], Any] = brake_examples.BODIES | ACCOUNT_BODIES | {
     ReasonBody: {"reason": REASON},
 }  # fmt: skip
 
-ANSWERS: dict[type[BaseModel], Any] = brake_examples.ANSWERS | ACCOUNT_ANSWERS | {
+ANSWERS: dict[type[BaseModel], Any] = brake_examples.ANSWERS | target_examples.ANSWERS | ACCOUNT_ANSWERS | {
     cues.Cue: CUE,
     cues.WrittenCue: CUE,
     cues.CueList: {"cues": [CUE], **PAGE, "limit": 50},

@@ -38,6 +38,7 @@ AlertType = Literal[
     "budget_warning",
     "budget_reached",
 ]
+TargetState = Literal["closed", "open", "half_open"]
 Severity = Literal["warning", "critical"]
 IncidentKind = Literal[
     "failing", "late", "unverified", "worker_offline", "target_down", "set_aside", "budget", "channel_failing"

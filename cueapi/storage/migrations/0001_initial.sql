@@ -47,6 +47,8 @@ create domain verification as text check (
     value in ('none', 'require_external_id', 'require_result_url', 'require_artifacts', 'manual'));
 create domain timeout_seconds as integer check (value between 1 and 3600);
 create domain outcome_deadline_seconds as integer check (value between 1 and 604800);
+create domain max_wait_seconds as integer check (value between 60 and 604800);
+create domain target_state as text check (value in ('closed', 'open', 'half_open'));
 
 create domain triggered_by as text check (value in ('scheduled', 'manual_fire', 'replay'));
 create domain execution_status as text check (
@@ -268,6 +270,7 @@ create table cues (
     -- Null: the daemon's own.
     timeout_seconds                timeout_seconds,
     outcome_deadline_seconds       outcome_deadline_seconds,
+    max_wait_seconds               max_wait_seconds,
     alert_consecutive_failures     threshold,
     alert_missed_window_multiplier threshold,
     alert_failure_threshold        incident_threshold,
@@ -323,6 +326,8 @@ create index cues_failing on cues (user_id, id)
 create index cues_deleted on cues (deleted_at) where deleted_at is not null;
 create index cues_with_budget on cues (user_id, id) where budget_per is not null and deleted_at is null;
 create index cues_parked on cues (user_id) where parked_run is not null;
+create index cues_of_target on cues (user_id, callback_host)
+    where callback_host is not null and transport = 'webhook' and deleted_at is null;
 
 -- users.live_cues moves where a cue begins or ceases to count, by whatever statement.
 create function count_live_cue() returns trigger language plpgsql as $$
@@ -461,11 +466,58 @@ create table outbox (
     forced        boolean not null default false,
     claimed_by    integer,                          -- the daemon
     lease_until   moment,
+    waits_until   moment,                           -- it waits for its target, which is down, at most so long
     constraint outbox_claim check ((claimed_by is null) = (lease_until is null))
 ) with (fillfactor = 85);
-create index outbox_ready on outbox (ready_at) where claimed_by is null;
+-- What waits for its target is in none of the claims' way.
+create index outbox_ready on outbox (ready_at) where claimed_by is null and waits_until is null;
+create index outbox_waiting on outbox (user_id, host, ready_at) where claimed_by is null and waits_until is not null;
+create index outbox_wait_ends on outbox (waits_until) where claimed_by is null and waits_until is not null;
 create index outbox_claimed on outbox (claimed_by, lease_until) where claimed_by is not null;
 create index outbox_of_cue on outbox (cue_id);
+
+-- Hosts that could not serve what an account sends them; one without a row never was so, and is closed. A state is moved
+-- by conditional updates, and the daemon that moves it tells the others.
+create table targets (
+    user_id        bigint not null references users on delete cascade,
+    host           host not null,
+    state          target_state not null,
+    since          moment not null default now(),    -- when it closed, else when it first opened
+    reason         text not null check (length(reason) <= 500),   -- the last failure
+    attempts       counter not null,                 -- of the window in which it opened, as the daemon counted
+    failures       counter not null,
+    opens          counter not null default 1,       -- in a row: it has opened, and each probe has failed
+    next_probe_at  moment not null,
+    probe          uuid,                             -- half_open: the execution that is the probe, and its claim
+    probe_claim    uuid,
+    asked_at       moment,                           -- when a person last asked for a probe
+    held_until     moment not null default '9999-01-01 00:00:00+00',   -- closed: the end of its slow start
+    primary key (user_id, host),
+    constraint targets_probe check (
+        (state = 'half_open') = (probe is not null) and (probe is null) = (probe_claim is null))
+) with (fillfactor = 70);
+create index targets_held on targets (held_until);
+
+-- Whose deliveries wait, or begin slowly: claims leave them to those who look after targets. A target that closed later
+-- than now was closed by a clock that has been set back.
+create view held_targets as
+select user_id, host from targets where held_until > now() and (state <> 'closed' or since <= now());
+
+-- The targets that deliveries wait for, each found by one look at the index.
+create view awaited_targets as
+with recursive awaited as (
+    (select user_id, host from outbox
+      where claimed_by is null and waits_until is not null
+      order by user_id, host limit 1)
+     union all
+    select n.user_id, n.host
+      from awaited a
+     cross join lateral (select o.user_id, o.host from outbox o
+                          where o.claimed_by is null and o.waits_until is not null
+                            and (o.user_id, o.host) > (a.user_id, a.host)
+                          order by o.user_id, o.host limit 1) n
+)
+select user_id, host from awaited;
 
 -- A daemon lives while the session-level advisory lock of its number is held. One that is frozen holds it, too: it has no
 -- more beats. They are counted and not dated, since clocks jump.

@@ -5,7 +5,8 @@
 -- :act        who changes it, and why
 -- :entries    what the audit says of it: JSON records of an action and its changes
 --
--- Waiting deliveries move to the new host with the cue: fairness counts by it. No :callback_host: the old one stays.
+-- Waiting deliveries move to the new host with the cue: fairness counts by it, and what waited for the old one, which is
+-- down, may go at once. No :callback_host: the old one stays. Others wait for as long as the cue now says.
 with room as (
     select id
       from users
@@ -37,7 +38,17 @@ with room as (
  returning
 -- include: columns
 ), requeued as (
-    update outbox o set host = :callback_host from changed c where o.cue_id = c.id and o.host <> :callback_host
+    update outbox o
+       set host = coalesce(:callback_host, o.host),
+           waits_until = case when o.host = coalesce(:callback_host, o.host)
+                              then o.waits_until + interval '1 second'
+                                 * (coalesce(:max_wait_seconds, 86400) - coalesce(b.max_wait_seconds, 86400)) end
+      from changed c
+      join cues b on b.id = c.id
+     where o.cue_id = c.id
+       and (o.host <> :callback_host
+            or o.waits_until is not null
+               and coalesce(:max_wait_seconds, 86400) <> coalesce(b.max_wait_seconds, 86400))
 ), audited as (
     select write_audit(:user, :act::json, e.action, 'cue', c.id, c.name, e.changes)
       from changed c

@@ -1,8 +1,9 @@
 -- Guarantees: a row is claimed by one daemon (skip locked), never more for a host or an account than it has places for,
 -- the first of each account before the second of any, each account's in the order of their time; nothing by a daemon that
--- another has seen without its lock, nor for an account that is held. An attempt begins here: `attempts` counts it, the first one counts for the month. An
--- execution whose cue is deleted is claimed, too, without a name. Orphaned outbox rows are deleted. The result always has
--- at least one row, with the counters.
+-- another has seen without its lock, nor for an account that is held. An attempt begins here: `attempts` counts it, the
+-- first one counts for the month. An execution whose cue is deleted is claimed, too, without a name. Orphaned outbox rows
+-- are deleted. What is for a target that is down is not claimed: it is marked as waiting, once, and is in no later claim's
+-- way. The result always has at least one row, with the counters.
 --
 -- :daemon            its number
 -- :places            free places of the pool
@@ -25,11 +26,22 @@ ready as materialized (
      order by ready_at
      limit :look_at
        for update skip locked
+), down as materialized (
+-- include: down_targets
+), set_waiting as (
+    update outbox o
+       set waits_until = now() + interval '1 second'
+                       * coalesce((select c.max_wait_seconds from cues c where c.id = o.cue_id), 86400)
+     where o.execution_id = any (array(select r.execution_id
+                                         from ready r
+                                         join down d on d.user_id = r.user_id and d.host = r.host))
+ returning 1
 ), by_user as (
     select r.execution_id, r.host, r.ready_at,
            row_number() over (partition by r.user_id order by r.ready_at) + coalesce(u.busy, 0) as user_place
       from ready r
       left join busy_users u on u.user_id = r.user_id
+     where (r.user_id, r.host) not in (select user_id, host from down)
 ), by_host as (
     select f.execution_id, f.ready_at, f.user_place,
            row_number() over (partition by f.host order by f.user_place, f.ready_at) + coalesce(h.busy, 0) as host_place
@@ -55,6 +67,7 @@ ready as materialized (
     update outbox o
        set claimed_by = :daemon,
            deferred = false,
+           waits_until = null,
            lease_until = now() + interval '1 second'
                        * (60 + least(coalesce(c.timeout_seconds, :timeout::float8), :longest::float8))
       from begun b
@@ -76,6 +89,7 @@ ready as materialized (
 ), counts as (
     select examined,
            (select count(*) from picked) as picked,
+           (select count(*) from set_waiting) as set_waiting,
            examined < :look_at
                and examined < (select count(*) from (select from outbox where
 -- include: claimable
@@ -88,7 +102,7 @@ select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.lost_claims,
        c.max_attempts, c.backoff_minutes, c.verification, c.timeout_seconds, c.outcome_deadline_seconds,
        u.webhook_secret,
        case when u.previous_secret_until > now() then u.previous_webhook_secret end as previous_secret,
-       n.examined, n.picked, n.skipped_locked
+       n.examined, n.picked, n.set_waiting, n.skipped_locked
   from counts n
   left join begun b on true
   left join cues c on c.id = b.cue_id

@@ -144,6 +144,17 @@ def on_channel(method: str, body: dict[str, Any] | None) -> Change:
     return call
 
 
+async def probe(api: Api) -> tuple[str, str, Any]:
+    # Nothing listens there: after ten attempts what is left waits.
+    impatient = cue("http://127.0.0.1:9/", retry={"max_attempts": 11, "backoff_minutes": [0]})
+    refused = await api.post("/v1/cues", impatient)
+    for _ in range(3):
+        await api.post(f"/v1/cues/{refused['id']}/fire")
+    while not sum(one["waiting"] for one in (await api.get("/v1/targets?state=open"))["targets"]):
+        await trio.sleep(0.02)
+    return "POST", "/v1/targets/127.0.0.1:9/probe", None
+
+
 CHANGES: dict[str, tuple[str, Change]] = {
     "cues.create": ("cue.created", create),
     "cues.change": ("cue.updated", change),
@@ -161,6 +172,7 @@ CHANGES: dict[str, tuple[str, Change]] = {
     "channels.create": ("channel.created", create_channel),
     "channels.change": ("channel.updated", on_channel("PATCH", {"name": "another"})),
     "channels.delete": ("channel.deleted", on_channel("DELETE", None)),
+    "targets.probe": ("target.probed", probe),
     "outcomes.verify": ("execution.verified", verify),
     "outcomes.verification_pending": ("execution.verified", verification_pending),
     "accounts.change": ("account.changed", change_account),

@@ -34,6 +34,7 @@ POST /v1/executions/{execution_id}/outcome · POST /v1/executions/{execution_id}
 POST /v1/executions/{execution_id}/verification-pending · PATCH /v1/executions/{execution_id}/evidence
 POST /v1/executions/{execution_id}/replay
 POST /v1/worker/heartbeat · GET /v1/workers · DELETE /v1/workers/{worker_id}
+GET /v1/targets · POST /v1/targets/{host}/probe
 GET /v1/alerts · POST /v1/alerts/{alert_id}/acknowledge · GET /v1/usage · GET /v1/audit
 POST /v1/echo/{token} · GET /v1/echo/{token}
 GET /v1/hold · PUT /v1/hold · DELETE /v1/hold
@@ -58,8 +59,8 @@ FOR_BROWSERS = ("/auth/device", "/static/style.css", "/docs", "/docs/{name}", "/
 
 VERBS = {
     "Acknowledge", "Add", "Begin", "Change", "Claim", "Confirm", "Create", "Delete", "Exchange", "Extend", "Fire",
-    "Follow", "Forget", "Hold", "List", "Mark", "Mute", "Poll", "Receive", "Refresh", "Register", "Release", "Replace",
-    "Replay", "Report", "Resolve", "Send", "Set", "Show", "Snooze", "Store", "Verify",
+    "Follow", "Forget", "Hold", "List", "Mark", "Mute", "Poll", "Probe", "Receive", "Refresh", "Register", "Release",
+    "Replace", "Replay", "Report", "Resolve", "Send", "Set", "Show", "Snooze", "Store", "Verify",
 }  # fmt: skip
 """What the summary of an operation begins with."""
 
@@ -149,7 +150,9 @@ async def test_the_groups_stand_in_the_order_in_which_they_are_needed(document: 
     tags = [tag["name"] for tag in document["tags"]]
     used = [one["tags"] for one in operations(document).values()]
 
-    assert tags == ["cues", "executions", "workers", "outcomes", "incidents", "alerts", "account", "echo", "health"]
+    assert tags == [
+        "cues", "executions", "workers", "outcomes", "incidents", "targets", "alerts", "account", "echo", "health",
+    ]  # fmt: skip
     assert all(tag["description"] for tag in document["tags"])
     assert list(dict.fromkeys(tag for of_one in used for tag in of_one)) == tags
 

@@ -19,6 +19,7 @@ TAKES_ANY_BODY = ("POST", "/v1/echo/{token}")
 IDS = {
     "cue_id": "cue_000000000000",
     "execution_id": "00000000-0000-7000-8000-000000000000",
+    "host": "a.example:443",
     "alert_id": "00000000-0000-7000-8000-000000000000",
     "worker_id": "w1",
     "token": "a-token-that-is-long-enough",

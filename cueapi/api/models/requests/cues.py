@@ -94,6 +94,9 @@ class DeliveryBody(Open):
         "Seconds after delivery in which an outcome must be reported.",
         left_out="no deadline for webhooks, the server's `WORKER_OUTCOME_DEADLINE_SECONDS` for workers",
     )
+    max_wait_seconds: Annotated[int, Field(ge=60, le=604_800)] | None = optional(
+        "Seconds for which a delivery waits for a host that is down, before its attempt fails.", 86_400
+    )
 
 
 class AlertsBody(Open):

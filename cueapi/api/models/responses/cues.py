@@ -21,6 +21,7 @@ from cueapi.api.models.values import (
     Mode,
     OnLimit,
     Overlap,
+    TargetState,
     Transport,
 )
 from cueapi.domain.budget import BUDGET_FIELDS
@@ -85,6 +86,9 @@ class Delivery(Rendered):
     timeout_seconds: int | None = Field(default=None, description="Seconds in which a webhook must answer.")
     outcome_deadline_seconds: int | None = Field(
         default=None, description="Seconds after delivery in which an outcome must be reported."
+    )
+    max_wait_seconds: int | None = Field(
+        default=None, description="Seconds for which a delivery waits for a host that is down; else 86,400."
     )
 
 
@@ -197,6 +201,11 @@ class Cue(Rendered):
     warning: str | None = Field(
         description="What keeps, or may keep, executions from their handler: when and why `on_failure` has paused the"
         " cue, that no worker is alive, a host that does not resolve; null where nothing does."
+    )
+    target_state: TargetState | None = Field(
+        description="Whether the host that it calls is sent to (`closed`), waits until it can serve again (`open`), or"
+        " is being probed (`half_open`); null of a worker cue.",
+        examples=["closed"],
     )
     created_at: datetime = Field(description="When the cue was created.")
     updated_at: datetime = Field(description="When the cue was last changed.")

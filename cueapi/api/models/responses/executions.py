@@ -46,10 +46,19 @@ class Evidence(Rendered):
     )
 
 
+class WaitingFor(BaseModel):
+    """What keeps an execution from its next attempt. No attempt is used up by it."""
+
+    kind: Literal["target"] = Field(description="`target`: the host that it calls is down.")
+    host: str = Field(description="That host and its port.")
+    since: datetime = Field(description="Since when it has been down.")
+    next_probe_at: datetime = Field(description="When it is next looked whether it serves again.")
+
+
 class Execution(Rendered):
     """One firing of a cue."""
 
-    columns: ClassVar[Columns] = {"execution_id": Column("id")}
+    columns: ClassVar[Columns] = {"execution_id": Column("id"), "waiting_for": json_in("waiting_for")}
 
     id: UUID = Field(description="Id of the execution.")
     execution_id: UUID = Field(description="The same id.")
@@ -76,6 +85,9 @@ class Execution(Rendered):
     outcome_deadline_at: datetime | None = Field(description="Until when an outcome must be reported.")
     missed_runs: Count = Field(description="Other missed times that this execution stands for.")
     late: bool = Field(description="Whether a hold of the account stopped it at its time.")
+    waiting_for: WaitingFor | None = Field(
+        description="What keeps it from its next attempt; null where nothing does.", examples=[None]
+    )
     created_at: datetime = Field(description="When the execution was made.")
     updated_at: datetime = Field(description="When it last changed.")
 

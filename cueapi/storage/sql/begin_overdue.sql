@@ -1,0 +1,41 @@
+-- What has waited for its target for as long as it may: each begins the attempt that fails, in this transaction, by the
+-- transition that follows. The first attempt of an execution counts for the month, as where it is claimed.
+--
+-- :executions   those that were found to have waited so long; others may have begun or freed them meanwhile
+with late as materialized (
+    select o.execution_id, t.host, t.since, t.reason
+      from outbox o
+      join targets t on t.user_id = o.user_id and t.host = o.host and t.state <> 'closed'
+     where o.execution_id = any (:executions::uuid[])
+       and o.claimed_by is null
+       and o.waits_until <= now()
+     order by o.execution_id
+       for update of o skip locked
+), begun as (
+    update executions e
+       set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
+           started_at = coalesce(e.started_at, now()), last_attempt_at = now(), updated_at = clock_timestamp()
+      from late l
+     where e.id = l.execution_id
+ returning e.id, e.user_id, e.cue_id, e.claim, e.attempts, e.started_at = now() as first
+), freed as (
+    update outbox o set waits_until = null from begun b where o.execution_id = b.id
+), orphans as (
+    delete from outbox o
+     using late l
+     where o.execution_id = l.execution_id
+       and not exists (select from executions e where e.id = l.execution_id)
+), counted as (
+    insert into usage (user_id, month, executions)
+    select user_id, date_trunc('month', now() at time zone 'utc')::date, count(*)
+      from begun
+     where first
+     group by user_id
+     order by user_id
+        on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
+)
+select b.id, b.claim, b.attempts, coalesce(c.max_attempts, 1)::int as max_attempts,
+       coalesce(c.backoff_minutes, '{0}')::int[] as backoff_minutes, l.host, l.since, l.reason
+  from begun b
+  join late l on l.execution_id = b.id
+  left join cues c on c.id = b.cue_id
