@@ -19,7 +19,7 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import is_cue_id, new_cue_id
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
-from cueapi.storage import cue_changes, cues
+from cueapi.storage import cue_changes, cue_descriptions, cues
 from cueapi.storage.clock import Clock
 from cueapi.storage.cue_changes import CueUpdate
 from cueapi.storage.cues import CueRecord, CueRow
@@ -107,7 +107,7 @@ class CueWriter:
         """What *patch* makes of the cue as it stands in *row*; refuses what cannot be."""
         if not g.account.grant.knows(row.group_name):
             raise not_found()
-        before = await off_loop(cues.to_cue, row, self.headers.read(row) or {}, size=len(row.payload))
+        before = await off_loop(cue_descriptions.to_cue, row, self.headers.read(row) or {}, size=len(row.payload))
         after = domain.changed(before, patch)
         g.account.grant.check_group(after.group)
         if not _stops(patch):

@@ -1,6 +1,5 @@
 """Cues: creating one schedules it, in one statement."""
 
-import json
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, LiteralString, NamedTuple
@@ -9,8 +8,7 @@ from attrs import field, frozen
 
 from cueapi.domain.audit import Act
 from cueapi.domain.budget import BUDGET_FIELDS, DEFAULTS
-from cueapi.domain.cue import Callback, Cue, Schedule, payload_task
-from cueapi.domain.retry import Retry
+from cueapi.domain.cue import Cue, payload_task
 from cueapi.storage.cue_budgets import BUDGET, BUDGET_COLUMNS
 from cueapi.storage.cue_targets import TARGET_STATE
 from cueapi.storage.cue_warnings import WARNING
@@ -258,28 +256,6 @@ SHOW: LiteralString = "select " + COLUMNS + " from cues c where c.id = $1 and c.
 async def show(db: Executor, *, cue_id: str, user: int) -> CueRow | None:
     """One cue; None where it is not this user's."""
     return await db.fetch_one(SHOW, cue_id, user, row=CueRow)
-
-
-def to_cue(row: CueRow, headers: dict[str, str]) -> Cue:
-    """A row, and its headers, as the cue that its user described."""
-    return Cue(
-        name=row.name,
-        description=row.description,
-        group=row.group_name,
-        transport=row.transport,
-        schedule=Schedule(
-            row.schedule_type, row.timezone, row.cron, row.schedule_at, row.catchup, row.overlap, row.schedule_local
-        ),
-        callback=Callback(row.callback_url, row.callback_method, headers),
-        payload=json.loads(row.payload),
-        retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
-        on_failure=row.on_failure,
-        verification=row.verification,
-        delivery=row.delivery,
-        alerts=row.alerts,
-        budget=row.budget,
-        status=row.status,
-    )
 
 
 @frozen

@@ -6,7 +6,7 @@ import trio
 
 from cueapi.domain.audit import SYSTEM
 from cueapi.settings import Settings
-from cueapi.storage import cue_changes, cues
+from cueapi.storage import cue_changes, cue_descriptions, cues
 from cueapi.storage.cue_changes import CueUpdate
 from cueapi.storage.cues import CueRecord
 from cueapi.storage.database import Database
@@ -562,7 +562,7 @@ async def test_a_change_that_is_refused_moves_no_delivery_to_another_host(databa
     await add_execution(database, cue_id)
     row = await cues.show(database, cue_id=cue_id, user=user)
     assert row is not None
-    moved = CueRecord(cues.to_cue(row, {}), "{}", "other:1", None)
+    moved = CueRecord(cue_descriptions.to_cue(row, {}), "{}", "other:1", None)
 
     no_room = CueUpdate([], 0, "active", moves=False, next_run=None)
     changed = await cue_changes.change(database, moved, no_room, cue_id=cue_id, user=user, act=SYSTEM)

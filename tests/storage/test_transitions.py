@@ -25,7 +25,7 @@ from cueapi.domain.execution import (
 )
 from cueapi.domain.outcome import Evidence, Report
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY
-from cueapi.storage import cue_changes, cue_deletion, cues, daemons
+from cueapi.storage import cue_changes, cue_deletion, cue_descriptions, daemons
 from cueapi.storage.cue_changes import CueUpdate
 from cueapi.storage.cues import CueRecord
 from cueapi.storage.database import Database, Unstorable
@@ -417,7 +417,7 @@ async def test_a_one_time_cue_that_ends_while_it_is_changed_has_ended(database: 
             read = await cue_changes.lock(tx, cue_id=cue_id, user=user)
             nursery.start_soon(apply_transitions, database, ends)
             await wait_for_locks(database)
-            same = CueRecord(cues.to_cue(read, {}), "{}", None, None)
+            same = CueRecord(cue_descriptions.to_cue(read, {}), "{}", None, None)
             unmoved = CueUpdate([], None, read["status"], moves=False, next_run=None)
             changed = await cue_changes.change(tx, same, unmoved, cue_id=cue_id, user=user, act=SYSTEM)
 
