@@ -10,7 +10,19 @@ from cueapi.cli.demo_account import EMAIL, inhabited
 from cueapi.cli.demo_http import Client
 from tests.conftest import Api, RunningDaemon
 
-LISTS = ("", "cues", "executions", "workers", "alerts", "incidents", "targets", "channels", "mutes", "account", "system")
+LISTS = (
+    "",
+    "cues",
+    "executions",
+    "workers",
+    "alerts",
+    "incidents",
+    "targets",
+    "channels",
+    "mutes",
+    "account",
+    "system",
+)
 
 
 @frozen
