@@ -55,7 +55,7 @@ async def places(daemon: RunningDaemon, *, days: int = 30) -> AsyncIterator[Plac
             empty.key,
             await _of_account(Api(daemon.client, key)),
             {f"empty-{name or 'now'}": f"/ui/{name}".rstrip("/") for name in LISTS[:-1]}
-            | {"empty-audit": "/ui/account/audit"},
+            | {"empty-audit": "/ui/account/audit", "empty-keys": "/ui/account/keys"},
             {"sign-in": "/ui/sign-in", "enter": link.removeprefix(daemon.address)},
         )
 
@@ -73,6 +73,7 @@ async def _of_account(api: Api) -> dict[str, str]:
         pages["incident"] = f"/ui/incidents/{one['id']}"
     return pages | {
         "audit": "/ui/account/audit",
+        "keys": "/ui/account/keys",
         "executions-failed": "/ui/executions?status=failed",
         "executions-none": "/ui/executions?status=outcome_timeout",
         "missing": "/ui/cues/cue_000000000000",

@@ -25,7 +25,7 @@ async def test_a_key_is_made_and_shown_once(daemon: RunningDaemon, api: Api) -> 
     assert key["expires_at"] is not None
     assert KEY.findall(listed.text) == []
     assert "ci &lt;b&gt;" in listed.text
-    assert {"reports", "night", "everything"} <= {*text_of(listed).split()}
+    assert "in reports, night" in text_of(listed)
 
 
 @pytest.mark.parametrize(
