@@ -31,7 +31,8 @@ a.incident_id
 
 
 _IN_GROUPS: LiteralString = (
-    "exists (select from cues g where g.id = a.cue_id and g.user_id = a.user_id and g.group_name = any (?::text[]))"
+    "a.cue_id is not null and exists (select from cues g where g.id = a.cue_id and g.user_id = a.user_id"
+    " and g.group_name = any (?::text[]))"
 )
 
 

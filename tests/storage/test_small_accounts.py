@@ -60,8 +60,11 @@ FILL = (
     "                now() - n * interval '1 second' as at,"
     "                case when n < 20000 then 'pending' else 'success' end as s"
     "           from generate_series(1, 200000) n) made",
-    "insert into alerts (id, user_id, alert_type, severity, message, created_at)"
-    " select gen_random_uuid(), case when n % 10000 = 0 then 2 else 1 end, 'execution_failed', 'critical', 'x',"
+    "insert into alerts (id, user_id, cue_id, alert_type, severity, message, created_at)"
+    " select gen_random_uuid(), case when n % 10000 = 0 then 2 else 1 end,"
+    "        case when n % 10000 = 0 then 'cue_000000004996'"
+    "             when n % 4 = 0 then 'cue_' || lpad((1 + n % 4995)::text, 12, '0') end,"
+    "        'execution_failed', 'critical', 'x',"
     "        now() - n * interval '1 second' from generate_series(1, 30000) n",
     "insert into audit (user_id, at, actor_kind, actor_id, action, subject_kind, subject_id)"
     " select case when n % 3000 = 0 then 2 else 1 end, now() - n * interval '1 minute',"

@@ -564,6 +564,7 @@ create index alerts_newest on alerts (user_id, created_at desc, id desc);
 create index alerts_open_first on alerts (user_id, acknowledged, created_at desc, id desc);
 create index alerts_by_type on alerts (user_id, alert_type, created_at desc, id desc);
 create index alerts_of_execution on alerts (execution_id) where execution_id is not null;
+create index alerts_of_cue on alerts (cue_id, created_at desc, id desc) where cue_id is not null;
 create index alerts_age on alerts (created_at);
 
 -- One alert per (user, type, subject) in 5 minutes: the statement that moves the row may raise it.
