@@ -34,7 +34,7 @@ EXECUTION_ID, REPLAY_ID, WORK_ID = (
 ALERT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b29"
 INCIDENT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b30"
 DAY = "2026-06-0"
-ACTOR = {"kind": "key", "id": "cue_sk_3f9a1c7", "name": "cue_sk_3f9a1c7"}
+ACTOR = {"kind": "key", "id": "key_m4c8z1v6t0qd", "name": "ci"}
 REASON = "The sales desk is closed this week."
 PAYLOAD = {"task": "daily_brief", "topics": ["sales", "support"]}
 
