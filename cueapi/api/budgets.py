@@ -67,7 +67,7 @@ class Budgets:
         body = await read(ScopeBudgetBody)
         given = {name: value for name, value in body.given().items() if value is not None}
         why = act(given.pop("reason", None))
-        budget = merged_budget({}, given)
+        budget = merged_budget({}, given, path="body")
         assert budget is not None
         row = await budgets.put(self.database, user=g.account.id, scope=scope, budget=budget, act=why)
         return answer(_shown(row))

@@ -19,9 +19,11 @@ COST_LIMIT = 1e15
 """The most that one outcome may cost; what says more counts as that."""
 
 
-def merged_budget(before: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def merged_budget(
+    before: Mapping[str, Any] | None, given: Mapping[str, Any] | None, *, path: str = "body.budget"
+) -> dict[str, Any] | None:
     """
-    The budget *before* with what was *given*; null clears it, and in it a limit.
+    The budget *before* with what was *given* at *path*; null clears it, and in it a limit.
 
     Refuses one without a period, or without any limit.
     """
@@ -31,9 +33,9 @@ def merged_budget(before: Mapping[str, Any] | None, given: Mapping[str, Any] | N
         return None
     budget = {**DEFAULTS, "max_runs": None, "max_cost": None, **(before or {}), **given}
     if budget.get("per") is None:
-        raise Invalid(Problem("body.budget.per", "must be hour, day, week or month"))
+        raise Invalid(Problem(f"{path}.per", "must be hour, day, week or month"))
     if budget["max_runs"] is None and budget["max_cost"] is None:
-        raise Invalid(Problem("body.budget.max_runs", "give max_runs, max_cost, or both"))
+        raise Invalid(Problem(f"{path}.max_runs", "give max_runs, max_cost, or both"))
     return budget
 
 

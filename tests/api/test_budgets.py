@@ -62,7 +62,7 @@ async def test_what_is_no_budget_is_refused_at_its_field(api: Api, budget: dict[
 
     assert [answer[:2] for answer in answers] == [(422, "validation_error")] * 3
     assert all(field in answer[2] for answer in answers[:2])
-    assert field.removeprefix("budget.") in answers[2][2]
+    assert f"body.{field.removeprefix('budget.')}" in answers[2][2]
 
 
 async def test_budgets_of_groups_and_of_the_account_are_set_listed_and_deleted(api: Api) -> None:
