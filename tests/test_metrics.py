@@ -6,17 +6,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cueapi.domain.attempt import Answered, Result, Unreachable, evaluate_attempt
 from cueapi.domain.execution import (
-    ExecutionState,
     Fence,
     Status,
     Transition,
-    apply_report,
     deadline_passed,
     released,
     unclaimed,
 )
 from cueapi.domain.outcome import Evidence, Report
+from cueapi.domain.reporting import ExecutionState, apply_report
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
+from cueapi.domain.verification import VerificationRules
 from cueapi.metrics import Metrics
 from tests.delivery.deliveries import delivery_of
 from tests.storage.rows import ago
@@ -43,7 +43,9 @@ def attempt(result: Result, retry: Retry = NO_RETRY, **changes: object) -> Trans
 def reported(report: Report, status: Status, *, mode: str = "none", retry: Retry = NO_RETRY) -> Transition:
     """What a report on the first attempt of an execution in *status* comes to."""
     fence = Fence(FENCE.execution_id, FENCE.claim, 1, status, -1)
-    return apply_report(ExecutionState(fence, "webhook", mode, retry, None, ago()), report, worker_id=None)
+    return apply_report(
+        ExecutionState(fence, "webhook", VerificationRules(mode), retry, None, ago()), report, worker_id=None
+    )
 
 
 TOLD_BAD = Answered(200, b'{"success": false}')

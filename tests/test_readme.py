@@ -24,9 +24,12 @@ from tests.conftest import Api, cue
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
 
-def block(language: str) -> str:
-    """The first block of code in *language*."""
-    found = re.search(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+RECEIVER, KEYLESS = "### Checking the signature", "### A handler that needs no key"
+
+
+def block(language: str, section: str = RECEIVER) -> str:
+    """The first block of code in *language* of a section."""
+    found = re.search(rf"^```{language}\n(.*?)^```", README[README.index(section) :], re.DOTALL | re.MULTILINE)
     assert found is not None
     return found[1]
 
@@ -37,9 +40,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def receiver(path: Path, secret: str, port: int) -> Iterator[None]:
+def receiver(path: Path, secret: str, port: int, section: str = RECEIVER) -> Iterator[None]:
     """The README's receiver as a process of its own."""
-    path.write_text(block("python"))
+    path.write_text(block("python", section))
     environment = {"WEBHOOK_SECRET": secret, "PORT": str(port)}
     with subprocess.Popen([sys.executable, str(path)], env=environment, stderr=subprocess.DEVNULL) as process:
         try:
@@ -70,6 +73,19 @@ async def test_the_receiver_of_the_readme_verifies_a_real_delivery(api: Api, tmp
 
     assert shown["status"] == "success"
     assert shown["outcome"]["result"] == "brief"
+
+
+async def test_the_handler_of_the_readme_needs_no_key_and_eight_lines(api: Api, tmp_path: Path) -> None:
+    port = free_port()
+    with trio.fail_after(30), receiver(tmp_path / "handler.py", "", port, KEYLESS):
+        await until_open(port)
+        made = await api.post("/v1/cues", cue(f"http://127.0.0.1:{port}/"))
+        fired = await api.post(f"/v1/cues/{made['id']}/fire")
+        while (shown := await api.execution(fired["id"], "success"))["outcome"] is None:
+            await trio.sleep(0.02)
+
+    assert (shown["outcome_success"], shown["outcome"]["result"]) == (True, "142 pages")
+    assert len([line for line in block("python", KEYLESS).splitlines() if line]) == 8
 
 
 async def test_the_receiver_of_the_readme_verifies_a_delivery_by_get_and_an_alert(api: Api, tmp_path: Path) -> None:

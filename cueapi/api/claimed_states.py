@@ -6,7 +6,7 @@ from uuid import UUID
 
 from attrs import define, field
 
-from cueapi.domain.execution import ExecutionState
+from cueapi.domain.reporting import ExecutionState
 from cueapi.storage.worker_claims import ClaimedWork, to_claimed_state
 
 MOST = 10_000
@@ -25,8 +25,10 @@ class ClaimedStates:
     _states: OrderedDict[tuple[UUID, int], ExecutionState] = field(init=False, factory=OrderedDict)
 
     def keep(self, user: int, worker: str, rows: Iterable[ClaimedWork]) -> None:
-        """Keep what *worker* has claimed."""
+        """Keep what *worker* has claimed; assertions may ask how long the attempt has taken, and need a look then."""
         for row in rows:
+            if row.assertions is not None:
+                continue
             self._states[row.id, user] = to_claimed_state(row, worker)
         while len(self._states) > self.most:
             self._states.popitem(last=False)

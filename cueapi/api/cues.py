@@ -10,7 +10,8 @@ from cueapi.api import cue_planning
 from cueapi.api.by_hand import BRAKED, FORCE, fire_by_hand, forced
 from cueapi.api.callback_headers import CallbackHeaders
 from cueapi.api.cue_writing import CUE_REFUSALS, CueWriter, find, not_found
-from cueapi.api.executions import EXECUTION_FILTERS, Executions, filter_of, wake_after_fire
+from cueapi.api.execution_filters import EXECUTION_FILTERS, filter_of
+from cueapi.api.executions import Executions, wake_after_fire
 from cueapi.api.fire_times import FEW_TIMES, MOST_TIMES, next_times
 from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read

@@ -8,33 +8,27 @@ from quart import Blueprint, Response, g
 
 from cueapi.api.by_hand import BRAKED, FORCE, fire_by_hand, forced
 from cueapi.api.claimed_states import ClaimedStates
+from cueapi.api.execution_filters import CUE_ID, CUE_NAME, EXECUTION_FILTERS, GROUP, LIMIT, filter_of
 from cueapi.api.http.body import read
-from cueapi.api.http.cursors import CURSOR, Cursor
+from cueapi.api.http.cursors import Cursor
 from cueapi.api.http.idempotency import idempotent
-from cueapi.api.http.operations import operation
+from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import (
     COUNTED,
     IDEMPOTENCY_KEY,
     IDEMPOTENT,
     OFFSET,
     WORKER_ID,
-    Choice,
-    Choices,
-    Flag,
-    Moment,
-    Pattern,
     Seconds,
     Text,
-    page_limit,
 )
-from cueapi.api.models import values
 from cueapi.api.models.rendering import answer, page_of
 from cueapi.api.models.requests.executions import ClaimBody
 from cueapi.api.models.responses import executions as responses
+from cueapi.domain.attempt import ReportUrl
 from cueapi.domain.errors import Refusal
-from cueapi.domain.execution import FINAL, SHOWN, Status
+from cueapi.domain.execution import FINAL, Status
 from cueapi.domain.ids import new_uuid7, parse_uuid
-from cueapi.domain.outcome import OutcomeState
 from cueapi.security.vault import Vault
 from cueapi.storage import execution_pages, executions, fires, worker_claims
 from cueapi.storage.database import Database, Executor
@@ -44,24 +38,6 @@ from cueapi.storage.fires import FiredExecution, ManualFire
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import ANYTHING, Found, Recheck
-
-CUE_ID = Text("cue_id", "Only executions of this cue.")
-GROUP = Pattern("group", "Only executions of cues in this group.", values.GROUP)
-CUE_NAME = Text("cue_name", "Only executions of the cue of exactly this name.")
-STATUS = Choice("status", "Only executions in this status.", SHOWN)
-STATUS_IN = Choices("status__in", "Only executions in one of these statuses, separated by commas.", SHOWN)
-OUTCOME_STATE = Choice("outcome_state", "Only executions with an outcome in this state.", OutcomeState)
-TRIGGERED_BY = Choice("triggered_by", "Only executions made this way.", ("scheduled", "manual_fire", "replay"))
-WORKER = Text("worker_id", "Only executions that this worker holds, or was the last to hold.")
-HAS_EVIDENCE = Flag("has_evidence", "Only executions that have (`true`) or have not (`false`) any evidence.")
-RESULT_TYPE = Text("result_type", "Only executions whose evidence has exactly this `result_type`.")
-SINCE = Moment("since", "Only executions made at this moment or later.")
-UNTIL = Moment("until", "Only executions made at this moment or earlier.")
-LIMIT = page_limit(20)
-EXECUTION_FILTERS = (
-    STATUS, STATUS_IN, OUTCOME_STATE, TRIGGERED_BY, WORKER, HAS_EVIDENCE, RESULT_TYPE, SINCE, UNTIL, LIMIT, OFFSET,
-    CURSOR, COUNTED,
-)  # fmt: skip
 
 TASK = Text("task", "Only executions whose `payload.task` is this.")
 AGENT = Text("agent", "Only executions whose `payload.agent` is this, a text of at most 255 characters.")
@@ -80,6 +56,7 @@ class Executions:
     hub: WakeupHub
     claimed: ClaimedStates
     recheck: Recheck
+    report_url: ReportUrl
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -133,6 +110,7 @@ class Executions:
         shown = responses.DetailedExecution.render(row)
         return answer({**shown, "attempt_log": [responses.Attempt.render(one) for one in log]})
 
+    @shows_secret
     @operation(responses.ClaimableList, scope="work", in_groups=True, parameters=(TASK, AGENT, WAIT_SECONDS))
     async def claimable(self) -> Response:
         """
@@ -145,7 +123,10 @@ class Executions:
         kind = ANYTHING if task is agent is groups is None else ("list", task, agent, groups)
         query = partial(self._claimable, g.account.id, task, agent, groups)
         rows = await self.hub.long_poll.find(g.account.id, kind, query, patience=patience, recheck=self.recheck)
-        return answer({"executions": [responses.Work.render(row) for row in rows]})
+        shown = [
+            {**responses.Work.render(row), "report_url": self.report_url(row.id, row.attempts + 1)} for row in rows
+        ]
+        return answer({"executions": shown})
 
     async def _claimable(self, user: int, task: str | None, agent: str | None, groups: tuple[str, ...] | None) -> Found:
         rows = await worker_claims.claimable(
@@ -154,6 +135,7 @@ class Executions:
         # Each caller that is shown the list will claim one of them.
         return Found(rows, others=len(rows) - 1)
 
+    @shows_secret
     @operation(responses.Claimed, scope="work", in_groups=True, body=ClaimBody, refuses=("claim_failed",))
     async def claim(self) -> Response:
         """Claim the oldest execution, of one task where `task` is given."""
@@ -165,8 +147,9 @@ class Executions:
         if not rows:
             raise Refusal("claim_failed", "There is nothing to claim.")
         self.claimed.keep(wanted.user, wanted.worker, rows)
-        return self._claimed(rows[0].id)
+        return self._claimed(rows[0].id, rows[0].attempts)
 
+    @shows_secret
     @operation(responses.Claimed, scope="work", body=ClaimBody, refuses=("claim_failed", "execution_not_found"))
     async def claim_one(self, execution_id: str) -> Response:
         """
@@ -177,16 +160,19 @@ class Executions:
         body = await read(ClaimBody)
         identity = identity_of(execution_id)
         worker = body.worker_id or "default"
-        if await worker_claims.claim_one(
+        attempt = await worker_claims.claim_one(
             self.database, user=g.account.id, execution=identity, worker=worker, terms=self.terms
-        ):
-            return self._claimed(identity)
+        )
+        if attempt is not None:
+            return self._claimed(identity, attempt)
         row = await find(self.database, execution_id)
         raise Refusal("claim_failed", f"This execution cannot be claimed: it is {row['status']}.")
 
-    def _claimed(self, identity: UUID) -> Response:
-        return answer({"claimed": True, "execution_id": identity, "lease_seconds": int(self.terms.lease)})
+    def _claimed(self, identity: UUID, attempt: int) -> Response:
+        lease, url = int(self.terms.lease), self.report_url(identity, attempt)
+        return answer({"claimed": True, "execution_id": identity, "lease_seconds": lease, "report_url": url})
 
+    @shows_secret
     @operation(
         responses.LeaseExtended,
         parameters=(WORKER_ID,),
@@ -196,11 +182,13 @@ class Executions:
     async def heartbeat(self, execution_id: str) -> Response:
         """Extend the lease of a claimed execution."""
         identity, worker = identity_of(execution_id), WORKER_ID.read()
-        until = await worker_claims.extend_lease(
+        held = await worker_claims.extend_lease(
             self.database, user=g.account.id, execution=identity, worker=worker, lease=self.terms.lease
         )
-        if until is not None:
-            return answer({"execution_id": identity, "lease_extended_until": until, "acknowledged": True})
+        if held is not None:
+            url = self.report_url(identity, held.attempts)
+            extended = {"execution_id": identity, "lease_extended_until": held.lease_until, "acknowledged": True}
+            return answer({**extended, "report_url": url})
         row = await find(self.database, execution_id)
         if row.status == Status.DELIVERING and row.transport == "worker":
             raise Refusal("not_execution_owner", f"This execution is claimed by {row['claimed_by_worker']}.")
@@ -275,21 +263,3 @@ def wake_after_fire(hub: WakeupHub, made: FiredExecution) -> None:
         hub.cue_written(made.scheduled_for)
     else:
         wake_handlers(hub, made.transport)
-
-
-def filter_of(cue_id: str | None) -> Filter:
-    """Which executions are asked for: of that cue, and by the filters that all lists take."""
-    return Filter(
-        g.account.id,
-        cue=cue_id,
-        status=STATUS.read(),
-        statuses=STATUS_IN.read(),
-        worker=WORKER.read(),
-        has_evidence=HAS_EVIDENCE.read(),
-        result_type=RESULT_TYPE.read(),
-        outcome_state=OUTCOME_STATE.read(),
-        triggered_by=TRIGGERED_BY.read(),
-        since=SINCE.read(),
-        until=UNTIL.read(),
-        groups=g.account.grant.groups,
-    )

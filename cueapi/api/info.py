@@ -6,7 +6,7 @@ from typing import get_args
 from attrs import frozen
 from quart import Blueprint, Response
 
-from cueapi.api.http.app import BODY_LIMIT
+from cueapi.api.http.open_routes import BODY_LIMIT
 from cueapi.api.http.operations import operation
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.responses import health as responses

@@ -1,16 +1,15 @@
 """Outcomes: what handlers report, how far it is believed, and the evidence."""
 
-from collections.abc import Sequence
+import json
 from functools import partial
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import asdict, evolve, field, frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.claimed_states import ClaimedStates
-from cueapi.api.executions import find, identity_of, not_found, wake_handlers
+from cueapi.api.executions import find, identity_of, not_found
 from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read
 from cueapi.api.http.off_loop import off_loop
@@ -20,34 +19,16 @@ from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.bodies import ReasonBody
 from cueapi.api.models.requests.executions import EvidenceBody, OutcomeBody, VerifyBody
 from cueapi.api.models.responses import outcomes as responses
+from cueapi.api.outcome_writing import ROUNDS, OutcomeWriter, evidence_of, report_of
 from cueapi.domain.audit import REASON_LIMIT, Act
-from cueapi.domain.clock import iso
-from cueapi.domain.errors import Invalid, Problem, Refusal
-from cueapi.domain.execution import ExecutionState, Transition, apply_report
-from cueapi.domain.outcome import (
-    ARTIFACTS_LIMIT,
-    EVIDENCE_LENGTHS,
-    METADATA_LIMIT,
-    Evidence,
-    OutcomeState,
-    Report,
-    Verification,
-    artifacts_fit,
-    completed,
-    manual_verdict,
-    metadata_fits,
-    shortened,
-)
-from cueapi.metrics import Metrics
+from cueapi.domain.errors import Refusal
+from cueapi.domain.outcome import EVIDENCE_LENGTHS, Evidence, OutcomeState, Report
+from cueapi.domain.reporting import ExecutionState, apply_report
+from cueapi.domain.verification import Verification, completed, manual_verdict
 from cueapi.storage import executions
 from cueapi.storage.database import Database
 from cueapi.storage.executions import Addition, ExecutionRow
 from cueapi.storage.grouping import Grouped
-from cueapi.storage.transitions import TransitionResult, has_alerts, log_transition, write_transitions
-from cueapi.wakeups.hub import WakeupHub
-
-ROUNDS = 5
-"""How often a report is decided anew where the execution was written meanwhile."""
 
 REASON_KEPT = REASON_LIMIT
 """Characters of a verdict's reason that are kept."""
@@ -55,26 +36,16 @@ REASON_KEPT = REASON_LIMIT
 
 @frozen
 class Outcomes:
-    """
-    `/v1/executions/…/outcome`, `…/verify`, `…/verification-pending`, `…/evidence`.
-
-    Reports that come at the same time share their statements.
-    """
+    """`/v1/executions/…/outcome`, `…/verify`, `…/verification-pending`, `…/evidence`."""
 
     database: Database
-    metrics: Metrics
-    hub: WakeupHub
+    writer: OutcomeWriter
     claimed: ClaimedStates
     _states: Grouped[tuple[UUID, int], ExecutionState | None] = field(init=False)
-    _apply: Grouped[Transition, TransitionResult | None] = field(init=False)
 
     @_states.default
     def _make_states(self) -> Grouped[tuple[UUID, int], ExecutionState | None]:
         return Grouped(partial(executions.states, self.database), key=lambda wanted: wanted)
-
-    @_apply.default
-    def _make_apply(self) -> Grouped[Transition, TransitionResult | None]:
-        return Grouped(self._apply_all, key=attrgetter("fence.execution_id"))
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -99,24 +70,13 @@ class Outcomes:
         The first report for an attempt counts. A reported failure is followed by the next attempt, unless `retry` is
         false or none is left.
         """
-        report = await off_loop(_report, await read(OutcomeBody))
-        kept = self.claimed.take(identity_of(execution_id), g.account.id)
-        for _ in range(ROUNDS):
-            state, kept = kept or await self._state(execution_id), None
-            transition = apply_report(state, report, worker_id=WORKER_ID.read())
-            if (written := await self._apply(transition)) is not None:
-                log_transition(transition, written)
-                self.metrics.settled(transition)
-                if not transition.ends and transition.pause == 0.0:
-                    wake_handlers(self.hub, state.transport)
-                return _recorded(state, transition, written)
-        raise Refusal("outcome_already_recorded", "The execution is being changed by other requests; look again.")
-
-    async def _apply_all(self, transitions: Sequence[Transition]) -> list[TransitionResult | None]:
-        done = await write_transitions(self.database, transitions)
-        if has_alerts(done):
-            self.hub.notice_ready(done.alerts)
-        return [done.get(transition.fence.execution_id) for transition in transitions]
+        report = await off_loop(report_of, await read(OutcomeBody))
+        worker, kept = WORKER_ID.read(), self.claimed.take(identity_of(execution_id), g.account.id)
+        return await self.writer.write(
+            partial(self._state, execution_id),
+            lambda state: apply_report(state, report, worker_id=worker),
+            kept=kept,
+        )
 
     @operation(
         responses.Verified,
@@ -174,18 +134,19 @@ class Outcomes:
         What is left out stays. An outcome whose evidence was missing becomes `verified_success` as soon as it is there.
         """
         body = await read(EvidenceBody)
-        evidence = await off_loop(_evidence, body)
+        evidence = await off_loop(evidence_of, body)
         for _ in range(ROUNDS):
             row = await find(self.database, execution_id)
             seen = _recorded_state(row)
             state = await self._state(execution_id)
-            verification = completed(state.mode, seen, row.validation_state, evidence)
+            merged, elapsed = await off_loop(_with_evidence, row, evidence, body.metadata), _elapsed_ms(row)
+            verification = completed(state.rules, seen, row.validation_state, merged, elapsed)
             outcome_state = await executions.add_evidence(
                 self.database, execution=row.id, user=g.account.id, seen=row.outcome_state,
                 addition=Addition(evidence, body.metadata, verification),
             )  # fmt: skip
             if outcome_state is not None:
-                self.hub.notice_ready()
+                self.writer.hub.notice_ready()
                 return answer({"execution_id": row.id, "outcome_state": outcome_state, "evidence_updated": True})
         raise Refusal("invalid_state", "The outcome is being changed by other requests; send this one again.")
 
@@ -196,53 +157,27 @@ class Outcomes:
         return state
 
 
+def _with_evidence(row: ExecutionRow, added: Evidence, metadata: dict[str, Any] | None) -> Report:
+    """The report of an execution as if what was *added* had come with it."""
+    kept = Evidence(**{name: getattr(row, name) for name in EVIDENCE_LENGTHS}, artifacts=_json(row.artifacts))
+    given = {name: value for name, value in asdict(added, recurse=False).items() if value is not None}
+    told = _json(row.outcome_metadata) if metadata is None else metadata
+    return Report(True, result=row.outcome_result, metadata=told, evidence=evolve(kept, **given))
+
+
+def _json(text: str | None) -> Any:  # noqa: ANN401 (JSON)
+    return None if text is None else json.loads(text)
+
+
+def _elapsed_ms(row: ExecutionRow) -> int | None:
+    """How long the attempt had taken that was reported on."""
+    if row.outcome_recorded_at is None or row.last_attempt_at is None:
+        return None
+    return round((row.outcome_recorded_at - row.last_attempt_at).total_seconds() * 1000)
+
+
 def _recorded_state(row: ExecutionRow) -> str:
     """The state of the execution's outcome; refuses an execution that has none yet."""
     if row.outcome_state is None:
         raise Refusal("no_outcome", "This execution has no outcome yet.")
     return row.outcome_state
-
-
-def _evidence(body: EvidenceBody) -> Evidence:
-    """The evidence of a body; refuses what is too large."""
-    if body.metadata is not None and not metadata_fits(body.metadata):
-        raise Refusal("metadata_too_large", f"metadata may have {METADATA_LIMIT // 1024} KiB as JSON.")
-    if body.artifacts is not None and not artifacts_fit(body.artifacts):
-        raise Invalid(Problem("body.artifacts", f"may have {ARTIFACTS_LIMIT // 1024} KiB as JSON"))
-    return Evidence(**{name: getattr(body, name) or None for name in (*EVIDENCE_LENGTHS, "artifacts")})
-
-
-def _report(body: OutcomeBody) -> Report:
-    report = Report(
-        success=body.success,
-        result=body.result,
-        error=body.error,
-        metadata=body.metadata,
-        evidence=_evidence(body),
-        retry=body.retry is not False,
-    )
-    return shortened(report)
-
-
-def _recorded(state: ExecutionState, transition: Transition, written: TransitionResult) -> Response:
-    assert transition.verification is not None
-    assert transition.report is not None
-    shown: dict[str, Any] = {
-        "execution_id": state.fence.execution_id,
-        "outcome_recorded": True,
-        "outcome_state": transition.verification.state,
-        "will_retry": not transition.ends,
-        "reason": _reason(state, transition, written),
-    }
-    if transition.report.truncated:
-        shown["truncated"] = [*transition.report.truncated]
-    return answer(shown)
-
-
-def _reason(state: ExecutionState, transition: Transition, written: TransitionResult) -> str | None:
-    """A sentence for the reporter: which evidence was missing, or when the next attempt comes."""
-    if transition.verification is not None and transition.verification.missing is not None:
-        return f"{transition.verification.missing} is required and was not given."
-    if transition.ends:
-        return None
-    return f"attempt {transition.fence.attempts + 1} of {state.retry.max_attempts} follows at {iso(written.ready_at)}"

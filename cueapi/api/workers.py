@@ -13,11 +13,12 @@ from quart import Blueprint, Response, g
 from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.http.body import read
 from cueapi.api.http.incoming import incoming
-from cueapi.api.http.operations import operation
-from cueapi.api.models.rendering import answer
+from cueapi.api.http.operations import operation, shows_secret
+from cueapi.api.models.rendering import Shown, answer
 from cueapi.api.models.requests.executions import HeartbeatBody
 from cueapi.api.models.responses import workers as responses
 from cueapi.api.models.responses.executions import Work
+from cueapi.domain.attempt import ReportUrl
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import Fence, Status, attempt_failed, released
 from cueapi.domain.ids import parse_uuid
@@ -41,6 +42,7 @@ class Workers:
     metrics: Metrics
     claimed: ClaimedStates
     recheck: Recheck
+    report_url: ReportUrl
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -50,6 +52,7 @@ class Workers:
         routes.delete("/workers/<path:worker_id>")(self.forget)
         return routes
 
+    @shows_secret
     @operation(responses.HeartbeatTaken, scope="work", in_groups=True, body=HeartbeatBody)
     async def heartbeat(self) -> Response:
         """
@@ -72,8 +75,11 @@ class Workers:
             ClaimRequest(user, worker, body.claim, body.handlers, groups=g.account.grant.groups), body.wait_seconds or 0
         )
         answered["server_time"] = now + timedelta(seconds=trio.current_time() - begun)
-        lease = int(self.terms.lease)
-        return answer({**answered, "executions": [{**Work.render(row), "lease_seconds": lease} for row in rows]})
+        return answer({**answered, "executions": [self._shown(row) for row in rows]})
+
+    def _shown(self, row: FoundWork) -> Shown:
+        url = self.report_url(row.id, row.attempts)
+        return {**Work.render(row), "lease_seconds": int(self.terms.lease), "report_url": url}
 
     async def _work(self, wanted: ClaimRequest, patience: float) -> Sequence[FoundWork]:
         if not wanted.most:

@@ -1,6 +1,7 @@
 """`cueapid check`: says line by line whether everything that a daemon needs is fine."""
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import click
 
@@ -9,6 +10,7 @@ from cueapi.cli.operator import CommandFailed
 from cueapi.daemon.postgres import POOLED_BY_TRANSACTION, open_database
 from cueapi.daemon.resources import server_for_command
 from cueapi.daemon.secret import OTHER_SECRET, CannotStart, present_secret
+from cueapi.domain.address import is_loopback
 from cueapi.embedded_postgres.data_dir import DataDirError
 from cueapi.net import redis
 from cueapi.net.redis import RedisUnavailable
@@ -17,6 +19,7 @@ from cueapi.net.smtp import MailFailed
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings
 from cueapi.storage import fingerprints
+from cueapi.storage.callback_hosts import host_elsewhere
 from cueapi.storage.clock import TOLERANCE, Clock
 from cueapi.storage.database import Database, StorageUnavailable
 from cueapi.storage.pooler import keeps_sessions
@@ -55,6 +58,7 @@ async def _database(settings: Settings, warned: list[str]) -> list[CheckResult]:
                 secret = await _secret(settings, database)
                 lines += [secret, await _clock(database)]
                 warned += await _unreadable(settings, database) if secret[0] else []
+                warned += await _unreported(settings, database)
     except (CannotStart, DataDirError, StorageUnavailable) as error:
         lines.append((False, "PostgreSQL", str(error).removeprefix("PostgreSQL ")))
     return lines
@@ -103,6 +107,17 @@ async def _unreadable(settings: Settings, database: Database) -> list[str]:
         f"SESSION_SECRET: {counted.users} webhook secrets and the headers of {counted.cues} cues are of a former one: "
         "deliveries fail until POST /v1/auth/webhook-secret/regenerate is called, and callback.headers set anew"
     ]
+
+
+async def _unreported(settings: Settings, database: Database) -> list[str]:
+    """A warning where handlers are given report URLs that they cannot reach."""
+    url = settings.url_at(settings.port)
+    if not is_loopback(urlsplit(url).hostname or ""):
+        return []
+    host = await host_elsewhere(database)
+    if host is None:
+        return []
+    return [f"BASE_URL: is {url}, where no handler on another machine can report, such as the one at {host}"]
 
 
 async def _clock(database: Database) -> CheckResult:

@@ -18,6 +18,7 @@ from cueapi.embedded_postgres.server import EmbeddedServer, join_embedded, open_
 from cueapi.net import redis
 from cueapi.net.dns import THREADS, Resolver
 from cueapi.net.redis import Redis, RedisMisnamed
+from cueapi.security.report_tokens import ReportTokens
 from cueapi.security.sessions import Sessions
 from cueapi.security.vault import Vault
 from cueapi.settings import Settings, postgres_url
@@ -33,6 +34,7 @@ class Resources:
     settings: Settings
     vault: Vault
     sessions: Sessions
+    reports: ReportTokens
     listener: socket.socket
     dsn: str
     embedded: EmbeddedServer | None
@@ -70,10 +72,12 @@ async def open_resources(settings: Settings, *, clock: Clock | None = None) -> A
                 await when_able(partial(follow_zones, database))
                 resolver = Resolver(threads=max(THREADS, settings.dispatch_concurrency))
                 webhook = Webhook(settings.rules_at(port), resolver, clock=clock)
+                reports = ReportTokens.of(secret, settings.url_at(port))
                 with webhook, open_redis(settings, vault) as redis:
                     yield Resources(
-                        settings, vault, sessions, listener, dsn, embedded, database, webhook, identity, clock, redis
-                    )
+                        settings, vault, sessions, reports, listener, dsn, embedded, database, webhook, identity,
+                        clock, redis,
+                    )  # fmt: skip
 
 
 OWNER = Owner("cueapi", create_command="cueapid migrate")

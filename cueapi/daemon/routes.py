@@ -30,8 +30,10 @@ from cueapi.api.magic_links import MagicLinks
 from cueapi.api.mails import Mails
 from cueapi.api.metrics import MetricsRoute
 from cueapi.api.mutes import Mutes
+from cueapi.api.outcome_writing import OutcomeWriter
 from cueapi.api.outcomes import Outcomes
 from cueapi.api.pages import Pages
+from cueapi.api.reports import Reports
 from cueapi.api.sessions import SessionRoutes
 from cueapi.api.targets import Targets
 from cueapi.api.usage import Usage
@@ -68,8 +70,9 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
     settings, database, webhook, hub = resources.settings, resources.database, resources.webhook, wiring.hub
     terms = LeaseTerms(settings.worker_claim_timeout_seconds, settings.worker_outcome_deadline_seconds)
     vault, headers, claimed = resources.vault, CallbackHeaders(resources.vault), ClaimedStates()
-    recheck = wiring.authenticator.recheck
-    executions = Executions(database, vault, terms, hub, claimed, recheck)
+    recheck, report_url = wiring.authenticator.recheck, resources.reports.url
+    executions = Executions(database, vault, terms, hub, claimed, recheck, report_url)
+    outcomes = OutcomeWriter(database, wiring.metrics, hub)
     writer = CueWriter(
         database, headers, resources.clock, webhook.resolver, webhook.rules, settings.worker_evidence,
         settings.webhook_timeout_max_seconds,
@@ -86,8 +89,9 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Cues(database, vault, headers, resources.clock, writer, hub, executions),
         Schedules(database, resources.clock),
         executions,
-        Outcomes(database, wiring.metrics, hub, claimed),
-        Workers(database, terms, hub, wiring.metrics, claimed, recheck),
+        Outcomes(database, outcomes, claimed),
+        Reports(outcomes, resources.reports, wiring.windows, terms, resources.clock),
+        Workers(database, terms, hub, wiring.metrics, claimed, recheck, report_url),
         Alerts(database),
         Holds(database, resources.clock, hub),
         AuditRoutes(database),

@@ -49,8 +49,9 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     relay = WakeupRelay(resources.dsn, database, identity, hub)
     times = AttemptTimes(settings.webhook_timeout_seconds, settings.webhook_timeout_max_seconds)
     dispatcher = Dispatcher(
-        database, deliveries, capacity, hub, identity, times, resources.vault.decrypt, wiring.breaker.held
-    )
+        database, deliveries, capacity, hub, identity, times, resources.vault.decrypt, resources.reports.url,
+        wiring.breaker.held,
+    )  # fmt: skip
     target_watch = TargetWatch(database, hub, wiring.breaker, metrics)
     wheel = Retries(retries, wiring.wheel, hub)
     poller = Poller(

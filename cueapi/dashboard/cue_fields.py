@@ -4,25 +4,27 @@ import json
 import re
 from typing import Any
 
+from cueapi.dashboard.assertion_lines import lines_of, read_lines
 from cueapi.dashboard.forms import Form
 
 TEXTS = (
     "name", "description", "group", "kind", "cron", "at", "timezone", "catchup", "overlap", "transport", "url",
-    "method", "headers", "payload", "max_attempts", "backoff", "timeout", "deadline", "max_wait", "verification",
-    "fail_webhook", "alert_failures", "alert_missed", "opens_at", "ends_at", "remind",
+    "method", "headers", "payload", "max_attempts", "backoff", "timeout", "deadline", "max_wait", "max_runtime",
+    "verification", "assertions", "on_failed", "fail_webhook", "alert_failures", "alert_missed", "opens_at", "ends_at",
+    "remind",
 )  # fmt: skip
 BOXES = ("fail_email", "fail_pause")
 
 EMPTY: dict[str, Any] = dict.fromkeys(TEXTS, "") | {
     "kind": "recurring", "timezone": "UTC", "catchup": "latest", "overlap": "allow", "transport": "webhook",
-    "method": "POST", "verification": "none", "fail_email": True, "fail_pause": False,
+    "method": "POST", "verification": "none", "on_failed": "keep", "fail_email": True, "fail_pause": False,
 }  # fmt: skip
 """The form of a new cue."""
 
 ADVANCED = {
     "catchup", "overlap", "method", "headers", "max_attempts", "backoff", "timeout", "deadline", "max_wait",
-    "verification", "fail_webhook", "alert_failures", "alert_missed", "opens_at", "ends_at", "remind", "description",
-    "group",
+    "max_runtime", "verification", "assertions", "on_failed", "fail_webhook", "alert_failures", "alert_missed",
+    "opens_at", "ends_at", "remind", "description", "group",
 }  # fmt: skip
 """The fields behind "More"."""
 
@@ -33,7 +35,8 @@ _PLACES = {
     "callback.headers": "headers", "payload": "payload", "retry.max_attempts": "max_attempts",
     "retry.backoff_minutes": "backoff", "delivery.timeout_seconds": "timeout",
     "delivery.outcome_deadline_seconds": "deadline", "delivery.max_wait_seconds": "max_wait",
-    "verification": "verification",
+    "delivery.max_runtime_seconds": "max_runtime",
+    "verification.assert": "assertions", "verification.on_failed": "on_failed", "verification": "verification",
     "on_failure.webhook": "fail_webhook", "alerts.consecutive_failures": "alert_failures",
     "alerts.missed_window_multiplier": "alert_missed", "alerts.failure_threshold": "opens_at",
     "alerts.recovery_threshold": "ends_at", "alerts.renotify_minutes": "remind",
@@ -51,6 +54,7 @@ WHOLE = {
     "timeout": ("delivery", "timeout_seconds"),
     "deadline": ("delivery", "outcome_deadline_seconds"),
     "max_wait": ("delivery", "max_wait_seconds"),
+    "max_runtime": ("delivery", "max_runtime_seconds"),
     "alert_failures": ("alerts", "consecutive_failures"),
     "alert_missed": ("alerts", "missed_window_multiplier"),
     "opens_at": ("alerts", "failure_threshold"),
@@ -107,10 +111,21 @@ def body_of(values: dict[str, Any], *, changes: bool = False) -> dict[str, Any]:
     body["on_failure"] = {
         "email": values["fail_email"], "pause": values["fail_pause"], "webhook": values["fail_webhook"].strip() or None,
     }  # fmt: skip
-    body["verification"] = {"mode": values["verification"] or "none"}
+    body["verification"] = _verification(values, problems, changes=changes)
     if problems:
         raise FieldProblems(problems)
     return _to_change(body) if changes else _to_create(body, values["transport"])
+
+
+def _verification(values: dict[str, Any], problems: dict[str, str], *, changes: bool) -> dict[str, Any]:
+    """What a success needs; of what is usual a new cue says nothing."""
+    try:
+        assertions = read_lines(values["assertions"])
+    except ValueError as error:
+        problems["assertions"], assertions = str(error), []
+    mode, on_failed = values["verification"] or "none", values["on_failed"] or "keep"
+    asked = {"assert": assertions} if assertions or changes else {}
+    return {"mode": mode} | asked | ({"on_failed": on_failed} if on_failed != "keep" or changes else {})
 
 
 def _to_create(body: dict[str, Any], transport: str) -> dict[str, Any]:
@@ -212,6 +227,8 @@ def values_of(cue: dict[str, Any]) -> dict[str, Any]:
         "headers": "\n".join(f"{name}: {value}" for name, value in callback["headers"].items()),
         "payload": json.dumps(cue["payload"], indent=2, ensure_ascii=False) if cue["payload"] else "",
         "backoff": ", ".join(map(str, cue["retry"]["backoff_minutes"])), "verification": cue["verification"]["mode"],
+        "assertions": lines_of(cue["verification"].get("assert", [])),
+        "on_failed": cue["verification"].get("on_failed", "keep"),
         "fail_webhook": failure["webhook"],
     }  # fmt: skip
     shown = {name: "" if value is None else str(value) for name, value in (texts | numbers).items()}

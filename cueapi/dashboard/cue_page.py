@@ -10,6 +10,7 @@ from attrs import frozen
 from quart import Blueprint, Response
 
 from cueapi.dashboard.actors import changed_by
+from cueapi.dashboard.assertion_lines import lines_of
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_history import cue_history, figures
 from cueapi.dashboard.cue_states import cue_state, schedule_words
@@ -127,6 +128,7 @@ class CueDetails:
             lines=[{"execution": one, "state": state_of(one)} for one in newest[:SHOWN_EXECUTIONS]],
             has_more=len(newest) > SHOWN_EXECUTIONS, last=ended, times=await self._times(cue),
             payload=readable_json(cue.payload), nonce=token_hex(16),
+            asserted=lines_of(json.loads(cue.assertions or "[]")),
             typed=typed or {"payload": "", "merge": "merge"}, problem=problem, changed_by=changed_by,
         )  # fmt: skip
 

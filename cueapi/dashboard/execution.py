@@ -17,7 +17,7 @@ from cueapi.dashboard.verdicts import told, verdict
 from cueapi.domain.confidential import Decrypt
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import parse_uuid
-from cueapi.domain.outcome import REJECTABLE, VERIFIABLE
+from cueapi.domain.verification import REJECTABLE, VERIFIABLE
 from cueapi.storage.dashboard import execution as read_model
 from cueapi.storage.dashboard.execution import ExecutionDetails
 from cueapi.storage.dashboard.reading import PageReader

@@ -54,6 +54,7 @@ _WORDS = {
     "verified_success": ("succeeded", "verified"),
     "verification_pending": ("unknown", "to verify"),
     "outcome_timeout": ("failed", "no outcome"),
+    "called_off": ("unknown", "called off"),
 }
 
 

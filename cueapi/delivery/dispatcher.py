@@ -13,23 +13,15 @@ from cueapi.delivery.held_targets import HeldTargets
 from cueapi.delivery.preemption import Preemption
 from cueapi.delivery.quarantine import Quarantine, run_isolating
 from cueapi.delivery.target_claims import TargetClaims
-from cueapi.domain.attempt import Delivery
+from cueapi.domain.attempt import Delivery, ReportUrl
 from cueapi.domain.confidential import Decrypt
 from cueapi.domain.execution import Fence, Status, Transition, attempt_failed, claim_lost
 from cueapi.domain.retry import NO_RETRY
 from cueapi.storage import daemons
+from cueapi.storage.claimed_deliveries import CueGone, to_delivery
 from cueapi.storage.clock import steady
 from cueapi.storage.database import Database, Unstorable
-from cueapi.storage.outbox import (
-    AttemptTimes,
-    ClaimedDeliveries,
-    ClaimedRow,
-    CueGone,
-    Headroom,
-    claim_deliveries,
-    ready,
-    to_delivery,
-)
+from cueapi.storage.outbox import AttemptTimes, ClaimedDeliveries, ClaimedRow, Headroom, claim_deliveries, ready
 from cueapi.storage.transitions import has_alerts
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.identity import DaemonId
@@ -52,6 +44,7 @@ class Dispatcher:
     identity: DaemonId
     times: AttemptTimes
     decrypt: Decrypt
+    report_url: ReportUrl
     held: HeldTargets = field(factory=lambda: HeldTargets(1))
     preemption: Preemption = field(init=False)
     target_claims: TargetClaims = field(init=False)
@@ -186,13 +179,16 @@ class Dispatcher:
         orphans: list[Transition] = []
         for row in rows:
             try:
-                good.append(to_delivery(row, times=self.times, claimed_at=asked_at, decrypt=self.decrypt))
+                good.append(self._to_delivery(row, asked_at))
             except CueGone:
                 fence = Fence(row.id, row.claim, row.attempts, Status.DELIVERING)
                 orphans.append(attempt_failed(fence, NO_RETRY, error="There is no such cue any more."))
         if orphans:
             await self.quarantine.apply_transitions(orphans)
         return good
+
+    def _to_delivery(self, row: ClaimedRow, asked_at: float) -> Delivery:
+        return to_delivery(row, times=self.times, claimed_at=asked_at, decrypt=self.decrypt, report_url=self.report_url)
 
     @property
     def quarantine(self) -> Quarantine:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 import trio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from cueapi.delivery.quarantine import Quarantine
 from cueapi.delivery.silence import Silence, WorkerGrace
@@ -175,7 +175,7 @@ def _claim_lost(lost: LostClaim) -> Transition:
 
 def _lapsed(lost: LostClaim) -> Transition:
     message = f"Worker {lost.state.held_by} did not report in time."
-    return attempt_failed(lost.state.fence, lost.state.retry, error=message)
+    return evolve(attempt_failed(lost.state.fence, lost.state.retry, error=message), overdue=True)
 
 
 def _overdue(lost: LostClaim) -> Transition:

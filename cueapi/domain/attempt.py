@@ -1,6 +1,7 @@
 """One attempt: what is delivered, what came back, and the transition that follows from it."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import inf
@@ -18,16 +19,21 @@ from cueapi.domain.execution import (
     attempt_failed,
     claim_lost,
     postponed,
+    report_failed,
     succeeded,
 )
 from cueapi.domain.outcome import TEXT_KEPT, ReportUnreadable, clean_text, read_inline
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
+from cueapi.domain.verification import NO_RULES, VerificationRules, verify
 
 ANSWER_LIMIT = 64 * 1024
 """Bytes of an answer that are read."""
 
 RETRY_AFTER_LIMIT = 86_400.0
 """Seconds that a handler may put off the next attempt."""
+
+ReportUrl: TypeAlias = Callable[[UUID, int], str]
+"""Where the handler of an execution's attempt reports, without a key."""
 
 
 @frozen
@@ -46,10 +52,11 @@ class Delivery:
     headers: dict[str, str] = field(repr=False)
     body: bytes
     secrets: tuple[str, ...] = field(repr=False)
+    report_url: str = field(repr=False)
     timeout: float
     host: str
     retry: Retry = DEFAULT_RETRY
-    verification: str = "none"
+    verification: VerificationRules = NO_RULES
     outcome_deadline: float | None = None
     lost_claims: int = 0
     claimed_at: float = -inf
@@ -164,14 +171,11 @@ def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) ->
             record=evolve(record, error_message=answer.why_unread),
             logged_as="delivered",
         )
-    report = inline.report
-    if report.success:
-        step = succeeded(delivery.fence, report, delivery.verification, record=record)
+    report, verification = inline.report, verify(delivery.verification, inline.report, duration_ms)
+    if report.success and not verification.fails:
+        step = succeeded(delivery.fence, report, verification, record=record)
     else:
-        record = evolve(record, error_message=report.error or "The handler reported a failure.")
-        step = attempt_failed(
-            delivery.fence, delivery.retry if report.retry else NO_RETRY, record=record, report=report
-        )
+        step = report_failed(delivery.fence, delivery.retry, report, verification, record=record)
         step = evolve(step, delivered=True)
     return evolve(step, dropped=inline.dropped)
 

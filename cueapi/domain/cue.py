@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import evolve, field, fields, frozen
 
+from cueapi.domain.assertion import check_assertions, read_assertions
 from cueapi.domain.budget import merged_budget
 from cueapi.domain.catchup import Catchup, Overlap
 from cueapi.domain.cron import check_cron
@@ -14,6 +15,7 @@ from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.outcome import Mode
 from cueapi.domain.retry import DEFAULT_RETRY, Retry
 from cueapi.domain.schedule import AT_EXAMPLES, first_run, local_at, once_at
+from cueapi.domain.verification import NO_RULES, VerificationRules
 from cueapi.domain.zone import check_timezone, reading_at
 
 TASK_LIMIT = 255
@@ -84,7 +86,7 @@ class Cue:
     payload: dict[str, Any] = field(factory=dict)
     retry: Retry = DEFAULT_RETRY
     on_failure: dict[str, Any] = field(factory=lambda: dict(ON_FAILURE))
-    verification: str = Mode.NONE
+    verification: VerificationRules = NO_RULES
     delivery: dict[str, int] | None = None
     alerts: dict[str, int] | None = None
     budget: dict[str, Any] | None = None
@@ -152,13 +154,13 @@ def check_transport(cue: Cue, *, worker_evidence: bool) -> Cue:
     """Refuses a webhook without URL, and a verification that a worker cue cannot have."""
     if cue.transport == "webhook" and not cue.callback.url:
         raise Invalid(Problem("body.callback.url", "A webhook cue needs a callback URL."))
-    if cue.transport == "worker" and cue.verification not in WORKER_MODES and not worker_evidence:
+    if cue.transport == "worker" and cue.verification.mode not in WORKER_MODES and not worker_evidence:
         raise Refusal(
             "unsupported_verification_for_transport",
-            f"Worker cues support the verification modes none and manual, not {cue.verification}. "
+            f"Worker cues support the verification modes none and manual, not {cue.verification.mode}. "
             "The operator can allow others with WORKER_EVIDENCE=true.",
             transport=cue.transport,
-            verification_mode=str(cue.verification),
+            verification_mode=str(cue.verification.mode),
             supported_worker_modes=[str(mode) for mode in WORKER_MODES],
         )
     return cue
@@ -199,9 +201,12 @@ def _merged_retry(before: Retry, given: dict[str, Any]) -> Retry:
     return evolve(before, **given)
 
 
-def _merged_verification(before: str, given: dict[str, Any]) -> str:
-    mode: str = given.get("mode", before)
-    return mode
+def _merged_verification(before: VerificationRules, given: dict[str, Any]) -> VerificationRules:
+    """Assertions are replaced as a whole; an empty list clears them. Refuses those that nothing could ever meet."""
+    if problems := check_assertions(given.get("assert", [])):
+        raise Invalid(*problems)
+    asserted = read_assertions(given["assert"]) if "assert" in given else before.assertions
+    return VerificationRules(given.get("mode", before.mode), asserted, given.get("on_failed", before.on_failed))
 
 
 def _merged_object(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

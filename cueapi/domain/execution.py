@@ -1,14 +1,13 @@
 """An execution's states, and the transitions between them: decided here, written down by storage."""
 
-from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from attrs import evolve, frozen
 
-from cueapi.domain.errors import Refusal
-from cueapi.domain.outcome import Report, Verification, verify
+from cueapi.domain.outcome import Report
 from cueapi.domain.retry import NO_RETRY, Retry
+from cueapi.domain.verification import NO_RULES, Verification, verify
 
 LOST_CLAIMS_ALLOWED = 5
 """Claims lost in a row before a lost claim counts as a failed attempt: a delivery that kills daemons must end."""
@@ -97,6 +96,10 @@ class Transition:
     alert: AlertType | None = None
     logged_as: str | None = None
     dropped: tuple[str, ...] = ()
+    overdue: bool = False
+    """It follows from a deadline or a lease that has passed: a heartbeat that has moved it meanwhile is heard."""
+    reported_attempt: int | None = None
+    """The attempt that *report* is about, where it may be another than the present one."""
 
     @property
     def ends(self) -> bool:
@@ -123,11 +126,16 @@ class Transition:
     def reason(self) -> str | None:
         """Why the attempt did not succeed, without a word of what the handler said; None where it did."""
         if self.report is not None:
-            missing = self.verification and self.verification.missing
-            if not self.report.success:
-                return "The handler reported a failure."
-            return f"The outcome was reported without {missing}." if missing else None
+            return self._reason_of_report(self.report)
         return self.error if self.record is None else self.record.error_message
+
+    def _reason_of_report(self, report: Report) -> str | None:
+        if not report.success:
+            return "The handler reported a failure."
+        if self.verification is None or self.verification.lack is None:
+            return None
+        missing = self.verification.missing
+        return f"The outcome was reported without {missing}." if missing else "The outcome does not meet an assertion."
 
 
 def attempt_failed(
@@ -149,16 +157,17 @@ def attempt_failed(
         record=record,
         error=error,
         report=report,
-        verification=None if report is None else verify("none", report),
+        verification=None if report is None else verify(NO_RULES, report),
         consecutive_failures=1 if ended else None,
         alert=AlertType.EXECUTION_FAILED if ended else None,
         logged_as="failed" if report is None else "reported_failure",
     )
 
 
-def succeeded(fence: Fence, report: Report, mode: str, *, record: AttemptRecord | None = None) -> Transition:
-    """A success report ends the execution; the verification mode decides the outcome's state."""
-    verification = verify(mode, report)
+def succeeded(
+    fence: Fence, report: Report, verification: Verification, *, record: AttemptRecord | None = None
+) -> Transition:
+    """A success report ends the execution, whatever its verification has come to."""
     return Transition(
         fence,
         Status.SUCCESS,
@@ -166,14 +175,26 @@ def succeeded(fence: Fence, report: Report, mode: str, *, record: AttemptRecord 
         record=record,
         report=report,
         verification=verification,
-        consecutive_failures=_ends_failures(verification),
+        consecutive_failures=ends_failures(verification),
         logged_as="success",
     )
 
 
-def _ends_failures(verification: Verification) -> int | None:
-    """What a success report does to the failures in a row: it resets them, unless evidence was missing."""
-    return 0 if verification.missing is None else None
+def report_failed(
+    fence: Fence, retry: Retry, report: Report, verification: Verification, *, record: AttemptRecord | None = None
+) -> Transition:
+    """A report that is a failed attempt: of a failure, or of a success that fails its verification."""
+    reason = report.error if verification.lack is None else f"{verification.lack}."
+    if record is not None:
+        record = evolve(record, error_message=reason or "The handler reported a failure.")
+    step = attempt_failed(fence, retry if report.retry else NO_RETRY, record=record, error=reason, report=report)
+    logged_as = "reported_failure" if verification.lack is None else "verification_failed"
+    return evolve(step, verification=verification, logged_as=logged_as)
+
+
+def ends_failures(verification: Verification) -> int | None:
+    """What a success report does to the failures in a row: it resets them, unless its verification failed."""
+    return 0 if verification.lack is None else None
 
 
 def claim_lost(fence: Fence, retry: Retry, *, lost_claims: int) -> Transition:
@@ -216,7 +237,7 @@ def deadline_passed(fence: Fence, retry: Retry) -> Transition:
     message = "No outcome was reported before the deadline."
     pause = retry.pause_after(fence.attempts)
     if pause is not None:
-        return Transition(fence, Status.RETRYING, pause=pause, error=message, logged_as="outcome_timeout")
+        return Transition(fence, Status.RETRYING, pause=pause, error=message, logged_as="outcome_timeout", overdue=True)
     return Transition(
         fence,
         Status.OUTCOME_TIMEOUT,
@@ -224,54 +245,5 @@ def deadline_passed(fence: Fence, retry: Retry) -> Transition:
         consecutive_failures=1,
         alert=AlertType.OUTCOME_TIMEOUT,
         logged_as="outcome_timeout",
-    )
-
-
-@frozen
-class ExecutionState:
-    """An execution as a report finds it."""
-
-    fence: Fence
-    transport: str
-    mode: str
-    retry: Retry
-    held_by: str | None
-    ready_at: datetime
-
-
-def apply_report(state: ExecutionState, report: Report, *, worker_id: str | None) -> Transition:
-    """The transition that follows from a report. Refuses a second report for one attempt, and another worker's."""
-    fence = state.fence
-    if worker_id is not None and state.held_by not in {None, worker_id}:
-        raise Refusal("not_execution_owner", f"This execution is claimed by worker {state.held_by}.")
-    if fence.outcome_attempt is not None and fence.outcome_attempt >= fence.attempts:
-        raise Refusal("outcome_already_recorded", "An outcome was already recorded for this attempt.")
-    if fence.status in FINAL:
-        return _late(state, report)
-    if report.success:
-        return succeeded(fence, report, state.mode)
-    if fence.status == Status.DELIVERING or not report.retry:
-        retry = state.retry if report.retry else NO_RETRY
-        return attempt_failed(fence, retry, error=report.error, report=report)
-    return Transition(
-        fence,
-        Status(fence.status),
-        report=report,
-        verification=verify("none", report),
-        logged_as="reported_failure",
-    )
-
-
-def _late(state: ExecutionState, report: Report) -> Transition:
-    """A report on what has ended: stored, and the status stays."""
-    fence, verification = state.fence, verify(state.mode, report)
-    news = fence.status == Status.SUCCESS and not report.success
-    return Transition(
-        fence,
-        Status(fence.status),
-        report=report,
-        verification=verification,
-        consecutive_failures=_ends_failures(verification) if report.success else (1 if news else None),
-        alert=AlertType.EXECUTION_FAILED if news else None,
-        logged_as=verification.state,
+        overdue=True,
     )

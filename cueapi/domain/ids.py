@@ -49,6 +49,11 @@ def new_uuid7() -> UUID:
     return UUID(int=milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
 
 
+def made_at(identity: UUID) -> float:
+    """When a UUIDv7 was made, in seconds since the epoch."""
+    return (identity.int >> 80) / 1000
+
+
 def parse_uuid(text: str) -> UUID | None:
     """The execution or alert id in its canonical form, or None: anything else is no id."""
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from cueapi.domain.errors import Refusal
+from cueapi.domain.assertion import Facts
 
 TEXT_KEPT = 2_000
 """Characters of `result` and `error` that are kept."""
@@ -47,13 +47,6 @@ class OutcomeState(StrEnum):
     VERIFICATION_PENDING = "verification_pending"
 
 
-REQUIRED_EVIDENCE = {
-    Mode.EXTERNAL_ID: "external_id",
-    Mode.RESULT_URL: "result_url",
-    Mode.ARTIFACTS: "artifacts",
-}
-
-
 @frozen
 class Evidence:
     """What proves the work; empty strings and lists are missing."""
@@ -77,15 +70,22 @@ class Report:
     evidence: Evidence = Evidence()
     retry: bool = True
     truncated: tuple[str, ...] = ()
+    whole_length: int | None = None
+    """Characters of a *result* that was cut."""
 
-
-@frozen
-class Verification:
-    """The state that a report leads to, and what was missing where verification failed."""
-
-    state: OutcomeState
-    validation: str | None = None
-    missing: str | None = None
+    def facts(self, duration_ms: int | None) -> Facts:
+        """What assertions may ask for."""
+        evidence = self.evidence
+        length = None if self.result is None else len(self.result)
+        return {
+            "metadata": self.metadata,
+            "duration_ms": duration_ms,
+            "artifacts.count": len(evidence.artifacts) if evidence.artifacts else None,
+            "result.length": self.whole_length or length,
+            "external_id": evidence.external_id or None,
+            "result_url": evidence.result_url or None,
+            "summary": evidence.summary or None,
+        }
 
 
 def shortened(report: Report) -> Report:
@@ -98,45 +98,8 @@ def shortened(report: Report) -> Report:
         result=report.result and report.result[:TEXT_KEPT],
         error=report.error and report.error[:TEXT_KEPT],
         truncated=long,
+        whole_length=len(report.result or "") if "result" in long else None,
     )
-
-
-def verify(mode: str, report: Report) -> Verification:
-    """The table of verification modes."""
-    if not report.success:
-        return Verification(OutcomeState.REPORTED_FAILURE)
-    if mode == Mode.NONE:
-        return Verification(OutcomeState.REPORTED_SUCCESS)
-    if mode == Mode.MANUAL:
-        return Verification(OutcomeState.VERIFICATION_PENDING)
-    needed = REQUIRED_EVIDENCE[Mode(mode)]
-    if getattr(report.evidence, needed):
-        return Verification(OutcomeState.VERIFIED_SUCCESS, "valid")
-    return Verification(OutcomeState.VERIFICATION_FAILED, "missing", needed)
-
-
-def completed(mode: str, state: str, validation: str | None, evidence: Evidence) -> Verification | None:
-    """What later evidence makes of a failed verification; None where it changes nothing."""
-    needed = REQUIRED_EVIDENCE.get(Mode(mode))
-    if state != OutcomeState.VERIFICATION_FAILED or validation != "missing" or needed is None:
-        return None
-    if getattr(evidence, needed):
-        return Verification(OutcomeState.VERIFIED_SUCCESS, "valid")
-    return None
-
-
-VERIFIABLE = (OutcomeState.REPORTED_SUCCESS, OutcomeState.VERIFICATION_PENDING)
-REJECTABLE = (*VERIFIABLE, OutcomeState.VERIFIED_SUCCESS, OutcomeState.REPORTED_FAILURE)
-
-
-def manual_verdict(state: str | None, *, valid: bool) -> Verification:
-    """The verification that follows from a person's verdict. Refuses a state that cannot be verified or rejected."""
-    if state in (VERIFIABLE if valid else REJECTABLE):
-        if valid:
-            return Verification(OutcomeState.VERIFIED_SUCCESS, "valid")
-        return Verification(OutcomeState.VERIFICATION_FAILED, "rejected")
-    word = "accepted" if valid else "rejected"
-    raise Refusal("invalid_state", f"An outcome in state {state or 'none'} cannot be {word}.")
 
 
 def clean_text(text: str) -> str:

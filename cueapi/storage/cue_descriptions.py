@@ -5,6 +5,7 @@ import json
 from cueapi.domain.cue import Callback, Cue, Schedule
 from cueapi.domain.retry import Retry
 from cueapi.storage.cues import CueRow
+from cueapi.storage.verification_rules import to_rules
 
 
 def to_cue(row: CueRow, headers: dict[str, str]) -> Cue:
@@ -21,7 +22,7 @@ def to_cue(row: CueRow, headers: dict[str, str]) -> Cue:
         payload=json.loads(row.payload),
         retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
         on_failure=row.on_failure,
-        verification=row.verification,
+        verification=to_rules(row),
         delivery=row.delivery,
         alerts=row.alerts,
         budget=row.budget,

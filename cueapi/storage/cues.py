@@ -6,6 +6,7 @@ from typing import Any, LiteralString, NamedTuple
 
 from attrs import field, frozen
 
+from cueapi.domain.assertion import stored_assertions
 from cueapi.domain.audit import Act
 from cueapi.domain.budget import BUDGET_FIELDS, DEFAULTS
 from cueapi.domain.cue import Cue, payload_task
@@ -45,9 +46,12 @@ class CueColumns:
     on_failure_webhook: str | None
     on_failure_pause: bool
     verification: str
+    assertions: str | None
+    verification_on_failed: str
     timeout_seconds: int | None
     outcome_deadline_seconds: int | None
     max_wait_seconds: int | None
+    max_runtime_seconds: int | None
     alert_consecutive_failures: int | None
     alert_missed_window_multiplier: int | None
     alert_failure_threshold: int | None
@@ -91,6 +95,7 @@ class CueColumns:
             timeout_seconds=self.timeout_seconds,
             outcome_deadline_seconds=self.outcome_deadline_seconds,
             max_wait_seconds=self.max_wait_seconds,
+            max_runtime_seconds=self.max_runtime_seconds,
         )
 
     @property
@@ -171,9 +176,12 @@ class CueValues(NamedTuple):
     on_failure_webhook: str | None
     on_failure_pause: bool
     verification: str
+    assertions: str | None
+    verification_on_failed: str
     timeout_seconds: int | None
     outcome_deadline_seconds: int | None
     max_wait_seconds: int | None
+    max_runtime_seconds: int | None
     alert_consecutive_failures: int | None
     alert_missed_window_multiplier: int | None
     alert_failure_threshold: int | None
@@ -212,10 +220,13 @@ class CueValues(NamedTuple):
             on_failure_email=cue.on_failure["email"],
             on_failure_webhook=cue.on_failure["webhook"],
             on_failure_pause=cue.on_failure["pause"],
-            verification=str(cue.verification),
+            verification=str(cue.verification.mode),
+            assertions=stored_assertions(cue.verification.assertions),
+            verification_on_failed=str(cue.verification.on_failed),
             timeout_seconds=delivery.get("timeout_seconds"),
             outcome_deadline_seconds=delivery.get("outcome_deadline_seconds"),
             max_wait_seconds=delivery.get("max_wait_seconds"),
+            max_runtime_seconds=delivery.get("max_runtime_seconds"),
             alert_consecutive_failures=alerts.get("consecutive_failures"),
             alert_missed_window_multiplier=alerts.get("missed_window_multiplier"),
             alert_failure_threshold=alerts.get("failure_threshold"),

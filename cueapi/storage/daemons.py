@@ -6,7 +6,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from cueapi.domain.execution import ExecutionState
+from cueapi.domain.reporting import ExecutionState
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.executions import StateRow, to_execution_state
 

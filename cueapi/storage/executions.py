@@ -9,11 +9,14 @@ from uuid import UUID
 from attrs import frozen
 
 from cueapi.domain.audit import Act
-from cueapi.domain.execution import ExecutionState, Fence
-from cueapi.domain.outcome import Evidence, Verification
+from cueapi.domain.execution import Fence
+from cueapi.domain.outcome import Evidence
+from cueapi.domain.reporting import ExecutionState
 from cueapi.domain.retry import Retry
+from cueapi.domain.verification import Verification
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.statements import load
+from cueapi.storage.verification_rules import to_rules
 
 
 class ExecutionRow(Row):
@@ -52,6 +55,8 @@ class ExecutionRow(Row):
     artifacts: str | None
     validation_state: str | None
     outcome_deadline_at: datetime | None
+    progress: float | None
+    message: str | None
     missed_runs: int
     late: bool
     waiting_for: str | None
@@ -66,7 +71,9 @@ e.transport, e.triggered_by, e.attempts, e.http_status, e.response_body, e.error
 e.last_attempt_at, case when e.status = 'retrying' then e.ready_at end as next_retry,
 e.claimed_by_worker, e.claimed_at, e.outcome_attempt, e.outcome_success, e.outcome_result, e.outcome_error,
 e.outcome_metadata, e.outcome_recorded_at, e.outcome_state, e.external_id, e.result_url, e.result_ref,
-e.result_type, e.summary, e.artifacts, e.validation_state, e.outcome_deadline_at, e.missed_runs, e.late,
+e.result_type, e.summary, e.artifacts, e.validation_state, e.outcome_deadline_at,
+case when e.progress_attempt = e.attempts then e.progress end as progress,
+case when e.progress_attempt = e.attempts then e.progress_message end as message, e.missed_runs, e.late,
 case when e.finished_at is null and e.status in ('pending', 'retrying') and e.transport = 'webhook'
      then (select json_build_object('kind', 'target', 'host', t.host, 'since', iso(t.since),
                                     'next_probe_at', iso(t.next_probe_at))
@@ -143,6 +150,9 @@ class StateRow(Row):
     max_attempts: int
     backoff_minutes: list[int]
     verification: str
+    assertions: str | None
+    verification_on_failed: str
+    elapsed_ms: int | None
 
 
 STATES = """
@@ -164,10 +174,11 @@ def to_execution_state(row: StateRow) -> ExecutionState:
     return ExecutionState(
         fence=Fence(row.id, row.claim, row.attempts, row.status, outcome),
         transport=row.transport,
-        mode=row.verification,
+        rules=to_rules(row),
         retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
         held_by=row.claimed_by_worker,
         ready_at=row.ready_at,
+        elapsed_ms=row.elapsed_ms,
     )
 
 

@@ -1,6 +1,5 @@
 """Taking deliveries for the pool: each is claimed by one daemon, in the order of their time, and fairly."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -10,15 +9,8 @@ from uuid import UUID
 
 from attrs import evolve, frozen
 
-from cueapi.domain.attempt import Delivery, webhook_body
-from cueapi.domain.confidential import Confidential, Decrypt
-from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.statements import load
-
-
-class CueGone(Exception):
-    """The cue of a claimed execution is deleted."""
 
 
 class ClaimedRow(Row):
@@ -45,6 +37,8 @@ class ClaimedRow(Row):
     max_attempts: int
     backoff_minutes: list[int]
     verification: str
+    assertions: str | None
+    verification_on_failed: str
     timeout_seconds: int | None
     outcome_deadline_seconds: int | None
     webhook_secret: bytes
@@ -236,65 +230,3 @@ async def waiting_accounts(db: Executor, headroom: Headroom, patience: float) ->
     """How many accounts hold no place, and have a delivery due for *patience* seconds that its host has room for."""
     full = [host for host, busy in headroom.hosts.items() if busy >= headroom.per_host]
     return await fetch_value(db, WAITING_ACCOUNTS, list(headroom.users), full, patience, kind=int) or 0
-
-
-OTHER_SECRET = "was encrypted under another SESSION_SECRET and cannot be read"
-
-
-def to_delivery(row: ClaimedRow, *, times: AttemptTimes, claimed_at: float, decrypt: Decrypt) -> Delivery:
-    """
-    A claimed row as a delivery, *claimed_at* at the earliest; raises CueGone where its cue is deleted.
-
-    One whose secret or headers cannot be read is a delivery, too: its attempt fails, and says why.
-    """
-    if row.name is None:
-        raise CueGone
-    headers = _headers(row, decrypt)
-    secrets = [
-        decrypt(secret, Confidential.WEBHOOK_SECRET, row.user_id)
-        for secret in (row.webhook_secret, row.previous_secret)
-        if secret is not None
-    ]
-    return Delivery(
-        execution_id=row.id,
-        cue_id=row.cue_id,
-        cue_name=row.name,
-        user_id=row.user_id,
-        claim=row.claim,
-        attempt=row.attempts,
-        scheduled_for=row.scheduled_for,
-        method=row.callback_method,
-        url=row.callback_url,
-        headers=headers or {},
-        body=webhook_body(
-            execution_id=row.id,
-            cue_id=row.cue_id,
-            name=row.name,
-            scheduled_for=row.scheduled_for,
-            attempt=row.attempts,
-            payload=row.payload,
-        ),
-        secrets=tuple(secret for secret in secrets if secret is not None),
-        unsendable=_why_unsendable(headers, secrets[0]),
-        timeout=times.of(row.timeout_seconds),
-        host=row.callback_host,
-        retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
-        verification=row.verification,
-        outcome_deadline=row.outcome_deadline_seconds,
-        lost_claims=row.lost_claims,
-        claimed_at=claimed_at,
-    )
-
-
-def _headers(row: ClaimedRow, decrypt: Decrypt) -> dict[str, str] | None:
-    """The headers of the cue; None where they cannot be read."""
-    if row.callback_headers is None:
-        return {}
-    text = decrypt(row.callback_headers, Confidential.CALLBACK_HEADERS, row.cue_id)
-    return None if text is None else json.loads(text)
-
-
-def _why_unsendable(headers: dict[str, str] | None, secret: str | None) -> str | None:
-    if secret is None:
-        return f"The webhook secret {OTHER_SECRET}; POST /v1/auth/webhook-secret/regenerate makes a new one."
-    return None if headers is not None else f"What callback.headers holds {OTHER_SECRET}; set it anew."

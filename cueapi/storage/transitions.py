@@ -179,7 +179,9 @@ def _is_told(record: dict[str, Any]) -> bool:
 
 def _failure(record: dict[str, Any]) -> dict[str, Any]:
     """Of a record, what record_failures.sql needs."""
-    names = ("ord", "id", "attempts", "http_status", "alert", "missing", "consecutive_failures", "good", "report")
+    names = (
+        "ord", "id", "attempts", "http_status", "alert", "missing", "unmet", "consecutive_failures", "good", "report",
+    )  # fmt: skip
     return {name: record.get(name) for name in names} | {"error": record["error_message"] or record.get("error")}
 
 
@@ -212,6 +214,8 @@ def _record(ord_: int, transition: Transition) -> dict[str, Any]:
         "alert": transition.alert,
         "logged_as": transition.logged_as,
         "good": transition.is_good,
+        "overdue": transition.overdue,
+        "reported": transition.reported_attempt,
     }
     if transition.record is not None:
         record |= asdict(transition.record)
@@ -225,7 +229,8 @@ def _record(ord_: int, transition: Transition) -> dict[str, Any]:
             "cost": cost_of(report.metadata),
             "state": verification.state,
             "validation": verification.validation,
-            "missing": verification.missing,
+            "missing": None if verification.fails else verification.missing or verification.unmet,
+            "unmet": verification.unmet is not None,
             **asdict(report.evidence),
         }
     return record

@@ -6,10 +6,12 @@ from uuid import UUID
 
 from attrs import frozen
 
-from cueapi.domain.execution import ExecutionState, Fence, Status
+from cueapi.domain.execution import Fence, Status
+from cueapi.domain.reporting import ExecutionState
 from cueapi.domain.retry import Retry
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.statements import load_both
+from cueapi.storage.verification_rules import to_rules
 
 
 class Work(Row):
@@ -33,6 +35,8 @@ class ClaimedWork(Work):
     max_attempts: int
     backoff_minutes: list[int]
     verification: str
+    assertions: str | None
+    verification_on_failed: str
     cue_revision: int
 
 
@@ -42,7 +46,7 @@ def to_claimed_state(row: ClaimedWork, worker: str) -> ExecutionState:
     return ExecutionState(
         fence=Fence(row.id, row.claim, row.attempts, Status.DELIVERING, outcome, row.cue_revision),
         transport="worker",
-        mode=row.verification,
+        rules=to_rules(row),
         retry=Retry(row.max_attempts, tuple(row.backoff_minutes)),
         held_by=worker,
         ready_at=row.ready_at,
@@ -131,20 +135,20 @@ with begun as (
        and c.deleted_at is null"""
     + CLAIMABLE_NOW
     + """
- returning e.id, e.started_at = now() as first
+ returning e.attempts, e.started_at = now() as first
 ), counted as (
     insert into usage (user_id, month, executions)
     select $1, date_trunc('month', now() at time zone 'utc')::date, 1 from begun where first
         on conflict (user_id, month) do update set executions = usage.executions + 1
 )
-select id from begun
+select attempts from begun
 """
 )
 
 
-async def claim_one(db: Executor, *, user: int, execution: UUID, worker: str, terms: LeaseTerms) -> bool:
-    """Claim this execution; False where it cannot be claimed (any more)."""
-    return await db.execute(CLAIM_ONE, user, execution, worker, terms.lease, terms.deadline) > 0
+async def claim_one(db: Executor, *, user: int, execution: UUID, worker: str, terms: LeaseTerms) -> int | None:
+    """Claim this execution, for the attempt that is returned; None where it cannot be claimed (any more)."""
+    return await fetch_value(db, CLAIM_ONE, user, execution, worker, terms.lease, terms.deadline, kind=int)
 
 
 # Everything claimable, the oldest first, as a worker that polls sees it.
@@ -251,12 +255,19 @@ update executions e
    and e.status || '' = 'delivering'
    and ($3::text is null or e.claimed_by_worker = $3)
    and exists (select from cues c where c.id = e.cue_id and c.deleted_at is null)
-returning e.lease_until
+returning e.lease_until, e.attempts
 """
+
+
+class ExtendedLease(Row):
+    """Until when a claim is held now, and for which attempt."""
+
+    lease_until: datetime
+    attempts: int
 
 
 async def extend_lease(
     db: Executor, *, user: int, execution: UUID, worker: str | None, lease: float
-) -> datetime | None:
-    """The moment until which the claim is held now; None where this worker does not hold it."""
-    return await fetch_value(db, EXTEND_LEASE, user, execution, worker, lease, kind=datetime)
+) -> ExtendedLease | None:
+    """The claim as it is held now; None where this worker does not hold it."""
+    return await db.fetch_one(EXTEND_LEASE, user, execution, worker, lease, row=ExtendedLease)

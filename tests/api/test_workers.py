@@ -193,7 +193,9 @@ async def test_a_claim_begins_an_attempt_with_a_lease_and_a_deadline(api: Api) -
         again = await api.refused("POST", f"/v1/executions/{one}/claim", {"worker_id": "w1"})
         deadline = ago().fromisoformat(held["outcome_deadline_at"]) - ago().fromisoformat(held["claimed_at"])
 
+    url = answered.pop("report_url")
     assert answered == {"claimed": True, "execution_id": one, "lease_seconds": 900}
+    assert "/v1/report/run_" in url
     assert (held["status"], held["attempts"], held["claimed_by_worker"]) == ("delivering", 1, "w1")
     assert held["started_at"] == held["last_attempt_at"] == held["claimed_at"]
     assert deadline == timedelta(seconds=14_400)
@@ -285,7 +287,7 @@ async def test_the_heartbeat_of_an_execution_extends_its_lease_for_whom_it_belon
         stranger = await api.refused("POST", path.format(one), X_Worker_Id="w2")
         row = await database.fetch_one("select lease_until from executions")
 
-    assert set(extended) == {"execution_id", "lease_extended_until", "acknowledged"}
+    assert set(extended) == {"execution_id", "lease_extended_until", "acknowledged", "report_url"}
     assert (extended["execution_id"], extended["acknowledged"]) == (one, True)
     assert MOMENT.fullmatch(extended["lease_extended_until"])
     assert extended["lease_extended_until"] < nameless["lease_extended_until"]

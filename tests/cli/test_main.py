@@ -32,6 +32,7 @@ from tests.process import (
     free_port,
 )
 from tests.storage.own_postgres import OwnPostgres
+from tests.storage.rows import add_cue, add_user
 
 PASSWORD = "correct-horse-battery"
 _numbers = count()
@@ -393,6 +394,23 @@ async def test_check_warns_of_what_is_left_open_and_succeeds(
     warned = [line.split()[1] for line in ended.said.splitlines() if line.startswith("warn ")]
     assert ended.code == 0
     assert warned[:4] == ["ENV:", "ALLOW_REGISTER:", "CORS_ORIGINS:", "CALLBACK_ALLOW:"]
+
+
+async def test_check_warns_where_handlers_on_other_machines_are_given_an_address_of_this_one(
+    cueapid: Commands, tmp_path: Path, database_url: str, database: Database
+) -> None:
+    user, said = await add_user(database), []
+    for host in ("127.0.0.1:9000", "localhost:80", "::1:80", "agent.example.com:443"):
+        await add_cue(database, user, callback_url="https://agent.example.com/", callback_host=host)
+        said.append((await cueapid.run(tmp_path, "check", DATABASE_URL=database_url)).said)
+    reached = await cueapid.run(tmp_path, "check", DATABASE_URL=database_url, BASE_URL="https://cue.example.com")
+
+    warning = (
+        "warn BASE_URL: is http://localhost:8000, where no handler on another machine can report, such as the one at "
+    )
+    assert [warning in one for one in said] == [False, False, False, True]
+    assert f"{warning}agent.example.com:443" in said[-1]
+    assert "can report" not in reached.said
 
 
 async def test_a_variable_that_does_nothing_here_is_named_at_the_start_and_by_check(

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import trio
 
-from tests.conftest import Api, RunningDaemon
+from tests.conftest import Api, RunningDaemon, cue
 from tests.dashboard.browsing import signed_in, target, text_of
 from tests.dashboard.test_cues import URL, make
 
@@ -34,7 +34,9 @@ async def test_a_cue_is_made_by_the_form(daemon: RunningDaemon, api: Api) -> Non
     more = {
         "group": "briefs", "description": "Writes it.", "method": "PUT", "headers": "X-Team: research\nX-Two: a:b",
         "max_attempts": "3", "backoff": "1, 5", "timeout": "20", "deadline": "60", "max_wait": "600", "catchup": "none",
-        "overlap": "skip", "verification": "manual", "fail_pause": "on", "alert_failures": "5", "alert_missed": "2",
+        "overlap": "skip", "verification": "manual", "max_runtime": "900",
+        "assertions": 'metadata.items >= 1\nsummary = all done\nexternal_id exists\nmetadata.kind in ["a", 2]',
+        "on_failed": "fail", "fail_pause": "on", "alert_failures": "5", "alert_missed": "2",
     }  # fmt: skip
     with trio.fail_after(30):
         browser = await signed_in(daemon, api)
@@ -52,8 +54,21 @@ async def test_a_cue_is_made_by_the_form(daemon: RunningDaemon, api: Api) -> Non
     assert shown["callback"] == {"url": URL, "method": "PUT", "headers": {"X-Team": "research", "X-Two": "a:b"}}
     assert (shown["payload"], shown["group"], shown["description"]) == ({"task": "x"}, "briefs", "Writes it.")
     assert shown["retry"] == {"max_attempts": 3, "backoff_minutes": [1, 5]}
-    assert shown["delivery"] == {"timeout_seconds": 20, "outcome_deadline_seconds": 60, "max_wait_seconds": 600}
-    assert (shown["verification"], shown["alerts"]["consecutive_failures"]) == ({"mode": "manual"}, 5)
+    assert shown["delivery"] == {
+        "timeout_seconds": 20, "outcome_deadline_seconds": 60, "max_wait_seconds": 600, "max_runtime_seconds": 900,
+    }  # fmt: skip
+    assert shown["alerts"]["consecutive_failures"] == 5
+    assert shown["verification"] == {
+        "mode": "manual",
+        "assert": [
+            {"field": "metadata.items", "op": ">=", "value": 1},
+            {"field": "summary", "op": "=", "value": "all done"},
+            {"field": "external_id", "op": "exists"},
+            {"field": "metadata.kind", "op": "in", "value": ["a", 2]},
+        ],
+        "on_failed": "fail",
+    }
+    assert "metadata.items >= 1" in text_of(page)
     assert shown["on_failure"] == {"email": True, "webhook": None, "pause": True}
 
 
@@ -162,3 +177,25 @@ async def test_a_double_click_makes_one_cue(daemon: RunningDaemon, api: Api) -> 
 
     assert target(answers[0]) == target(answers[1])
     assert total == 1
+
+
+async def test_assertions_are_changed_a_line_each_and_a_bad_line_stands_beside_its_field(
+    daemon: RunningDaemon, api: Api
+) -> None:
+    items = {"field": "metadata.items", "op": ">=", "value": 1}
+    with trio.fail_after(30):
+        browser = await signed_in(daemon, api)
+        asked = {"mode": "none", "assert": [items], "on_failed": "fail"}
+        made = await api.post("/v1/cues", cue(URL, verification=asked))
+        path = f"/ui/cues/{made['id']}/edit"
+        opened = typed(await browser.get(path))
+        filled = GOOD | {"on_failed": "fail", "assertions": "metadata.items"}
+        no_line = problems(await browser.post(path, filled))
+        refused = problems(await browser.post(path, filled | {"assertions": "summary > 5"}))
+        await browser.post(path, filled | {"assertions": "", "on_failed": "keep"})
+        shown = await api.get(f"/v1/cues/{made['id']}")
+
+    assert opened["assertions"] == "metadata.items &gt;= 1"
+    assert "needs a field, an operator and a value" in no_line["assertions"]
+    assert "must be a text: summary is one" in refused["assertions"]
+    assert shown["verification"] == {"mode": "none"}

@@ -236,3 +236,15 @@ async def test_the_first_line_says_what_came_of_it(
 
     assert page.status_code == 200
     assert said in text_of(page)
+
+
+async def test_the_page_shows_how_far_a_handler_has_come(person: Browser, database: Database, user: int) -> None:
+    cue_id = await add_cue(database, user, **WORKER)
+    told = {"progress": 0.25, "progress_message": "<b>Page 3</b> of 12.", "progress_attempt": 1}
+    running = {"status": "delivering", "attempts": 1, "started_at": ago(), "last_attempt_at": ago()}
+    execution = await add_execution(database, cue_id, **running, **told)
+
+    page = await person.get(f"/ui/executions/{execution}")
+
+    assert '<progress max="1" value="0.25"' in page.text
+    assert "25 % <b>Page 3</b> of 12." in text_of(page)

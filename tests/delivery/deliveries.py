@@ -23,6 +23,7 @@ def delivery_of(*, attempt: int = 1, retry: Retry | None = None, outcome_deadlin
         headers={},
         body=b"{}",
         secrets=("whsec_" + "a" * 64,),
+        report_url="http://cueapi.test/v1/report/run_token",
         timeout=30.0,
         host="handler.test:80",
         retry=retry or Retry(),

@@ -31,7 +31,7 @@ from cueapi.wakeups.identity import DaemonId
 from supervisor import Channel
 from tests.delivery.siblings import NotedAccounts, NotedCalls, alive
 from tests.receiver import Receiver, Step, serve
-from tests.storage.rows import TIMES, VAULT
+from tests.storage.rows import TIMES, TOKENS, VAULT
 
 HURRIED = BreakerRules(first_pause=0.2, longest_pause=0.4, doubling=0.1)
 """As the product's rules, but for the seconds of its pauses."""
@@ -85,7 +85,7 @@ async def delivering(
     breaker = Breaker(database, hub, HeldTargets(PER_HOST, rules), on)
     deliveries, results = Channel[Delivery]("deliveries", 64), Channel[Transition]("results", 200)
     dispatcher = Dispatcher(
-        database, deliveries, capacity, hub, DaemonId("here", number), TIMES, VAULT.decrypt, breaker.held
+        database, deliveries, capacity, hub, DaemonId("here", number), TIMES, VAULT.decrypt, TOKENS.url, breaker.held
     )
     recorder = Recorder(database, results, Channel[Reminder]("retries", 10), hub, Metrics(), capacity, 60.0)
     watch = TargetWatch(database, hub, breaker, Metrics())

@@ -22,6 +22,7 @@ from tests.delivery.siblings import alive, one_turn, quiet_hub, until
 from tests.receiver import Receiver, open_receiver
 from tests.storage.rows import (
     TIMES,
+    TOKENS,
     VAULT,
     add_cue,
     add_execution,
@@ -52,7 +53,9 @@ BACKLOG = (
 def dispatcher_on(database: Database, *, size: int = 256, per_host: int = 64) -> Dispatcher:
     hub = quiet_hub()
     capacity = Capacity(size, per_host, on_freed=partial(wake_soon, hub.dispatches))
-    return Dispatcher(database, Channel("deliveries", size), capacity, hub, DaemonId("here", 1), TIMES, VAULT.decrypt)
+    return Dispatcher(
+        database, Channel("deliveries", size), capacity, hub, DaemonId("here", 1), TIMES, VAULT.decrypt, TOKENS.url
+    )
 
 
 async def backlog(database: Database, number: int, *, user: int, host: str, url: str = "http://127.0.0.1:9/") -> str:

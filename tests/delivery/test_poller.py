@@ -28,6 +28,7 @@ from tests.storage.rows import (
     MONTHLY,
     ONCE,
     TIMES,
+    TOKENS,
     VAULT,
     add_cue,
     add_execution,
@@ -231,7 +232,9 @@ async def test_200_deliveries_take_at_most_ten_statements(database: Database) ->
             recorder = Recorder(counting, results, Channel("retries", 10), hub, Metrics(), capacity, 60.0)
             confirm = partial(confirm_delivery, counting)
             pool = DispatchPool(deliveries, results, capacity, webhook, confirm, 256, trio.Event())
-            dispatcher = Dispatcher(counting, deliveries, capacity, hub, DaemonId("here", 1), TIMES, VAULT.decrypt)
+            dispatcher = Dispatcher(
+                counting, deliveries, capacity, hub, DaemonId("here", 1), TIMES, VAULT.decrypt, TOKENS.url
+            )
 
             with trio.fail_after(30):
                 # The recorder comes last: how many batches it makes of what it is given does not depend on time then.

@@ -13,6 +13,7 @@ from cueapi.delivery.webhook import Webhook
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.execution import SHORTAGE_PAUSE, Status, Transition, claim_lost
 from cueapi.domain.target import Rules
+from cueapi.domain.verification import VerificationRules
 from cueapi.net.dns import Resolver
 from supervisor import Channel
 from tests.delivery.deliveries import delivery_of
@@ -22,7 +23,9 @@ from tests.scarcity import no_file_left
 
 
 def delivery_to(url: str, verification: str = "none") -> Delivery:
-    return evolve(delivery_of(), execution_id=uuid4(), claim=uuid4(), url=url, verification=verification)
+    return evolve(
+        delivery_of(), execution_id=uuid4(), claim=uuid4(), url=url, verification=VerificationRules(verification)
+    )
 
 
 async def _confirm(_delivery: Delivery) -> None:

@@ -79,6 +79,7 @@ def delivery_to(url: str, *, timeout: float = 5.0, method: str = "POST") -> Deli
         {"X-Own": "1"},
         body,
         (SECRET,),
+        "http://cueapi.test/v1/report/run_token",
         timeout,
         "handler.test",
     )

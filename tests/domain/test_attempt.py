@@ -24,6 +24,7 @@ from cueapi.domain.attempt import (
 from cueapi.domain.execution import SHORTAGE_PAUSE, AlertType, Status, Transition
 from cueapi.domain.outcome import TEXT_KEPT, Evidence
 from cueapi.domain.retry import Retry
+from cueapi.domain.verification import VerificationRules
 from tests.delivery.deliveries import delivery_of
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -169,7 +170,7 @@ def test_success_true_is_recorded_at_once_and_nothing_more_is_awaited(status: in
 
 
 def test_evidence_that_the_cue_asks_for_is_looked_for_in_the_answer() -> None:
-    asking = evolve(delivery_of(), verification="require_external_id")
+    asking = evolve(delivery_of(), verification=VerificationRules("require_external_id"))
 
     with_it = follows(Answered(200, said(success=True, external_id="x")), asking)
     without = follows(Answered(200, said(success=True)), asking)

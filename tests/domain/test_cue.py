@@ -24,6 +24,7 @@ from cueapi.domain.cue import (
 from cueapi.domain.errors import Invalid, Refusal
 from cueapi.domain.outcome import Mode
 from cueapi.domain.retry import Retry
+from cueapi.domain.verification import VerificationRules
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 DAILY = Schedule("recurring", cron="0 9 * * *")
@@ -118,7 +119,7 @@ def test_a_change_is_merged_one_level_deep_and_what_is_left_out_stays() -> None:
     assert after.on_failure == {"email": True, "webhook": None, "pause": True}
     assert after.retry == Retry(9, (1,))
     assert after.callback == Callback("https://handler.example/", "PUT")
-    assert after.verification == "manual"
+    assert after.verification == VerificationRules("manual")
     assert (after.name, after.schedule, after.status) == ("morning", DAILY, "active")
 
 
@@ -249,7 +250,7 @@ def test_a_webhook_needs_a_url() -> None:
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("allowed", [True, False], ids=["evidence allowed", "as it is"])
 def test_a_worker_s_verification_needs_the_operator_where_it_asks_for_evidence(mode: Mode, *, allowed: bool) -> None:
-    worker = Cue("n", DAILY, transport="worker", verification=mode)
+    worker = Cue("n", DAILY, transport="worker", verification=VerificationRules(mode))
 
     if allowed or mode in {Mode.NONE, Mode.MANUAL}:
         assert check_transport(worker, worker_evidence=allowed) is worker

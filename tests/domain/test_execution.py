@@ -13,10 +13,8 @@ from cueapi.domain.execution import (
     FINAL,
     LOST_CLAIMS_ALLOWED,
     AlertType,
-    ExecutionState,
     Fence,
     Status,
-    apply_report,
     attempt_failed,
     claim_lost,
     deadline_passed,
@@ -25,7 +23,9 @@ from cueapi.domain.execution import (
     unclaimed,
 )
 from cueapi.domain.outcome import Evidence, Report
+from cueapi.domain.reporting import ExecutionState, apply_report
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
+from cueapi.domain.verification import VerificationRules, verify
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 GOOD, BAD = Report(success=True), Report(success=False, error="no paper")
@@ -45,7 +45,7 @@ def state(
     mode: str = "none",
     retry: Retry = DEFAULT_RETRY,
 ) -> ExecutionState:
-    return ExecutionState(fence(attempts, status, outcome), transport, mode, retry, held_by, NOW)
+    return ExecutionState(fence(attempts, status, outcome), transport, VerificationRules(mode), retry, held_by, NOW)
 
 
 def test_a_failed_attempt_with_attempts_left_is_followed_by_the_next_after_its_pause() -> None:
@@ -215,7 +215,7 @@ def test_a_stranger_is_told_that_it_is_one_before_anything_else() -> None:
 def test_success_without_its_evidence_leaves_the_row_of_failures(
     evidence: Evidence, consecutive_failures: int | None
 ) -> None:
-    step = succeeded(fence(), evolve(GOOD, evidence=evidence), "require_external_id")
+    step = succeeded(fence(), GOOD, verify(VerificationRules("require_external_id"), evolve(GOOD, evidence=evidence)))
 
     assert (step.status, step.consecutive_failures) == (Status.SUCCESS, consecutive_failures)
 

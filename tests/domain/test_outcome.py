@@ -17,16 +17,13 @@ from cueapi.domain.outcome import (
     OutcomeState,
     Report,
     ReportUnreadable,
-    Verification,
     artifacts_fit,
     clean_text,
-    completed,
-    manual_verdict,
     metadata_fits,
     read_inline,
     shortened,
-    verify,
 )
+from cueapi.domain.verification import Verification, VerificationRules, completed, manual_verdict, verify
 
 NEEDED = {
     Mode.EXTERNAL_ID: Evidence(external_id="x"),
@@ -40,7 +37,9 @@ VALID = Verification(OutcomeState.VERIFIED_SUCCESS, "valid")
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("evidence", [Evidence(), FULL], ids=["no evidence", "all evidence"])
 def test_a_failure_is_a_reported_failure_in_every_mode(mode: Mode, evidence: Evidence) -> None:
-    assert verify(mode, Report(success=False, evidence=evidence)) == Verification(OutcomeState.REPORTED_FAILURE)
+    assert verify(VerificationRules(mode), Report(success=False, evidence=evidence)) == Verification(
+        OutcomeState.REPORTED_FAILURE
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,16 +48,16 @@ def test_a_failure_is_a_reported_failure_in_every_mode(mode: Mode, evidence: Evi
 )
 @pytest.mark.parametrize("evidence", [Evidence(), FULL], ids=["no evidence", "all evidence"])
 def test_where_no_evidence_is_asked_for_none_matters(mode: Mode, state: OutcomeState, evidence: Evidence) -> None:
-    assert verify(mode, Report(success=True, evidence=evidence)) == Verification(state)
+    assert verify(VerificationRules(mode), Report(success=True, evidence=evidence)) == Verification(state)
 
 
 @pytest.mark.parametrize(("mode", "evidence"), NEEDED.items(), ids=NEEDED.keys())
 def test_success_is_verified_by_the_evidence_that_is_asked_for_and_by_no_other(mode: Mode, evidence: Evidence) -> None:
     others = [each for asked, each in NEEDED.items() if asked is not mode]
 
-    assert verify(mode, Report(success=True, evidence=evidence)) == VALID
+    assert verify(VerificationRules(mode), Report(success=True, evidence=evidence)) == VALID
     for other in (Evidence(), Evidence("", "", "", "", "", []), *others):
-        verification = verify(mode, Report(success=True, evidence=other))
+        verification = verify(VerificationRules(mode), Report(success=True, evidence=other))
         assert (verification.state, verification.validation) == (OutcomeState.VERIFICATION_FAILED, "missing")
         assert verification.missing == mode.removeprefix("require_")
 
@@ -67,8 +66,8 @@ def test_success_is_verified_by_the_evidence_that_is_asked_for_and_by_no_other(m
 def test_later_evidence_completes_what_lacked_it(mode: Mode, evidence: Evidence) -> None:
     failed = OutcomeState.VERIFICATION_FAILED
 
-    assert completed(mode, failed, "missing", evidence) == VALID
-    assert completed(mode, failed, "missing", Evidence(summary="s")) is None
+    assert completed(VerificationRules(mode), failed, "missing", Report(True, evidence=evidence)) == VALID
+    assert completed(VerificationRules(mode), failed, "missing", Report(True, evidence=Evidence(summary="s"))) is None
 
 
 @pytest.mark.parametrize("state", list(OutcomeState))
@@ -79,7 +78,9 @@ def test_later_evidence_changes_nothing_else_least_of_all_a_person_s_rejection(
 ) -> None:
     lacking = state == OutcomeState.VERIFICATION_FAILED and validation == "missing" and mode in NEEDED
 
-    assert completed(mode, state, validation, FULL) == (VALID if lacking else None)
+    assert completed(VerificationRules(mode), state, validation, Report(True, evidence=FULL)) == (
+        VALID if lacking else None
+    )
 
 
 ACCEPTABLE = {"reported_success", "verification_pending"}

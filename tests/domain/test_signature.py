@@ -53,6 +53,7 @@ DELIVERY = Delivery(
     headers={},
     body=BODY,
     secrets=(SECRET,),
+    report_url="https://cueapi.example/v1/report/run_token",
     timeout=30.0,
     host="handler.example",
 )
@@ -105,6 +106,7 @@ def test_a_delivery_says_what_it_is() -> None:
     assert sent["X-CueAPI-Execution-Id"] == str(EXECUTION)
     assert sent["X-CueAPI-Scheduled-For"] == "2026-03-04T05:06:07Z"
     assert sent["X-CueAPI-Attempt"] == "2"
+    assert sent["X-CueAPI-Report-URL"] == "https://cueapi.example/v1/report/run_token"
     assert sent["User-Agent"] == "CueAPI/1.0"
     assert sent["Content-Type"] == "application/json"
     assert sent["Accept-Encoding"] == "identity"

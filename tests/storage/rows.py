@@ -9,14 +9,17 @@ import trio
 
 from cueapi.domain.attempt import Delivery
 from cueapi.domain.confidential import Confidential
-from cueapi.domain.execution import ExecutionState, Fence
+from cueapi.domain.execution import Fence
 from cueapi.domain.ids import new_uuid7
+from cueapi.domain.reporting import ExecutionState
+from cueapi.security.report_tokens import ReportTokens
 from cueapi.security.vault import Vault
 from cueapi.storage.accounts import reserve_id
+from cueapi.storage.claimed_deliveries import to_delivery
 from cueapi.storage.clock import steady
 from cueapi.storage.database import Executor, Row
 from cueapi.storage.executions import StateRow, to_execution_state
-from cueapi.storage.outbox import AttemptTimes, Headroom, claim_deliveries, to_delivery
+from cueapi.storage.outbox import AttemptTimes, Headroom, claim_deliveries
 from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms, claim_work
 from tests.conftest import SECRET
 
@@ -40,6 +43,7 @@ CUE: dict[str, Any] = {
 }
 ONCE: dict[str, Any] = {"schedule_type": "once", "cron": None}
 VAULT = Vault.of(SECRET)
+TOKENS = ReportTokens.of(SECRET, "http://cueapi.test")
 SECRETS = {
     "webhook_secret": Confidential.WEBHOOK_SECRET,
     "previous_webhook_secret": Confidential.WEBHOOK_SECRET,
@@ -133,7 +137,8 @@ async def claim(database: Executor, *, daemon: int = 1, among: Headroom | None =
     """Claim what the outbox has for *daemon*."""
     asked_at = steady()
     claimed = await claim_deliveries(database, daemon=daemon, headroom=among or headroom(), times=TIMES, look_at=400)
-    return [to_delivery(row, times=TIMES, claimed_at=asked_at, decrypt=VAULT.decrypt) for row in claimed.rows]
+    known = {"times": TIMES, "claimed_at": asked_at, "decrypt": VAULT.decrypt, "report_url": TOKENS.url}
+    return [to_delivery(row, **known) for row in claimed.rows]
 
 
 async def claim_as_worker(database: Executor, user: int, worker: str = "w", *, most: int = 10) -> list[Row]:
@@ -180,12 +185,7 @@ async def notified(database: Executor) -> list[str]:
 
 async def standing_of(database: Executor, execution: UUID) -> ExecutionState:
     """The execution as a report finds it."""
-    row = await database.fetch_one(
-        "select e.*, c.max_attempts, c.backoff_minutes, c.verification"
-        "  from executions e join cues c on c.id = e.cue_id where e.id = $1",
-        execution,
-        row=StateRow,
-    )
+    row = await database.fetch_one("select * from execution_states where id = $1", execution, row=StateRow)
     return to_execution_state(row)
 
 

@@ -12,11 +12,13 @@ import trio
 from cueapi.domain.audit import SYSTEM
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage import cue_deletion, daemons, fires, outbox
+from cueapi.storage.claimed_deliveries import CueGone, to_delivery
 from cueapi.storage.database import Database
 from cueapi.storage.fires import ManualFire
-from cueapi.storage.outbox import CueGone, claim_deliveries, to_delivery
+from cueapi.storage.outbox import claim_deliveries
 from tests.storage.rows import (
     TIMES,
+    TOKENS,
     VAULT,
     add_cue,
     add_execution,
@@ -62,7 +64,7 @@ async def test_a_claim_begins_an_attempt_and_carries_what_the_request_needs(data
     assert row["started_at"] == row["last_attempt_at"]
     assert (lease["claimed_by"], lease["seconds"]) == (42, 67.0)
     assert (delivery.cue_name, delivery.headers, delivery.timeout) == ("morning", {"X-Ours": "1"}, 7.0)
-    assert (delivery.verification, delivery.outcome_deadline, delivery.attempt) == ("manual", 90.0, 1)
+    assert (delivery.verification.mode, delivery.outcome_deadline, delivery.attempt) == ("manual", 90.0, 1)
     assert json.loads(delivery.body)["payload"] == {"a": 1}
     assert delivery.secrets == ("whsec_" + "a" * 64,)
 
@@ -271,7 +273,7 @@ async def test_what_was_fired_behind_a_delete_s_back_is_not_delivered(database: 
     (row,) = (await claim_deliveries(database, daemon=1, headroom=headroom(), times=TIMES, look_at=10)).rows
 
     with pytest.raises(CueGone):
-        to_delivery(row, times=TIMES, claimed_at=0.0, decrypt=VAULT.decrypt)
+        to_delivery(row, times=TIMES, claimed_at=0.0, decrypt=VAULT.decrypt, report_url=TOKENS.url)
 
 
 async def test_a_firing_that_a_delete_waits_for_is_called_off_with_the_others(database: Database) -> None:

@@ -16,6 +16,7 @@ from cueapi.domain.execution import Transition
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 from cueapi.storage import (
     alerts,
+    attempt_heartbeats,
     budgets,
     channels,
     cue_deletion,
@@ -30,6 +31,7 @@ from cueapi.storage import (
     incidents,
     janitor,
     outbox,
+    report_states,
     target_pages,
     target_waits,
     targets,
@@ -37,6 +39,7 @@ from cueapi.storage import (
     written_ahead,
     zone_changes,
 )
+from cueapi.storage.attempt_heartbeats import AttemptHeartbeat
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Executor
 from cueapi.storage.due_cues import DueCue
@@ -194,6 +197,13 @@ def turns(number: int) -> list[DueCue]:
 DOWN = TargetKey(BUSY_USER, "down:443")
 EMPTY = headroom(256, per_host=64, per_user=128)
 Ask = Callable[[Executor], Awaitable[object]]
+
+
+def heartbeat_of(number: int, attempt: int = 1) -> AttemptHeartbeat:
+    """A heartbeat of that execution's handler, which tells something."""
+    return AttemptHeartbeat(execution(number), attempt, 0.5, "half", 900.0, 14_400.0)
+
+
 STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the claim": (
         lambda db: outbox.claim_deliveries(db, daemon=1, headroom=EMPTY, times=TIMES, look_at=1024),
@@ -244,6 +254,9 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
         10,
     ),
     "lost": (lambda db: daemons.lost(db, silent=[1], ours=2, held=[execution(7)]), 2_500),
+    "an execution that is reported on": (lambda db: report_states.reported(db, execution(7), attempt=1), 10),
+    "a handler's heartbeat": (lambda db: attempt_heartbeats.beat(db, heartbeat_of(7)), 10),
+    "a handler's heartbeat of an earlier attempt": (lambda db: attempt_heartbeats.beat(db, heartbeat_of(7, 0)), 10),
     "what was written ahead": (written_ahead.put_right, 100),
     "cues that were planned ahead": (written_ahead.ahead_cues, 100),
     "cues for another tzdata": (lambda db: zone_changes.planned(db, ""), 1_500),

@@ -14,10 +14,12 @@ from cueapi.domain.attempt import Answered, Result, Unreachable, evaluate_attemp
 from cueapi.domain.audit import SYSTEM
 from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.errors import Refusal
-from cueapi.domain.execution import Transition, apply_report, deadline_passed, unclaimed
+from cueapi.domain.execution import Transition, deadline_passed, unclaimed
 from cueapi.domain.ids import new_uuid7
-from cueapi.domain.outcome import Evidence, OutcomeState, Report, Verification, manual_verdict
+from cueapi.domain.outcome import Evidence, OutcomeState, Report
+from cueapi.domain.reporting import apply_report
 from cueapi.domain.retry import NO_RETRY
+from cueapi.domain.verification import Verification, manual_verdict
 from cueapi.storage import due_cues, executions, fires, janitor
 from cueapi.storage.database import Database
 from cueapi.storage.due_cues import DueCue

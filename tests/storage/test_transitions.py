@@ -14,7 +14,6 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import (
     AttemptRecord,
     Status,
-    apply_report,
     attempt_failed,
     claim_lost,
     deadline_passed,
@@ -24,7 +23,9 @@ from cueapi.domain.execution import (
     unclaimed,
 )
 from cueapi.domain.outcome import Evidence, Report
+from cueapi.domain.reporting import apply_report
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY
+from cueapi.domain.verification import NO_RULES, verify
 from cueapi.storage import cue_changes, cue_deletion, cue_descriptions, daemons
 from cueapi.storage.cue_changes import CueUpdate
 from cueapi.storage.cues import CueRecord
@@ -126,7 +127,7 @@ async def test_a_step_upon_something_else_than_what_stands_is_dropped_whole(
     before = [await look_up(database, execution), await look_up_cue(database, cue_id), await queued(database)]
 
     fence = evolve(await fence_of(database, execution), **changes)
-    steps = [attempt_failed(fence, NO_RETRY, error="late", report=BAD), succeeded(fence, GOOD, "none")]
+    steps = [attempt_failed(fence, NO_RETRY, error="late", report=BAD), succeeded(fence, GOOD, verify(NO_RULES, GOOD))]
     written = [await apply_transitions(database, [step]) for step in steps]
 
     assert written == [{}, {}]

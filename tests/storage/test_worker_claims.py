@@ -117,7 +117,7 @@ async def test_a_worker_gets_nothing_of_others_nothing_early_and_nothing_of_dele
     shown = await worker_claims.claimable(database, user=user, task=None, most=10)
 
     assert (got, shown) == ([], [])
-    assert single == [False] * 5
+    assert single == [None] * 5
 
 
 async def test_only_the_holder_extends_a_lease(database: Database) -> None:
@@ -125,8 +125,8 @@ async def test_only_the_holder_extends_a_lease(database: Database) -> None:
     execution = await add_execution(database, await add_cue(database, user, transport="worker"))
 
     async def extend(worker: str | None) -> bool:
-        until = await worker_claims.extend_lease(database, user=user, execution=execution, worker=worker, lease=60.0)
-        return until is not None
+        held = await worker_claims.extend_lease(database, user=user, execution=execution, worker=worker, lease=60.0)
+        return held is not None
 
     before = await extend("w")
     await claim_as_worker(database, user, "w")

@@ -18,6 +18,7 @@ from cueapi.api.http.body_budget import BodyBudget
 from cueapi.api.http.grants import check_grant
 from cueapi.api.http.hosts import Hosts
 from cueapi.api.http.incoming import TAKING_BODIES, IncomingBody, incoming
+from cueapi.api.http.open_routes import ANYONE, BODY_LIMIT, BY_TOKEN, LIMITED, body_limit
 from cueapi.api.http.operations import is_secret, operation_of, refuse_unknown
 from cueapi.api.http.quart_app import BODIES, ROOT, IncomingRequest, OneRequest
 from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
@@ -28,44 +29,11 @@ from cueapi.net.shortage import Shortages
 from cueapi.storage.accounts import Account
 from cueapi.storage.database import Executor
 
-ANYONE = {
-    "accounts.register",
-    "devices.begin",
-    "devices.submit",
-    "devices.poll",
-    "devices.show_code",
-    "devices.submit_form",
-    "magic_links.show_link",
-    "magic_links.approve",
-    "address_links.show",
-    "address_links.confirm",
-    "channel_links.show",
-    "channel_links.confirm",
-    "sessions.begin",
-    "echo.store",
-    "info.show",
-    "dashboard.ui.sign_in.enter",
-}
-"""Endpoints that ask for no key."""
-
 CALLER = "cueapi.caller"
 """
 The key of an ASGI scope under which a request that was made in this process says who asks. The server makes the scopes
 of all requests from the network, and writes no such key.
 """
-
-LIMITED = ("/v1/", "/auth/")
-"""Paths below which requests are counted, and all but ANYONE ask for a key."""
-
-KIB = 1024
-BODY_LIMIT, BODY_LIMIT_WITHOUT_KEY = 1024 * KIB, 16 * KIB
-"""The most bytes of a request's body, where a key is asked for and where none is."""
-
-BODY_LIMITS = {"echo.store": 256 * KIB}
-"""Endpoints that take another number of bytes."""
-
-SIGNED_IN = ("dashboard.ui.",)
-"""Endpoints of pages, whose forms are read only where a session sends them."""
 
 NEVER_REFUSED = {"outcomes.report", "executions.heartbeat", "workers.heartbeat"}
 """They count, but a report must not be lost to a limit."""
@@ -176,7 +144,7 @@ class Gate:
             return
         await self._admit()
         described = operation_of(current_app.view_functions[str(request.endpoint)])
-        if request.endpoint not in ANYONE:
+        if request.endpoint not in ANYONE | BY_TOKEN:
             await check_grant(self.authenticator.database, g.account, described, request.view_args)
         body.check()
         if described is not None:
@@ -184,6 +152,8 @@ class Gate:
 
     async def _admit(self) -> None:
         g.address = self._address()
+        if request.endpoint in BY_TOKEN:
+            return
         if request.endpoint in ANYONE:
             await self._count(f"address:{g.address}", self.anonymous_limit)
             return
@@ -274,13 +244,6 @@ class Gate:
             duration_ms=round(seconds * 1000, 1),
             reason=g.get("put_off"),
         )
-
-
-def body_limit(endpoint: str | None, path: str) -> int:
-    """The most bytes of a body that a route takes: one that is read for anyone takes little."""
-    known = path.startswith(LIMITED) or (endpoint or "").startswith(SIGNED_IN)
-    for_anyone = endpoint is None or endpoint in ANYONE or not known
-    return BODY_LIMITS.get(endpoint or "", BODY_LIMIT_WITHOUT_KEY if for_anyone else BODY_LIMIT)
 
 
 def make_app(gate: Gate, resources: Sequence[Resource], root: str = "") -> QuartTrio:

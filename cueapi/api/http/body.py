@@ -12,7 +12,7 @@ from cueapi.api.http.incoming import incoming
 from cueapi.api.http.json_text import parse
 from cueapi.api.http.off_loop import off_loop
 from cueapi.api.http.unknown import MOST_PROBLEMS, SENT_WITHOUT_MEANING, unknown_name
-from cueapi.api.models.requests.bodies import Closed, part_of
+from cueapi.api.models.requests.bodies import Closed, part_of, sent_names
 from cueapi.domain.errors import Invalid, Problem, Refusal
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -83,7 +83,7 @@ def as_body(kind: type[Body], data: bytes) -> Body:
 def _unknown(kind: type[BaseModel], value: dict[str, Any], path: Path = ()) -> Iterator[Path]:
     """Where *value* has fields that a body of *kind* refuses."""
     for name, below in value.items():
-        if name not in kind.model_fields:
+        if name not in sent_names(kind):
             if issubclass(kind, Closed) and name not in SENT_WITHOUT_MEANING:
                 yield (*path, name)
         elif isinstance(below, dict) and (part := part_of(kind, name)) is not None:
@@ -101,7 +101,7 @@ def _sentence(kind: type[BaseModel], path: Path, error: str, message: str) -> st
     if error == "extra_forbidden":
         for name in path[:-1]:
             kind = part_of(kind, str(name)) or kind
-        return unknown_name("field", str(path[-1]), kind.model_fields)
+        return unknown_name("field", str(path[-1]), sent_names(kind))
     for ours, theirs in (("object", "dictionary"), ("array", "list"), ("text", "string")):
         message = message.replace(f"valid {theirs}", f"valid {ours}")
     return message[0].lower() + message[1:]

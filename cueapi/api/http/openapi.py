@@ -15,11 +15,12 @@ from quart import Quart
 from werkzeug.routing import Rule
 
 from cueapi.api.http import errors
-from cueapi.api.http.app import ANYONE, LIMITED
 from cueapi.api.http.incoming import TAKING_BODIES
-from cueapi.api.http.openapi_names import GROUPS, PATH_PARAMETERS, TAGS
-from cueapi.api.http.operations import Handler, Operation, operation_of
+from cueapi.api.http.open_routes import ANYONE, BY_TOKEN, LIMITED
+from cueapi.api.http.openapi_names import GROUPS, TAGS
+from cueapi.api.http.operations import FORM, Handler, Operation, operation_of
 from cueapi.api.http.parameters import Parameter, Schema
+from cueapi.api.http.path_parameters import in_path
 from cueapi.api.models import examples, incident_examples
 from cueapi.api.models.responses import webhooks
 
@@ -44,7 +45,8 @@ PATH_CODES = ("not_found", "method_not_allowed")
 
 WEBHOOKS: dict[str, tuple[type[BaseModel], str, str]] = {
     "delivery": (
-        webhooks.DeliverySent, "Receive a delivery.", "A cue fires. The method is the cue's; GET has no body.",
+        webhooks.DeliverySent, "Receive a delivery.",
+        "A cue fires. The method is the cue's; GET has no body. `X-CueAPI-Report-URL`: where to report without a key.",
     ),
     "alert": (webhooks.AlertSent, "Receive an alert.", "Posted to the account's `alert_webhook_url`."),
     "incident": (
@@ -68,7 +70,7 @@ class _Route:
 
     @property
     def path(self) -> str:
-        return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", self.rule.rule)
+        return re.sub(r"<(?:[^<>:]+:)?(\w+)>", r"{\1}", self.rule.rule)
 
     @property
     def tag(self) -> str:
@@ -81,11 +83,11 @@ class _Route:
 
     @property
     def is_limited(self) -> bool:
-        return self.rule.rule.startswith(LIMITED)
+        return self.rule.rule.startswith(LIMITED) and self.rule.endpoint not in BY_TOKEN
 
     @property
     def needs_key(self) -> bool:
-        return self.is_limited and self.rule.endpoint not in ANYONE
+        return self.is_limited and self.rule.endpoint not in ANYONE | BY_TOKEN
 
     @property
     def models(self) -> Iterator[type[BaseModel]]:
@@ -147,24 +149,25 @@ def _operation(route: _Route) -> Document:
         "operationId": route.rule.endpoint,
         "tags": [route.tag],
         "summary": " ".join(summary.split()),
-        "parameters": [*_in_path(route.rule), *(_parameter(one) for one in route.operation.parameters)],
+        "parameters": [*in_path(route.rule), *(_parameter(one) for one in route.operation.parameters)],
         "responses": _responses(route),
     }
     if rest:
         described["description"] = " ".join(rest.split())
-    if route.operation.body is not None:
+    if content := _body(route.operation):
         # A request without a body means {}: what is required is then refused by its name.
-        described["requestBody"] = {"content": _content(route.operation.body, BODIES)}
+        described["requestBody"] = {"content": content}
     described["security"] = [{"key": [route.operation.scope]}] if route.needs_key else []
     return described
 
 
-def _in_path(rule: Rule) -> list[Document]:
-    schema = {"type": "string", "minLength": 1}
-    return [
-        {"name": name, "in": "path", "required": True, "description": PATH_PARAMETERS[name], "schema": schema}
-        for name in sorted(rule.arguments)
-    ]
+def _body(described: Operation) -> Document:
+    """What a request may bring, by media type."""
+    content = {} if described.body is None else _content(described.body, BODIES)
+    for form in described.forms:
+        model = described.body if form == FORM else None
+        content[form] = {"schema": {"type": "string"} if model is None else _reference(model)}
+    return content
 
 
 def _parameter(one: Parameter) -> Document:
@@ -210,10 +213,10 @@ def _content(part: type[BaseModel] | str, examples: dict[type[BaseModel], Any]) 
 
 def _refusals(route: _Route) -> dict[int, list[str]]:
     """The codes that a route may refuse with, by status."""
-    codes = {*ALWAYS, *route.operation.refuses}
+    codes, takes_body = {*ALWAYS, *route.operation.refuses}, route.method in TAKING_BODIES
     if route.rule.arguments:
         codes |= set(PATH_CODES)
-    if route.operation.body is not None or (route.is_limited and route.method in TAKING_BODIES):
+    if route.operation.body is not None or route.operation.forms or (route.is_limited and takes_body):
         codes |= set(BODY_CODES)
     if route.is_limited:
         codes.add("rate_limit_exceeded")

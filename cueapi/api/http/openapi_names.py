@@ -1,4 +1,4 @@
-"""What the description of the API calls its groups of operations, and the parts of its paths."""
+"""What the description of the API calls its groups of operations."""
 
 TAGS = {
     "cues": "Schedules, and where to call: create, change, fire and delete them.",
@@ -15,6 +15,7 @@ TAGS = {
 """The groups of operations, in the order in which people need them."""
 
 _OTHER_NAMES = {
+    "outcomes": ("reports",),
     "account": (
         "accounts", "audit", "webhook_secrets", "devices", "keys", "magic_links", "sessions", "usage", "holds",
         "budgets",
@@ -24,16 +25,3 @@ _OTHER_NAMES = {
 }  # fmt: skip
 GROUPS = {resource: group for group, resources in _OTHER_NAMES.items() for resource in resources}
 """The resources that belong to a group of another name."""
-
-PATH_PARAMETERS = {
-    "cue_id": "Id of the cue, `cue_` and 12 characters.",
-    "execution_id": "Id of the execution, a UUID.",
-    "alert_id": "Id of the alert, a UUID.",
-    "channel_id": "Id of the channel, a UUID.",
-    "incident_id": "Id of the incident, a UUID.",
-    "key_id": "Id of the key, `key_` and 12 characters.",
-    "worker_id": "The worker's name.",
-    "host": "A host and its port, as `GET /v1/targets` lists it: `your-agent.example.com:443`.",
-    "scope": "`account`, or `group:` and the name of a group.",
-    "token": "A text that you make up, 16 to 128 characters; any account that knows it may read the echo.",
-}

@@ -19,6 +19,7 @@ Handler: TypeAlias = Callable[..., Any]
 F = TypeVar("F", bound=Handler)
 
 HTML, TEXT, EVENTS = "text/html", "text/plain", "text/event-stream"
+FORM = "application/x-www-form-urlencoded"
 
 
 @frozen
@@ -31,6 +32,7 @@ class Operation:
     is for browsers is left out of the description. *scope* is what a key needs for it; with *own* only the account's
     own key and sessions are let in. *in_groups* says that the handler itself looks to the groups that a key is limited
     to, or shows nothing of a cue: without it such a key is let in only where the path names a cue of its groups.
+    *forms* are media types in which a body may come beside JSON.
     """
 
     answer: type[BaseModel] | str | None
@@ -43,6 +45,7 @@ class Operation:
     scope: Scope | None = None
     own: bool = False
     in_groups: bool = False
+    forms: tuple[str, ...] = ()
 
     @property
     def takes_any_query(self) -> bool:
@@ -70,6 +73,7 @@ class Said(TypedDict, total=False):
     scope: Scope
     own: bool
     in_groups: bool
+    forms: tuple[str, ...]
 
 
 def operation(answer: type[BaseModel] | str | None, **said: Unpack[Said]) -> Callable[[F], F]:
@@ -112,7 +116,8 @@ async def refuse_unknown(described: Operation) -> None:
         unknown = sorted(query_names() - known - SENT_WITHOUT_MEANING)[:MOST_PROBLEMS]
         if unknown:
             raise Invalid(*(Problem(f"query.{name}", unknown_name("parameter", name, known)) for name in unknown))
-    if described.body is None and not described.for_browsers and request.method in TAKING_BODIES:
+    takes_nothing = described.body is None and not described.forms and not described.for_browsers
+    if takes_nothing and request.method in TAKING_BODIES:
         await read(Nothing)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cueapi.api.models import brake_examples, target_examples
+from cueapi.api.models import brake_examples, target_examples, work_examples
 from cueapi.api.models.account_examples import ACCOUNT_ANSWERS, ACCOUNT_BODIES
 from cueapi.api.models.requests import cues as cue_bodies
 from cueapi.api.models.requests import executions as execution_bodies
@@ -26,11 +26,7 @@ from cueapi.api.models.responses import (
 Example = dict[str, Any]
 
 CUE_ID, WORKER_CUE_ID = "cue_k3v9x2m7q1ap", "cue_w8d4t6z0n5rb"
-EXECUTION_ID, REPLAY_ID, WORK_ID = (
-    "01985f3a-7c00-7b1e-9d42-5a6f0c8e2b17",
-    "01985f61-2a40-7e05-8c3b-1f7d94a0e6c8",
-    "01985f44-9b10-7d63-a1f0-c52e8b7d3a94",
-)
+EXECUTION_ID, REPLAY_ID = "01985f3a-7c00-7b1e-9d42-5a6f0c8e2b17", "01985f61-2a40-7e05-8c3b-1f7d94a0e6c8"
 ALERT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b29"
 INCIDENT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b30"
 DAY = "2026-06-0"
@@ -54,7 +50,10 @@ CUE: Example = {name: field.examples[0] for name, field in cues.Cue.model_fields
     "payload": PAYLOAD,
     "retry": {"max_attempts": 4, "backoff_minutes": [1, 5, 15]},
     "on_failure": {"email": True, "webhook": None, "pause": False},
-    "verification": {"mode": "require_external_id"},
+    "verification": {
+        "mode": "require_external_id", "assert": [{"field": "metadata.readers", "op": ">=", "value": 1}],
+        "on_failed": "fail",
+    },
     "delivery": {"timeout_seconds": 30, "outcome_deadline_seconds": 3600, "max_wait_seconds": 7200},
     "alerts": {"failure_threshold": 3, "recovery_threshold": 2},
     "next_run": f"{DAY}3T16:00:00Z",
@@ -111,6 +110,8 @@ EXECUTION: Example = {
     "outcome_state": "verified_success",
     "evidence": {**EVIDENCE, "validation_state": "valid"},
     "outcome_deadline_at": f"{DAY}2T17:00:00.187345Z",
+    "progress": 1.0,
+    "message": "Sent to 14 of 14 readers.",
     "missed_runs": 0,
     "late": False,
     "waiting_for": None,
@@ -124,10 +125,6 @@ ATTEMPT: Example = {
 FIRED: Example = {
     "id": EXECUTION_ID, "cue_id": CUE_ID, "scheduled_for": f"{DAY}2T16:00:00Z", "status": "pending",
     "triggered_by": "manual_fire",
-}  # fmt: skip
-WORK: Example = {
-    "execution_id": WORK_ID, "cue_id": WORKER_CUE_ID, "cue_name": "nightly-report", "task": "nightly_report",
-    "scheduled_for": f"{DAY}2T02:00:00Z", "payload": {"task": "nightly_report", "region": "emea"}, "attempt": 1,
 }  # fmt: skip
 WORKER: Example = {
     "worker_id": "worker-1", "last_heartbeat": f"{DAY}2T16:00:31.550419Z", "seconds_since_heartbeat": 12,
@@ -153,7 +150,7 @@ MONTH: Example = {"start": "2026-06-01T00:00:00Z", "end": "2026-07-01T00:00:00Z"
 FIRE: Example = {"payload_override": {"topics": ["sales"]}, "send_at": f"{DAY}2T16:00:00Z"}
 FIRE_SHA256 = hashlib.sha256(json.dumps(FIRE).encode()).hexdigest()
 
-BODIES: dict[type[BaseModel], Any] = brake_examples.BODIES | ACCOUNT_BODIES | {
+BODIES: dict[type[BaseModel], Any] = brake_examples.BODIES | work_examples.BODIES | ACCOUNT_BODIES | {
     cue_bodies.CueBody: {name: CUE[name] for name in CREATED},
     cue_bodies.CuePatch: {"schedule": {"cron": "30 8 * * 1-5"}, "status": "active"},
     cue_bodies.PreviewBody: {
@@ -172,7 +169,8 @@ BODIES: dict[type[BaseModel], Any] = brake_examples.BODIES | ACCOUNT_BODIES | {
     ReasonBody: {"reason": REASON},
 }  # fmt: skip
 
-ANSWERS: dict[type[BaseModel], Any] = brake_examples.ANSWERS | target_examples.ANSWERS | ACCOUNT_ANSWERS | {
+ANSWERS: dict[type[BaseModel], Any] = work_examples.ANSWERS | brake_examples.ANSWERS | target_examples.ANSWERS
+ANSWERS |= ACCOUNT_ANSWERS | {
     cues.Cue: CUE,
     cues.WrittenCue: CUE,
     cues.CueList: {"cues": [CUE], **PAGE, "limit": 50},
@@ -188,21 +186,12 @@ ANSWERS: dict[type[BaseModel], Any] = brake_examples.ANSWERS | target_examples.A
     executions.Replayed: {**FIRED, "id": REPLAY_ID, "triggered_by": "replay", "replayed_from": EXECUTION_ID},
     executions.ExecutionList: {"executions": [EXECUTION], **PAGE, "next_cursor": None},
     executions.LoggedExecution: {**EXECUTION, "payload": {"task": "daily_brief"}, "attempt_log": [ATTEMPT]},
-    executions.ClaimableList: {"executions": [WORK]},
-    executions.Claimed: {"claimed": True, "execution_id": WORK_ID, "lease_seconds": 900},
-    executions.LeaseExtended: {
-        "execution_id": WORK_ID, "lease_extended_until": f"{DAY}2T02:17:41.220518Z", "acknowledged": True,
-    },
     outcomes.OutcomeRecorded: {**STATE, "outcome_recorded": True, "will_retry": False, "reason": None},
     outcomes.Verified: {
         **STATE, "outcome_state": "verification_failed", "valid": False, "reason": "The numbers are those of May.",
     },
     outcomes.VerificationPending: {**STATE, "outcome_state": "verification_pending"},
     outcomes.EvidenceUpdated: {**STATE, "evidence_updated": True},
-    workers.HeartbeatTaken: {
-        "acknowledged": True, "server_time": f"{DAY}2T16:00:31.550419Z", "worker_id": "worker-1",
-        "executions": [{**WORK, "lease_seconds": 900}],
-    },
     workers.WorkerList: {"workers": [WORKER]},
     alerts.Alert: {**ALERT, "acknowledged": True},
     alerts.AlertList: {"alerts": [ALERT], **PAGE, "next_cursor": None},

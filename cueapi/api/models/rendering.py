@@ -103,8 +103,9 @@ def _dict(model: type[Rendered], functions: dict[str, object]) -> str:
     entries = []
     for name, field in model.model_fields.items():
         value = _value(model, name, functions)
-        is_left_out = f"**({{}} if (value := {value}) is None else {{{name!r}: value}})"
-        entries.append(f"{name!r}: {value}" if field.is_required() else is_left_out)
+        key = field.alias or name
+        is_left_out = f"**({{}} if (value := {value}) is None else {{{key!r}: value}})"
+        entries.append(f"{key!r}: {value}" if field.is_required() else is_left_out)
     return "{" + ", ".join(entries) + "}"
 
 

@@ -45,10 +45,14 @@ create domain backoff_minutes as integer[] check (
     and 0 <= all (value) and 1440 >= all (value));
 create domain verification as text check (
     value in ('none', 'require_external_id', 'require_result_url', 'require_artifacts', 'manual'));
+create domain assertions as json check (
+    json_typeof(value) = 'array' and json_array_length(value) between 1 and 10);
+create domain verification_on_failed as text check (value in ('keep', 'fail'));
 create domain timeout_seconds as integer check (value between 1 and 3600);
 create domain outcome_deadline_seconds as integer check (value between 1 and 604800);
 create domain max_wait_seconds as integer check (value between 60 and 604800);
 create domain target_state as text check (value in ('closed', 'open', 'half_open'));
+create domain max_runtime_seconds as integer check (value between 1 and 2592000);
 
 create domain triggered_by as text check (value in ('scheduled', 'manual_fire', 'replay'));
 create domain execution_status as text check (
@@ -75,6 +79,9 @@ create domain notice_event as text check (value in ('opened', 'resolved', 'remin
 create domain channel_kind as text check (value in ('webhook', 'slack', 'discord', 'ntfy', 'email'));
 create domain remark as text check (length(value) <= 500);                     -- what a person says of it
 create domain validation_state as text check (value in ('valid', 'missing', 'rejected'));
+
+create domain progress as double precision check (value between 0 and 1);
+create domain progress_message as text check (length(value) <= 200);
 
 create domain response_excerpt as text check (length(value) <= 2000);
 
@@ -267,10 +274,13 @@ create table cues (
     on_failure_webhook    web_address,
     on_failure_pause      boolean not null default false,
     verification          verification not null,
+    assertions            assertions,               -- null: none
+    verification_on_failed verification_on_failed not null default 'keep',
     -- Null: the daemon's own.
     timeout_seconds                timeout_seconds,
     outcome_deadline_seconds       outcome_deadline_seconds,
     max_wait_seconds               max_wait_seconds,
+    max_runtime_seconds            max_runtime_seconds,   -- null: 7 days
     alert_consecutive_failures     threshold,
     alert_missed_window_multiplier threshold,
     alert_failure_threshold        incident_threshold,
@@ -390,6 +400,10 @@ create table executions (
     outcome_recorded_at  moment,
     outcome_state        outcome_state,
     outcome_deadline_at  moment,
+    -- What the last heartbeat of a handler has told, and of which attempt.
+    progress             progress,
+    progress_message     progress_message,
+    progress_attempt     attempt_number,
     external_id          text,
     result_url           text,
     result_ref           text,
@@ -789,9 +803,12 @@ $$;
 -- An execution as a decision about it needs it, with what its cue says of retries and verification.
 create view execution_states as
 select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker, e.ready_at,
-       e.lost_claims, c.max_attempts, c.backoff_minutes, c.verification,
+       e.lost_claims, c.max_attempts, c.backoff_minutes, c.verification, c.assertions, c.verification_on_failed,
+       (extract(epoch from now() - e.last_attempt_at) * 1000)::bigint as elapsed_ms,
        -- What such executions are found by.
-       e.claimed_at, e.lease_until, e.outcome_deadline_at, e.created_at, c.deleted_at
+       e.claimed_at, e.lease_until, e.outcome_deadline_at, e.created_at, c.deleted_at,
+       -- What the one who reports by a token is told.
+       c.name as cue_name, e.outcome_state, e.finished_at
   from executions e
   join cues c on c.id = e.cue_id;
 

@@ -17,7 +17,8 @@ with transitions as materialized (
            wire bool, http_status int, response_body text, error_message text, duration_ms bigint,
            report bool, success bool, result text, error text, metadata json, state text, validation text,
            missing text, external_id text, result_url text, result_ref text, result_type text, summary text,
-           artifacts json, cost numeric, consecutive_failures int, alert text, logged_as text, good bool)
+           artifacts json, cost numeric, consecutive_failures int, alert text, logged_as text, good bool,
+           overdue bool, reported int)
 ), decided as (
     update executions e
        set status = x.status,
@@ -60,6 +61,7 @@ with transitions as materialized (
        and e.attempts = x.attempts
        and e.status || '' = x.seen
        and (x.seen_outcome is null or coalesce(e.outcome_attempt, -1) = x.seen_outcome)
+       and (not x.overdue or coalesce(least(e.outcome_deadline_at, e.lease_until) <= now(), true))
        and (x.cue_revision is null
             or x.cue_revision = (select c.revision from cues c where c.id = e.cue_id))
  returning e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.scheduled_for, e.status, e.ready_at,
@@ -68,7 +70,7 @@ with transitions as materialized (
            x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,
            x.final or not exists (select from cues c where c.id = e.cue_id and c.deleted_at is null) as leaves,
            x.report, x.success, x.cost, x.consecutive_failures, x.alert is not null as lost, x.missing, x.logged_as,
-           x.good,
+           x.good, x.reported, x.seen = 'delivering' as was_delivering,
            x.http_status, x.response_body, x.duration_ms, coalesce(x.error_message, x.error) as reason
 ), unqueued as (
     -- The attempts of a deleted cue end with the one that was under way.
@@ -85,12 +87,18 @@ with transitions as materialized (
        set claimed_by = null, lease_until = null, ready_at = excluded.ready_at
 ), logged as (
     insert into attempts (execution_id, attempt, started_at, duration_ms, http_status, error, outcome, response_body)
-    select id, attempts, last_attempt_at,
+    select id, coalesce(reported, attempts), last_attempt_at,
            -- Not below 0 where the clock was set back meanwhile.
            greatest(coalesce(duration_ms, extract(epoch from now() - last_attempt_at) * 1000), 0),
            http_status, reason, logged_as, response_body
       from decided
      where logged_as is not null and attempts > 0
+     union all
+    -- An earlier attempt has done the work: the one that was under way is called off.
+    select id, attempts, last_attempt_at, greatest(extract(epoch from now() - last_attempt_at) * 1000, 0),
+           null, null, 'called_off', null
+      from decided
+     where reported < attempts and success and was_delivering
         on conflict (execution_id, attempt) do update
        set outcome = excluded.outcome,
            error = coalesce(excluded.error, attempts.error),

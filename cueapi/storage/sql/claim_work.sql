@@ -41,6 +41,7 @@ with wanted as (
        and c.id = e.cue_id
  returning e.id, e.cue_id, c.name as cue_name, e.task, e.scheduled_for, e.ready_at, e.payload,
            e.attempts, e.claim, e.outcome_attempt, c.max_attempts, c.backoff_minutes, c.verification,
+           c.assertions, c.verification_on_failed,
            c.revision as cue_revision, e.started_at = now() as first
 ), counted as (
     insert into usage (user_id, month, executions)
@@ -51,6 +52,6 @@ with wanted as (
         on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
 )
 select id, cue_id, cue_name, task, scheduled_for, payload, attempts, claim, ready_at, outcome_attempt, max_attempts,
-       backoff_minutes, verification, cue_revision
+       backoff_minutes, verification, assertions, verification_on_failed, cue_revision
   from begun
  order by ready_at, id

@@ -7,14 +7,14 @@
 -- database's functions see to it that there is one unresolved incident and one alert in 5 minutes for a subject, and
 -- that a user gets ten mails in an hour.
 with failures as materialized (
-    select f.ord, f.attempts, f.http_status, f.alert, f.missing, f.consecutive_failures, f.good, f.report,
+    select f.ord, f.attempts, f.http_status, f.alert, f.missing, f.unmet, f.consecutive_failures, f.good, f.report,
            e.id, e.status, e.outcome_state, e.transport, e.cue_id, c.user_id, c.name,
            c.consecutive_failures as before, c.on_failure_email,
            coalesce(e.error_message, f.error) as reason,
            count(*) filter (where f.consecutive_failures = 0) over (partition by e.cue_id order by f.ord) as run,
            bool_or(f.consecutive_failures = 1 or f.missing is not null) over (partition by e.cue_id) as of_failures
       from json_to_recordset(:failures::json) as f(
-           ord int, id uuid, attempts int, http_status int, error text, alert text, missing text,
+           ord int, id uuid, attempts int, http_status int, error text, alert text, missing text, unmet bool,
            consecutive_failures int, good bool, report bool)
       join executions e on e.id = f.id
       join cues c on c.id = e.cue_id and c.deleted_at is null
@@ -27,7 +27,9 @@ with failures as materialized (
                                   by_mail => not (on_failure_email and lost))
                 when missing is not null
                 then open_incident(user_id, 'unverified', cue_id, name,
-                                   format('%s: the outcome was reported without %s', name, missing), 'warning',
+                                   format(case when unmet then '%s: the outcome does not meet an assertion: %s'
+                                               else '%s: the outcome was reported without %s' end, name, missing),
+                                   'warning',
                                    cue_id, id)
                 when recover_incidents(cue_id, array[id], case when report then array[id] else '{}'::uuid[] end) > 0
                 then null end as incident
@@ -62,7 +64,8 @@ with failures as materialized (
      where alert is not null
      union all
     select user_id, 'verification_failed', id::text, cue_id, id,
-           format('The outcome of execution %s was reported without %s.', id, missing),
+           format(case when unmet then 'The outcome of execution %s does not meet an assertion: %s.'
+                       else 'The outcome of execution %s was reported without %s.' end, id, missing),
            json_build_object('missing', missing, 'outcome_state', outcome_state, 'transport', transport),
            incident
       from tracked

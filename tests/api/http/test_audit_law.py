@@ -17,7 +17,8 @@ EXCEPTIONS = {
     "sessions.refresh",
     # The life of executions, and of the workers that work on them.
     "cues.fire", "executions.claim", "executions.claim_one", "executions.heartbeat", "executions.replay",
-    "outcomes.report", "outcomes.evidence", "workers.heartbeat", "workers.forget",
+    "outcomes.report", "outcomes.evidence", "workers.heartbeat", "workers.forget", "reports.report",
+    "reports.succeed", "reports.fail", "reports.exit", "reports.heartbeat",
     # What was read, not what was changed.
     "alerts.acknowledge", "schedules.preview", "echo.store", "channels.test",
 }  # fmt: skip

@@ -37,6 +37,8 @@ POST /v1/worker/heartbeat · GET /v1/workers · DELETE /v1/workers/{worker_id}
 GET /v1/targets · POST /v1/targets/{host}/probe
 GET /v1/alerts · POST /v1/alerts/{alert_id}/acknowledge · GET /v1/usage · GET /v1/audit
 POST /v1/echo/{token} · GET /v1/echo/{token}
+POST /v1/report/{token} · GET /v1/report/{token} · POST /v1/report/{token}/success · POST /v1/report/{token}/fail
+POST /v1/report/{token}/{exit_status} · POST /v1/report/{token}/heartbeat
 GET /v1/hold · PUT /v1/hold · DELETE /v1/hold
 GET /v1/budgets · GET /v1/budgets/{scope} · PUT /v1/budgets/{scope} · DELETE /v1/budgets/{scope}
 GET /v1/incidents · GET /v1/incidents/{incident_id} · POST /v1/incidents/{incident_id}/acknowledge
@@ -50,7 +52,11 @@ GET /health · GET /status · GET /metrics · GET /v1/info
 OPEN = """
 POST /v1/auth/register · POST /v1/auth/session · POST /v1/auth/verify
 POST /v1/auth/device-code · POST /v1/auth/device-code/submit-email · POST /v1/auth/device-code/poll
-POST /v1/echo/{token} · GET /v1/info · GET /health · GET /status · GET /metrics
+POST /v1/echo/{token} · GET /v1/info ·
+POST /v1/report/{token} · GET /v1/report/{token}
+POST /v1/report/{token}/success · POST /v1/report/{token}/fail
+POST /v1/report/{token}/{exit_status} · POST /v1/report/{token}/heartbeat
+GET /health · GET /status · GET /metrics
 """
 """What asks for no key."""
 

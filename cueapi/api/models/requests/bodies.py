@@ -54,12 +54,9 @@ class Open(Bounded):
 
     def given(self) -> dict[str, Any]:
         """The known fields that were given, nested; null means left out."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {
-            name: value.given() if isinstance(value, Open) else value
-            for name, value in values.items()
-            if value is not None
-        }
+        fields = type(self).model_fields
+        values = {field.alias or name: getattr(self, name) for name, field in fields.items()}
+        return {name: _given(value) for name, value in values.items() if value is not None}
 
 
 class Closed(Bounded):
@@ -69,8 +66,17 @@ class Closed(Bounded):
 
     def given(self) -> dict[str, Any]:
         """The fields that were given, nested, null included. Users' own JSON is in it as it is, not copied."""
-        values = {name: getattr(self, name) for name in self.model_fields_set}
-        return {name: value.given() if isinstance(value, Closed) else value for name, value in values.items()}
+        fields = type(self).model_fields
+        return {fields[name].alias or name: _given(getattr(self, name)) for name in self.model_fields_set}
+
+
+def _given(value: Any) -> Any:  # noqa: ANN401 (any field)
+    """What was given of a field: of ours, and of each in a list of ours, what was given of its fields."""
+    if isinstance(value, Open | Closed):
+        return value.given()
+    if isinstance(value, list) and value and isinstance(value[0], Closed):
+        return [one.given() for one in value]
+    return value
 
 
 class Nothing(Closed):
@@ -81,10 +87,18 @@ class Anything(RootModel[Any]):
     """Any JSON value."""
 
 
+def sent_names(model: type[BaseModel]) -> list[str]:
+    """The names of a model's fields in JSON."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
 def part_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """The model of a field of *model* that is an object; None where it is none, or any object."""
-    annotation = model.model_fields[name].annotation
-    kinds = get_args(annotation) or (annotation,)
+    """The model of a field of *model* that is an object, or a list of them; None where it is none, or any object."""
+    found = next((field for known, field in model.model_fields.items() if name == (field.alias or known)), None)
+    if found is None:
+        return None
+    kinds = get_args(found.annotation) or (found.annotation,)
+    kinds = (*kinds, *(item for kind in kinds if get_origin(kind) is list for item in get_args(kind)))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
@@ -92,11 +106,13 @@ NO_DEFAULT = object()
 LEFT_OUT = " Left out: "
 
 
-def optional(description: str, default: object = NO_DEFAULT, *, left_out: str = "") -> Specifier:
+def optional(
+    description: str, default: object = NO_DEFAULT, *, left_out: str = "", alias: str | None = None
+) -> Specifier:
     """
     A field that may be left out, or null. What then holds is told to readers, and filled in elsewhere.
 
-    It is *default*, or *left_out* says it in words.
+    It is *default*, or *left_out* says it in words. *alias* is its name in JSON, where Python has another use for that.
     """
 
     def tell(schema: dict[str, Any]) -> None:
@@ -105,7 +121,7 @@ def optional(description: str, default: object = NO_DEFAULT, *, left_out: str = 
             schema["default"] = default
 
     told = f"{description}{LEFT_OUT}{left_out}." if left_out else description
-    return Field(default=None, description=told, json_schema_extra=tell)
+    return Field(default=None, alias=alias, description=told, json_schema_extra=tell)
 
 
 class ReasonBody(Closed):
@@ -158,4 +174,5 @@ def _patched(field: FieldInfo) -> object:
 
 def _left_out(field: FieldInfo) -> Specifier:
     """The default is never looked at, and not told: what is left out stays as it is."""
-    return Field(default_factory=lambda: None, description=(field.description or "").partition(LEFT_OUT)[0])
+    description = (field.description or "").partition(LEFT_OUT)[0]
+    return Field(default_factory=lambda: None, alias=field.alias, description=description)

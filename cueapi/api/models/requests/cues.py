@@ -17,7 +17,18 @@ from cueapi.api.models.requests.bodies import (
     optional,
     patch_of,
 )
-from cueapi.api.models.values import GROUP, BudgetPer, CatchUp, Catchup, Method, Mode, OnLimit, Overlap, Transport
+from cueapi.api.models.values import (
+    GROUP,
+    BudgetPer,
+    CatchUp,
+    Catchup,
+    Method,
+    Mode,
+    OnFailed,
+    OnLimit,
+    Overlap,
+    Transport,
+)
 from cueapi.domain.budget import COST_LIMIT
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -77,10 +88,27 @@ class OnFailureBody(Open):
     pause: bool | None = optional("Whether to pause the cue.", False)
 
 
+class AssertionBody(Closed):
+    """One thing that a success report must say of the work."""
+
+    field: Short = Field(
+        description="`metadata.NAME` (`metadata.a.b`: deeper), `duration_ms`, `artifacts.count`, `result.length`, "
+        "`external_id`, `result_url` or `summary`."
+    )
+    op: Short = Field(description="`exists`, `=`, `!=`, `<`, `<=`, `>`, `>=` or `in`.")
+    value: Any = optional("What the field is compared with, of its own JSON type; with `in` a list.")
+
+
 class VerificationBody(Open):
     """What a success report must bring to be believed."""
 
     mode: Mode | None = optional("The evidence that a success report needs; `manual`: a person decides.", "none")
+    assertions: Annotated[list[AssertionBody], Field(max_length=1_000)] | None = optional(
+        "What the report must say of the work; at most 10.", [], alias="assert"
+    )
+    on_failed: OnFailed | None = optional(
+        "`fail`: a success report that brings less is a failed attempt, with retries.", "keep"
+    )
 
 
 class DeliveryBody(Open):
@@ -96,6 +124,9 @@ class DeliveryBody(Open):
     )
     max_wait_seconds: Annotated[int, Field(ge=60, le=604_800)] | None = optional(
         "Seconds for which a delivery waits for a host that is down, before its attempt fails.", 86_400
+    )
+    max_runtime_seconds: Annotated[int, Field(ge=1, le=2_592_000)] | None = optional(
+        "Seconds from the start of an attempt beyond which its heartbeats move no deadline.", left_out="7 days"
     )
 
 

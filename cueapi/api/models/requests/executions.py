@@ -35,6 +35,17 @@ class VerifyBody(Closed):
     reason: str | None = optional("Why; the first 500 characters are kept.")
 
 
+class AttemptHeartbeatBody(Closed):
+    """How far an attempt has come; may be empty."""
+
+    progress: Annotated[float, Field(ge=0, le=1, strict=False)] | None = optional(
+        "The part of the work that is done, 0 to 1.", left_out="as it was told before"
+    )
+    message: Annotated[str, Field(max_length=200)] | None = optional(
+        "What is being done, in a sentence.", left_out="as it was told before"
+    )
+
+
 class ClaimBody(Closed):
     """A claim; may be empty."""
 

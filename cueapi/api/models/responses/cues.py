@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from cueapi.api.models.rendering import Column, Columns, Rendered, json_in
+from cueapi.api.models.rendering import Column, Columns, Computed, Rendered, json_in
 from cueapi.api.models.responses.audit import Actor
 from cueapi.api.models.responses.executions import Execution
 from cueapi.api.models.responses.lists import Page
@@ -19,6 +19,7 @@ from cueapi.api.models.values import (
     CueStatus,
     Method,
     Mode,
+    OnFailed,
     OnLimit,
     Overlap,
     TargetState,
@@ -72,12 +73,30 @@ class OnFailure(Rendered):
     pause: bool = Field(description="Whether the cue is paused.")
 
 
+class Assertion(BaseModel):
+    """One thing that a success report must say of the work."""
+
+    field: str = Field(description="What it is about.")
+    op: str = Field(description="How it is compared.")
+    value: Any = Field(default=None, description="What it is compared with; left out with `exists`.")
+
+
 class Verification(Rendered):
     """What a success report must bring to be believed."""
 
-    columns: ClassVar[Columns] = {"mode": Column("verification")}
+    columns: ClassVar[Columns] = {
+        "mode": Column("verification"),
+        "assertions": json_in("assertions"),
+        "on_failed": Computed("verification_on_failed", lambda kept: None if kept == "keep" else kept),
+    }
 
     mode: Mode = Field(description="The evidence that a success report needs; `manual`: a person decides.")
+    assertions: list[Assertion] | None = Field(
+        default=None, alias="assert", description="What the report must say of the work; left out where nothing is."
+    )
+    on_failed: OnFailed | None = Field(
+        default=None, description="`fail`: a report that brings less is a failed attempt; left out: it is kept."
+    )
 
 
 class Delivery(Rendered):
@@ -89,6 +108,9 @@ class Delivery(Rendered):
     )
     max_wait_seconds: int | None = Field(
         default=None, description="Seconds for which a delivery waits for a host that is down; else 86,400."
+    )
+    max_runtime_seconds: int | None = Field(
+        default=None, description="Seconds from its start beyond which heartbeats of an attempt move no deadline."
     )
 
 

@@ -83,6 +83,8 @@ class Execution(Rendered):
     outcome_state: OutcomeState | None = Field(description="How far the outcome is believed.")
     evidence: Evidence | None = Field(description="What proves the work; null where nothing was given.")
     outcome_deadline_at: datetime | None = Field(description="Until when an outcome must be reported.")
+    progress: float | None = Field(description="The part of the present attempt that its handler has told to be done.")
+    message: str | None = Field(description="What its handler has told of the present attempt.")
     missed_runs: Count = Field(description="Other missed times that this execution stands for.")
     late: bool = Field(description="Whether a hold of the account stopped it at its time.")
     waiting_for: WaitingFor | None = Field(
@@ -163,10 +165,16 @@ class Work(Rendered):
     attempt: Count = Field(description="Attempts that have begun.")
 
 
+class ClaimableWork(Work):
+    """An execution that a worker can claim, and where its handler reports."""
+
+    report_url: str = Field(description="Where the handler of the attempt that a claim begins reports, without a key.")
+
+
 class ClaimableList(BaseModel):
     """What a worker could claim."""
 
-    executions: list[Work] = Field(description="Executions, the oldest first, at most 50.")
+    executions: list[ClaimableWork] = Field(description="Executions, the oldest first, at most 50.")
 
 
 class Claimed(BaseModel):
@@ -175,6 +183,7 @@ class Claimed(BaseModel):
     claimed: Literal[True] = Field(description="Always `true`.")
     execution_id: UUID = Field(description="Id of the claimed execution.")
     lease_seconds: Count = Field(description="Seconds for which the claim holds; a heartbeat extends it.")
+    report_url: str = Field(description="Where the handler of this attempt reports, without a key.")
 
 
 class LeaseExtended(BaseModel):
@@ -182,4 +191,5 @@ class LeaseExtended(BaseModel):
 
     execution_id: UUID = Field(description="Id of the execution.")
     lease_extended_until: datetime = Field(description="Until when the claim holds now.")
+    report_url: str = Field(description="Where the handler of this attempt reports, without a key.")
     acknowledged: Literal[True] = Field(description="Always `true`.")

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from cueapi.api.models.rendering import Columns, Computed, Rendered
-from cueapi.api.models.responses.executions import Work
+from cueapi.api.models.responses.executions import ClaimableWork
 from cueapi.api.models.values import Count
 
 ACTIVE_SECONDS, STALE_SECONDS = 180, 900
@@ -18,7 +18,7 @@ def _heartbeat_status(silent: float) -> str:
     return "stale" if silent < STALE_SECONDS else "dead"
 
 
-class ClaimedWork(Work):
+class ClaimedWork(ClaimableWork):
     """An execution that a heartbeat has claimed."""
 
     lease_seconds: Count = Field(description="Seconds for which the claim holds.")
