@@ -68,7 +68,7 @@ class Breaker:
         now, pause = trio.current_time(), self.held.rules.pause_after(1)
         attempts, failures = self._counts[target].told(now)
         # At once: other attempts at it are failing, too, and need not ask.
-        self.held.note_open(target, now + pause, now)
+        self.held.note_opening(target, now + pause)
         if await self._opens(target, Trip(reason, attempts, failures), pause):
             log.warning(
                 "target_opened", user_id=target.user, host=target.host, reason=reason, attempts=attempts,
@@ -78,10 +78,12 @@ class Breaker:
 
     async def _opens(self, target: TargetKey, trip: Trip, pause: float) -> bool:
         try:
-            return await targets.open_target(self.database, target, trip, pause=pause)
-        except StorageUnavailable:
+            has_opened = await targets.open_target(self.database, target, trip, pause=pause)
+        except BaseException:
             self.held.forget(target)
             raise
+        self.held.note_opened(target, trio.current_time())
+        return has_opened
 
     async def _follow_probe(self, delivery: Delivery, result: Result, failed: bool | None) -> None:
         assert delivery.opens is not None

@@ -16,7 +16,7 @@ class _Known:
     state: TargetState
     moment: float
     noted_at: float = -inf
-    """When this daemon has opened it: rows that were asked for before do not say so yet."""
+    """When its row was written by this daemon: what was asked for before does not say so yet."""
     is_awaited: bool = True
     """False where nothing has waited for it; until the next look."""
 
@@ -45,9 +45,14 @@ class HeldTargets:
         """Whether it is known to be open, or probed."""
         return target in self._known and self._known[target].state != TargetState.CLOSED
 
-    def note_open(self, target: TargetKey, probe_at: float, now: float) -> None:
-        """It opens *now*."""
-        self._known[target] = _Known(TargetState.OPEN, probe_at, now)
+    def note_opening(self, target: TargetKey, probe_at: float) -> None:
+        """It is about to be opened: whatever rows say, until `note_opened` or `forget` follows."""
+        self._known[target] = _Known(TargetState.OPEN, probe_at, inf)
+
+    def note_opened(self, target: TargetKey, now: float) -> None:
+        """Its row has been written by *now*."""
+        if target in self._known:
+            self._known[target].noted_at = now
 
     def forget(self, target: TargetKey) -> None:
         """Nothing is known of it."""
