@@ -1,6 +1,7 @@
 """What the tests share: a PostgreSQL, a database of its own for each test, a daemon on it, its user, a receiver."""
 
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
@@ -24,7 +25,11 @@ from cueapi.trio_asyncpg.connection import close, connect
 from cueapi.trio_asyncpg.pool import open_pool
 from tests.net.own_redis import OwnRedis, own_redis
 from tests.receiver import Receiver, open_receiver
+from tests.sharing import SharedByFiles
 from tests.storage.own_postgres import OwnPostgres, own_postgres
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients over plain HTTP: to read the authorities for each of them takes a tenth of a test."""
 
 SECRET = "a session secret for the tests, long enough"
 SLOW = {"benchmarks", "chaos", "clients", "machine"}
@@ -38,10 +43,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the directories whose tests start daemons, kill them or measure them."""
+    """
+    Mark the directories whose tests start daemons, kill them or measure them.
+
+    What is slow comes first: at the end no process has long work while the others have none.
+    """
     for item in items:
         if item.path.parent.name in SLOW:
             item.add_marker(pytest.mark.slow)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not (item.get_closest_marker("slow") or item.get_closest_marker("browser")))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedByFiles:
+    """How tests are shared out among processes."""
+    return SharedByFiles(config, log, alone=SLOW)
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +130,7 @@ def template(postgres_url: str) -> Iterator[str]:
 def database_url(postgres_url: str, template: str) -> Iterator[str]:
     """A migrated database of the test's own."""
     name = f"cueapi_test_{os.getpid()}_{next(_numbers)}"
-    say(postgres_url, f"create database {name} template {template}")
+    say(postgres_url, f"create database {name} template {template} strategy file_copy")
     yield in_database(postgres_url, name)
     say(postgres_url, f"drop database {name} with (force)")
 
@@ -213,7 +230,7 @@ async def running(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     """A daemon with *settings*, up; drained at the end of the block."""
     async with serving(settings, clock=clock) as (resources, tree):
         address = f"http://127.0.0.1:{resources.listener.getsockname()[1]}"
-        async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False, verify=NO_TLS) as client:
             yield RunningDaemon(resources, address, client, tree.stop)
 
 

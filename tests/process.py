@@ -30,7 +30,7 @@ import trio
 from attrs import define, field, frozen
 
 from cueapi.embedded_postgres.postmaster import running
-from tests.conftest import SECRET, Api
+from tests.conftest import NO_TLS, SECRET, Api
 
 HANG = 300
 """Seconds after which what a test waits for will never come. Not a promise: the machine may be slow."""
@@ -188,7 +188,7 @@ async def daemon_process(
     address = f"http://127.0.0.1:{port}"
     # No connection is kept: a server that ends waits a while for its clients to hang up.
     limits = httpx.Limits(max_keepalive_connections=0)
-    async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False, limits=limits, verify=NO_TLS) as client:
         daemon = DaemonProcess(process, port, said, logged, client)
         try:
             if healthy:

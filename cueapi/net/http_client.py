@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TypeAlias
 
 import httpx
@@ -26,6 +26,7 @@ async def send_at_once() -> None:
     """Default of `on_send`: nothing is asked."""
 
 
+@cache
 def tls_context() -> ssl.SSLContext:
     """Trusts the system's authorities and certifi's: slim images have none. 30 ms to make, so one for all."""
     context = httpx.create_ssl_context(trust_env=False)

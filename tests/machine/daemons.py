@@ -21,7 +21,7 @@ import httpx
 import trio
 from attrs import define, field, frozen
 
-from tests.conftest import Api
+from tests.conftest import NO_TLS, Api
 from tests.process import END_PATIENCE, LOOK, ROOT, UP_PATIENCE, environment, free_port
 
 PATIENCE = 120.0
@@ -171,7 +171,8 @@ async def _life_after_life(
     # No connection is kept: a server that ends waits a while for its clients to hang up.
     limits = httpx.Limits(max_keepalive_connections=0)
     address = f"http://127.0.0.1:{port}"
-    async with httpx.AsyncClient(base_url=address, timeout=PATIENCE, trust_env=False, limits=limits) as client:
+    options = {"timeout": PATIENCE, "trust_env": False, "limits": limits, "verify": NO_TLS}
+    async with httpx.AsyncClient(base_url=address, **options) as client:
         daemon = Daemon(cradle, home, environment(home, PORT=port, **settings), client)
         try:
             await daemon.start()

@@ -20,7 +20,7 @@ from cueapi.api.http.hosts import Hosts
 from cueapi.api.http.incoming import TAKING_BODIES, IncomingBody, incoming
 from cueapi.api.http.open_routes import ANYONE, BODY_LIMIT, BY_TOKEN, LIMITED, body_limit
 from cueapi.api.http.operations import is_secret, operation_of, refuse_unknown
-from cueapi.api.http.quart_app import BODIES, ROOT, IncomingRequest, OneRequest
+from cueapi.api.http.quart_app import BODIES, ROOT, IncomingRequest, MatchingRule, OneRequest
 from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
 from cueapi.domain.errors import Refusal
 from cueapi.domain.plan import USAGE_WARNING_SHARE
@@ -249,6 +249,7 @@ class Gate:
 def make_app(gate: Gate, resources: Sequence[Resource], root: str = "") -> QuartTrio:
     """The app with its resources, below *root* as well as at `/`; nothing in the contract redirects."""
     app = QuartTrio("cueapi.api", static_folder=None)
+    app.url_rule_class = MatchingRule
     app.request_class = IncomingRequest
     app.asgi_http_class = OneRequest
     app.extensions[BODIES], app.extensions[ROOT] = gate.bodies, root

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, cast
 
 import trio
 from quart import Request
+from quart.routing import QuartRule
 from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
@@ -39,6 +40,21 @@ def below(root: str, scope: Foreign) -> Foreign:
     if root and (scope["path"] == root or scope["path"].startswith(f"{root}/")):
         return {**scope, "path": scope["path"][len(root) :] or "/"}
     return scope
+
+
+class MatchingRule(QuartRule):
+    """
+    A rule by which paths are matched and from which none is built.
+
+    Compiling what would build them is most of the time that making the app takes.
+    """
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        return _build_nothing
+
+
+def _build_nothing(*_: object) -> tuple[str, str]:
+    raise NotImplementedError("no URL is built from a route")
 
 
 class IncomingRequest(TrioRequest):
