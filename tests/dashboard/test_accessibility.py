@@ -24,8 +24,9 @@ AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 """axe-core, as the package carries it."""
 
 RUN = """
-const done = arguments[arguments.length - 1];
-axe.run(document, {resultTypes: ['violations']}).then((found) => done(JSON.stringify(
+const [rules, done] = arguments;
+const options = rules === null ? {} : {runOnly: {type: 'tag', values: rules}};
+axe.run(document, {resultTypes: ['violations'], preload: false, ...options}).then((found) => done(JSON.stringify(
   found.violations
     .filter((one) => ['serious', 'critical'].includes(one.impact))
     .map((one) => [one.id, one.nodes.slice(0, 3).map((node) => node.html + ' ' + node.failureSummary)]))));
@@ -38,17 +39,21 @@ return [...document.querySelectorAll('.name, .what')].filter((one) => one.checkV
 """
 
 
-def findings(driver: WebDriver) -> list[Any]:
-    """What axe-core calls serious or critical on the page: rules, and the elements that break them."""
+COLOURS = ["cat.color"]
+"""Of axe-core's rules those in which light and dark differ."""
+
+
+def findings(driver: WebDriver, rules: list[str] | None) -> list[Any]:
+    """What axe-core calls serious or critical by *rules* (or all of them): rules, and the elements that break them."""
     if not driver.execute_script("return 'axe' in window"):
         driver.execute_script(AXE)
-    return list(json.loads(driver.execute_async_script(RUN)))
+    return list(json.loads(driver.execute_async_script(RUN, rules)))
 
 
-def looked_at(driver: WebDriver) -> list[Any]:
+def looked_at(driver: WebDriver, rules: list[str] | None) -> list[Any]:
     """What is wrong with the page as it is seen now."""
     squeezed = list(driver.execute_script(SQUEEZED))
-    return findings(driver) + squeezed + (["too wide"] if is_too_wide(driver) else [])
+    return findings(driver, rules) + squeezed + (["too wide"] if is_too_wide(driver) else [])
 
 
 def test_axe_core_is_new_enough() -> None:
@@ -77,7 +82,7 @@ async def test_no_page_has_a_serious_finding_is_too_wide_or_leaves_a_name_no_roo
                         driver.get(seen.base + path)
                         for sight in sights:
                             look_as(driver, sight)
-                            told[f"{name} {sight.name}"] = looked_at(driver)
+                            told[f"{name} {sight.name}"] = looked_at(driver, COLOURS if sight.dark else None)
             return told
 
         with trio.fail_after(600):

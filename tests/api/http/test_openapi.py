@@ -268,7 +268,7 @@ async def test_whatever_is_asked_nothing_answers_500_or_outside_of_the_descripti
         (tmp_path / "schemathesis.toml").write_text("[parameters]\n" + '"query.wait_seconds" = 0\n')
         command = [
             sys.executable, "-m", "schemathesis.cli", "run", f"{daemon.address}/openapi.json",
-            "-H", f"Authorization: Bearer {api.key}", "--max-examples", "12", "--seed", "1", "--request-timeout", "40",
+            "-H", f"Authorization: Bearer {api.key}", "--max-examples", "4", "--seed", "1", "--request-timeout", "40",
             "--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all", "--no-color",
             "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,"
             "response_schema_conformance,response_headers_conformance",
