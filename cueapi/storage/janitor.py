@@ -61,11 +61,11 @@ delete from incidents
 
 RETIRED_AUDIT = """
 delete from audit
- where id in (select id
-                from audit
-               where greatest(at) < now() - $2::int * interval '1 day'
-               order by greatest(at)
-               limit $1)
+ where id = any (array(select id
+                         from audit
+                        where greatest(at) < now() - $2::int * interval '1 day'
+                        order by greatest(at)
+                        limit $1))
 """
 
 # What is 8 days old is counted by the hour from then on. No outcome may come later than 7 days after its attempt.

@@ -16,14 +16,20 @@ TAKE_ANY_QUERY = [("POST", "/v1/echo/{token}"), ("POST", "/v1/auth/verify")]
 """A webhook target, and what the button of a page sends."""
 
 TAKES_ANY_BODY = ("POST", "/v1/echo/{token}")
+REPORT_URL = "/v1/report/{token}"
+"""Whose token is looked at first: a broken one is all that such a call is told of."""
+
+UNKNOWN = "00000000-0000-7000-8000-000000000000"
 IDS = {
     "cue_id": "cue_000000000000",
-    "execution_id": "00000000-0000-7000-8000-000000000000",
+    "exit_status": "1",
     "host": "a.example:443",
-    "alert_id": "00000000-0000-7000-8000-000000000000",
-    "worker_id": "w1",
+    "key_id": "key_000000000000",
+    "scope": "account",
     "token": "a-token-that-is-long-enough",
+    "worker_id": "w1",
 }
+"""What stands in paths; other ids are UNKNOWN."""
 
 
 def routes(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -35,7 +41,7 @@ def routes(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def filled(path: str) -> str:
     """A path with ids that are nowhere."""
-    return re.sub(r"\{(\w+)\}", lambda found: IDS[found[1]], path)
+    return re.sub(r"\{(\w+)\}", lambda found: IDS.get(found[1], UNKNOWN), path)
 
 
 def details(answer: dict[str, Any]) -> list[str]:
@@ -58,6 +64,7 @@ async def test_every_route_but_create_refuses_a_field_that_it_does_not_know(daem
     with trio.fail_after(60):
         api = await daemon.api.register()
         walked = [route for route in routes(await api.get("/openapi.json")) if route[0] != "GET"]
+        walked = [route for route in walked if not route[1].startswith(REPORT_URL)]
         found = {route: await api.ask(route[0], filled(route[1]), {"strange": 1}, **SURE) for route in walked}
 
     lenient = [route for route, one in found.items() if "body.strange" not in details(one.json())]
