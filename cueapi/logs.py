@@ -40,6 +40,9 @@ How the daemon speaks: one event a fact.
 | clock_differs | offset_seconds | the machine's clock differs from PostgreSQL's |
 | clock_set_back | rows | PostgreSQL's clock was ahead: what was written then was put right |
 | zones_changed | cues, tzdata | another tzdata moved the times of so many cues |
+| operation_ended | operation, kind, status, done, skipped, failed | an operation on many has come to its end |
+| operation_batch_failed | operation, reason | a row made its batch fail: each is worked on alone |
+| operation_unreadable | operation, reason | what it goes by cannot be read; it has ended as failed |
 | rows_removed | rows | the janitor removed a batch |
 | request_answered | request_id, user_id, method, route, status, duration_ms, reason | an answer (debug below 400) |
 | rate_limits_local, rate_limits_shared | reason | Redis is away: each daemon counts by itself · it is back |

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from cueapi.domain.attempt import Delivery
+from cueapi.domain.bulk import Kind
 from cueapi.domain.execution import FINAL, Status, Transition
 from cueapi.domain.outcome import OutcomeState
 
@@ -31,6 +32,8 @@ NOTIFICATIONS = (
 )
 NOTIFIED = ("sent", "put_off", "dropped")
 """`put_off`: it failed, and another attempt follows; `dropped`: none does."""
+
+OPERATED = ("done", "skipped", "failed")
 
 SETTLED = ("delivered", "success", "reported_failure", "failed", "outcome_timeout", "released")
 """`delivered`: the handler took it and has not reported. What it reports later is an outcome."""
@@ -74,6 +77,7 @@ class Metrics:
     _ended: Counter = field(init=False)
     _outcomes: Counter = field(init=False)
     _notifications: Counter = field(init=False)
+    _operated: Counter = field(init=False)
     _lag: Histogram = field(init=False)
     _requests: Histogram = field(init=False)
     _by_request: dict[tuple[str, str, int], Histogram] = field(init=False, factory=dict)
@@ -90,6 +94,9 @@ class Metrics:
         )
         self._notifications = self._counter(
             "notification_attempts", "Attempts to send a notification.", {"kind": NOTIFICATIONS, "as": NOTIFIED}
+        )
+        self._operated = self._counter(
+            "operation_items", "What operations on many have worked on.", {"kind": sorted(Kind), "as": OPERATED}
         )
         self._lag = Histogram(
             "cueapi_delivery_lag_seconds",
@@ -139,9 +146,14 @@ class Metrics:
         """An attempt to send a notification of *kind* was `sent`, `put_off` or `dropped`."""
         self._notifications.labels(kind, settled).inc()
 
+    def operated(self, kind: str, **numbers: int) -> None:
+        """A batch of an operation was written: how many were `done`, `skipped` and `failed`."""
+        for settled, number in numbers.items():
+            self._operated.labels(kind, settled).inc(number)
+
     def sent(self, delivery: Delivery, *, now: datetime) -> None:
         """The first byte of an attempt is about to be sent."""
-        if delivery.attempt == 1:
+        if delivery.attempt == 1 and not delivery.is_backfill:
             lag = now - delivery.scheduled_for
             self._lag.observe(max(lag.total_seconds(), 0.0))
 

@@ -1,5 +1,7 @@
 """The parameters by which executions are filtered and paged."""
 
+from typing import get_args
+
 from quart import g
 
 from cueapi.api.http.cursors import CURSOR
@@ -25,7 +27,7 @@ CUE_NAME = Text("cue_name", "Only executions of the cue of exactly this name.")
 STATUS = Choice("status", "Only executions in this status.", SHOWN)
 STATUS_IN = Choices("status__in", "Only executions in one of these statuses, separated by commas.", SHOWN)
 OUTCOME_STATE = Choice("outcome_state", "Only executions with an outcome in this state.", OutcomeState)
-TRIGGERED_BY = Choice("triggered_by", "Only executions made this way.", ("scheduled", "manual_fire", "replay"))
+TRIGGERED_BY = Choice("triggered_by", "Only executions made this way.", get_args(values.TriggeredBy))
 WORKER = Text("worker_id", "Only executions that this worker holds, or was the last to hold.")
 HAS_EVIDENCE = Flag("has_evidence", "Only executions that have (`true`) or have not (`false`) any evidence.")
 RESULT_TYPE = Text("result_type", "Only executions whose evidence has exactly this `result_type`.")

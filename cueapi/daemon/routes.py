@@ -12,6 +12,7 @@ from cueapi.api.channels import Channels
 from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.cue_writing import CueWriter
 from cueapi.api.cues import Cues
+from cueapi.api.dead_letters import DeadLetters
 from cueapi.api.devices import Devices
 from cueapi.api.echo import Echo
 from cueapi.api.events import Events
@@ -30,6 +31,7 @@ from cueapi.api.magic_links import MagicLinks
 from cueapi.api.mails import Mails
 from cueapi.api.metrics import MetricsRoute
 from cueapi.api.mutes import Mutes
+from cueapi.api.operations import BulkOperations
 from cueapi.api.outcome_writing import OutcomeWriter
 from cueapi.api.outcomes import Outcomes
 from cueapi.api.pages import Pages
@@ -89,6 +91,8 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Cues(database, vault, headers, resources.clock, writer, hub, executions),
         Schedules(database, resources.clock),
         executions,
+        DeadLetters(database),
+        BulkOperations(database, vault, resources.clock, hub),
         Outcomes(database, outcomes, claimed),
         Reports(outcomes, resources.reports, wiring.windows, terms, resources.clock),
         Workers(database, terms, hub, wiring.metrics, claimed, recheck, report_url),

@@ -8,10 +8,12 @@ from cueapi.api.http.server import Server
 from cueapi.daemon.resources import Resources
 from cueapi.daemon.routes import api_resources, notification_senders, request_gate
 from cueapi.daemon.wiring import Wiring
+from cueapi.delivery.bulk_works import works
 from cueapi.delivery.claims import confirm_delivery
 from cueapi.delivery.dispatcher import Dispatcher
 from cueapi.delivery.janitor import Janitor
 from cueapi.delivery.notifier import Notifier
+from cueapi.delivery.operations import Operations
 from cueapi.delivery.poller import Poller
 from cueapi.delivery.pool import DispatchPool
 from cueapi.delivery.recorder import Recorder
@@ -61,6 +63,7 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
         database, Periodic(LOOK_INTERVAL), hub, timeouts, metrics, resources.clock, identity, capacity.unrecorded
     )
     sweeper = Sweeper(resources.webhook.idle, Periodic(SWEEP_INTERVAL))
+    operations = Operations(database, hub, works(monthly), metrics)
     janitor = Janitor(
         database, Periodic(JANITOR_INTERVAL), settings.execution_retention_days, settings.audit_retention_days
     )
@@ -76,6 +79,7 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
         Sibling("poller", poller.run, OnStop.CANCEL, silent_after=2 * interval + 30),
         Sibling("rescue", rescue.run, OnStop.CANCEL, silent_after=60.0),
         Sibling("sweeper", sweeper.run, OnStop.LAST, silent_after=30.0),
+        Sibling("operations", operations.run, OnStop.CANCEL, silent_after=2 * interval + 30),
         Sibling("janitor", janitor.run, OnStop.CANCEL, silent_after=2 * JANITOR_INTERVAL),
         Sibling("long_polls", hub.long_poll.run, OnStop.CANCEL),
         Sibling("watchers", hub.watchers.run, OnStop.CANCEL),

@@ -61,6 +61,8 @@ class Delivery:
     lost_claims: int = 0
     claimed_at: float = -inf
     """In seconds of a clock that nothing sets: from before the claim was asked for."""
+    is_backfill: bool = False
+    """It is for a time of the past, so it is not late."""
     unsendable: str | None = None
     """Why nothing can be sent: its attempt fails with this reason."""
     opens: int | None = None

@@ -82,6 +82,15 @@ def previous_runs(cron: str, timezone: str, until: datetime, since: datetime, li
     return list(islice(_fire_times(cron, timezone, begin, end, backward=True), limit))
 
 
+def runs_between(
+    cron: str, timezone: str, behind: datetime | None, since: datetime, until: datetime, limit: int
+) -> list[datetime]:
+    """The first *limit* fire times from *since* to *until*, both included, of those after *behind*; oldest first."""
+    begin = since - INSTANT if behind is None else max(behind, since - INSTANT)
+    first, end = _clip(begin.astimezone(UTC)), _clip(until.astimezone(UTC))
+    return list(islice(_fire_times(cron, timezone, first, end), limit))
+
+
 def once_at(text: str, timezone: str) -> datetime:
     """The moment of an ISO 8601 *text*; without an offset it is what the clock of *timezone* shows."""
     check_timezone(timezone)

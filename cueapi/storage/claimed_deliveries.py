@@ -61,6 +61,7 @@ def to_delivery(
         outcome_deadline=row.outcome_deadline_seconds,
         lost_claims=row.lost_claims,
         claimed_at=claimed_at,
+        is_backfill=row.is_backfill,
     )
 
 

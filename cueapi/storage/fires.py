@@ -53,9 +53,10 @@ FIRE = load("fire_cue", CueFire._fields)
 @frozen
 class ManualFire:
     """
-    An execution that a user asks for: its payload (None: the cue's), its time (None: now), what it repeats.
+    An execution that a user asks for: its payload, its time (None: now), what it repeats.
 
-    *forced*: also while the account is held.
+    No payload: that of what it repeats, else the cue's. That of a *backfill* is for a time of the past. *forced*: also
+    while the account is held.
     """
 
     execution_id: UUID
@@ -64,6 +65,14 @@ class ManualFire:
     at: datetime | None = None
     replayed_from: UUID | None = None
     forced: bool = False
+    backfill: bool = False
+
+    @property
+    def triggered_by(self) -> str:
+        """How it was made."""
+        if self.backfill:
+            return "backfill"
+        return "manual_fire" if self.replayed_from is None else "replay"
 
 
 async def fire(db: Executor, *, cue_id: str, user: int, manual_fire: ManualFire, monthly: int) -> FiredExecution:
@@ -75,7 +84,7 @@ async def fire(db: Executor, *, cue_id: str, user: int, manual_fire: ManualFire,
         payload=manual_fire.payload,
         task=manual_fire.task,
         at=manual_fire.at,
-        triggered_by="manual_fire" if manual_fire.replayed_from is None else "replay",
+        triggered_by=manual_fire.triggered_by,
         replayed_from=manual_fire.replayed_from,
         forced=manual_fire.forced,
         monthly=monthly,

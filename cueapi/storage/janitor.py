@@ -99,6 +99,29 @@ delete from hourly_tallies
        (select user_id, bucket, status from hourly_tallies where bucket < now() - $2::int * interval '1 day' limit $1)
 """
 
+# First what they have made, which may be ten thousand rows each.
+RETIRED_OPERATION_EXECUTIONS = """
+delete from operation_executions
+ where execution_id in (select x.execution_id
+                          from operations o
+                          join operation_executions x on x.operation_id = o.id
+                         where o.finished_at < now() - $2::int * interval '1 day'
+                         limit $1)
+"""
+
+RETIRED_OPERATIONS = """
+delete from operations
+ where id in (select o.id
+                from operations o
+               where o.finished_at < now() - $2::int * interval '1 day'
+                 and not exists (select from operation_executions x where x.operation_id = o.id)
+               limit $1)
+"""
+
+RETIRED_ROWS: tuple[LiteralString, ...] = (
+    RETIRED, RETIRED_ALERTS, RETIRED_INCIDENTS, RETIRED_TALLIES, RETIRED_OPERATION_EXECUTIONS, RETIRED_OPERATIONS,
+)  # fmt: skip
+
 EXPIRED: tuple[LiteralString, ...] = (
     "delete from alert_gates where (user_id, alert_type, subject) in"
     " (select user_id, alert_type, subject from alert_gates where raised_at < now() - interval '25 hours' limit $1)",
@@ -146,7 +169,7 @@ async def delete_removed_cues(db: Executor) -> int:
 async def apply_retention(db: Executor, days: int) -> int:
     """Remove a batch of what is older than the retention; how many rows went."""
     gone = 0
-    for statement in (RETIRED, RETIRED_ALERTS, RETIRED_INCIDENTS, RETIRED_TALLIES):
+    for statement in RETIRED_ROWS:
         gone += await db.execute(statement, BATCH, days)
     return gone
 

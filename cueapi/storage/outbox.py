@@ -29,6 +29,7 @@ class ClaimedRow(Row):
     payload: str
     lost_claims: int
     scheduled_for: datetime
+    is_backfill: bool
     name: str | None
     callback_url: str
     callback_method: str

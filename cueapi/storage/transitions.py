@@ -12,6 +12,7 @@ from attrs import asdict
 from cueapi.domain.budget import cost_of
 from cueapi.domain.execution import Transition
 from cueapi.storage.database import ROLLBACK_PATIENCE, Database, Executor, Row, Transaction, TransactionRolledBack
+from cueapi.storage.operation_executions import count_failed
 from cueapi.storage.statements import load
 
 
@@ -31,6 +32,7 @@ class TransitionResult(Row):
     cue_name: str | None
     is_told: bool
     has_paused: bool
+    is_backfill: bool
 
 
 class Written(dict[UUID, TransitionResult]):
@@ -55,6 +57,9 @@ log = structlog.get_logger("cueapi.executions")
 
 APPLY_TRANSITIONS = load("apply_transitions", ("transitions",))
 
+DEAD = frozenset({"failed", "missed", "outcome_timeout"})
+"""Statuses in which an execution has come to nothing."""
+
 RECORD_FAILURES = load("record_failures", ("failures",))
 
 
@@ -71,7 +76,9 @@ async def write_transitions(db: Database | Transaction, transitions: Iterable[Tr
 
 # $1 as JSON records: what each transition has made of its execution, unless that has moved on since.
 FIND_APPLIED = """
-select e.id, e.user_id, e.status, e.ready_at, e.cue_id, c.name as cue_name, x.is_told, false as has_paused
+select e.id, e.user_id, e.status, e.ready_at, e.cue_id, c.name as cue_name,
+       x.is_told and e.triggered_by <> 'backfill' as is_told, false as has_paused,
+       e.triggered_by = 'backfill' as is_backfill
   from json_to_recordset($1::json) as x(
        id uuid, attempts int, left_attempts int, status text, logged_as text, is_told bool)
   join executions e on e.id = x.id
@@ -164,8 +171,11 @@ async def _apply(db: Executor, records: list[dict[str, Any]]) -> Written:
 
 async def _apply_with_failures(tx: Transaction, records: list[dict[str, Any]]) -> Written:
     written = await _apply(tx, records)
+    lost = [row.id for row in written.values() if row.is_backfill and row.status in DEAD]
+    if lost:
+        await count_failed(tx, lost)
     if has_alerts(written):
-        ids = set(map(str, written))
+        ids = {str(row.id) for row in written.values() if not row.is_backfill}
         failures = _json([_failure(record) for record in records if record["id"] in ids])
         recorded = await tx.fetch_one(RECORD_FAILURES, failures, row=FailuresRecorded)
         assert recorded is not None

@@ -38,7 +38,7 @@ class AccountCache(Protocol):
 @define(eq=False)
 class WakeupHub:
     """
-    Verbs: `cue_written`, `delivery_ready`, `work_ready`, `notice_ready`, `target_changed`, `account_changed`,
+    Verbs: `cue_written`, `delivery_ready`, `work_ready`, `notice_ready`, `operation_ready`, `target_changed`,
     `released`, `changed`.
 
     Each is a hint: losing one costs time, never work. In this daemon it takes effect at once; the other daemons
@@ -57,6 +57,7 @@ class WakeupHub:
     dispatches: Periodic = field(init=False)
     notifications: Periodic = field(init=False)
     targets: Periodic = field(init=False)
+    operations: Periodic = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.watchers = Watchers(self.announcements)
@@ -64,6 +65,7 @@ class WakeupHub:
         self.dispatches = Periodic(self.poll_interval)
         self.notifications = Periodic(self.poll_interval)
         self.targets = Periodic(min(self.poll_interval, TARGETS_INTERVAL))
+        self.operations = Periodic(self.poll_interval)
 
     def cue_written(self, next_run: datetime | None) -> None:
         """A cue is due at *next_run*: the pollers will be there in time."""
@@ -97,6 +99,10 @@ class WakeupHub:
         self.targets.wake()
         self.announcements.add("target")
 
+    def operation_ready(self) -> None:
+        """An operation on many has begun, or a place for one has come free."""
+        self.operations.wake()
+
     def account_changed(self, user: int) -> None:
         """A key was replaced or revoked, or a limit changed: no daemon may go by what it remembers."""
         self._forget_account(user)
@@ -125,6 +131,7 @@ class WakeupHub:
         self.dispatches.wake()
         self.notifications.wake()
         self.targets.wake()
+        self.operations.wake()
 
     def disconnected(self) -> None:
         """Announcements of other daemons do not arrive any more."""

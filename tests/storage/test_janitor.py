@@ -213,3 +213,26 @@ async def test_a_key_that_has_expired_answers_so_for_thirty_days(database: Datab
     await janitor.delete_expired(database)
 
     assert [row["name"] for row in await database.fetch("select name from api_keys")] == ["new"]
+
+
+async def test_operations_go_after_the_retention_with_what_they_have_noted(database: Database) -> None:
+    user = await add_user(database)
+    common = {"user_id": user, "kind": "replay", "scope": "{}", "rate": 50, "act": "{}", "matched": 1}
+    common |= {"matched_capped": False}
+    kept: set[UUID] = set()
+    for days, status in ((91, "done"), (89, "done"), (None, "running")):
+        row = common | {"id": uuid4(), "status": status, "finished_at": None if days is None else ago(days=days)}
+        await database.execute(insert("operations", row), *row.values())
+        await database.execute(
+            "insert into operation_executions (operation_id, execution_id, replayed_from) values ($1, $2, $3)",
+            row["id"], uuid4(), uuid4(),
+        )  # fmt: skip
+        kept |= {row["id"]} if days != 91 else set()
+
+    gone = [await janitor.apply_retention(database, 90) for _ in range(2)]
+
+    left = [await database.fetch(f"select {column} as id from {table}") for column, table in (
+        ("id", "operations"), ("operation_id", "operation_executions"),
+    )]  # fmt: skip
+    assert gone == [2, 0]
+    assert [{row["id"] for row in rows} for rows in left] == [kept, kept]

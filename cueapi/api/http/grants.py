@@ -31,7 +31,8 @@ async def check_grant(
     if described is None:
         grant.check(None)
         return
-    grant.check(described.scope, own=described.own)
+    if described.or_scope is None or described.or_scope not in grant.scopes:
+        grant.check(described.scope, own=described.own)
     if grant.groups is None:
         return
     found = [(name, text) for name, text in (named or {}).items() if name in NOT_FOUND]

@@ -21,7 +21,7 @@ from cueapi.api.http.openapi_names import GROUPS, TAGS
 from cueapi.api.http.operations import FORM, Handler, Operation, operation_of
 from cueapi.api.http.parameters import Parameter, Schema
 from cueapi.api.http.path_parameters import in_path
-from cueapi.api.models import examples, incident_examples
+from cueapi.api.models import examples, failure_examples, incident_examples
 from cueapi.api.models.responses import webhooks
 
 Document: TypeAlias = dict[str, Any]
@@ -29,8 +29,8 @@ Document: TypeAlias = dict[str, Any]
 VERSION, REFERENCE = "3.1.0", "#/components/schemas/{model}"
 METHODS = ("POST", "PUT", "GET", "PATCH", "DELETE")
 
-ANSWERS = examples.ANSWERS | incident_examples.ANSWERS
-BODIES = examples.BODIES | incident_examples.BODIES
+ANSWERS = examples.ANSWERS | incident_examples.ANSWERS | failure_examples.ANSWERS
+BODIES = examples.BODIES | incident_examples.BODIES | failure_examples.BODIES
 
 # What any request may be answered with: by its path, its body, by who asks, how often, and the state of the daemon.
 BODY_CODES = (
@@ -157,7 +157,8 @@ def _operation(route: _Route) -> Document:
     if content := _body(route.operation):
         # A request without a body means {}: what is required is then refused by its name.
         described["requestBody"] = {"content": content}
-    described["security"] = [{"key": [route.operation.scope]}] if route.needs_key else []
+    scopes = (route.operation.scope, route.operation.or_scope)
+    described["security"] = [{"key": [one]} for one in scopes if one] if route.needs_key else []
     return described
 
 

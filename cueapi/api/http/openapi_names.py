@@ -3,6 +3,7 @@
 TAGS = {
     "cues": "Schedules, and where to call: create, change, fire and delete them.",
     "executions": "The firings of cues: what happened, and what workers can claim.",
+    "operations": "The same done to many cues or executions at once, with progress.",
     "workers": "Programs that pull their work: heartbeats, and which of them are alive.",
     "outcomes": "What handlers report of their work, its evidence, and verdicts of people.",
     "incidents": "What is wrong, until it is over; where to hear of it, and what is muted.",
@@ -20,7 +21,7 @@ _OTHER_NAMES = {
         "accounts", "audit", "webhook_secrets", "devices", "keys", "magic_links", "sessions", "usage", "holds",
         "budgets",
     ),
-    "health": ("info", "metrics"), "cues": ("schedules",), "executions": ("events",),
+    "health": ("info", "metrics"), "cues": ("schedules",), "executions": ("events", "dead_letters"),
     "incidents": ("channels", "mutes"),
 }  # fmt: skip
 GROUPS = {resource: group for group, resources in _OTHER_NAMES.items() for resource in resources}

@@ -43,6 +43,8 @@ class Operation:
     also: tuple[tuple[int, type[BaseModel] | str | None], ...] = ()
     for_browsers: bool = False
     scope: Scope | None = None
+    or_scope: Scope | None = None
+    """Another scope that may do: which of the two is needed depends on what is asked for, and the handler checks it."""
     own: bool = False
     in_groups: bool = False
     forms: tuple[str, ...] = ()
@@ -71,6 +73,7 @@ class Said(TypedDict, total=False):
     refuses: tuple[str, ...]
     also: tuple[tuple[int, type[BaseModel] | str | None], ...]
     scope: Scope
+    or_scope: Scope
     own: bool
     in_groups: bool
     forms: tuple[str, ...]

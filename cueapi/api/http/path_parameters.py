@@ -7,6 +7,7 @@ from werkzeug.routing import Rule
 DESCRIPTIONS = {
     "cue_id": "Id of the cue, `cue_` and 12 characters.",
     "execution_id": "Id of the execution, a UUID.",
+    "operation_id": "Id of the operation, a UUID.",
     "alert_id": "Id of the alert, a UUID.",
     "channel_id": "Id of the channel, a UUID.",
     "incident_id": "Id of the incident, a UUID.",

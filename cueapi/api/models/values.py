@@ -24,7 +24,7 @@ OnLimit = Literal["skip", "pause"]
 BudgetState = Literal["ok", "warned", "reached"]
 HoldMode = Literal["fires", "everything"]
 CueStatus = Literal["active", "paused", "completed", "failed"]
-TriggeredBy = Literal["scheduled", "manual_fire", "replay"]
+TriggeredBy = Literal["scheduled", "manual_fire", "replay", "backfill"]
 Status = Literal["pending", "delivering", "retrying", "retry_ready", "success", "failed", "missed", "outcome_timeout"]
 OutcomeState = Literal[
     "reported_success", "reported_failure", "verified_success", "verification_failed", "verification_pending"

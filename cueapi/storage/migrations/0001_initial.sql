@@ -54,7 +54,7 @@ create domain max_wait_seconds as integer check (value between 60 and 604800);
 create domain target_state as text check (value in ('closed', 'open', 'half_open'));
 create domain max_runtime_seconds as integer check (value between 1 and 2592000);
 
-create domain triggered_by as text check (value in ('scheduled', 'manual_fire', 'replay'));
+create domain triggered_by as text check (value in ('scheduled', 'manual_fire', 'replay', 'backfill'));
 create domain execution_status as text check (
     value in ('pending', 'delivering', 'retrying', 'success', 'failed', 'missed', 'outcome_timeout'));
 create domain outcome_state as text check (
@@ -78,6 +78,9 @@ create domain renotify_minutes as smallint check (value between 0 and 10080);
 create domain notice_event as text check (value in ('opened', 'resolved', 'reminder', 'digest'));
 create domain channel_kind as text check (value in ('webhook', 'slack', 'discord', 'ntfy', 'email'));
 create domain remark as text check (length(value) <= 500);                     -- what a person says of it
+create domain operation_kind as text check (
+    value in ('replay', 'dismiss', 'pause', 'resume', 'delete', 'backfill'));
+create domain operation_status as text check (value in ('queued', 'running', 'done', 'cancelled', 'failed'));
 create domain validation_state as text check (value in ('valid', 'missing', 'rejected'));
 
 create domain progress as double precision check (value between 0 and 1);
@@ -411,6 +414,8 @@ create table executions (
     summary              text,
     artifacts            json,
     validation_state     validation_state,
+    -- Since when it is a dead letter: it has ended without success, and was neither replayed with success nor dismissed.
+    dead_at              moment,
     created_at           moment not null default clock_timestamp(),
     updated_at           moment not null default clock_timestamp()
 ) with (fillfactor = 85);
@@ -431,6 +436,7 @@ create index executions_with_evidence on executions (user_id, created_at desc, i
 create statistics executions_evidence
     on (num_nonnulls(external_id, result_url, result_ref, result_type, summary, artifacts)) from executions;
 create unique index executions_fired_once on executions (cue_id, scheduled_for) where triggered_by = 'scheduled';
+create unique index executions_backfilled_once on executions (cue_id, scheduled_for) where triggered_by = 'backfill';
 create index executions_claimable on executions (user_id, ready_at, id)
     where transport = 'worker' and status in ('pending', 'retrying');
 create index executions_claimable_task on executions (user_id, task, ready_at, id)
@@ -455,6 +461,27 @@ create index executions_deferred on executions (user_id, scheduled_for) where de
 create index executions_replays on executions (replayed_from) where replayed_from is not null;
 create index executions_unfinished on executions (cue_id) where finished_at is null;
 create index executions_finished on executions (finished_at) where finished_at is not null;
+create index executions_dead on executions (user_id, id) where dead_at is not null;
+
+-- What an execution is a replay of, and what that one is a replay of in turn.
+create function replayed_executions(replay uuid) returns setof uuid language sql stable as $$
+    with recursive origins as (
+        select replayed_from as id from executions where id = replay
+         union
+        select e.replayed_from from origins o join executions e on e.id = o.id
+    )
+    select id from origins where id is not null
+$$;
+
+-- Whether a replay of an execution, or a replay of that one, has succeeded.
+create function is_replayed_with_success(replayed uuid) returns boolean language sql stable as $$
+    with recursive replays as (
+        select id, status from executions where replayed_from = replayed
+         union
+        select e.id, e.status from replays r join executions e on e.replayed_from = r.id
+    )
+    select exists (select from replays where status || '' = 'success')
+$$;
 
 -- They go with their execution.
 create table attempts (
@@ -468,6 +495,43 @@ create table attempts (
     response_body response_excerpt,
     primary key (execution_id, attempt)
 );
+
+-- What is done to many cues or executions at once, a batch a transaction: the cursor moves with the work.
+create table operations (
+    id              uuid primary key,               -- UUIDv7
+    user_id         bigint not null references users on delete cascade,
+    kind            operation_kind not null,
+    status          operation_status not null default 'queued',
+    scope           document not null,              -- what it goes by: ids, a filter, or times of a cue
+    rate            integer not null check (rate between 1 and 1000),     -- a second
+    act             document not null,              -- who has begun it, and why
+    matched         counter not null,
+    matched_capped  boolean not null,
+    done            counter not null default 0,
+    failed          counter not null default 0,
+    skipped         document not null default '{}', -- how many, by reason
+    cursor          text,                           -- behind what the next batch goes on; null: at the beginning
+    next_at         moment not null default now(),  -- when the next batch may begin
+    as_of           moment not null default now(),  -- what is made later does not belong to it
+    started_at      moment,
+    finished_at     moment,
+    constraint operations_finished check ((finished_at is null) = (status in ('queued', 'running')))
+);
+create index operations_newest on operations (user_id, id desc);
+create index operations_open on operations (next_at) where status in ('queued', 'running');
+create index operations_running on operations (user_id) where status = 'running';
+create index operations_finished on operations (finished_at) where finished_at is not null;
+
+-- What operations have made. One of a backfill that comes to nothing is counted here: its operation's row is locked by
+-- the batch under way.
+create table operation_executions (
+    execution_id   uuid primary key,
+    operation_id   uuid not null references operations on delete cascade,
+    replayed_from  uuid,
+    failed         boolean not null default false,
+    unique (operation_id, replayed_from)
+);
+create index operation_executions_failed on operation_executions (operation_id) where failed;
 
 -- One row for each webhook execution that is not settled: the queue of the dispatcher.
 create table outbox (

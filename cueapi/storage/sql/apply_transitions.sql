@@ -53,6 +53,10 @@ with transitions as materialized (
            outcome_deadline_at = case when x.released or (x.final and x.deadline is null and not x.wire)
                                       then e.outcome_deadline_at
                                       else now() + x.deadline * interval '1 second' end,
+           -- What had been delivered may have been replayed with success before it came to nothing.
+           dead_at = case when x.status in ('failed', 'missed', 'outcome_timeout') and x.seen <> x.status
+                               and (e.delivered_at is null or not is_replayed_with_success(e.id)) then now()
+                          else e.dead_at end,
            updated_at = clock_timestamp()
       from transitions x
      where e.id = x.id
@@ -65,13 +69,24 @@ with transitions as materialized (
        and (x.cue_revision is null
             or x.cue_revision = (select c.revision from cues c where c.id = e.cue_id))
  returning e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.scheduled_for, e.status, e.ready_at,
+           e.replayed_from is not null and e.status || '' = 'success' and x.seen <> 'success' as replays,
            e.started_at, e.last_attempt_at, e.finished_at, e.outcome_attempt, e.outcome_state, e.forced, x.attempts,
            x.final,
            x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,
            x.final or not exists (select from cues c where c.id = e.cue_id and c.deleted_at is null) as leaves,
-           x.report, x.success, x.cost, x.consecutive_failures, x.alert is not null as lost, x.missing, x.logged_as,
-           x.good, x.reported, x.seen = 'delivering' as was_delivering,
+           -- What a backfill makes is told of by its operation alone.
+           case when e.triggered_by <> 'backfill' then x.consecutive_failures end as consecutive_failures,
+           x.alert is not null and e.triggered_by <> 'backfill' as lost,
+           case when e.triggered_by <> 'backfill' then x.missing end as missing,
+           x.good and e.triggered_by <> 'backfill' as good, x.report, x.success, x.cost, x.logged_as,
+           x.reported, x.seen = 'delivering' as was_delivering,
            x.http_status, x.response_body, x.duration_ms, coalesce(x.error_message, x.error) as reason
+), revived as (
+    -- What a replay has made good is no dead letter any more.
+    update executions e
+       set dead_at = null
+     where e.id = any (array(select replayed_executions(d.id) from decided d where d.replays))
+       and e.dead_at is not null
 ), unqueued as (
     -- The attempts of a deleted cue end with the one that was under way.
     delete from outbox o using decided d where o.execution_id = d.id and d.leaves
@@ -248,14 +263,14 @@ with transitions as materialized (
 ), tally as (
     select d.user_id, five_minutes(d.finished_at) as bucket, d.status, 1 as count,
            unsuccessful(d.status, d.attempts, d.outcome_attempt, d.outcome_state) as unsuccessful,
-           lag_of(d.started_at, d.scheduled_for) as lag
+           case when d.triggered_by <> 'backfill' then lag_of(d.started_at, d.scheduled_for) end as lag
       from decided d
      where d.final
      union all
     -- As it was before this statement.
     select d.user_id, five_minutes(o.finished_at), o.status, -1,
            -unsuccessful(o.status, o.attempts, o.outcome_attempt, o.outcome_state),
-           -lag_of(o.started_at, o.scheduled_for)
+           case when d.triggered_by <> 'backfill' then -lag_of(o.started_at, o.scheduled_for) end
       from decided d
      cross join lateral (select * from executions e where e.id = d.id limit 1) o
      where d.was_final
@@ -273,7 +288,7 @@ with transitions as materialized (
 select d.id, d.user_id, d.status, d.ready_at, d.cue_id, c.name as cue_name,
        coalesce(d.consecutive_failures = 1, false) or d.lost or d.missing is not null
            or coalesce(r.incidents > 0, false) as is_told,
-       coalesce(p.paused_by = d.id, false) as has_paused
+       coalesce(p.paused_by = d.id, false) as has_paused, d.triggered_by = 'backfill' as is_backfill
   from decided d
   left join cues c on c.id = d.cue_id
   left join paused p on p.id = d.cue_id

@@ -62,7 +62,7 @@ ready as materialized (
       from picked p
      where e.id = p.execution_id
  returning e.id, e.cue_id, e.user_id, e.claim, e.attempts, e.scheduled_for, e.payload, e.lost_claims,
-           e.started_at = now() as first
+           e.started_at = now() as first, e.triggered_by = 'backfill' as is_backfill
 ), claimed as (
     update outbox o
        set claimed_by = :daemon,
@@ -96,7 +96,7 @@ ready as materialized (
                                                       limit :look_at) waiting) as skipped_locked
       from (select count(*) as examined from ready) r
 )
-select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.lost_claims, b.scheduled_for,
+select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.lost_claims, b.scheduled_for, b.is_backfill,
        case when c.deleted_at is null then c.name end as name, c.callback_url,
        c.callback_method, c.callback_headers, c.callback_host,
        c.max_attempts, c.backoff_minutes, c.verification, c.assertions, c.verification_on_failed, c.timeout_seconds, c.outcome_deadline_seconds,

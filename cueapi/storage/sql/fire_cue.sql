@@ -1,7 +1,7 @@
 -- Works in any status. Where the month is spent, the execution ends at once. Nothing is made while the account is held.
 --
--- :payload, :task   null: the cue's own
--- :at               null: now
+-- :payload, :task   null: those of what is replayed, else the cue's own
+-- :at               null: now. What is past is due now
 -- :forced           whether a hold does not count
 -- :monthly          how many executions a month the user's plan has
 --
@@ -87,12 +87,17 @@ with hold as materialized (
                                     b.max_cost, l.begins, l.ends) end as alert
 ), made as (
     insert into executions (id, cue_id, user_id, transport, triggered_by, replayed_from, scheduled_for, status,
-                            ready_at, payload, task, finished_at, error_message, deferred, forced)
+                            ready_at, payload, task, finished_at, dead_at, error_message, deferred, forced)
     select :execution_id, id, user_id, transport, :triggered_by, :replayed_from, coalesce(:at, now()),
            case when ends then 'failed' else 'pending' end,
-           coalesce(:at, now()), coalesce(:payload::json, payload), case when :payload is null then task else :task end,
-           case when ends then now() end, case when ends then 'Monthly execution limit reached' end,
-           :at::timestamptz is not null and not ends, :forced
+           greatest(:at, now()),
+           coalesce(:payload::json, (select o.payload from executions o where o.id = :replayed_from), payload),
+           case when :payload is not null then :task
+                when :replayed_from is not null then (select o.task from executions o where o.id = :replayed_from)
+                else task end,
+           case when ends then now() end, case when ends then now() end,
+           case when ends then 'Monthly execution limit reached' end,
+           :at > now() is true and not ends, :forced
       from fired
  returning id, cue_id, user_id, transport, scheduled_for, ready_at, status, finished_at, deferred, forced
 ), tallied as (

@@ -134,11 +134,12 @@ with due as (
       from of_account p
 ), made as (
     insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, payload,
-                            task, missed_runs, finished_at, error_message, late)
+                            task, missed_runs, finished_at, dead_at, error_message, late)
     select id, cue, user_id, transport, 'scheduled', scheduled_for,
            case when refusal is null then status else 'missed' end,
            scheduled_for, payload, task, missed_runs,
-           case when refusal is not null or status <> 'pending' then now() end, coalesce(refusal, message), late
+           case when refusal is not null or status <> 'pending' then now() end,
+           case when refusal is null and status = 'failed' then now() end, coalesce(refusal, message), late
       from decided
      where not stopped
         on conflict (cue_id, scheduled_for) where triggered_by = 'scheduled' do nothing

@@ -4,6 +4,7 @@ with quarantined as (
     update executions
        set status = case when finished_at is null then 'failed' else status end,
            error_message = case when finished_at is null then :reason else error_message end,
+           dead_at = case when finished_at is null then now() else dead_at end,
            finished_at = coalesce(finished_at, now()), claim = null, lease_until = null, outcome_deadline_at = null,
            updated_at = clock_timestamp()
      where id = :execution
@@ -11,6 +12,13 @@ with quarantined as (
  returning id, cue_id, user_id, triggered_by, scheduled_for, status, attempts, http_status, started_at, finished_at
 ), unqueued as (
     delete from outbox where execution_id = :execution
+), counted as (
+    update operation_executions x
+       set failed = true
+      from quarantined q
+     where x.execution_id = q.id
+       and q.triggered_by = 'backfill'
+       and q.status = 'failed'
 ), ended as (
     update cues c
        set status = case when c.schedule_type = 'once' then 'failed' else 'paused' end,
@@ -20,7 +28,7 @@ with quarantined as (
      where c.id = q.cue_id
        and c.deleted_at is null
        and c.status = 'active'
-       and case when c.schedule_type = 'recurring' then c.on_failure_pause
+       and case when c.schedule_type = 'recurring' then c.on_failure_pause and q.triggered_by <> 'backfill'
                 else q.triggered_by = 'scheduled' and q.scheduled_for = c.schedule_at and c.next_run is null end
  returning c.id, c.user_id, c.name, c.status, c.pause_reason
 ), audited as (

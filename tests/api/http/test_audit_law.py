@@ -156,7 +156,19 @@ async def probe(api: Api) -> tuple[str, str, Any]:
     return "POST", "/v1/targets/127.0.0.1:9/probe", None
 
 
+async def begin_operation(api: Api) -> tuple[str, str, Any]:
+    # One a second: it does not end meanwhile.
+    return "POST", "/v1/operations", {"kind": "pause", "ids": [str(n) for n in range(500)], "rate_per_second": 1}
+
+
+async def cancel_operation(api: Api) -> tuple[str, str, Any]:
+    begun = (await api.ask(*await begin_operation(api))).json()
+    return "POST", f"/v1/operations/{begun['id']}/cancel", None
+
+
 CHANGES: dict[str, tuple[str, Change]] = {
+    "operations.begin": ("operation.started", begin_operation),
+    "operations.cancel": ("operation.cancelled", cancel_operation),
     "cues.create": ("cue.created", create),
     "cues.change": ("cue.updated", change),
     "cues.delete": ("cue.deleted", delete),

@@ -13,6 +13,7 @@ from cueapi.api.accounts import Accounts
 from cueapi.api.alerts import Alerts
 from cueapi.api.audit import AuditRoutes
 from cueapi.api.cues import Cues
+from cueapi.api.dead_letters import DeadLetters
 from cueapi.api.devices import Devices
 from cueapi.api.echo import Echo
 from cueapi.api.executions import Executions
@@ -21,6 +22,7 @@ from cueapi.api.holds import Holds
 from cueapi.api.http.operations import operation_of
 from cueapi.api.http.parameters import Parameter
 from cueapi.api.info import Info
+from cueapi.api.operations import BulkOperations
 from cueapi.api.outcomes import Outcomes
 from cueapi.api.sessions import SessionRoutes
 from cueapi.api.usage import Usage
@@ -29,8 +31,8 @@ from cueapi.api.workers import Workers
 
 ROOT = Path(__file__).parents[3]
 RESOURCES = (
-    Accounts, Alerts, AuditRoutes, Cues, Devices, Echo, Executions, Health, Holds, Info, Outcomes, SessionRoutes, Usage,
-    WebhookSecrets, Workers,
+    Accounts, Alerts, AuditRoutes, BulkOperations, Cues, DeadLetters, Devices, Echo, Executions, Health, Holds, Info,
+    Outcomes, SessionRoutes, Usage, WebhookSecrets, Workers,
 )  # fmt: skip
 HANDLERS = {
     f"{resource.__name__}.{name}": (resource, handler)

@@ -66,7 +66,9 @@ class Execution(Rendered):
     cue_name: str = Field(description="Name of that cue.")
     scheduled_for: datetime = Field(description="The time for which the execution was made.")
     status: Status = Field(description="`retry_ready`: the pause is over and the next attempt is about to begin.")
-    triggered_by: TriggeredBy = Field(description="Whether the schedule, a fire by hand or a replay made it.")
+    triggered_by: TriggeredBy = Field(
+        description="Whether the schedule, a fire by hand, a replay or a backfill made it."
+    )
     attempts: Count = Field(description="Attempts that have begun.")
     http_status: int | None = Field(description="Status that the webhook answered the last attempt with.")
     response_body: str | None = Field(description="The first 2,000 characters of that answer.")

@@ -1,0 +1,150 @@
+"""Operations as a daemon works on them: whatever interrupts a batch, none is skipped and none is done twice."""
+
+import random
+from uuid import UUID
+
+import trio
+
+from cueapi.delivery.bulk_works import works
+from cueapi.delivery.operations import Operations
+from cueapi.domain.audit import SYSTEM
+from cueapi.domain.bulk import Kind
+from cueapi.metrics import Metrics
+from cueapi.storage import operations
+from cueapi.storage.database import Database
+from cueapi.storage.operations import NewOperation, OperationRow
+from tests.delivery.siblings import alive, quiet_hub, until
+from tests.storage.rows import MONTHLY, add_cue, add_execution, add_user, ago
+
+
+def sibling(database: Database) -> Operations:
+    return Operations(database, quiet_hub(), works(MONTHLY), Metrics())
+
+
+async def begin(database: Database, user: int, kind: Kind, matched: int, *, rate: int = 1000) -> UUID:
+    """An operation on everything in the group `a`."""
+    new = NewOperation(user, kind, {"filter": {"group": "a"}}, rate, SYSTEM, matched)
+    return (await operations.add(database, new)).id
+
+
+async def find(database: Database, user: int, operation: UUID) -> OperationRow:
+    row = await operations.show(database, operation, user=user)
+    assert row is not None
+    return row
+
+
+async def add_dead(database: Database, user: int, number: int) -> None:
+    """So many dead letters of three cues."""
+    for _ in range(3):
+        cue_id = await add_cue(database, user, group_name="a")
+        await database.execute(
+            "insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at,"
+            "                        finished_at, payload, dead_at, created_at)"
+            " select gen_random_uuid(), id, user_id, transport, 'manual_fire', now(), 'failed', now(), now(), '{}',"
+            "        now(), now() - interval '1 minute' from cues, generate_series(1, $2::int) where id = $1",
+            cue_id, number // 3,
+        )  # fmt: skip
+
+
+async def test_twenty_interruptions_neither_skip_nor_repeat_one(database: Database) -> None:
+    with trio.fail_after(120):
+        user = await add_user(database)
+        await add_dead(database, user, 600)
+        operation = await begin(database, user, Kind.REPLAY, 600)
+        chance = random.Random(7)
+        for _ in range(20):
+            with trio.move_on_after(chance.uniform(0.001, 0.08)):
+                async with alive(sibling(database).run):
+                    await trio.sleep_forever()
+            row = await find(database, user, operation)
+            made = await database.fetch("select count(*) as made from operation_executions")
+            assert made[0]["made"] == row.progress.worked
+        async with alive(sibling(database).run):
+            await until(lambda: _has_ended(database, user, operation))
+        row = await find(database, user, operation)
+        replays = await database.fetch(
+            "select count(*) as made, count(distinct replayed_from) as origins from executions"
+            " where triggered_by = 'replay'"
+        )
+
+    assert (row.status, row.matched, row.done, row.progress.skipped, row.failed) == ("done", 600, 600, {}, 0)
+    assert (replays[0]["made"], replays[0]["origins"]) == (600, 600)
+
+
+async def _has_ended(database: Database, user: int, operation: UUID) -> bool:
+    return (await find(database, user, operation)).finished_at is not None
+
+
+async def test_two_daemons_share_an_operation_and_do_each_once(database: Database) -> None:
+    with trio.fail_after(120):
+        user = await add_user(database)
+        await add_dead(database, user, 600)
+        operation = await begin(database, user, Kind.REPLAY, 600)
+        async with alive(sibling(database).run, sibling(database).run):
+            await until(lambda: _has_ended(database, user, operation))
+        row = await find(database, user, operation)
+        made = await database.fetch("select count(*) as made from executions where triggered_by = 'replay'")
+
+    assert (row.done, made[0]["made"]) == (600, 600)
+
+
+async def test_two_operations_at_once_replay_each_once(database: Database) -> None:
+    with trio.fail_after(120):
+        user = await add_user(database)
+        await add_dead(database, user, 300)
+        both = [await begin(database, user, Kind.REPLAY, 300) for _ in range(2)]
+        async with alive(sibling(database).run, sibling(database).run):
+            for operation in both:
+                await until(lambda operation=operation: _has_ended(database, user, operation))
+        rows = [await find(database, user, operation) for operation in both]
+        made = await database.fetch("select count(*) as made from executions where triggered_by = 'replay'")
+
+    assert made[0]["made"] == 300
+    assert sum(row.done for row in rows) == sum(row.progress.skipped.get("in_flight", 0) for row in rows) == 300
+
+
+async def test_what_cannot_be_stored_is_counted_as_failed_and_the_others_are_done(database: Database) -> None:
+    with trio.fail_after(60):
+        user = await add_user(database)
+        await add_dead(database, user, 30)
+        broken = await add_cue(database, user, group_name="a", fired_count=2**63 - 1)
+        for _ in range(2):
+            await add_execution(
+                database, broken, status="failed", finished_at=ago(), dead_at=ago(), created_at=ago(minutes=1)
+            )
+        operation = await begin(database, user, Kind.REPLAY, 32)
+        async with alive(sibling(database).run):
+            await until(lambda: _has_ended(database, user, operation))
+        row = await find(database, user, operation)
+
+    assert (row.status, row.done, row.failed, row.progress.skipped) == ("done", 30, 2, {})
+
+
+async def test_an_operation_keeps_to_its_rate(database: Database) -> None:
+    with trio.fail_after(60):
+        user = await add_user(database)
+        await add_dead(database, user, 12)
+        operation = await begin(database, user, Kind.DISMISS, 12, rate=8)
+        async with alive(sibling(database).run):
+            await until(lambda: _has_ended(database, user, operation))
+        row = await find(database, user, operation)
+
+    assert row.started_at is not None
+    assert row.finished_at is not None
+    # One second may be caught up with at the beginning.
+    assert (row.finished_at - row.started_at).total_seconds() >= 0.2
+
+
+async def test_an_operation_goes_on_when_the_clock_was_set_back(database: Database) -> None:
+    with trio.fail_after(60):
+        user = await add_user(database)
+        await add_dead(database, user, 12)
+        operation = await begin(database, user, Kind.DISMISS, 12)
+        await database.execute(
+            "update operations set status = 'running', started_at = now(), next_at = $1", ago(hours=-1)
+        )
+        async with alive(sibling(database).run):
+            await until(lambda: _has_ended(database, user, operation))
+        row = await find(database, user, operation)
+
+    assert row.done == 12
