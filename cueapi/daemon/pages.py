@@ -15,6 +15,7 @@ from cueapi.dashboard.account import AccountPages
 from cueapi.dashboard.alerts import AlertsPage
 from cueapi.dashboard.app import Dashboard
 from cueapi.dashboard.audit import AuditTrail
+from cueapi.dashboard.backfills import BackfillPage
 from cueapi.dashboard.brakes import HoldForms
 from cueapi.dashboard.budgets import BudgetsPage
 from cueapi.dashboard.channels import ChannelPages, MutePages
@@ -22,6 +23,7 @@ from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_form import CueForm
 from cueapi.dashboard.cue_page import CueDetails
 from cueapi.dashboard.cues import CueList
+from cueapi.dashboard.dead_letters import DeadLettersPage
 from cueapi.dashboard.entering import Entering
 from cueapi.dashboard.events import PageEvents
 from cueapi.dashboard.execution import ExecutionPages
@@ -29,6 +31,7 @@ from cueapi.dashboard.executions import ExecutionsPage
 from cueapi.dashboard.incidents import IncidentPages
 from cueapi.dashboard.keys import KeysPage
 from cueapi.dashboard.now import Now
+from cueapi.dashboard.operations import OperationsPage
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
 from cueapi.dashboard.sign_in import FailedSignIns, SignIn
@@ -71,6 +74,9 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             ChannelPages(pages, sessions, contract),
             MutePages(pages, sessions, contract),
             TargetsPage(pages, sessions, contract),
+            DeadLettersPage(pages, sessions, contract),
+            OperationsPage(pages, sessions, contract),
+            BackfillPage(pages, sessions, contract),
             CueList(pages, sessions, contract, reader),
             CueForm(pages, sessions, contract),
             CueDetails(pages, sessions, contract, reader, next_times),

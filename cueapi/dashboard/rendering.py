@@ -49,6 +49,8 @@ ACCOUNT_PLACES = (
 
 PROBLEMS = (
     ("Incidents", "/ui/incidents"),
+    ("Dead letters", "/ui/dead"),
+    ("Operations", "/ui/operations"),
     ("Targets", "/ui/targets"),
     ("Channels", "/ui/channels"),
     ("Mutes", "/ui/mutes"),
@@ -95,7 +97,7 @@ class Rendering:
             "web_link": texts.web_link,
         }
         made.globals |= {"url": self.url, "asset": self.asset, "FORM_TOKEN": FORM_TOKEN}
-        made.globals |= {"places": PLACES, "account_places": ACCOUNT_PLACES, "problems": PROBLEMS}
+        made.globals |= {"places": PLACES, "account_places": ACCOUNT_PLACES, "problem_places": PROBLEMS}
         return made
 
     def url(self, path: str) -> str:

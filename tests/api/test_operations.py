@@ -349,7 +349,8 @@ async def test_a_hold_refuses_what_would_fire_and_stops_what_fires_until_its_rel
         shown = await ended(api, operation)
 
     assert refused[:2] == (409, "account_held")
-    assert (seen["matched"], dismissed, still) == (6, (1, 1, {}), "running")
+    assert (seen["matched"], dismissed) == (6, (1, 1, {}))
+    assert still in {"queued", "running"}
     assert after - held <= 1
     assert (shown["done"], shown["skipped"]) == (5, {"not_dead": 1})
 

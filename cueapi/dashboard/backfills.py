@@ -1,0 +1,86 @@
+"""A backfill of a cue: two moments, a look at the times that lie between them, and the operation."""
+
+from secrets import token_hex
+from typing import Any
+
+from attrs import frozen
+from quart import Blueprint, Response
+
+from cueapi.dashboard.contract import Contract, ContractAnswer
+from cueapi.dashboard.forms import Form
+from cueapi.dashboard.rendering import Rendering
+from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
+from cueapi.domain.ids import is_cue_id
+
+FIELDS = ("from", "to")
+
+
+@frozen
+class BackfillPage:
+    """`/ui/cues/ID/backfill`."""
+
+    pages: Rendering
+    sessions: BrowserSessions
+    contract: Contract
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("backfills", __name__, url_prefix="/cues/<cue_id>/backfill")
+        routes.get("")(self.show)
+        routes.post("/look")(self.look)
+        routes.post("/begin")(self.begin)
+        return routes
+
+    async def show(self, cue_id: str) -> Response:
+        """The form."""
+        session = await self.sessions.require()
+        return await self._page(session, cue_id, {"from": "", "to": ""}, only_missing=True)
+
+    async def look(self, cue_id: str) -> Response:
+        """How many times lie there, and the first of them; refusals stand beside their fields."""
+        session, form = await self.sessions.require_post()
+        answer = await self._call(session, cue_id, form, {"dry_run": True})
+        given = {name: form.text(name) for name in FIELDS}
+        only_missing = form.has("only_missing")
+        if answer.status == 422:
+            problems = answer.fields or {"to": answer.message}
+            return await self._page(session, cue_id, given, only_missing=only_missing, status=422, problems=problems)
+        answer.require()
+        return await self._page(session, cue_id, given, only_missing=only_missing, found=answer.body)
+
+    async def begin(self, cue_id: str) -> Response:
+        """Begin what was looked at; a second click of the same page begins none again."""
+        session, form = await self.sessions.require_post()
+        expected = form.text("expected")
+        more = {"expected": int(expected) if expected.isdecimal() else None}
+        answer = await self._call(session, cue_id, form, more, {"Idempotency-Key": f"page-{form.text('nonce')[:64]}"})
+        answer.require()
+        return self.pages.see_other(f"/ui/operations/{answer.body['id']}")
+
+    async def _call(
+        self,
+        session: BrowserSession,
+        cue_id: str,
+        form: Form,
+        more: dict[str, Any],
+        headers: dict[str, str] | None = None,
+    ) -> ContractAnswer:
+        body = {"kind": "backfill", "cue_id": cue_id, "only_missing": form.has("only_missing")}
+        moments = {name: form.text(name) or None for name in FIELDS}
+        return await self.contract.call(session, "POST", "/v1/operations", body | moments | more, headers)
+
+    async def _page(
+        self,
+        session: BrowserSession,
+        cue_id: str,
+        given: dict[str, str],
+        *,
+        status: int = 200,
+        **values: Any,  # noqa: ANN401 (what was found)
+    ) -> Response:
+        answer = await self.contract.call(session, "GET", f"/v1/cues/{cue_id if is_cue_id(cue_id) else '-'}")
+        answer.require()
+        return self.pages.render(
+            "backfill", session, status, cue=answer.body, path=f"/ui/cues/{cue_id}", given=given, nonce=token_hex(16),
+            **{"found": None, "problems": {}, **values},
+        )  # fmt: skip

@@ -1,0 +1,143 @@
+"""Dead letters: what they have in common, then each; replayed and dismissed by filter or selection, after a look."""
+
+from secrets import token_hex
+from typing import Any
+
+from attrs import frozen
+from quart import Blueprint, Response, request
+
+from cueapi.dashboard.contract import Contract
+from cueapi.dashboard.forms import Form
+from cueapi.dashboard.paths import read_cursor, read_moment, with_query, write_cursor
+from cueapi.dashboard.rendering import Rendering
+from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
+from cueapi.storage import dead_letters
+from cueapi.storage.dashboard.reading import PageReader, TooSlow
+from cueapi.storage.dead_letters import DeadFilter
+
+PATH = "/ui/dead"
+FILTERS = ("cue_id", "group", "host", "http_status", "error", "since", "until")
+SHOWN = 50
+"""Dead letters of a page."""
+
+KINDS = {"replay": "Replay", "dismiss": "Dismiss"}
+RATE = 50
+"""How many a second, where the form says nothing else."""
+
+
+@frozen
+class DeadLettersPage:
+    """`/ui/dead`."""
+
+    pages: Rendering
+    sessions: BrowserSessions
+    contract: Contract
+
+    def routes(self) -> Blueprint:
+        """Its paths."""
+        routes = Blueprint("dead", __name__, url_prefix="/dead")
+        routes.get("")(self.show)
+        routes.post("/look")(self.look)
+        routes.post("/begin")(self.begin)
+        return routes
+
+    async def show(self) -> Response:
+        """The page; a filter that cannot be read stands beside its field, and nothing is listed."""
+        session = await self.sessions.require()
+        given = {name: request.args.get(name, "").strip().replace("\x00", "") for name in FILTERS}
+        wanted, problems = _filter(session.user, given)
+        if wanted is None:
+            return self._page(session, 400, given, problems=problems)
+        behind = read_cursor(request.args.get("cursor"))
+        reader = PageReader(self.sessions.database)
+        try:
+            groups = await dead_letters.summary(reader, wanted) if behind is None else []
+            page = await dead_letters.page(reader, wanted, before=behind and behind[1], limit=SHOWN)
+        except TooSlow:
+            return self._page(session, 503, given, advice="Choose a cue, or a shorter time.")
+        last = page.rows[-1] if page.more else None
+        older = last and with_query(PATH, **given, cursor=write_cursor(last.created_at, last.id))
+        return self._page(
+            session, 200, given, groups=groups, rows=page.rows, older=older, is_first=behind is None
+        )  # fmt: skip
+
+    def _page(self, session: BrowserSession, status: int, given: dict[str, str], **found: Any) -> Response:  # noqa: ANN401 (what was found)
+        values: dict[str, Any] = {"groups": [], "rows": [], "older": None, "is_first": True, "problems": {}}
+        values |= {"advice": None, **found}
+        return self.pages.render(
+            "dead", session, status, given=given, is_filtered=any(given.values()), first=with_query(PATH, **given),
+            of_group=_of_group, count=sum(one.count for one in values["groups"]), **values,
+        )  # fmt: skip
+
+    async def look(self) -> Response:
+        """What replaying or dismissing would do: a question with the number, before anything is done."""
+        session, form = await self.sessions.require_post()
+        kind, scope = _asked(form)
+        if not scope:
+            return self.pages.back(PATH, "No dead letter was selected.")
+        answer = await self.contract.call(session, "POST", "/v1/operations", {"kind": kind, "dry_run": True} | scope)
+        answer.require()
+        back = with_query(PATH, **{name: form.text(name) for name in FILTERS})
+        if not answer.body["matched"]:
+            return self.pages.back(back, "There is no such dead letter any more.")
+        return self.pages.render(
+            "dead_look", session, kind=kind, verb=KINDS[kind], found=answer.body, back=back, rate=RATE,
+            fields=_fields(form), nonce=token_hex(16),
+        )  # fmt: skip
+
+    async def begin(self) -> Response:
+        """Begin the operation that was looked at; a second click of the same page begins none again."""
+        session, form = await self.sessions.require_post()
+        kind, scope = _asked(form)
+        rate, expected = form.text("rate"), form.text("expected")
+        body = {"kind": kind, "rate_per_second": int(rate) if rate.isdecimal() else RATE, **scope}
+        body |= {"reason": form.text("reason") or None, "expected": int(expected) if expected.isdecimal() else None}
+        headers = {"Idempotency-Key": f"page-{form.text('nonce')[:64]}"}
+        answer = await self.contract.call(session, "POST", "/v1/operations", body, headers)
+        answer.require()
+        return self.pages.see_other(f"/ui/operations/{answer.body['id']}")
+
+
+def _asked(form: Form) -> tuple[str, dict[str, Any]]:
+    """What a form asks to be done, and to which: those that are selected, else those of its filter."""
+    kind = form.text("kind")
+    if kind not in KINDS:
+        kind = "replay"
+    if form.has("selected"):
+        ids = form.all("execution")
+        return kind, {"ids": ids} if ids else {}
+    given = {name: form.text(name) for name in FILTERS if form.text(name)}
+    # Without a filter all that have ended until now are meant.
+    return kind, {"filter": given or {"since": "2000-01-01T00:00:00Z"}}
+
+
+def _fields(form: Form) -> list[tuple[str, str]]:
+    """The fields that say which are meant, for the form after this one."""
+    if form.has("selected"):
+        return [("selected", "1"), *(("execution", one) for one in form.all("execution"))]
+    return [(name, form.text(name)) for name in FILTERS if form.text(name)]
+
+
+def _of_group(group: dead_letters.DeadGroupRow, given: dict[str, str]) -> str:
+    """Where a group's dead letters are listed."""
+    own = {"cue_id": group.cue_id, "http_status": str(group.http_status or ""), "error": group.error or ""}
+    return with_query(PATH, **{**given, **{name: value for name, value in own.items() if value}})
+
+
+def _filter(user: int, given: dict[str, str]) -> tuple[DeadFilter | None, dict[str, str]]:
+    """What the query asks for; None, and what is wrong with which field, where it cannot be read."""
+    problems: dict[str, str] = {}
+    moments = {}
+    for name in ("since", "until"):
+        try:
+            moments[name] = read_moment(given[name])
+        except ValueError:
+            problems[name] = "is not a moment such as 2026-01-31T09:00"
+    status = given["http_status"]
+    if status and not (status.isdecimal() and status.isascii() and 100 <= int(status[:9]) <= 999):
+        problems["http_status"] = "is not a status such as 503"
+    if problems:
+        return None, problems
+    cue_id, group, host, error = (given[name] or None for name in ("cue_id", "group", "host", "error"))
+    http_status = int(status) if status else None
+    return DeadFilter(user, cue_id, group, host, http_status, error, moments["since"], moments["until"]), {}
