@@ -10,7 +10,7 @@ from cueapi.storage.database import Executor
 from cueapi.storage.fires import FiredExecution, ManualFire
 
 FORCE = Flag("force", "`true`: fire although the account is held; also delivered while everything is held.")
-BRAKED = ("account_held", "budget_reached", "insufficient_scope")
+BRAKED = ("account_held", "budget_reached", "insufficient_scope", "invalid_filter")
 """How a brake refuses what is fired by hand."""
 
 

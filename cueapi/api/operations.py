@@ -162,9 +162,9 @@ class BulkOperations:
 
         The batch under way is finished; the rest is counted in `skipped.cancelled`. What was done stays done.
         """
+        said = await act_of_body()
         identity = _identity(operation_id)
         _check_scope(bulk.Kind((await self._find(identity)).kind))
-        said = await act_of_body()
         async with self.database.transaction() as db:
             is_cancelled = await operations.cancel(db, identity, user=g.account.id, act=said)
         row = await self._find(identity)

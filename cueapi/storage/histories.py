@@ -2,7 +2,6 @@
 
 from inspect import get_annotations
 from operator import itemgetter
-from typing import LiteralString
 
 from attrs import frozen
 
@@ -11,7 +10,7 @@ from cueapi.storage.cues import CueColumns
 from cueapi.storage.database import Executor
 from cueapi.storage.executions import ExecutionRow
 from cueapi.storage.paging import Page
-from cueapi.storage.statements import columns_of
+from cueapi.storage.statements import columns_of, load
 
 
 class ShownCue(CueColumns):
@@ -25,14 +24,13 @@ class ShownCue(CueColumns):
 _SHOWN = [(name, itemgetter("shown_" + name)) for name in get_annotations(CueColumns)]
 
 
-# $1 cue, $2 user, $3 how many executions and one more, $4 behind how many. No row: not this user's.
-SHOW: LiteralString = (
-    "with cue as (" + cues.SHOW + "), page as (select " + executions.COLUMNS + " from executions e join cue c on true"
-    " where e.cue_id = $1 order by e.created_at desc, e.id desc limit $3 offset $4),"
-    " total as (select count(*) as total from (select 1 from executions e where e.cue_id = $1 limit 10001) counted) "
-    "select total.total, " + columns_of(CueColumns, "cue.{0} as shown_{0}") + ", page.*"
-    " from cue cross join total left join page on true order by page.created_at desc, page.id desc"
-)  # fmt: skip
+SHOW = load(
+    "cue_history",
+    ("cue_id", "user", "most", "skipped"),
+    cue_columns=cues.COLUMNS,
+    execution_columns=executions.COLUMNS,
+    shown_columns=columns_of(CueColumns, "cue.{0} as shown_{0}"),
+)
 
 
 @frozen

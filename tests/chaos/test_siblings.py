@@ -18,7 +18,7 @@ from tests.receiver import open_receiver
 
 FALLING = (
     "notifier", "recorder", "pool", "wakeups", "dispatcher", "retries", "poller", "rescue", "sweeper", "janitor",
-    "target_watch", "operations", "long_polls", "watchers", "api",
+    "target_watch", "operations", "key_uses", "long_polls", "watchers", "api",
 )  # fmt: skip
 
 

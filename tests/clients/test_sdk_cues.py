@@ -11,7 +11,8 @@ from tests.receiver import open_receiver
 
 DONE = (200, b'{"success": true}')
 BEYOND = {
-    "group", "verification", "delivery", "alerts", "executions", "execution_total", "execution_limit",
+    "group", "verification", "delivery", "alerts", "budget", "budget_use", "held_count", "status_changed",
+    "target_state", "executions", "execution_total", "execution_limit",
     "execution_offset",
 }  # fmt: skip
 """What a cue has and the client's model has not."""

@@ -388,6 +388,8 @@ async def test_a_notification_that_we_are_too_short_for_loses_none_of_its_attemp
     with trio.fail_after(30):
         async with open_receiver() as receiver, mailing_to_a_user(settings) as mailed:
             await mailed.api.patch("/v1/auth/me", {"alert_webhook_url": receiver.url()})
+            # That the URL was changed is told by mail.
+            await until(lambda: len(mailed.box.mails) == 1)
             await count(database)
             with no_file_left(), capture_logs() as lines:
                 await fail(mailed.api)
@@ -396,7 +398,7 @@ async def test_a_notification_that_we_are_too_short_for_loses_none_of_its_attemp
             await database.execute("update notifications set ready_at = now()")
             await fail(mailed.api)
             await receiver.wait_for(2)
-            await until(lambda: len(mailed.box.mails) == 2)
+            await until(lambda: len(mailed.box.mails) == 3)
 
     assert [tuple(row) for row in attempts] == [("alert_webhook", 0), ("failure_mail", 0)]
     assert len([line for line in lines if line["event"] == "daemon_ran_short"]) == 1

@@ -220,7 +220,8 @@ async def test_a_name_that_is_rebound_to_a_private_address_is_not_called() -> No
 
             assert await webhook.attempt(delivery) == Unreachable(
                 "rebound.test (10.0.0.1) is a private address; "
-                "the operator can open it with CALLBACK_ALLOW=rebound.test"
+                "the operator can open it with CALLBACK_ALLOW=rebound.test",
+                refused=True,
             )
 
     assert len(receiver.requests) == 1

@@ -12,6 +12,7 @@ from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.execution import succeeded
 from cueapi.domain.ids import new_uuid7
 from cueapi.domain.outcome import Report
+from cueapi.domain.verification import VerificationRules, verify
 from cueapi.storage import budgets, due_cues, fires
 from cueapi.storage.database import Database
 from cueapi.storage.due_cues import DueCue, PollResult, fire_due
@@ -238,7 +239,10 @@ async def test_cost_is_added_with_the_outcome_and_stops_what_comes_after(databas
 
     for delivery in await claim(database):
         report = Report(success=True, metadata={"cost": 0.1})
-        await apply_transitions(database, [succeeded(await fence_of(database, delivery.execution_id), report, "none")])
+        await apply_transitions(
+            database,
+            [succeeded(await fence_of(database, delivery.execution_id), report, verify(VerificationRules(), report))],
+        )
     await fire(database, cue_id)
 
     cue = await look_up_cue(database, cue_id)
@@ -259,7 +263,10 @@ async def test_what_is_no_cost_costs_nothing(database: Database, cost: object) -
     (delivery,) = await claim(database)
 
     report = Report(success=True, metadata={"cost": cost})
-    await apply_transitions(database, [succeeded(await fence_of(database, delivery.execution_id), report, "none")])
+    await apply_transitions(
+        database,
+        [succeeded(await fence_of(database, delivery.execution_id), report, verify(VerificationRules(), report))],
+    )
 
     assert (await look_up_cue(database, cue_id))["budget_cost"] == 0
 

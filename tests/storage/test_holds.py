@@ -191,7 +191,7 @@ async def test_everything_stops_each_claim_but_of_what_was_forced(database: Data
     )
     await release(database, user)
 
-    assert (deliveries, work, claimed) == ({forced[0], stranger}, {forced[1]}, False)
+    assert (deliveries, work, claimed) == ({forced[0], stranger}, {forced[1]}, None)
     assert {one.execution_id for one in await claim(database)} == {waiting[0]}
     assert {one.id for one in await claim_as_worker(database, user)} == {waiting[1]}
 

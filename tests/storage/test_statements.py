@@ -64,10 +64,11 @@ def test_every_file_of_statements_is_used_once_and_every_long_statement_is_a_fil
     texts = "".join(path.read_text("utf-8") for path in (*folder.rglob("*.py"), *folder.glob("sql/*.sql")))
     loaded = re.findall(r'\bload(?:_both)?\(\s*"(\w+)"', texts)
     included = re.findall(r"^-- include: (\w+)$", texts, re.MULTILINE)
-    given = re.findall(r"\b(\w+)=(?:COLUMNS|LINE|JOINED|columns_of\(|\"\")", texts)
+    given = re.findall(r"\b(\w+)=(?:\w+\.)?(?:COLUMNS|LINE|JOINED|columns_of\(|\"\")", texts)
     long = [name for name, text in STATEMENTS.items() if text.count("\n") > 31 and name not in FROM_FILES]
 
-    assert sorted(loaded) == sorted(set(loaded))
+    # What waits for a target is claimed by the statement that claims the rest.
+    assert sorted(loaded) == sorted([*set(loaded), "claim_deliveries"])
     assert {path.stem for path in folder.glob("sql/*.sql")} == {*loaded} | {*included} - {*given}
     assert long == []
 
