@@ -217,8 +217,8 @@ async def waits(daemon: RunningDaemon, number: int) -> None:
 async def _claims(database: Database) -> set[tuple[object, ...]]:
     """The claims of workers that connections have last asked: each by its connection and its time."""
     rows = await database.fetch(
-        "select pid, query_start from pg_stat_activity where datname = current_database() and query like '%wanted as (%'"
-        " and pid <> pg_backend_pid()"
+        "select pid, query_start from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid() and query like '%wanted as (%'"
     )
     return {tuple(row) for row in rows}
 

@@ -99,7 +99,8 @@ ready as materialized (
 select b.id, b.cue_id, b.user_id, b.claim, b.attempts, b.payload, b.lost_claims, b.scheduled_for, b.is_backfill,
        case when c.deleted_at is null then c.name end as name, c.callback_url,
        c.callback_method, c.callback_headers, c.callback_host,
-       c.max_attempts, c.backoff_minutes, c.verification, c.assertions, c.verification_on_failed, c.timeout_seconds, c.outcome_deadline_seconds,
+       c.max_attempts, c.backoff_minutes, c.verification, c.assertions, c.verification_on_failed, c.timeout_seconds,
+       c.outcome_deadline_seconds,
        u.webhook_secret,
        case when u.previous_secret_until > now() then u.previous_webhook_secret end as previous_secret,
        n.examined, n.picked, n.set_waiting, n.skipped_locked
