@@ -17,7 +17,7 @@ import trio
 from attrs import frozen
 
 from cueapi.trio_asyncpg.connection import close, connect
-from tests.chaos.faults import cut_all
+from tests.chaos.faults import AUDITOR, CUT, cut_all
 from tests.chaos.load import PUT_OFF
 from tests.chaos.scene import Scene, open_scene, some_time
 from tests.conftest import in_database, say
@@ -82,13 +82,17 @@ async def altered(tenant: Tenant, broken: str, mended: str, scene: Scene) -> Asy
         connection = await connect(tenant.server_dsn if "database" in statement else tenant.superuser_dsn)
         await connection.execute(statement.format(tenant.name))
         await close(connection)
-        await cut_all(scene.database)
 
+    # Made before: a database that takes no connections any more would not take this one.
+    inside = await connect(tenant.superuser_dsn)
     await alter(broken)
+    await inside.fetch(CUT, AUDITOR)
+    await close(inside)
     try:
         yield
     finally:
         await alter(mended)
+        await cut_all(scene.database)
 
 
 CANCEL_WAITING = """

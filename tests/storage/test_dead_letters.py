@@ -58,7 +58,9 @@ async def test_what_ends_without_success_is_a_dead_letter_and_what_its_user_aske
         good = await ended(database, webhook, GOOD)
         silent = await add_execution(database, worker)
         await claim_as_worker(database, user)
-        await database.execute("update executions set outcome_deadline_at = now() where id = $1", silent)
+        await database.execute(
+            "update executions set outcome_deadline_at = now() - interval '1 second' where id = $1", silent
+        )
         state = await standing_of(database, silent)
         await apply_transitions(database, [deadline_passed(state.fence, NO_RETRY)])
         missed = await add_execution(database, worker)
