@@ -52,10 +52,9 @@ class Grouped(Generic[Item, Result]):
         if self._is_led:
             try:
                 await call.woken.wait()
-            finally:
-                # Cancelled: what has not begun is not asked for.
-                if not call.woken.is_set() and call in self._waiting:
-                    self._waiting.remove(call)
+            except trio.Cancelled:
+                self._withdraw(call)
+                raise
         try:
             if not call.is_answered:
                 await self._lead()
@@ -81,9 +80,20 @@ class Grouped(Generic[Item, Result]):
             raise
         finally:
             _refuse(group, StorageUnavailable("the statement was interrupted"))
-            self._is_led = bool(self._waiting)
-            if self._waiting:
-                self._waiting[0].woken.set()
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Have the first that waits lead the next group."""
+        self._is_led = bool(self._waiting)
+        if self._waiting:
+            self._waiting[0].woken.set()
+
+    def _withdraw(self, call: _Call[Item, Result]) -> None:
+        """What has not begun is not asked for; where it was to lead and is cancelled in that moment, the next one leads."""
+        if call in self._waiting:
+            self._waiting.remove(call)
+            if call.woken.is_set():
+                self._hand_over()
 
     def _next_group(self) -> list[_Call[Item, Result]]:
         """The first that wait, as long as no two have the same key."""

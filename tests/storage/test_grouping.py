@@ -6,6 +6,7 @@ from operator import itemgetter
 
 import pytest
 import trio
+import trio.testing
 from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,6 +90,35 @@ async def test_who_is_cancelled_ends_no_other(autojump_clock: MockClock, who: st
     assert said[("other", 3)] == 30
     # The leader's own statement was under way.
     assert statement.groups == [[("leader", 1)], [("other", 3)]]
+
+
+async def test_one_that_is_cancelled_as_it_is_to_lead_hands_over(autojump_clock: MockClock) -> None:
+    for _ in range(50):  # Trio runs those that wake at the same moment in any order.
+        statement, said = Gate(), dict[Item, object]()
+        grouped = Grouped(statement.run, itemgetter(0))
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(_cancellable, grouped, ("leader", 1), said)
+                await trio.testing.wait_all_tasks_blocked()
+                cancelled = await nursery.start(_cancellable, grouped, ("next", 2), said)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(ask, grouped, ("last", 3), said)
+                await trio.testing.wait_all_tasks_blocked()
+                cancelled.cancel()
+                statement.opened.set()
+
+        assert said[("last", 3)] == 30
+
+
+@define
+class Gate:
+    """A statement that ends once it is *opened*."""
+
+    opened: trio.Event = field(factory=trio.Event)
+
+    async def run(self, items: Sequence[Item]) -> list[int]:
+        await self.opened.wait()
+        return [10 * number for _, number in items]
 
 
 async def _cancellable(
