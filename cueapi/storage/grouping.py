@@ -89,7 +89,7 @@ class Grouped(Generic[Item, Result]):
             self._waiting[0].woken.set()
 
     def _withdraw(self, call: _Call[Item, Result]) -> None:
-        """What has not begun is not asked for; where it was to lead and is cancelled in that moment, the next one leads."""
+        """What has not begun is not asked for; one that was to lead, and is cancelled in that moment, hands over."""
         if call in self._waiting:
             self._waiting.remove(call)
             if call.woken.is_set():
