@@ -58,22 +58,26 @@ class CueList:
         """One page of the list."""
         session = await self.sessions.require()
         # What cannot be is not left out in silence: the list would show more than was asked for.
-        text, status, cursor = (request.args.get(name, "").strip() for name in ("q", "status", "cursor"))
+        text, status, group, cursor = (
+            request.args.get(name, "").strip() for name in ("q", "status", "group", "cursor")
+        )
         searched = text.replace("\0", "")[:255] or None
         if status and status not in STATUSES:
             raise Refusal("invalid_filter", f"A cue is {', '.join(STATUSES)}; not {status[:64]!r}.")
-        wanted = CueSearch(session.user, searched, status or None, read_cursor(cursor) if cursor else None)
+        wanted = CueSearch(
+            session.user, searched, status or None, read_cursor(cursor) if cursor else None, group[:63] or None
+        )
         try:
             page = await cues.page(self.reader, wanted)
         except TooSlow:
             return self.pages.render(
                 "too_slow", session, 503, advice="Filter the cues by a status, or by another name."
             )
-        given = {"q": text, "status": status}
+        given = {"q": text, "status": status, "group": group}
         last = page.cues[-1] if page.has_more else None
         return self.pages.render(
             "cues", session, lines=[_line(cue, page.marks[cue.id]) for cue in page.cues], text=text, chosen=status,
-            statuses=STATUSES, is_first=not cursor, first=with_query(PATH, **given),
+            group=group, statuses=STATUSES, is_first=not cursor, first=with_query(PATH, **given),
             older=last and with_query(PATH, **given, cursor=write_cursor(last)), nonce=token_hex(16),
             back=request.full_path.rstrip("?"),
             command=contract_command(self.sessions.base_url, "POST", "/v1/cues", FIRST_CUE),

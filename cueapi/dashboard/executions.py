@@ -19,7 +19,7 @@ from cueapi.storage.dashboard.executions import ExecutionFilter, ExecutionPage
 from cueapi.storage.dashboard.reading import PageReader, TooSlow
 
 PATH = "/ui/executions"
-FILTERS = ("status", "outcome_state", "cue_id", "since", "until")
+FILTERS = ("status", "outcome_state", "cue_id", "group", "since", "until")
 
 
 @frozen
@@ -105,6 +105,7 @@ def _filter(user: int, given: dict[str, str]) -> tuple[ExecutionFilter | None, d
         "status": lambda text: chosen(text, STATUSES),
         "outcome_state": lambda text: chosen(text, OUTCOME_STATES),
         "cue_id": lambda text: text[:64] or None,
+        "group": lambda text: text[:63] or None,
         "since": read_moment,
         "until": read_moment,
     }

@@ -73,15 +73,15 @@ async def test_a_row_says_when_in_words_what_became_of_it_and_why_it_stands_stil
     assert "data-countdown=" in page.text
 
 
-async def test_cues_are_found_by_a_part_of_their_name_and_by_their_status(daemon: RunningDaemon, api: Api) -> None:
+async def test_cues_are_found_by_a_part_of_their_name_by_their_status_and_by_their_group(
+    daemon: RunningDaemon, api: Api
+) -> None:
     with trio.fail_after(30):
         first, *_ = await make(api, "Morning brief", "evening brief", "50% off", "a_b", "axb")
-        await api.patch(f"/v1/cues/{first}", {"status": "paused"})
+        await api.patch(f"/v1/cues/{first}", {"status": "paused", "group": "night"})
         browser = await signed_in(daemon, api)
-        found = {
-            query: rows(await browser.get(f"/ui/cues?{query}"))
-            for query in ("q=BRIEF", "q=brief&status=paused", "q=%25", "q=a_b", "status=active&q=b")
-        }
+        queries = ("q=BRIEF", "q=brief&status=paused", "q=%25", "q=a_b", "status=active&q=b", "group=night", "group=no")
+        found = {query: rows(await browser.get(f"/ui/cues?{query}")) for query in queries}
         wrong = [await browser.get(f"/ui/cues?{query}") for query in ("status=lazy", "cursor=x~y")]
 
     assert found == {
@@ -90,6 +90,8 @@ async def test_cues_are_found_by_a_part_of_their_name_and_by_their_status(daemon
         "q=%25": ["50% off"],
         "q=a_b": ["a_b"],
         "status=active&q=b": ["axb", "a_b", "evening brief"],
+        "group=night": ["Morning brief"],
+        "group=no": [],
     }
     assert [page.status_code for page in wrong] == [400, 400]
     assert "not &#39;lazy&#39;" in wrong[0].text

@@ -43,6 +43,8 @@ FILTERS = {
     "outcome_state=verified_success": ["verified"],
     "cue_id={other}": ["other"],
     "cue_id=cue_none": [],
+    "group=night": ["other", "ready"],
+    "group=nobody&status=failed": [],
     "since=2026-03-01": ["failed", "other", "ready", "retrying", "verified"],
     "until=2026-02-01T00:00:00Z": ["old"],
     "since=2026-01-01&until=2026-02-01&status=success": ["old"],
@@ -54,7 +56,7 @@ FILTERS = {
 async def test_each_filter_shows_what_it_says(
     person: Browser, database: Database, user: int, query: str, wanted: list[str]
 ) -> None:
-    cue_id, other = await add_cue(database, user), await add_cue(database, user)
+    cue_id, other = await add_cue(database, user), await add_cue(database, user, group_name="night")
     later = datetime(2100, 1, 1, tzinfo=UTC)
     made = {
         "failed": await add_execution(database, cue_id, status="failed", **FINAL),

@@ -107,6 +107,7 @@ class CueSearch:
     text: str | None = None
     status: str | None = None
     before: tuple[datetime, str] | None = None
+    group: str | None = None
 
 
 @frozen
@@ -123,6 +124,7 @@ async def page(db: Executor, wanted: CueSearch) -> CuePage:
     where, values = conditions(
         [
             ("c.user_id = ?", wanted.user),
+            ("c.group_name = ?", wanted.group),
             ("c.name ilike ?", wanted.text and f"%{_escaped(wanted.text)}%"),
         ]
     )

@@ -31,6 +31,7 @@ class ExecutionFilter:
     status: str | None = None
     outcome_state: str | None = None
     cue_id: str | None = None
+    group: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     before: tuple[datetime, UUID] | None = None
@@ -52,6 +53,7 @@ async def page(db: Executor, wanted: ExecutionFilter) -> ExecutionPage:
             ("e.status = ?", wanted.status),
             ("e.outcome_state = ?", wanted.outcome_state),
             ("e.cue_id = ?", wanted.cue_id),
+            ("c.group_name = ?", wanted.group),
             ("e.created_at >= ?", wanted.since),
             ("e.created_at <= ?", wanted.until),
         ]
