@@ -23,6 +23,8 @@ WORDS = {
     AlertType.EXECUTION_FAILED: "failed",
     AlertType.MISSED_RUN: "missed or late",
     AlertType.WORKER_OFFLINE: "worker offline",
+    AlertType.BUDGET_WARNING: "budget nearly used",
+    AlertType.BUDGET_REACHED: "budget reached",
 }
 """Types of alerts in words."""
 

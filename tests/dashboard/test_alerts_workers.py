@@ -3,6 +3,8 @@
 import re
 from uuid import UUID, uuid4
 
+from cueapi.dashboard.alerts import WORDS
+from cueapi.domain.execution import AlertType
 from cueapi.storage.database import Database
 from tests.conftest import RunningDaemon
 from tests.dashboard.browsing import SAME_ORIGIN, Browser, signed_in, target, text_of
@@ -44,6 +46,16 @@ async def test_open_alerts_come_first_and_lead_to_what_they_are_about(
     for link in (f"/ui/executions/{execution}", f"/ui/cues/{cue_id}", "/ui/workers"):
         assert f'href="{link}"' in page.text
     assert "Acknowledge all 3 shown" in text_of(page)
+
+
+async def test_an_alert_of_each_type_has_its_words(person: Browser, database: Database, user: int) -> None:
+    for one in AlertType:
+        await add_alert(database, user, alert_type=one)
+    page = await person.get("/ui/alerts")
+
+    assert page.status_code == 200
+    assert len(ALERT.findall(page.text)) == len(AlertType)
+    assert [word for word in WORDS.values() if word not in text_of(page)] == []
 
 
 async def test_every_page_says_in_the_navigation_how_many_are_open(
