@@ -1,15 +1,14 @@
 """The audit: who has done what, field by field, and why."""
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from attrs import frozen
 from quart import Blueprint, Response, request
 
 from cueapi.dashboard.actors import ACTIONS, actor_words
-from cueapi.dashboard.paths import chosen, read_cursor, read_moment, with_query, write_cursor
+from cueapi.dashboard.paths import a_text, asked_for, read_cursor, read_filters, read_moment, with_query, write_cursor
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.domain.errors import Refusal
@@ -18,15 +17,17 @@ from cueapi.storage.audit import AuditFilter, AuditPage, AuditRow, Behind
 from cueapi.storage.dashboard.reading import PageReader, TooSlow
 
 PATH = "/ui/account/audit"
-FILTERS = ("action", "subject_id", "actor_id", "since", "until")
 ROWS = 50
 """How many a page has."""
 
-PAGES = {"cue": "/ui/cues/", "execution": "/ui/executions/"}
+PAGES = {
+    "cue": "/ui/cues/", "execution": "/ui/executions/", "incident": "/ui/incidents/", "operation": "/ui/operations/",
+}  # fmt: skip
 """Where a subject is shown, by its kind."""
 
 LISTS = {
     "account": "/ui/account", "secret": "/ui/account", "key": "/ui/account/keys", "budget": "/ui/account/budgets",
+    "target": "/ui/targets", "channel": "/ui/channels", "mute": "/ui/mutes",
 }  # fmt: skip
 """Where a subject without a page of its own is listed."""
 
@@ -49,7 +50,7 @@ class AuditTrail:
     async def show(self) -> Response:
         """The page; a filter that cannot be read stands beside its field, and nothing is listed."""
         session = await self.sessions.require()
-        given = {name: request.args.get(name, "").strip() for name in FILTERS}
+        given = asked_for(READERS)
         wanted, problems = _filter(session.user, given)
         if wanted is None:
             return self._page(session, 400, given, problems=problems)
@@ -99,23 +100,29 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def _action(text: str) -> str | None:
+    if text and text not in ACTIONS:
+        raise ValueError("is no action")
+    return text or None
+
+
+READERS: Mapping[str, Callable[[str], object]] = {
+    "action": _action,
+    "subject_id": a_text(300),
+    "actor_id": a_text(300),
+    "since": read_moment,
+    "until": read_moment,
+}
+
+
 def _filter(user: int, given: dict[str, str]) -> tuple[AuditFilter | None, dict[str, str]]:
     """What the query asks for; None, and what is wrong with which field, where it cannot be read."""
-    read: dict[str, Any] = {}
-    problems: dict[str, str] = {}
-    readers: dict[str, tuple[str, Callable[[str], object], str]] = {
-        "action": ("action", lambda text: chosen(text, ACTIONS), "is no action"),
-        "subject_id": ("subject", lambda text: text[:300] or None, ""),
-        "actor_id": ("actor", lambda text: text[:300] or None, ""),
-        "since": ("since", read_moment, "is not a moment such as 2026-01-31T09:00"),
-        "until": ("until", read_moment, "is not a moment such as 2026-01-31T09:00"),
-    }
-    for field, (name, reader, problem) in readers.items():
-        try:
-            read[name] = reader(given[field].replace("\0", ""))
-        except ValueError:
-            problems[field] = problem
-    return (None, problems) if problems else (AuditFilter(user, **read, behind=_behind()), {})
+    read, problems = read_filters(given, READERS)
+    if problems:
+        return None, problems
+    # The filter names what an action is about and who acts; the query names their ids.
+    read["subject"], read["actor"] = read.pop("subject_id"), read.pop("actor_id")
+    return AuditFilter(user, **read, behind=_behind()), {}
 
 
 def _behind() -> Behind | None:

@@ -11,7 +11,7 @@ from cueapi.dashboard.contract import Contract, ContractAnswer
 from cueapi.dashboard.cue_history import cue_history
 from cueapi.dashboard.cue_states import cue_state, schedule_words
 from cueapi.dashboard.forms import Form
-from cueapi.dashboard.paths import with_query
+from cueapi.dashboard.paths import asked_for, with_query
 from cueapi.dashboard.rendering import Rendering, Undo
 from cueapi.dashboard.sent_requests import contract_command
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
@@ -58,10 +58,8 @@ class CueList:
         """One page of the list."""
         session = await self.sessions.require()
         # What cannot be is not left out in silence: the list would show more than was asked for.
-        text, status, group, cursor = (
-            request.args.get(name, "").strip() for name in ("q", "status", "group", "cursor")
-        )
-        searched = text.replace("\0", "")[:255] or None
+        text, status, group, cursor = asked_for(("q", "status", "group", "cursor")).values()
+        searched = text[:255] or None
         if status and status not in STATUSES:
             raise Refusal("invalid_filter", f"A cue is {', '.join(STATUSES)}; not {status[:64]!r}.")
         wanted = CueSearch(

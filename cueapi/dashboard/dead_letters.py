@@ -1,5 +1,6 @@
 """Dead letters: what they have in common, then each; replayed and dismissed by filter or selection, after a look."""
 
+from collections.abc import Callable, Mapping
 from secrets import token_hex
 from typing import Any
 
@@ -8,7 +9,7 @@ from quart import Blueprint, Response, request
 
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.forms import Form
-from cueapi.dashboard.paths import read_cursor, read_moment, with_query, write_cursor
+from cueapi.dashboard.paths import a_text, asked_for, read_cursor, read_filters, read_moment, with_query, write_cursor
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.storage import dead_letters
@@ -16,7 +17,6 @@ from cueapi.storage.dashboard.reading import PageReader, TooSlow
 from cueapi.storage.dead_letters import DeadFilter
 
 PATH = "/ui/dead"
-FILTERS = ("cue_id", "group", "host", "http_status", "error", "since", "until")
 SHOWN = 50
 """Dead letters of a page."""
 
@@ -44,7 +44,7 @@ class DeadLettersPage:
     async def show(self) -> Response:
         """The page; a filter that cannot be read stands beside its field, and nothing is listed."""
         session = await self.sessions.require()
-        given = {name: request.args.get(name, "").strip().replace("\x00", "") for name in FILTERS}
+        given = asked_for(READERS)
         wanted, problems = _filter(session.user, given)
         if wanted is None:
             return self._page(session, 400, given, problems=problems)
@@ -77,7 +77,7 @@ class DeadLettersPage:
             return self.pages.back(PATH, "No dead letter was selected.")
         answer = await self.contract.call(session, "POST", "/v1/operations", {"kind": kind, "dry_run": True} | scope)
         answer.require()
-        back = with_query(PATH, **{name: form.text(name) for name in FILTERS})
+        back = with_query(PATH, **{name: form.text(name) for name in READERS})
         if not answer.body["matched"]:
             return self.pages.back(back, "There is no such dead letter any more.")
         return self.pages.render(
@@ -106,7 +106,7 @@ def _asked(form: Form) -> tuple[str, dict[str, Any]]:
     if form.has("selected"):
         ids = form.all("execution")
         return kind, {"ids": ids} if ids else {}
-    given = {name: form.text(name) for name in FILTERS if form.text(name)}
+    given = {name: form.text(name) for name in READERS if form.text(name)}
     # Without a filter all that have ended until now are meant.
     return kind, {"filter": given or {"since": "2000-01-01T00:00:00Z"}}
 
@@ -115,7 +115,7 @@ def _fields(form: Form) -> list[tuple[str, str]]:
     """The fields that say which are meant, for the form after this one."""
     if form.has("selected"):
         return [("selected", "1"), *(("execution", one) for one in form.all("execution"))]
-    return [(name, form.text(name)) for name in FILTERS if form.text(name)]
+    return [(name, form.text(name)) for name in READERS if form.text(name)]
 
 
 def _of_group(group: dead_letters.DeadGroupRow, given: dict[str, str]) -> str:
@@ -124,20 +124,24 @@ def _of_group(group: dead_letters.DeadGroupRow, given: dict[str, str]) -> str:
     return with_query(PATH, **{**given, **{name: value for name, value in own.items() if value}})
 
 
+def _status(text: str) -> int | None:
+    if text and not (text.isdecimal() and text.isascii() and 100 <= int(text[:9]) <= 999):
+        raise ValueError("is not a status such as 503")
+    return int(text) if text else None
+
+
+READERS: Mapping[str, Callable[[str], object]] = {
+    "cue_id": a_text(64),
+    "group": a_text(63),
+    "host": a_text(300),
+    "http_status": _status,
+    "error": a_text(200),
+    "since": read_moment,
+    "until": read_moment,
+}
+
+
 def _filter(user: int, given: dict[str, str]) -> tuple[DeadFilter | None, dict[str, str]]:
     """What the query asks for; None, and what is wrong with which field, where it cannot be read."""
-    problems: dict[str, str] = {}
-    moments = {}
-    for name in ("since", "until"):
-        try:
-            moments[name] = read_moment(given[name])
-        except ValueError:
-            problems[name] = "is not a moment such as 2026-01-31T09:00"
-    status = given["http_status"]
-    if status and not (status.isdecimal() and status.isascii() and 100 <= int(status[:9]) <= 999):
-        problems["http_status"] = "is not a status such as 503"
-    if problems:
-        return None, problems
-    cue_id, group, host, error = (given[name] or None for name in ("cue_id", "group", "host", "error"))
-    http_status = int(status) if status else None
-    return DeadFilter(user, cue_id, group, host, http_status, error, moments["since"], moments["until"]), {}
+    read, problems = read_filters(given, READERS)
+    return (None, problems) if problems else (DeadFilter(user, **read), {})

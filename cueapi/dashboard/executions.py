@@ -1,14 +1,22 @@
 """The list of executions: filtered, a page at a time, and replayed by selection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from secrets import token_hex
-from typing import Any
 
 from attrs import frozen
 from quart import Blueprint, Response, request
 
 from cueapi.dashboard.contract import Contract
-from cueapi.dashboard.paths import chosen, read_cursor, read_moment, with_query, write_cursor
+from cueapi.dashboard.paths import (
+    a_text,
+    asked_for,
+    chosen,
+    read_cursor,
+    read_filters,
+    read_moment,
+    with_query,
+    write_cursor,
+)
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.dashboard.sign_in import own_path
@@ -19,7 +27,6 @@ from cueapi.storage.dashboard.executions import ExecutionFilter, ExecutionPage
 from cueapi.storage.dashboard.reading import PageReader, TooSlow
 
 PATH = "/ui/executions"
-FILTERS = ("status", "outcome_state", "cue_id", "group", "since", "until")
 
 
 @frozen
@@ -40,7 +47,7 @@ class ExecutionsPage:
     async def show(self) -> Response:
         """The page; a filter that cannot be read stands beside its field, and nothing is listed."""
         session = await self.sessions.require()
-        given = {name: request.args.get(name, "").strip() for name in FILTERS}
+        given = asked_for(READERS)
         wanted, problems = _filter(session.user, given)
         if wanted is None:
             return await self._page(session, 400, given, problems=problems)
@@ -97,25 +104,19 @@ def _replayed(selected: int, done: int, refused: str) -> str:
     return f"{done} of {selected} were replayed. {refused}"
 
 
+READERS: Mapping[str, Callable[[str], object]] = {
+    "status": lambda text: chosen(text, STATUSES),
+    "outcome_state": lambda text: chosen(text, OUTCOME_STATES),
+    "cue_id": a_text(64),
+    "group": a_text(63),
+    "since": read_moment,
+    "until": read_moment,
+}
+
+
 def _filter(user: int, given: dict[str, str]) -> tuple[ExecutionFilter | None, dict[str, str]]:
     """What the query asks for; None, and what is wrong with which field, where it cannot be read."""
-    read: dict[str, Any] = {}
-    problems: dict[str, str] = {}
-    readers: dict[str, Callable[[str], object]] = {
-        "status": lambda text: chosen(text, STATUSES),
-        "outcome_state": lambda text: chosen(text, OUTCOME_STATES),
-        "cue_id": lambda text: text[:64] or None,
-        "group": lambda text: text[:63] or None,
-        "since": read_moment,
-        "until": read_moment,
-    }
-    for name, reader in readers.items():
-        try:
-            read[name] = reader(given[name])
-        except ValueError as error:
-            problems[name] = (
-                str(error) if name in {"status", "outcome_state"} else "is not a moment such as 2026-01-31T09:00"
-            )
+    read, problems = read_filters(given, READERS)
     if problems:
         return None, problems
     behind = read_cursor(request.args.get("cursor"))

@@ -4,7 +4,7 @@ from attrs import frozen
 from quart import Blueprint, Response, request
 
 from cueapi.dashboard.contract import Contract, ContractAnswer
-from cueapi.dashboard.paths import chosen, read_cursor, with_query, write_cursor
+from cueapi.dashboard.paths import asked_for, chosen, read_cursor, with_query, write_cursor
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
 from cueapi.dashboard.states import ShownState
@@ -62,7 +62,7 @@ class IncidentPages:
     async def list(self) -> Response:
         """The page of all: what is open, where nothing else is asked for."""
         session = await self.sessions.require()
-        given = {name: request.args.get(name, "").strip() for name in ("status", "kind", "cue_id", "group")}
+        given = asked_for(("status", "kind", "cue_id", "group"))
         try:
             status = chosen(given["status"], STATUSES) or IncidentStatus.OPEN
             wanted = IncidentFilter(

@@ -1,10 +1,13 @@
 """Paths of pages with their queries, and the cursors in them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
+
+from quart import request
 
 from cueapi.domain.clock import parse_moment
 from cueapi.domain.errors import Refusal
@@ -39,9 +42,36 @@ def read_cursor(text: str | None) -> tuple[datetime, UUID, bool] | None:
     raise Refusal("invalid_filter", "The link to this part of the list is damaged; begin at its first page.")
 
 
+def asked_for(names: Iterable[str]) -> dict[str, str]:
+    """What the query of the page says of each, without U+0000, which PostgreSQL cannot hold; empty where nothing."""
+    return {name: request.args.get(name, "").replace("\0", "").strip() for name in names}
+
+
+def read_filters(
+    given: Mapping[str, str], readers: Mapping[str, Callable[[str], object]]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The filters that are given, each by its reader; and what is wrong with those whose reader raises ValueError."""
+    read: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for name, reader in readers.items():
+        try:
+            read[name] = reader(given[name])
+        except ValueError as error:
+            problems[name] = str(error)
+    return read, problems
+
+
+def a_text(longest: int) -> Callable[[str], str | None]:
+    """Reads a text of at most so many characters; None where it is empty."""
+    return lambda text: text[:longest] or None
+
+
 def read_moment(text: str | None) -> datetime | None:
     """A moment as a field of a form gives it, in UTC; None where it is empty. Raises ValueError for anything else."""
-    return parse_moment(text) if text else None
+    try:
+        return parse_moment(text) if text else None
+    except ValueError:
+        raise ValueError("is not a moment such as 2026-01-31T09:00") from None
 
 
 def chosen(given: str | None, known: Mapping[str, str]) -> str | None:

@@ -3,10 +3,10 @@
 from urllib.parse import quote
 
 from attrs import frozen
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
 from cueapi.dashboard.contract import Contract
-from cueapi.dashboard.paths import with_query
+from cueapi.dashboard.paths import asked_for, with_query
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
 from cueapi.dashboard.states import ShownState
@@ -41,7 +41,7 @@ class TargetsPage:
     async def show(self) -> Response:
         """The page."""
         session = await self.sessions.require()
-        after = request.args.get("cursor", "").replace("\x00", "")
+        after = asked_for(["cursor"])["cursor"]
         found = await targets.read(PageReader(self.sessions.database), user=session.user, after=after or None)
         last = found.serving.rows[-1] if found.serving.more else None
         return self.pages.render(
