@@ -13,12 +13,12 @@ def lines_of(assertions: list[dict[str, Any]]) -> str:
 
 
 def _line_of(one: dict[str, Any]) -> str:
-    told = "" if one["op"] == "exists" else f" {json.dumps(one['value'], ensure_ascii=False)}"
-    return f"{one['field']} {one['op']}{told}"
+    value = "" if one["op"] == "exists" else f" {json.dumps(one['value'], ensure_ascii=False)}"
+    return f"{one['field']} {one['op']}{value}"
 
 
 def read_lines(text: str) -> list[dict[str, Any]]:
-    """The assertions of some lines, as the contract takes them. Raises ValueError for a line that is none."""
+    """The assertions of some lines, as the contract takes them. Raises ValueError for a line of another form."""
     return [_read_line(line) for line in filter(None, map(str.strip, text.splitlines()))]
 
 

@@ -8,7 +8,7 @@ from cueapi.storage.database import Executor, Row
 from cueapi.storage.numbers import decimal
 
 
-class BudgetRow(Row):
+class BudgetColumns:
     """A budget, and what is used of it in the present period."""
 
     scope: str
@@ -21,6 +21,10 @@ class BudgetRow(Row):
     budget_used_cost: float
     budget_resets_at: datetime
     budget_state: str
+
+
+class BudgetRow(BudgetColumns, Row):
+    """A budget of a group or of the account."""
 
 
 COLUMNS: LiteralString = """

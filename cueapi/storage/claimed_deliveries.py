@@ -43,14 +43,7 @@ def to_delivery(
         method=row.callback_method,
         url=row.callback_url,
         headers=headers or {},
-        body=webhook_body(
-            execution_id=row.id,
-            cue_id=row.cue_id,
-            name=row.name,
-            scheduled_for=row.scheduled_for,
-            attempt=row.attempts,
-            payload=row.payload,
-        ),
+        body=_body(row, row.name),
         secrets=tuple(secret for secret in secrets if secret is not None),
         report_url=report_url(row.id, row.attempts),
         unsendable=_why_unsendable(headers, secrets[0]),
@@ -62,6 +55,17 @@ def to_delivery(
         lost_claims=row.lost_claims,
         claimed_at=claimed_at,
         is_backfill=row.is_backfill,
+    )
+
+
+def _body(row: ClaimedRow, name: str) -> bytes:
+    return webhook_body(
+        execution_id=row.id,
+        cue_id=row.cue_id,
+        name=name,
+        scheduled_for=row.scheduled_for,
+        attempt=row.attempts,
+        payload=row.payload,
     )
 
 

@@ -14,46 +14,20 @@ async def has_cue(db: Executor, *, user: int, groups: Collection[str], cue_id: s
     return await fetch_value(db, CUE, user, cue_id, list(groups), kind=bool) is True
 
 
-EXECUTION = """
-select exists (select from executions e
-                 join cues c on c.id = e.cue_id
-                where e.id = $2
-                  and e.user_id = $1
-                  and c.group_name = any ($3::text[]))
-"""
+# Of a table whose rows belong to cues; what is of no cue is in no group.
+_OF_CUE = (
+    "select exists (select from {} x join cues c on c.id = x.cue_id"
+    " where x.id = $2 and x.user_id = $1 and c.group_name = any ($3::text[]))"
+)
+EXECUTION, ALERT, INCIDENT = map(_OF_CUE.format, ("executions", "alerts", "incidents"))
+
+OF_CUES = {"execution_id": EXECUTION, "alert_id": ALERT, "incident_id": INCIDENT}
+"""The statements, by how such an id is called in paths."""
 
 
-async def has_execution(db: Executor, *, user: int, groups: Collection[str], execution: UUID) -> bool:
-    """Likewise, the cue of that execution."""
-    return await fetch_value(db, EXECUTION, user, execution, list(groups), kind=bool) is True
-
-
-ALERT = """
-select exists (select from alerts a
-                 join cues c on c.id = a.cue_id
-                where a.id = $2
-                  and a.user_id = $1
-                  and c.group_name = any ($3::text[]))
-"""
-
-
-async def has_alert(db: Executor, *, user: int, groups: Collection[str], alert: UUID) -> bool:
-    """Likewise, the cue of that alert; one of no cue is in no group."""
-    return await fetch_value(db, ALERT, user, alert, list(groups), kind=bool) is True
-
-
-INCIDENT = """
-select exists (select from incidents i
-                 join cues c on c.id = i.cue_id
-                where i.id = $2
-                  and i.user_id = $1
-                  and c.group_name = any ($3::text[]))
-"""
-
-
-async def has_incident(db: Executor, *, user: int, groups: Collection[str], incident: UUID) -> bool:
-    """Likewise, the cue of that incident."""
-    return await fetch_value(db, INCIDENT, user, incident, list(groups), kind=bool) is True
+async def has(db: Executor, *, user: int, groups: Collection[str], named: str, identity: UUID) -> bool:
+    """Likewise, the cue of what a path has *named* so: `execution_id`, `alert_id` or `incident_id`."""
+    return await fetch_value(db, OF_CUES[named], user, identity, list(groups), kind=bool) is True
 
 
 class KnownId(Row):

@@ -3,7 +3,7 @@
 from cueapi.api.claimed_states import ClaimedStates
 from cueapi.storage.database import Database
 from cueapi.storage.worker_claims import ClaimRequest, claim_work
-from tests.api.work import fired, report, shown
+from tests.api.work import claimed, fired, report, shown
 from tests.conftest import Api
 from tests.storage.rows import TERMS, add_cue, add_execution, add_user
 
@@ -64,6 +64,21 @@ async def test_a_claim_that_passed_to_another_worker_is_not_reported_on_by_what_
     assert answered.json()["error"]["code"] == "not_execution_owner"
     assert (await report(api, execution, success=True))["outcome_recorded"] is True
     assert (await shown(api, execution))["attempts"] == 2
+
+
+async def test_what_a_claim_has_shown_is_not_read_again_for_its_report(api: Api, database: Database) -> None:
+    seen, by_id = await beaten(api), await claimed(api)
+    # What reports read an execution from is away for a moment.
+    await database.execute("alter view execution_states rename to away")
+    try:
+        told = await report(api, seen, success=True)
+        unread = await api.ask("POST", f"/v1/executions/{by_id}/outcome", {"success": True})
+    finally:
+        await database.execute("alter view away rename to execution_states")
+
+    assert told["outcome_recorded"] is True
+    # A claim by its id shows nothing of the execution.
+    assert unread.status_code >= 500
 
 
 async def test_the_oldest_states_are_forgotten_where_workers_never_report(database: Database) -> None:

@@ -48,10 +48,4 @@ async def _exists(db: Executor, user: int, groups: tuple[str, ...], name: str, t
     if name == "cue_id":
         return is_cue_id(text) and await key_groups.has_cue(db, user=user, groups=groups, cue_id=text)
     identity = parse_uuid(text)
-    if identity is None:
-        return False
-    if name == "execution_id":
-        return await key_groups.has_execution(db, user=user, groups=groups, execution=identity)
-    if name == "incident_id":
-        return await key_groups.has_incident(db, user=user, groups=groups, incident=identity)
-    return await key_groups.has_alert(db, user=user, groups=groups, alert=identity)
+    return identity is not None and await key_groups.has(db, user=user, groups=groups, named=name, identity=identity)

@@ -1,9 +1,9 @@
 """Every budget of an account, with what is used of it: its own, those of its groups, and those of its cues."""
 
-from datetime import datetime
 from typing import LiteralString
 
 from cueapi.storage import budgets
+from cueapi.storage.budgets import BudgetColumns
 from cueapi.storage.cue_budgets import BUDGET
 from cueapi.storage.database import Executor, Row
 
@@ -11,21 +11,11 @@ BUDGETS = 200
 """How many a page shows at most."""
 
 
-class ShownBudget(Row):
+class ShownBudget(BudgetColumns, Row):
     """A budget and its use; of a cue's the *cue_name*."""
 
-    scope: str
     cue_id: str | None
     cue_name: str | None
-    budget_per: str
-    budget_max_runs: int | None
-    budget_max_cost: float | None
-    budget_on_limit: str
-    budget_warn_at: float
-    budget_used_runs: int
-    budget_used_cost: float
-    budget_resets_at: datetime
-    budget_state: str
 
 
 ALL: LiteralString = (

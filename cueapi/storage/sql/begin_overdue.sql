@@ -26,13 +26,7 @@ with late as materialized (
      where o.execution_id = l.execution_id
        and not exists (select from executions e where e.id = l.execution_id)
 ), counted as (
-    insert into usage (user_id, month, executions)
-    select user_id, date_trunc('month', now() at time zone 'utc')::date, count(*)
-      from begun
-     where first
-     group by user_id
-     order by user_id
-        on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
+-- include: count_begun
 )
 select b.id, b.claim, b.attempts, coalesce(c.max_attempts, 1)::int as max_attempts,
        coalesce(c.backoff_minutes, '{0}')::int[] as backoff_minutes, l.host, l.since, l.reason

@@ -74,13 +74,7 @@ ready as materialized (
       left join cues c on c.id = b.cue_id
      where o.execution_id = b.id
 ), counted as (
-    insert into usage (user_id, month, executions)
-    select user_id, date_trunc('month', now() at time zone 'utc')::date, count(*)
-      from begun
-     where first
-     group by user_id
-     order by user_id
-        on conflict (user_id, month) do update set executions = usage.executions + excluded.executions
+-- include: count_begun
 ), orphans as (
     delete from outbox o
      using picked p
