@@ -13,6 +13,7 @@ from cueapi.api.channel_planning import ChannelPlanner, shown, standing
 from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read
 from cueapi.api.http.idempotency import idempotent
+from cueapi.api.http.identities import identity_in
 from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import IDEMPOTENCY_KEY, IDEMPOTENT
 from cueapi.api.http.rate_limits import MINUTE, Windows
@@ -23,7 +24,7 @@ from cueapi.api.models.responses import channels as responses
 from cueapi.domain.audit import changes
 from cueapi.domain.channel import MOST_CHANNELS, ChannelKind, ChannelTarget
 from cueapi.domain.errors import Refusal
-from cueapi.domain.ids import new_uuid7, new_webhook_secret, parse_uuid
+from cueapi.domain.ids import new_uuid7, new_webhook_secret
 from cueapi.domain.masking import without_secrets
 from cueapi.storage import channels
 from cueapi.storage.channels import ChannelRow
@@ -202,10 +203,7 @@ def described(values: channels.ChannelValues, *, enabled: bool) -> dict[str, Any
 
 def identity_of(text: str) -> UUID:
     """The id in a path; what is none is not found."""
-    identity = parse_uuid(text)
-    if identity is None:
-        raise not_found()
-    return identity
+    return identity_in(text, not_found())
 
 
 def not_found() -> Refusal:

@@ -12,6 +12,7 @@ from cueapi.api.execution_filters import CUE_ID, CUE_NAME, EXECUTION_FILTERS, GR
 from cueapi.api.http.body import read
 from cueapi.api.http.cursors import Cursor
 from cueapi.api.http.idempotency import idempotent
+from cueapi.api.http.identities import identity_in
 from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import (
     COUNTED,
@@ -28,7 +29,7 @@ from cueapi.api.models.responses import executions as responses
 from cueapi.domain.attempt import ReportUrl
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import FINAL, Status
-from cueapi.domain.ids import new_uuid7, parse_uuid
+from cueapi.domain.ids import new_uuid7
 from cueapi.security.vault import Vault
 from cueapi.storage import execution_pages, executions, fires, worker_claims
 from cueapi.storage.database import Database, Executor
@@ -236,10 +237,7 @@ async def find(database: Database, execution_id: str) -> ExecutionRow:
 
 def identity_of(text: str) -> UUID:
     """The id in a path; refuses what is not well-formed."""
-    identity = parse_uuid(text)
-    if identity is None:
-        raise not_found()
-    return identity
+    return identity_in(text, not_found())
 
 
 def not_found() -> Refusal:

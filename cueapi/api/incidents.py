@@ -10,6 +10,7 @@ from quart import Blueprint, Response, g
 from cueapi.api.http.acting import REASON, act
 from cueapi.api.http.body import read
 from cueapi.api.http.cursors import CURSOR, Cursor
+from cueapi.api.http.identities import identity_in
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import Choice, Pattern, Text, page_limit
 from cueapi.api.models import values
@@ -18,7 +19,6 @@ from cueapi.api.models.requests.incidents import AcknowledgeBody, ResolveBody, S
 from cueapi.api.models.responses import incidents as responses
 from cueapi.domain.clock import parse_moment
 from cueapi.domain.errors import Invalid, Problem, Refusal
-from cueapi.domain.ids import parse_uuid
 from cueapi.domain.incident import IncidentKind, IncidentStatus
 from cueapi.storage import incidents
 from cueapi.storage.clock import Clock
@@ -178,10 +178,7 @@ def future(text: str, now: datetime) -> datetime:
 
 def identity_of(text: str) -> UUID:
     """The id in a path; what is none is not found."""
-    identity = parse_uuid(text)
-    if identity is None:
-        raise not_found()
-    return identity
+    return identity_in(text, not_found())
 
 
 def not_found() -> Refusal:

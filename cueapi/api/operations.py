@@ -11,6 +11,7 @@ from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read
 from cueapi.api.http.cursors import CURSOR, Cursor
 from cueapi.api.http.idempotency import idempotent
+from cueapi.api.http.identities import identity_in
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import IDEMPOTENCY_KEY, IDEMPOTENT, Choice, Confirmation, page_limit
 from cueapi.api.models.rendering import answer
@@ -22,7 +23,6 @@ from cueapi.api.operation_scopes import Matched, OperationScopes, Scope
 from cueapi.domain import bulk
 from cueapi.domain.errors import Refusal
 from cueapi.domain.hold import account_held
-from cueapi.domain.ids import parse_uuid
 from cueapi.security.vault import Vault
 from cueapi.storage import holds, operations
 from cueapi.storage.clock import Clock
@@ -187,10 +187,7 @@ def _check_scope(kind: bulk.Kind) -> None:
 
 
 def _identity(operation_id: str) -> UUID:
-    identity = parse_uuid(operation_id)
-    if identity is None:
-        raise _not_found()
-    return identity
+    return identity_in(operation_id, _not_found())
 
 
 def _not_found() -> Refusal:

@@ -182,46 +182,7 @@ def to_execution_state(row: StateRow) -> ExecutionState:
     )
 
 
-# The tally of an execution whose outcome has come to be a failure, or no longer is one: by 1, or by -1.
-TALLIED: LiteralString = """
-), tallied as (
-    insert into tallies (user_id, bucket, status, count, unsuccessful)
-    select user_id, five_minutes(finished_at), status, 0, change from moved where change <> 0
-        on conflict (user_id, bucket, status) do update set unsuccessful = tallies.unsuccessful + excluded.unsuccessful
-)
-"""
-
-# $3 the state that the person saw: the verdict counts for no other. $7 who gives it.
-VERIFY: LiteralString = (
-    """
-with moved as (
-    update executions e
-       set outcome_state = $4, validation_state = coalesce($5, e.validation_state),
-           summary = case when $6::text is null then e.summary
-                          when coalesce(e.summary, '') = '' then $6
-                          else e.summary || ' — ' || $6 end,
-           updated_at = clock_timestamp()
-     where e.id = $1
-       and e.user_id = $2
-       and e.outcome_state is not distinct from $3
- returning e.id, e.cue_id, e.user_id, e.outcome_state, e.status, e.finished_at,
-           unsuccessful(e.status, e.attempts, e.outcome_attempt, e.outcome_state)
-               - unsuccessful(e.status, e.attempts, e.outcome_attempt, $3) as change
-), settled as (
-    update alerts a
-       set acknowledged = true
-      from moved m
-     where a.execution_id = m.id
-       and a.alert_type = 'verification_failed'
-       and m.outcome_state = 'verified_success'
-), audited as (
-    select write_audit(m.user_id, $7::json, 'execution.verified', 'execution', m.id::text, c.name,
-                       changes_of(field_change('outcome_state', $3::text, m.outcome_state::text)))
-      from moved m
-      join cues c on c.id = m.cue_id"""
-    + TALLIED
-    + "select id from moved where (select count(*) from audited) is not null"
-)
+VERIFY = load("verify_execution", ("execution", "user", "seen", "state", "validation", "reason", "act"))
 
 
 async def verify(  # noqa: PLR0913 (one argument a fact)

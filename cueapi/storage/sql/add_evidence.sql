@@ -30,8 +30,6 @@ with moved as (
        and :state is not null
        and exists (select from incidents where cue_id = m.cue_id and kind = 'unverified' and resolved_at is null)
 ), tallied as (
-    insert into tallies (user_id, bucket, status, count, unsuccessful)
-    select user_id, five_minutes(finished_at), status, 0, change from moved where change <> 0
-        on conflict (user_id, bucket, status) do update set unsuccessful = tallies.unsuccessful + excluded.unsuccessful
+-- include: tally_change
 )
 select outcome_state from moved, (select count(*) from recovered) r
