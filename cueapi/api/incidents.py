@@ -159,7 +159,6 @@ class Incidents:
         if row is None:
             await self._find(incident_id)
             raise Refusal("invalid_state", "This incident is over.")
-        self.hub.changed(g.account.id, "alerts")
         return answer(responses.Incident.render(row))
 
 

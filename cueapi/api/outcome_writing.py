@@ -61,7 +61,6 @@ class OutcomeWriter:
             if (written := await self._apply(transition)) is not None:
                 log_transition(transition, written)
                 self.metrics.settled(transition)
-                self.hub.changed(written.user_id, "executions", "cues", "alerts")
                 if not transition.ends and transition.pause == 0.0:
                     self._wake(state, written)
                 return _recorded(state, transition, written)

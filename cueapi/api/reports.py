@@ -112,7 +112,7 @@ class Reports:
         body = await read(AttemptHeartbeatBody)
         row = await self._beat(execution, attempt, body)
         if row is not None and row.is_written:
-            self.writer.hub.changed(row.user_id, "executions")
+            g.reported_for = row.user_id
         shown = {
             "execution_id": execution,
             "attempt": attempt,
@@ -153,6 +153,7 @@ class Reports:
             raise Refusal("report_expired", "This execution is not there any more: its cue was deleted, or it is old.")
         if row.is_over:
             raise Refusal("report_expired", OVER)
+        g.reported_for = row.user_id
         bind_contextvars(user_id=row.user_id)
         return row
 

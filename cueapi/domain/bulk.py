@@ -41,7 +41,6 @@ class Kind(StrEnum):
     BACKFILL = "backfill"
 
 
-OF_DEAD_LETTERS = frozenset({Kind.REPLAY, Kind.DISMISS})
 OF_CUES = frozenset({Kind.PAUSE, Kind.RESUME, Kind.DELETE})
 FIRING = frozenset({Kind.REPLAY, Kind.BACKFILL})
 

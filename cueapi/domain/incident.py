@@ -35,13 +35,6 @@ class IncidentStatus(StrEnum):
     RESOLVED = "resolved"
 
 
-class IncidentSeverity(StrEnum):
-    """How bad it is."""
-
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-
 FOLLOWS = {
     IncidentKind.FAILING: "It ends by itself once executions do well again. What failed can be replayed.",
     IncidentKind.LATE: "It ends by itself with a later execution that does well.",

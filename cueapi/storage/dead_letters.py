@@ -105,10 +105,6 @@ async def some(db: Executor, *, user: int, ids: Sequence[UUID]) -> list[DeadLett
     return await db.fetch(SOME, user, list(ids), row=DeadLetterRow)
 
 
-LOOKED_AT = 10_000
-"""How many dead letters a summary looks at, the newest."""
-
-
 class DeadGroupRow(Row):
     """What dead letters have in common; *truncated* where there are more than the summary has looked at."""
 

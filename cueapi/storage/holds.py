@@ -140,11 +140,3 @@ async def release_over(database: Database) -> list[int]:
     """End the holds whose time is over; whose they were."""
     over = [row.user_id for row in await database.fetch(OVER, row=HeldAccount)]
     return await release(database, over, SYSTEM) if over else []
-
-
-EVERY = "select user_id from holds where ended_at is null"
-
-
-async def held_accounts(db: Executor) -> list[int]:
-    """Every account that is held."""
-    return [row.user_id for row in await db.fetch(EVERY, row=HeldAccount)]

@@ -1,6 +1,7 @@
 """Hints by `/v1/events`: what is told, to whom, over which daemons, and how streams end."""
 
 from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
 
 import trio
 
@@ -8,7 +9,7 @@ from cueapi.settings import Settings
 from cueapi.storage.database import Database
 from cueapi.storage.notify import notify
 from tests.api.events import Followed, follow
-from tests.api.work import claimed, report
+from tests.api.work import claimed, fired, report
 from tests.conftest import Api, cue, running
 from tests.receiver import open_receiver
 
@@ -69,6 +70,33 @@ async def test_what_a_poll_fires_and_a_worker_reports_is_hinted_at(api: Api, dat
             await report(api, execution, success=False, retry=False)
             while "alerts" not in followed.topics[before:]:
                 await trio.sleep(0.01)
+
+
+async def test_a_report_by_its_url_is_hinted_at_to_the_account_that_it_is_of(api: Api) -> None:
+    with trio.fail_after(30):
+        await fired(api)
+        (work,) = (await api.post("/v1/worker/heartbeat", {"claim": 1}))["executions"]
+        async with follow(api.client, "/v1/events", **key(api)) as followed:
+            await opened(followed)
+            refused = await api.client.post("/v1/report/run_none/success")
+            assert (await api.client.post(urlsplit(work["report_url"]).path + "/success")).status_code == 200
+            await followed.until_told("alerts")
+
+    assert refused.status_code == 404
+    assert {*followed.topics} == {"executions", "cues", "alerts"}
+
+
+async def test_what_is_done_about_problems_is_hinted_at(api: Api) -> None:
+    with trio.fail_after(30):
+        for method, path, body, topic in (
+            ("PUT", "/v1/mutes", {"account": True}, "alerts"),
+            ("PUT", "/v1/hold", None, "cues"),
+            ("PUT", "/v1/budgets/account", {"per": "day", "max_runs": 1}, "cues"),
+        ):
+            async with follow(api.client, "/v1/events", **key(api)) as followed:
+                await opened(followed)
+                assert (await api.ask(method, path, body)).status_code == 200
+                await followed.until_told(topic)
 
 
 async def test_two_daemons_hint_at_what_the_other_one_does(settings: Settings) -> None:

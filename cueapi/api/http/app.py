@@ -61,6 +61,14 @@ CHANGED_BY = {
     "cues": ("cues", "executions"),
     "executions": ("executions", "cues", "workers"),
     "outcomes": ("executions", "cues", "alerts"),
+    "reports": ("executions", "cues", "alerts"),
+    "operations": ("executions", "cues"),
+    "targets": ("executions", "cues"),
+    "holds": ("executions", "cues"),
+    "budgets": ("cues",),
+    "incidents": ("alerts",),
+    "channels": ("alerts",),
+    "mutes": ("alerts",),
     "workers": ("workers", "executions"),
     "alerts": ("alerts",),
 }
@@ -198,8 +206,10 @@ class Gate:
         account = kept.get("account")
         if account is not None and account.executions > USAGE_WARNING_SHARE * account.limits.monthly_executions:
             headers["X-CueAPI-Usage-Warning"] = "approaching_limit"
-        if account is not None and request.method in TAKING_BODIES and response.status_code < 400:
-            self.changed(account.id, *CHANGED_BY.get(request.blueprint or "", ()))
+        # A report by its URL has no account that asks, and says whose it has changed.
+        changed = kept.get("reported_for") if account is None else account.id
+        if changed is not None and request.method in TAKING_BODIES and response.status_code < 400:
+            self.changed(changed, *CHANGED_BY.get(request.blueprint or "", ()))
         is_page = request.path.startswith(DASHBOARD)
         if self.origins and not is_page and (origin := request.headers.get("Origin")) is not None:
             self._allow_origin(origin, response)
