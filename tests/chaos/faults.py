@@ -20,13 +20,13 @@ IN_FLIGHT = """
 select e.id, e.attempts
   from outbox o
   join executions e on e.id = o.execution_id
- where o.claimed_by = coalesce($1, o.claimed_by)
+ where o.claimed_by = coalesce($1, o.claimed_by) and o.cue_id = coalesce($2, o.cue_id)
 """
 
 
-async def in_flight(database: Database, daemon: int | None = None) -> frozenset[Try]:
-    """The tries that some daemon holds, or the one of that number."""
-    rows = await database.fetch(IN_FLIGHT, daemon)
+async def in_flight(database: Database, daemon: int | None = None, cue: str | None = None) -> frozenset[Try]:
+    """The tries that some daemon holds, or the one of that number; of every cue, or of this one."""
+    rows = await database.fetch(IN_FLIGHT, daemon, cue)
     return frozenset((str(row["id"]), row["attempts"]) for row in rows)
 
 
