@@ -84,7 +84,11 @@ class DispatchPool:
     ) -> None:
         with deliveries, results:
             async for delivery in deliveries:
-                await results.send(await self._attempt(delivery))
+                transition = await self._attempt(delivery)
+                try:
+                    results.send_nowait(transition)
+                except trio.WouldBlock:
+                    await results.send(transition)
                 self.capacity.release(delivery)
 
     async def _attempt(self, delivery: Delivery) -> Transition:

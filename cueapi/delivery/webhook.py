@@ -18,6 +18,7 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.net.http_client import IdleConnections, PinnedTransport, send_at_once, tls_context
+from cueapi.net.http_wire import Answer
 from cueapi.net.shortage import shortage_in
 from cueapi.storage.clock import Clock
 
@@ -107,11 +108,8 @@ class Webhook:
             return Interrupted()
         return Unreachable(f"no answer within {outgoing.timeout:g} s")
 
-    async def _send(self, outgoing: Outgoing) -> Answered:
-        request = self.transport.build_request(
-            outgoing.method, outgoing.url, outgoing.headers, outgoing.body, outgoing.on_send
-        )
-        return _answered(await self.transport.handle_async_request(request))
+    async def _send(self, out: Outgoing) -> Answered:
+        return _answered(await self.transport.send(out.method, out.url, out.headers, out.body, out.on_send))
 
 
 def _is_ours(failure: httpx.TransportError) -> bool:
@@ -119,13 +117,10 @@ def _is_ours(failure: httpx.TransportError) -> bool:
     return isinstance(failure, httpx.LocalProtocolError) or isinstance(failure.__cause__, Refusal)
 
 
-def _answered(response: httpx.Response) -> Answered:
-    assert isinstance(response.stream, httpx.ByteStream)
-    # The stream as it came: httpx would unpack what is packed.
-    body = b"".join(response.stream)
-    retry_after, coding = response.headers.get("retry-after"), response.headers.get("content-encoding", "identity")
-    answered = Answered(response.status_code, body, response.extensions["cut"], retry_after)
-    return answered if coding.strip().lower() in {"", "identity"} else _decoded(answered, coding.strip().lower())
+def _answered(answer: Answer) -> Answered:
+    coding = (answer.header(b"content-encoding") or "").strip().lower()
+    answered = Answered(answer.status, answer.body, answer.cut, answer.header(b"retry-after"))
+    return answered if coding in {"", "identity"} else _decoded(answered, coding)
 
 
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache, partial
 from typing import TypeAlias
 
 import httpx
@@ -13,6 +13,7 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules, Target, check_addresses, check_url
 from cueapi.net.dns import NameNotFound, Resolver
 from cueapi.net.http_connection import HttpConnection, NeverAnswered, connect
+from cueapi.net.http_wire import Answer, Headers, NotWritable, write_request
 from cueapi.net.shortage import OwnShortage
 
 REUSED_FOR = 60.0
@@ -97,8 +98,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
 
     The URL and every address of its host are checked against *rules*. The deadline is the caller's Trio scope; timeouts
     that httpx passes on are ignored. At most ANSWER_LIMIT bytes of an answer are read, before it is returned; where
-    there were more, its extension `cut` is true. The extension `on_send` of a request is awaited before its first byte,
-    on each connection that it is sent on; what it raises ends the request.
+    there were more, its extension `cut` is true. The extension `on_send` of a request is `send`'s.
     """
 
     rules: Rules
@@ -106,37 +106,38 @@ class PinnedTransport(httpx.AsyncBaseTransport):
     tls: ssl.SSLContext = field(factory=tls_context)
     idle: IdleConnections = field(factory=IdleConnections)
 
-    def build_request(
-        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes, on_send: OnSend
-    ) -> httpx.Request:
+    async def send(
+        self, method: str, url: str, headers: Headers, body: bytes, on_send: OnSend = send_at_once
+    ) -> Answer:
         """
-        A request for exactly *url*, whose dot segments and odd characters httpx would rewrite.
+        Send once to exactly *url*, whose dot segments and odd characters httpx would rewrite.
 
-        Its redirects cannot be followed: it carries its target. Raises httpx.TransportError as sending does.
+        *on_send* is awaited before the first byte, on each connection that the request is sent on; what it raises ends
+        the request. Raises httpx.TransportError, whose message is a sentence.
         """
         target = self._check(url)
         try:
-            raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
-        except UnicodeEncodeError as error:
+            wire = write_request(method, target.path, target.authority, headers, body)
+        except NotWritable as error:
             raise httpx.LocalProtocolError(f"the request cannot be written: {error}") from error
-        # Given a stream, httpx adds no headers of its own.
-        extensions = {"target": target, "on_send": on_send}
-        request = httpx.Request(method, _url(target), headers=raw, stream=httpx.ByteStream(body), extensions=extensions)
-        request.read()
-        return request
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send once. Raises httpx.TransportError, whose message is a sentence."""
-        await request.aread()
-        target = request.extensions.get("target") or self._check(str(request.url))
-        on_send = request.extensions.get("on_send", send_at_once)
         addresses = await self._resolve(target)
+        exchange = partial(self._exchange, wire=wire, on_send=on_send, head_only=method == "HEAD")
         if (kept := self.idle.take(target, addresses)) is not None:
             # Servers close idle connections whenever they like, and it may or may not have read the request before it
             # did: it is sent again, once. A handler that read both sees the same `webhook-id` twice.
             with suppress(NeverAnswered):
-                return await self._exchange(kept, target, request, on_send)
-        return await self._exchange(await connect(target, addresses, self.tls), target, request, on_send)
+                return await exchange(kept)
+        return await exchange(await connect(target, addresses, self.tls))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """As `send`, for a client of httpx."""
+        body = await request.aread()
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+        on_send = request.extensions.get("on_send", send_at_once)
+        answer = await self.send(request.method, str(request.url), headers, body, on_send)
+        # A stream and not `content`, which httpx would unpack here and now.
+        stream, cut = httpx.ByteStream(answer.body), {"cut": answer.cut}
+        return httpx.Response(answer.status, headers=answer.headers, stream=stream, extensions=cut)
 
     async def aclose(self) -> None:
         """Close what is idle."""
@@ -156,19 +157,11 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         except (NameNotFound, OwnShortage) as failure:
             raise httpx.ConnectError(str(failure)) from failure
 
-    async def _exchange(
-        self, connection: HttpConnection, target: Target, request: httpx.Request, on_send: OnSend
-    ) -> httpx.Response:
+    async def _exchange(self, connection: HttpConnection, *, wire: bytes, on_send: OnSend, head_only: bool) -> Answer:
         try:
-            response = await connection.exchange(request, target.path, on_send)
+            answer = await connection.exchange(wire, on_send, head_only=head_only)
         except BaseException:
             connection.close()
             raise
         self.idle.put(connection)
-        return response
-
-
-@lru_cache(maxsize=4096)
-def _url(target: Target) -> httpx.URL:
-    """A target as httpx has it; parsed once, since that costs more than all else of a request."""
-    return httpx.URL(f"{target.scheme}://{target.authority}{target.path}")
+        return answer

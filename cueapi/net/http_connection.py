@@ -13,8 +13,9 @@ from attrs import define, field
 
 from cueapi.domain.attempt import ANSWER_LIMIT
 from cueapi.domain.target import Target
-from cueapi.net.http_wire import AnswerReader, NotReadable, NotWritable, write_request
+from cueapi.net.http_wire import Answer, AnswerReader, NotReadable
 from cueapi.net.shortage import is_own_shortage
+from cueapi.net.streams import DirectStream
 
 READ_SIZE = 16 * 1024
 HEAD_LIMIT = 64 * 1024
@@ -60,7 +61,7 @@ class HttpConnection:
 
     target: Target
     address: str
-    stream: trio.abc.Stream
+    stream: DirectStream | trio.SSLStream[trio.SocketStream]
     socket: trio.socket.SocketType
     opened_at: float = field(factory=trio.current_time)
     _reader: AnswerReader = field(factory=lambda: AnswerReader(ANSWER_LIMIT))
@@ -68,15 +69,9 @@ class HttpConnection:
     _reusable: bool = True
     _last_read: float | None = None
 
-    async def exchange(
-        self, request: httpx.Request, path: str, on_send: Callable[[], Awaitable[None]]
-    ) -> httpx.Response:
-        """Send *request*, which has been read, and read its answer; *on_send* is awaited before the first byte."""
-        self._received, self._reader = 0, AnswerReader(ANSWER_LIMIT, head_only=request.method == "HEAD")
-        try:
-            wire = write_request(request.method, path, self.target.authority, request.headers.raw, request.content)
-        except NotWritable as error:
-            raise httpx.LocalProtocolError(f"the request cannot be written: {error}") from error
+    async def exchange(self, wire: bytes, on_send: Callable[[], Awaitable[None]], *, head_only: bool) -> Answer:
+        """Send a request as it is written, and read its answer; *on_send* is awaited before the first byte."""
+        self._received, self._reader = 0, AnswerReader(ANSWER_LIMIT, head_only=head_only)
         await on_send()
         self._reusable = len(wire) <= SENT_AT_ONCE
         if not self._reusable:
@@ -89,9 +84,9 @@ class HttpConnection:
         with suppress(trio.BrokenResourceError):
             await self.stream.send_all(wire)
 
-    async def _answer_while_sending(self, wire: bytes) -> httpx.Response:
+    async def _answer_while_sending(self, wire: bytes) -> Answer:
         """Servers may answer as soon as they have read the head, and never read the rest."""
-        outcome: httpx.Response | httpx.TransportError
+        outcome: Answer | httpx.TransportError
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send, wire, name="http: send a large body")
             try:
@@ -116,7 +111,7 @@ class HttpConnection:
     def close(self) -> None:
         self.socket.close()
 
-    async def _answer(self) -> httpx.Response:
+    async def _answer(self) -> Answer:
         reader = self._reader
         while not reader.done:
             data = await self._receive()
@@ -126,9 +121,7 @@ class HttpConnection:
                 raise httpx.RemoteProtocolError(self._invalid()) from error
             if not data and not reader.complete:
                 raise httpx.RemoteProtocolError(self._broke_off() if reader.head_came else self._invalid())
-        # A stream and not `content`, which httpx would unpack here and now.
-        stream = httpx.ByteStream(bytes(reader.body))
-        return httpx.Response(reader.status, headers=reader.headers, stream=stream, extensions={"cut": reader.cut})
+        return reader.answer
 
     async def _receive(self) -> bytes:
         try:
@@ -168,21 +161,20 @@ async def _open(target: Target, address: str, tls: ssl.SSLContext) -> HttpConnec
     )
     opened: trio.socket.SocketType | None = None
     try:
-        opened = trio.socket.socket(family, socket.SOCK_STREAM)
+        plain = socket.socket(family, socket.SOCK_STREAM)
+        opened = trio.socket.from_stdlib_socket(plain)
         await opened.connect(where)
-        stream: trio.abc.Stream = trio.SocketStream(opened)
-        if target.scheme == "https":
-            stream = await _secure(stream, target, tls)
+        secured = await _secure(trio.SocketStream(opened), target, tls) if target.scheme == "https" else None
     except BaseException as error:
         if opened is not None:
             opened.close()
         if isinstance(error, OSError):
             raise _NotConnected(_why_not_connected(error, target)) from error
         raise
-    return HttpConnection(target, address, stream, opened)
+    return HttpConnection(target, address, secured or DirectStream(plain), opened)
 
 
-async def _secure(stream: trio.abc.Stream, target: Target, tls: ssl.SSLContext) -> trio.abc.Stream:
+async def _secure(stream: trio.SocketStream, target: Target, tls: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
     secured = trio.SSLStream(stream, tls, server_hostname=target.host, https_compatible=True)
     try:
         await secured.do_handshake()

@@ -1,29 +1,34 @@
 """The bytes of HTTP/1.1 (RFC 9112): a request as it is sent, and the answer as it is read. Knows no sockets."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TypeAlias
 
 import httptools
-from attrs import define, field
+from attrs import define, field, frozen
 
 FRAMING = frozenset(
     {
-        b"host",
-        b"content-length",
-        b"transfer-encoding",
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"upgrade",
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
     }
 )
 """Headers that belong to the connection: it writes its own, and drops those of the request."""
 
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
-_TARGET = re.compile(rb"[\x21-\x7e]+")
+Headers: TypeAlias = Sequence[tuple[str, str]]
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?"
+_VALUES = re.compile(rf"{_VALUE}(?:\r{_VALUE})*")
+_TARGET = re.compile(r"[\x21-\x7e]+")
 
 
 class NotWritable(Exception):
@@ -34,26 +39,48 @@ class NotReadable(Exception):
     """What came is no HTTP answer."""
 
 
-def write_request(
-    method: str, target: str, authority: str, headers: Iterable[tuple[bytes, bytes]], body: bytes
-) -> bytes:
+def write_request(method: str, target: str, authority: str, headers: Headers, body: bytes) -> bytes:
     """The request with its framing: `Host`, and `Content-Length` wherever a body is or may be expected."""
+    fields = [(begin, value) for name, value in headers if (begin := _begin_field(name)) is not None]
+    values = [value for _, value in fields]
+    # All in one look. No value has a carriage return: there are as many of them as stand between the values.
+    together = "\r".join(values)
+    if _VALUES.fullmatch(together) is None or together.count("\r") > max(len(values) - 1, 0):
+        raise NotWritable("illegal header")
     parts = [
-        b"%b %b HTTP/1.1" % (_checked(_NAME, method.encode(), "method"), _checked(_TARGET, target.encode(), "target")),
-        b"Host: %b" % authority.encode("ascii"),
+        f"{_checked(_NAME, method, 'method')} {_checked(_TARGET, target, 'target')} HTTP/1.1\r\nHost: {authority}",
+        *[begin + value for begin, value in fields],
     ]
-    for name, value in headers:
-        if name.lower() not in FRAMING:
-            parts.append(b"%b: %b" % (_checked(_NAME, name, "name of a header"), _checked(_VALUE, value, "header")))
     if body or method not in {"GET", "HEAD"}:
-        parts.append(b"Content-Length: %d" % len(body))
-    return b"\r\n".join(parts) + b"\r\n\r\n" + body
+        parts.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(parts).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def _checked(pattern: re.Pattern[bytes], text: bytes, what: str) -> bytes:
+@lru_cache(maxsize=1024)
+def _begin_field(name: str) -> str | None:
+    """What stands before the value of a header; None where the connection writes its own."""
+    return None if name.lower() in FRAMING else f"{_checked(_NAME, name, 'name of a header')}: "
+
+
+def _checked(pattern: re.Pattern[str], text: str, what: str) -> str:
     if pattern.fullmatch(text) is None:
         raise NotWritable(f"illegal {what}")
     return text
+
+
+@frozen
+class Answer:
+    """An answer as it came, but for a body of which *cut* says that no more was kept."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    cut: bool
+
+    def header(self, name: bytes) -> str | None:
+        """The value of the header of that name, in lower case; several are joined by commas (RFC 9110, 5.3)."""
+        values = [value for each, value in self.headers if each.lower() == name]
+        return b", ".join(values).decode("latin-1") if values else None
 
 
 @define(eq=False)
@@ -79,6 +106,11 @@ class AnswerReader:
 
     def __attrs_post_init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+
+    @property
+    def answer(self) -> Answer:
+        """What has been read."""
+        return Answer(self.status, self.headers, bytes(self.body), self.cut)
 
     @property
     def done(self) -> bool:

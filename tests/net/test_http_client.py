@@ -10,7 +10,7 @@ import trio
 from cueapi.domain.attempt import ANSWER_LIMIT
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
-from cueapi.net.http_client import PinnedTransport, send_at_once
+from cueapi.net.http_client import PinnedTransport
 from tests.process import free_port
 from tests.receiver import Received, Step, open_receiver
 
@@ -211,17 +211,16 @@ async def test_what_comes_before_the_first_byte_is_awaited_on_each_connection_th
 
 
 class TestExactRequests:
-    """Requests that the transport builds: the URL goes out as it was written."""
+    """Requests that the transport writes itself: the URL goes out as it was written."""
 
     @pytest.mark.parametrize("path", ["/a/../b?", "/{a}|`^", "/%zz?q='\"<>", "//a/./b"])
     async def test_nothing_of_a_url_is_rewritten(self, transport: PinnedTransport, path: str) -> None:
         with trio.fail_after(10):
             async with open_receiver() as receiver:
-                request = transport.build_request("POST", receiver.url(path), [("X-Own", "ü")], b"x", send_at_once)
-                response = await transport.handle_async_request(request)
+                answer = await transport.send("POST", receiver.url(path), [("X-Own", "ü")], b"x")
         await transport.aclose()
 
-        assert response.status_code == 200
+        assert answer.status == 200
         assert [(received.path, received.body) for received in receiver.requests] == [(path, b"x")]
         assert {name for name, _ in receiver.requests[0].headers} == {"Host", "X-Own", "Content-Length"}
 
@@ -233,11 +232,11 @@ class TestExactRequests:
         ],
         ids=["forbidden", "unwritable"],
     )
-    async def test_a_request_that_cannot_be_sent_is_not_built(
+    async def test_a_request_that_cannot_be_sent_connects_to_nothing(
         self, transport: PinnedTransport, url: str, value: str, reason: str
     ) -> None:
         with pytest.raises(httpx.TransportError) as raised:
-            transport.build_request("POST", url, [("X", value)], b"", send_at_once)
+            await transport.send("POST", url, [("X", value)], b"")
 
         assert str(raised.value).startswith(reason)
 
