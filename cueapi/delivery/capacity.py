@@ -19,6 +19,9 @@ Key = TypeVar("Key", str, int)
 BATCH_PAUSE = 0.03
 """Seconds in which freed slots gather before the next claim: few statements, and the pool does not run dry."""
 
+INTERRUPTED = "an account without a slot has waited for too long"
+"""Why an attempt is cancelled."""
+
 
 def wake_soon(ticks: Periodic) -> None:
     """Have the dispatcher look again when some more slots may be free."""
@@ -48,6 +51,7 @@ class Capacity:
     _wanted: bool = field(init=False, default=False)
     _open: set[UUID] = field(init=False, factory=set)
     _scopes: dict[UUID, trio.CancelScope] = field(init=False, factory=dict)
+    _interrupted: set[UUID] = field(init=False, factory=set)
 
     @slots.default
     def _make_slots(self) -> HostSlots:
@@ -96,7 +100,6 @@ class Capacity:
         """Give a claimed delivery its slot."""
         self._held[delivery.claim] = delivery
         self._open.add(delivery.claim)
-        self._scopes[delivery.claim] = trio.CancelScope()
         self._hosts[delivery.host] += 1
         self._users[delivery.user_id] += 1
 
@@ -105,6 +108,7 @@ class Capacity:
         if self._held.pop(delivery.claim, None) is None:
             return
         self._scopes.pop(delivery.claim, None)
+        self._interrupted.discard(delivery.claim)
         _give_up(self._hosts, delivery.host)
         _give_up(self._users, delivery.user_id)
         if self._wanted:
@@ -112,13 +116,18 @@ class Capacity:
             self.on_freed()
 
     def scope(self, delivery: Delivery) -> trio.CancelScope:
-        """What the attempt is to run in: it may be interrupted."""
-        return self._scopes[delivery.claim]
+        """What the next wait of the attempt is to run in, without a deadline: it may be interrupted, or is already."""
+        scope = self._scopes[delivery.claim] = trio.CancelScope()
+        if delivery.claim in self._interrupted:
+            scope.cancel(reason=INTERRUPTED)
+        return scope
 
     def interrupt(self, claims: Iterable[UUID]) -> None:
         """End the attempts of these claims, begun or not; each frees its slot once its result was handed on."""
         for claim in claims:
-            self._scopes[claim].cancel(reason="an account without a slot has waited for too long")
+            self._interrupted.add(claim)
+            if (scope := self._scopes.get(claim)) is not None:
+                scope.cancel(reason=INTERRUPTED)
 
     def recorded(self, claim: UUID) -> None:
         """The result of that claim was written down, or the claim was lost."""

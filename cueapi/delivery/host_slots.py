@@ -27,10 +27,16 @@ class HostSlots:
     _ended: dict[str, deque[float]] = field(init=False, factory=dict)
     _is_open: bool = field(init=False, default=False)
 
-    async def acquire(self, host: str) -> bool:
-        """True when a request to *host* may be sent; `release` must follow. False where none ended for PATIENCE."""
+    def take(self, host: str) -> bool:
+        """True where a request to *host* may be sent at once; `release` must follow."""
         if self._busy[host] < self.per_host or self._is_open:
             self._busy[host] += 1
+            return True
+        return False
+
+    async def acquire(self, host: str) -> bool:
+        """As `take`, when one has ended. False where none did for PATIENCE."""
+        if self.take(host):
             return True
         waiting = self._waiting.setdefault(host, trio.lowlevel.ParkingLot())
         with trio.move_on_after(PATIENCE):

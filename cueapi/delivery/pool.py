@@ -11,7 +11,7 @@ from attrs import field, frozen
 from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.claims import ClaimLost
 from cueapi.delivery.webhook import Webhook
-from cueapi.domain.attempt import Delivery, Interrupted, Postponed, Result, evaluate_attempt
+from cueapi.domain.attempt import Delivery, Postponed, Result, evaluate_attempt
 from cueapi.domain.execution import Transition, attempt_failed, claim_lost, held_back, postponed, released
 from cueapi.net.shortage import Shortages, shortage_in
 from supervisor import Channel
@@ -92,19 +92,17 @@ class DispatchPool:
                 self.capacity.release(delivery)
 
     async def _attempt(self, delivery: Delivery) -> Transition:
-        begun = trio.current_time()
-        result: Result = Interrupted()
         try:
-            with self.capacity.scope(delivery):
-                if not await self.capacity.slots.acquire(delivery.host):
-                    return released(delivery.fence)
-                try:
-                    if (unsent := self._unsent(delivery)) is not None:
-                        return unsent
-                    begun = trio.current_time()
-                    result = await self.webhook.attempt(delivery, partial(self.confirm, delivery))
-                finally:
-                    self.capacity.slots.release(delivery.host)
+            if not (self.capacity.slots.take(delivery.host) or await self._wait_for_slot(delivery)):
+                return released(delivery.fence)
+            try:
+                if (unsent := self._unsent(delivery)) is not None:
+                    return unsent
+                begun = trio.current_time()
+                scope = self.capacity.scope(delivery)
+                result = await self.webhook.attempt(delivery, partial(self.confirm, delivery), scope)
+            finally:
+                self.capacity.slots.release(delivery.host)
             duration = trio.current_time() - begun
             await self.observe(delivery, result, begun)
             return self._evaluate(delivery, result, duration)
@@ -120,6 +118,12 @@ class DispatchPool:
                 execution_id=str(delivery.execution_id), attempt=delivery.attempt,
             )  # fmt: skip
             return attempt_failed(delivery.fence, delivery.retry, error=f"{INTERNAL} ({type(error).__name__}).")
+
+    async def _wait_for_slot(self, delivery: Delivery) -> bool:
+        """True when a slot of its host is its own; False where none came free, or it was interrupted before."""
+        with self.capacity.scope(delivery):
+            return await self.capacity.slots.acquire(delivery.host)
+        return False
 
     def _unsent(self, delivery: Delivery) -> Transition | None:
         """What follows where it is not to be sent any more: we are draining, or its target has opened."""

@@ -81,30 +81,41 @@ class Webhook:
     ) -> None:
         self.idle.close()
 
-    async def attempt(self, delivery: Delivery, confirm: Callable[[], Awaitable[None]] = send_at_once) -> Result:
+    async def attempt(
+        self,
+        delivery: Delivery,
+        confirm: Callable[[], Awaitable[None]] = send_at_once,
+        scope: trio.CancelScope | None = None,
+    ) -> Result:
         """
         Make the one attempt that *delivery* is claimed for, under its own deadline.
 
-        Once it is connected, nothing is sent before *confirm* has returned; what that raises ends the attempt.
+        Once it is connected, nothing is sent before *confirm* has returned; what that raises ends the attempt. It is
+        Interrupted where its *scope*, which is new, is cancelled.
         """
         if delivery.unsendable is not None:
             return Unreachable(delivery.unsendable, refused=True)
         headers = signature.headers(delivery, int(self.clock.timestamp()))
         body = signature.sent_body(delivery)
         on_send = _OnSend(confirm, partial(self.sent, delivery))
-        return await self.post(Outgoing(delivery.method, delivery.url, headers, body, delivery.timeout, on_send))
+        return await self.post(Outgoing(delivery.method, delivery.url, headers, body, delivery.timeout, on_send), scope)
 
-    async def post(self, outgoing: Outgoing) -> Result:
-        """Send once; the deadline covers look-up, connect, TLS, write and read. Interrupted where we stood still."""
-        lost = self.standstills.lost()
-        with trio.move_on_after(outgoing.timeout) as scope:
+    async def post(self, outgoing: Outgoing, scope: trio.CancelScope | None = None) -> Result:
+        """
+        Send once; the deadline covers look-up, connect, TLS, write and read.
+
+        Interrupted where we stood still, or where *scope*, which is new and has no deadline yet, is cancelled.
+        """
+        lost, scope = self.standstills.lost(), scope or trio.CancelScope()
+        scope.deadline = trio.current_time() + outgoing.timeout
+        with scope:
             try:
                 return await self._send(outgoing)
             except httpx.TransportError as failure:
                 reason = shortage_in(failure)
                 return Unreachable(str(failure), _is_ours(failure)) if reason is None else Postponed(reason)
-        lost = self.standstills.lost() - lost
-        if stood_still(lost=lost, deadline=scope.deadline, now=trio.current_time()):
+        now = trio.current_time()
+        if now < scope.deadline or stood_still(lost=self.standstills.lost() - lost, deadline=scope.deadline, now=now):
             return Interrupted()
         return Unreachable(f"no answer within {outgoing.timeout:g} s")
 

@@ -158,7 +158,7 @@ def evaluate_attempt(delivery: Delivery, result: Result, *, duration: float, now
 
 def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) -> Transition:
     """2xx: an inline report where there is one; else delivered, and the handler reports later."""
-    record = AttemptRecord(answer.status, _text(answer), None, duration_ms)
+    record = AttemptRecord(answer.status, _text(answer), answer.why_unread, duration_ms)
     try:
         inline = None if answer.why_unread else read_inline(answer.body)
     except ReportUnreadable as unreadable:
@@ -170,7 +170,7 @@ def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) ->
             Status.SUCCESS,
             delivered=True,
             deadline=delivery.outcome_deadline,
-            record=evolve(record, error_message=answer.why_unread),
+            record=record,
             logged_as="delivered",
         )
     report, verification = inline.report, verify(delivery.verification, inline.report, duration_ms)
@@ -179,7 +179,7 @@ def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) ->
     else:
         step = report_failed(delivery.fence, delivery.retry, report, verification, record=record)
         step = evolve(step, delivered=True)
-    return evolve(step, dropped=inline.dropped)
+    return evolve(step, dropped=inline.dropped) if inline.dropped else step
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float:
