@@ -342,22 +342,45 @@ create index cues_parked on cues (user_id) where parked_run is not null;
 create index cues_of_target on cues (user_id, callback_host)
     where callback_host is not null and transport = 'webhook' and deleted_at is null;
 
--- users.live_cues moves where a cue begins or ceases to count, by whatever statement.
+-- users.live_cues moves where a cue begins or ceases to count, by whatever statement. Of updates once a user for each
+-- statement: one batch ends hundreds of one-time cues.
+create function counts_as_live(status text, deleted_at timestamptz) returns integer language sql immutable as $$
+    select case when deleted_at is null and status in ('active', 'paused') then 1 else 0 end
+$$;
 create function count_live_cue() returns trigger language plpgsql as $$
-declare
-    before integer := case when tg_op <> 'INSERT' and old.deleted_at is null and old.status in ('active', 'paused') then 1 else 0 end;
-    after  integer := case when tg_op <> 'DELETE' and new.deleted_at is null and new.status in ('active', 'paused') then 1 else 0 end;
 begin
-    if before <> after then
-        update users set live_cues = live_cues + after - before where id = coalesce(new.user_id, old.user_id);
+    if tg_op = 'INSERT' then
+        update users set live_cues = live_cues + 1 where id = new.user_id;
+    else
+        update users set live_cues = live_cues - 1 where id = old.user_id;
     end if;
     return null;
 end $$;
-create trigger cues_live_made after insert on cues for each row execute function count_live_cue();
-create trigger cues_live_gone after delete on cues for each row execute function count_live_cue();
-create trigger cues_live_moved after update on cues for each row
-    when (old.status <> new.status or old.deleted_at is distinct from new.deleted_at)
-    execute function count_live_cue();
+create function count_moved_cues() returns trigger language plpgsql as $$
+declare
+    whose bigint;
+    more  integer;
+begin
+    for whose, more in
+        select user_id, sum(live)
+          from (select user_id, counts_as_live(status, deleted_at) as live from after_update
+                 union all
+                select user_id, -counts_as_live(status, deleted_at) from before_update) moves
+         group by user_id
+        having sum(live) <> 0
+         order by user_id
+    loop
+        update users set live_cues = live_cues + more where id = whose;
+    end loop;
+    return null;
+end $$;
+create trigger cues_live_made after insert on cues for each row
+    when (new.deleted_at is null and new.status in ('active', 'paused')) execute function count_live_cue();
+create trigger cues_live_gone after delete on cues for each row
+    when (old.deleted_at is null and old.status in ('active', 'paused')) execute function count_live_cue();
+create trigger cues_live_moved after update on cues
+    referencing old table as before_update new table as after_update
+    for each statement execute function count_moved_cues();
 
 -- No foreign keys on the tables of the hot path: each check would lock the cue's row, which the poll and the
 -- recorder both write. The janitor removes what belongs to a deleted cue.
