@@ -7,7 +7,7 @@ from uuid import UUID
 
 from attrs import define, field, frozen
 
-from cueapi.cli.demo_agents import AGENTS, Agent, Mishap
+from cueapi.cli.demo_agents import AGENTS, UNREACHABLE, Agent, Mishap
 from cueapi.domain.clock import iso
 from cueapi.domain.schedule import previous_runs
 
@@ -47,6 +47,11 @@ class _Attempt:
     ended: datetime
     mishap: Mishap | None
     result: str
+
+    @property
+    def lasted_ms(self) -> int:
+        """How long it took, in milliseconds."""
+        return round((self.ended - self.begun) / timedelta(milliseconds=1))
 
     @property
     def status(self) -> int | None:
@@ -167,12 +172,12 @@ class _Story:
             "execution_id": execution["id"],
             "attempt": number,
             "started_at": iso(attempt.begun),
-            "duration_ms": round((attempt.ended - attempt.begun) / timedelta(milliseconds=1)),
+            "duration_ms": attempt.lasted_ms,
             "error": mishap and _reason(mishap),
             "outcome": spoken,
         }
         if not self.agent.worker:
-            row |= {"http_status": attempt.status, "response_body": attempt.answer}
+            row |= {"http_status": attempt.status, "response_body": attempt.answer} | _moments(attempt)
         return row
 
     def _missed(self, due: datetime) -> None:
@@ -240,6 +245,15 @@ class _Story:
         return UUID(
             int=time << 80 | 7 << 76 | self.random.getrandbits(12) << 64 | 2 << 62 | self.random.getrandbits(62)
         )
+
+
+def _moments(attempt: _Attempt) -> Record:
+    """When its request went out, and when its answer began, which was short."""
+    if attempt.mishap == UNREACHABLE:
+        return {}
+    sent = min(2 + attempt.begun.microsecond % 19, attempt.lasted_ms)
+    answer = None if attempt.status is None else max(attempt.lasted_ms - attempt.begun.microsecond % 3, sent)
+    return {"sent_after_ms": sent, "first_byte_after_ms": answer}
 
 
 def _reason(mishap: Mishap) -> str:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from attrs import frozen
 
+from cueapi.dashboard.filters import duration
 from cueapi.storage.dashboard.execution import ShownExecution
 from cueapi.storage.executions import AttemptRow
 
@@ -40,8 +42,27 @@ class Lane:
 
     @property
     def starts(self) -> int:
-        """Where its bar begins: nothing was done between being due and being claimed."""
-        return next((mark.x for mark in self.marks if mark.name != "due"), 0)
+        """Where its bar begins: until it is sent, or claimed by a worker, its handler has nothing to do."""
+        begins = {mark.name: mark.x for mark in self.marks}
+        return begins.get("sent", begins.get("claimed", 0))
+
+    @property
+    def waits(self) -> list[tuple[TimelineMark, TimelineMark]]:
+        """From each of its marks to the next."""
+        return list(pairwise(self.marks))
+
+    @property
+    def words(self) -> str | None:
+        """How long it took until the request went out, and then until the answer; None where nothing is known of it."""
+        row = self.row
+        if row is None or row.sent_after_ms is None or row.duration_ms is None:
+            return None
+        sent, came = row.sent_after_ms, row.first_byte_after_ms
+        begins = f"Sent after {_in_words(sent)}; "
+        if came is None:
+            return f"{begins}not a byte of an answer came within the next {_in_words(row.duration_ms - sent)}."
+        first = f"{begins}the first byte of the answer came {_in_words(came - sent)} later, "
+        return f"{first}and the rest within {_in_words(row.duration_ms - came)}."
 
 
 _WORDS = {
@@ -84,6 +105,9 @@ def _moments(execution: ShownExecution, row: AttemptRow) -> list[tuple[str, date
     moments = [("claimed", row.started_at)]
     if row.attempt == 1 and execution.scheduled_for <= row.started_at:
         moments.insert(0, ("due", execution.scheduled_for))
+    for name, after in (("sent", row.sent_after_ms), ("first byte", row.first_byte_after_ms)):
+        if after is not None:
+            moments.append((name, row.started_at + timedelta(milliseconds=after)))
     if row.duration_ms is not None:
         ended = row.started_at + timedelta(milliseconds=row.duration_ms)
         moments.append(("answered" if row.http_status is not None else "ended", ended))
@@ -95,6 +119,10 @@ def _moments(execution: ShownExecution, row: AttemptRow) -> list[tuple[str, date
         moments = [one for one in moments if one[0] != "ended"]
         moments.append(("outcome", max(recorded, moments[-1][1])))
     return moments
+
+
+def _in_words(milliseconds: int) -> str:
+    return duration(max(milliseconds, 0) / 1000)
 
 
 def _lane(

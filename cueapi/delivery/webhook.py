@@ -29,7 +29,12 @@ def _do_nothing(_: object = None) -> None:
 
 @frozen
 class Outgoing:
-    """A request to wherever the rules allow, under one deadline; *on_send* is awaited before each first byte."""
+    """
+    A request to wherever the rules allow, under one deadline.
+
+    *on_send* is awaited before the first byte on each connection: it is sent again where a kept one was closed. *sent*
+    is called the first time that it goes out.
+    """
 
     method: str
     url: str
@@ -37,19 +42,29 @@ class Outgoing:
     body: bytes
     timeout: float
     on_send: Callable[[], Awaitable[None]] = send_at_once
+    sent: Callable[[], None] = _do_nothing
 
 
 @define(eq=False)
-class _OnSend:
-    """Awaited before the first byte on each connection: a request is sent again where a kept one was closed."""
+class _Sending:
+    """How far a request has come: in how many seconds it went out, for the last time, and its answer began."""
 
-    confirm: Callable[[], Awaitable[None]]
-    sent: Callable[[], None]
+    outgoing: Outgoing
+    begun: float
+    sent_after: float | None = None
+    first_byte_after: float | None = None
 
-    async def __call__(self) -> None:
-        await self.confirm()
-        self.sent()
-        self.sent = _do_nothing
+    async def on_send(self) -> None:
+        await self.outgoing.on_send()
+        if self.sent_after is None:
+            self.outgoing.sent()
+        self.sent_after = trio.current_time() - self.begun
+
+    def on_answer(self) -> None:
+        self.first_byte_after = trio.current_time() - self.begun
+
+    def unreachable(self, reason: str, *, refused: bool = False) -> Unreachable:
+        return Unreachable(reason, refused, self.sent_after, self.first_byte_after)
 
 
 @define(eq=False)
@@ -97,8 +112,9 @@ class Webhook:
             return Unreachable(delivery.unsendable, refused=True)
         headers = signature.headers(delivery, int(self.clock.timestamp()))
         body = signature.sent_body(delivery)
-        on_send = _OnSend(confirm, partial(self.sent, delivery))
-        return await self.post(Outgoing(delivery.method, delivery.url, headers, body, delivery.timeout, on_send), scope)
+        sent = partial(self.sent, delivery)
+        outgoing = Outgoing(delivery.method, delivery.url, headers, body, delivery.timeout, confirm, sent)
+        return await self.post(outgoing, scope)
 
     async def post(self, outgoing: Outgoing, scope: trio.CancelScope | None = None) -> Result:
         """
@@ -107,20 +123,26 @@ class Webhook:
         Interrupted where we stood still, or where *scope*, which is new and has no deadline yet, is cancelled.
         """
         lost, scope = self.standstills.lost(), scope or trio.CancelScope()
-        scope.deadline = trio.current_time() + outgoing.timeout
+        sending = _Sending(outgoing, trio.current_time())
+        scope.deadline = sending.begun + outgoing.timeout
         with scope:
             try:
-                return await self._send(outgoing)
+                return await self._send(sending)
             except httpx.TransportError as failure:
-                reason = shortage_in(failure)
-                return Unreachable(str(failure), _is_ours(failure)) if reason is None else Postponed(reason)
+                if (reason := shortage_in(failure)) is not None:
+                    return Postponed(reason)
+                return sending.unreachable(str(failure), refused=_is_ours(failure))
         now = trio.current_time()
         if now < scope.deadline or stood_still(lost=self.standstills.lost() - lost, deadline=scope.deadline, now=now):
             return Interrupted()
-        return Unreachable(f"no answer within {outgoing.timeout:g} s")
+        return sending.unreachable(f"no answer within {outgoing.timeout:g} s")
 
-    async def _send(self, out: Outgoing) -> Answered:
-        return _answered(await self.transport.send(out.method, out.url, out.headers, out.body, out.on_send))
+    async def _send(self, sending: _Sending) -> Answered:
+        out = sending.outgoing
+        answer = await self.transport.send(
+            out.method, out.url, out.headers, out.body, sending.on_send, sending.on_answer
+        )
+        return _answered(answer, sending)
 
 
 def _is_ours(failure: httpx.TransportError) -> bool:
@@ -128,9 +150,12 @@ def _is_ours(failure: httpx.TransportError) -> bool:
     return isinstance(failure, httpx.LocalProtocolError) or isinstance(failure.__cause__, Refusal)
 
 
-def _answered(answer: Answer) -> Answered:
+def _answered(answer: Answer, sending: _Sending) -> Answered:
     coding = (answer.header(b"content-encoding") or "").strip().lower()
-    answered = Answered(answer.status, answer.body, answer.cut, answer.header(b"retry-after"))
+    answered = Answered(
+        answer.status, answer.body, answer.cut, answer.header(b"retry-after"), None,
+        sending.sent_after, sending.first_byte_after,
+    )  # fmt: skip
     return answered if coding in {"", "identity"} else _decoded(answered, coding)
 
 

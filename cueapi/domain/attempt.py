@@ -84,6 +84,9 @@ class Answered:
     retry_after: str | None = None
     packed: str | None = None
     """The content coding that the body could not be decoded from."""
+    sent_after: float | None = field(default=None, eq=False)
+    first_byte_after: float | None = field(default=None, eq=False)
+    """In seconds of the attempt, as in `Unreachable`."""
 
     @property
     def why_unread(self) -> str | None:
@@ -101,11 +104,15 @@ class Unreachable:
     """
     No answer came; *reason* is a sentence that a person understands.
 
-    Where it was *refused* by our own rules, or could not be written, nothing was sent.
+    Where it was *refused* by our own rules, or could not be written, nothing was sent. *sent_after* are the seconds
+    from the beginning of the attempt until the request went out, *first_byte_after* until an answer began; None where
+    that did not happen.
     """
 
     reason: str
     refused: bool = False
+    sent_after: float | None = field(default=None, eq=False)
+    first_byte_after: float | None = field(default=None, eq=False)
 
 
 @frozen
@@ -145,20 +152,29 @@ def evaluate_attempt(delivery: Delivery, result: Result, *, duration: float, now
         case Interrupted():
             return claim_lost(delivery.fence, delivery.retry, lost_claims=delivery.lost_claims)
         case Unreachable(reason):
-            record = AttemptRecord(None, None, clean_text(reason)[:TEXT_KEPT], round(duration * 1000))
+            record = _record(result, duration, error=clean_text(reason)[:TEXT_KEPT])
             return attempt_failed(delivery.fence, delivery.retry, record=record)
         case Answered(status) if 200 <= status < 300:
-            return _evaluate_success(delivery, result, round(duration * 1000))
+            return _evaluate_success(delivery, result, _record(result, duration, error=result.why_unread))
         case Answered(status, _, _, retry_after):
-            record = AttemptRecord(status, _text(result), _refusal(status), round(duration * 1000))
+            record = _record(result, duration, error=_refusal(status))
             pause = retry_after_seconds(retry_after, now) if status in {429, 503} else 0.0
             retry = NO_RETRY if status == 410 else delivery.retry
             return attempt_failed(delivery.fence, retry, record=record, at_least=pause)
 
 
-def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) -> Transition:
+def _record(result: Answered | Unreachable, duration: float, error: str | None) -> AttemptRecord:
+    status, text = (result.status, _text(result)) if isinstance(result, Answered) else (None, None)
+    sent, first_byte = _milliseconds(result.sent_after), _milliseconds(result.first_byte_after)
+    return AttemptRecord(status, text, error, round(duration * 1000), sent, first_byte)
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
+
+
+def _evaluate_success(delivery: Delivery, answer: Answered, record: AttemptRecord) -> Transition:
     """2xx: an inline report where there is one; else delivered, and the handler reports later."""
-    record = AttemptRecord(answer.status, _text(answer), answer.why_unread, duration_ms)
     try:
         inline = None if answer.why_unread else read_inline(answer.body)
     except ReportUnreadable as unreadable:
@@ -173,7 +189,7 @@ def _evaluate_success(delivery: Delivery, answer: Answered, duration_ms: int) ->
             record=record,
             logged_as="delivered",
         )
-    report, verification = inline.report, verify(delivery.verification, inline.report, duration_ms)
+    report, verification = inline.report, verify(delivery.verification, inline.report, record.duration_ms)
     if report.success and not verification.fails:
         step = succeeded(delivery.fence, report, verification, record=record)
     else:

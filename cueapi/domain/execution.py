@@ -63,12 +63,14 @@ class Fence:
 
 @frozen
 class AttemptRecord:
-    """What is kept of an attempt."""
+    """What is kept of an attempt. Null are the milliseconds until what did not happen, and of what no daemon sent."""
 
     http_status: int | None
     response_body: str | None
     error_message: str | None
     duration_ms: int | None
+    sent_after_ms: int | None = None
+    first_byte_after_ms: int | None = None
 
 
 @frozen

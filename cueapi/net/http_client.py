@@ -12,7 +12,7 @@ from attrs import define, field
 from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Rules, Target, check_addresses, check_url
 from cueapi.net.dns import NameNotFound, Resolver
-from cueapi.net.http_connection import HttpConnection, NeverAnswered, connect
+from cueapi.net.http_connection import HttpConnection, NeverAnswered, connect, note_nothing
 from cueapi.net.http_wire import Answer, Headers, NotWritable, write_request
 from cueapi.net.shortage import OwnShortage
 
@@ -21,6 +21,7 @@ IDLE_LIMIT = 128
 
 
 OnSend: TypeAlias = Callable[[], Awaitable[None]]
+OnAnswer: TypeAlias = Callable[[], None]
 
 
 async def send_at_once() -> None:
@@ -107,13 +108,20 @@ class PinnedTransport(httpx.AsyncBaseTransport):
     idle: IdleConnections = field(factory=IdleConnections)
 
     async def send(
-        self, method: str, url: str, headers: Headers, body: bytes, on_send: OnSend = send_at_once
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes,
+        on_send: OnSend = send_at_once,
+        on_answer: OnAnswer = note_nothing,
     ) -> Answer:
         """
         Send once to exactly *url*, whose dot segments and odd characters httpx would rewrite.
 
         *on_send* is awaited before the first byte, on each connection that the request is sent on; what it raises ends
-        the request. Raises httpx.TransportError, whose message is a sentence.
+        the request. *on_answer* is called when the first byte of an answer has come. Raises httpx.TransportError, whose
+        message is a sentence.
         """
         target = self._check(url)
         try:
@@ -121,7 +129,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         except NotWritable as error:
             raise httpx.LocalProtocolError(f"the request cannot be written: {error}") from error
         addresses = await self._resolve(target)
-        exchange = partial(self._exchange, wire=wire, on_send=on_send, head_only=method == "HEAD")
+        exchange = partial(self._exchange, wire=wire, on_send=on_send, on_answer=on_answer, head_only=method == "HEAD")
         if (kept := self.idle.take(target, addresses)) is not None:
             # Servers close idle connections whenever they like, and it may or may not have read the request before it
             # did: it is sent again, once. A handler that read both sees the same `webhook-id` twice.
@@ -157,9 +165,11 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         except (NameNotFound, OwnShortage) as failure:
             raise httpx.ConnectError(str(failure)) from failure
 
-    async def _exchange(self, connection: HttpConnection, *, wire: bytes, on_send: OnSend, head_only: bool) -> Answer:
+    async def _exchange(
+        self, connection: HttpConnection, *, wire: bytes, on_send: OnSend, on_answer: OnAnswer, head_only: bool
+    ) -> Answer:
         try:
-            answer = await connection.exchange(wire, on_send, head_only=head_only)
+            answer = await connection.exchange(wire, on_send, on_answer, head_only=head_only)
         except BaseException:
             connection.close()
             raise

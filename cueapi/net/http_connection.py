@@ -55,6 +55,10 @@ async def connect(target: Target, addresses: Sequence[str], tls: ssl.SSLContext)
     return await _open(target, addresses[-1], tls)
 
 
+def note_nothing() -> None:
+    """Default of `on_answer`: do nothing."""
+
+
 @define(eq=False)
 class HttpConnection:
     """One request at a time; `close` is to be called wherever one did not end well."""
@@ -66,12 +70,20 @@ class HttpConnection:
     opened_at: float = field(factory=trio.current_time)
     _reader: AnswerReader = field(factory=lambda: AnswerReader(ANSWER_LIMIT))
     _received: int = 0
+    _on_answer: Callable[[], None] = note_nothing
     _reusable: bool = True
     _last_read: float | None = None
 
-    async def exchange(self, wire: bytes, on_send: Callable[[], Awaitable[None]], *, head_only: bool) -> Answer:
-        """Send a request as it is written, and read its answer; *on_send* is awaited before the first byte."""
+    async def exchange(
+        self, wire: bytes, on_send: Callable[[], Awaitable[None]], on_answer: Callable[[], None], *, head_only: bool
+    ) -> Answer:
+        """
+        Send a request as it is written, and read its answer.
+
+        *on_send* is awaited before the first byte, *on_answer* called when the first one has come back.
+        """
         self._received, self._reader = 0, AnswerReader(ANSWER_LIMIT, head_only=head_only)
+        self._on_answer = on_answer
         await on_send()
         self._reusable = len(wire) <= SENT_AT_ONCE
         if not self._reusable:
@@ -130,8 +142,10 @@ class HttpConnection:
             if self._received or is_own_shortage(error):
                 raise httpx.ReadError(self._broke_off()) from error
             data = b""
-        if not data and not self._received:
-            raise NeverAnswered(f"{_who(self.target)} closed the connection without an answer")
+        if not self._received:
+            if not data:
+                raise NeverAnswered(f"{_who(self.target)} closed the connection without an answer")
+            self._on_answer()
         self._received += len(data)
         if self._received > (WIRE_LIMIT if self._reader.head_came else HEAD_LIMIT):
             raise httpx.RemoteProtocolError(f"{self._invalid()}: no end of headers")

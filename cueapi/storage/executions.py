@@ -115,6 +115,8 @@ class AttemptRow(Row):
     attempt: int
     started_at: datetime | None
     duration_ms: int | None
+    sent_after_ms: int | None
+    first_byte_after_ms: int | None
     http_status: int | None
     error: str | None
     outcome: str | None
@@ -122,7 +124,8 @@ class AttemptRow(Row):
 
 
 ATTEMPTS = """
-select attempt, started_at, duration_ms, http_status, error, outcome, response_body
+select attempt, started_at, duration_ms, sent_after_ms, first_byte_after_ms, http_status, error, outcome,
+       response_body
   from attempts
  where execution_id = $1
  order by attempt

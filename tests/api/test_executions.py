@@ -27,7 +27,8 @@ OUTCOME = {"success": bool, "result": TEXT_OR_NULL, "error": TEXT_OR_NULL, "meta
 EVIDENCE = {"external_id": TEXT_OR_NULL, "result_url": TEXT_OR_NULL, "result_ref": TEXT_OR_NULL,
             "result_type": TEXT_OR_NULL, "summary": TEXT_OR_NULL, "artifacts": (list, NoneType),
             "validation_state": TEXT_OR_NULL}  # fmt: skip
-ATTEMPT = {"attempt": int, "started_at": str, "duration_ms": int, "http_status": (int, NoneType),
+ATTEMPT = {"attempt": int, "started_at": str, "duration_ms": int, "sent_after_ms": (int, NoneType),
+           "first_byte_after_ms": (int, NoneType), "http_status": (int, NoneType),
            "error": TEXT_OR_NULL, "outcome": str, "response_body": TEXT_OR_NULL}  # fmt: skip
 WORK = {"execution_id": str, "cue_id": str, "cue_name": str, "task": TEXT_OR_NULL, "scheduled_for": str,
         "payload": dict, "attempt": int}  # fmt: skip
@@ -139,6 +140,7 @@ async def test_an_execution_tells_at_its_end_who_did_it_what_came_of_it_and_each
     assert [wrong_fields(one, ATTEMPT) for one in log] == [{}, {}]
     assert [(one["attempt"], one["outcome"]) for one in log] == [(1, "reported_failure"), (2, "success")]
     assert [one["error"] for one in log] == ["no paper", None]
+    assert {(one["sent_after_ms"], one["first_byte_after_ms"]) for one in log} == {(None, None)}
 
 
 async def test_an_answer_that_is_nested_deep_leaves_every_list_readable(api: Api, database: Database) -> None:
@@ -171,6 +173,7 @@ async def test_the_log_of_a_webhook_tells_each_attempt_with_its_status_and_its_d
     assert [wrong_fields(one, ATTEMPT) for one in log] == [{}, {}]
     assert [(one["attempt"], one["http_status"]) for one in log] == [(1, 500), (2, 200)]
     assert [one["response_body"] for one in log] == ["", "fine"]
+    assert all(0 <= one["sent_after_ms"] <= one["first_byte_after_ms"] <= one["duration_ms"] for one in log)
     assert log[0]["error"] == "The handler answered 500."
     assert (log[1]["error"], log[1]["outcome"]) == (None, "delivered")
     assert (ended["http_status"], ended["response_body"]) == (200, "fine")
@@ -209,7 +212,7 @@ async def test_each_attempt_keeps_the_beginning_of_its_own_answer_and_a_later_re
     bodies = [one["response_body"] for one in ended["attempt_log"]]
     assert bodies == [("out of paper: " + "x" * 5_000)[:2_000], "é" * 2_000, "a\ufffdb"]
     assert ended["response_body"] == bodies[-1]
-    assert [one["response_body"] for one in unreached["attempt_log"]] == [None]
+    assert [(one["response_body"], one["sent_after_ms"]) for one in unreached["attempt_log"]] == [(None, None)]
 
 
 async def test_each_status_is_shown_and_filtered_by_its_own_word(api: Api, database: Database) -> None:

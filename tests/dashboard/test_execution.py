@@ -54,13 +54,41 @@ async def test_a_failed_execution_says_why_and_shows_each_answer(
     assert "An alert was raised; the cue tells of failures neither by mail nor by webhook." in text
     assert text.index("first answer") < text.index("second answer")
     assert text.count("▲ failed 500") == text.count("▲ failed 503") == 2  # in the timeline, and above its answer
-    for mark in ("due", "claimed", "answered"):
+    for mark in ("due", "claimed", "sent", "first byte", "answered"):
         assert mark in text
     assert '"n": 12345678901234567890' in text
     assert '"text": "größe"' in text
     assert "Accept-Language de" in text
     assert "X-Api-Key ••••••" in text
     assert "sk-1" not in page.text
+
+
+async def test_the_waits_of_an_attempt_are_drawn_to_scale_and_told_in_words(
+    person: Browser, database: Database, user: int
+) -> None:
+    due = ago(hours=1)
+    execution = await add_execution(
+        database, await add_cue(database, user), **DONE | {"attempts": 2, "scheduled_for": due, "started_at": due}
+    )
+    await database.execute(
+        "insert into attempts (execution_id, attempt, started_at, duration_ms, sent_after_ms, first_byte_after_ms,"
+        "                      http_status, outcome)"
+        " values ($1, 1, $2, 1000, 250, null, null, 'failed'),"
+        "        ($1, 2, $2 + interval '1 minute', 1000, 100, 900, 200, 'delivered')",
+        execution, due,
+    )  # fmt: skip
+
+    page = await person.get(f"/ui/executions/{execution}")
+
+    first, second = page.text.split('id="attempt-')[1:]
+    ticks = [[int(x) for x in re.findall(r'class="tick" x="(\d+)"', lane)] for lane in (first, second)]
+    assert ticks == [[0, 0, 250, 998], [0, 100, 900, 998]]
+    assert re.findall(r'class="(?:failed|succeeded)" x="(\d+)"', first + second) == ["250", "100"]
+    assert "<title>sent – first byte: 800 ms</title>" in second
+    text = text_of(page)
+    assert re.search(r"claimed \S+ sent \S+ \+100 ms first byte \S+ \+800 ms answered \S+ \+100 ms", text)
+    assert "Sent after 250 ms; not a byte of an answer came within the next 750 ms." in text
+    assert "Sent after 100 ms; the first byte of the answer came 800 ms later, and the rest within 100 ms." in text
 
 
 async def test_commands_can_be_pasted_into_a_shell(

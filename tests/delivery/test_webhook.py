@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -352,6 +353,53 @@ async def test_the_moment_of_sending_is_told_once_an_attempt() -> None:
 
     assert sent == [first, second]
     assert len(receiver.requests) == 3
+
+
+async def test_an_attempt_tells_when_its_request_went_out_and_when_its_answer_began(webhook: Webhook) -> None:
+    with trio.fail_after(10):
+        async with open_receiver([0.2]) as receiver:
+            answered = await webhook.attempt(delivery_to(receiver.url()), partial(trio.sleep, 0.05))
+
+    assert isinstance(answered, Answered)
+    assert answered.sent_after is not None
+    assert answered.first_byte_after is not None
+    assert answered.sent_after >= 0.05
+    assert answered.first_byte_after >= answered.sent_after + 0.2
+
+
+@pytest.mark.parametrize(
+    ("step", "is_sent", "begins"), [("hang", True, False), ("drip", True, True), (None, False, False)]
+)
+async def test_an_attempt_without_an_answer_tells_how_far_it_came(
+    webhook: Webhook, step: Step | None, is_sent: bool, begins: bool
+) -> None:
+    with trio.fail_after(10):
+        async with open_receiver([step or 200]) as receiver:
+            url = receiver.url() if step else "http://127.0.0.1:9/"
+            failed = await webhook.attempt(delivery_to(url, timeout=0.3))
+
+    assert isinstance(failed, Unreachable)
+    assert (failed.sent_after is not None, failed.first_byte_after is not None) == (is_sent, begins)
+
+
+async def test_a_request_that_is_sent_again_went_out_when_it_did_so_for_the_last_time(webhook: Webhook) -> None:
+    moments: list[float] = []
+
+    async def confirm() -> None:
+        await trio.sleep(0.02)
+        moments.append(trio.current_time())
+
+    with trio.fail_after(10):
+        async with open_receiver([200, "close", 200]) as receiver:
+            await webhook.attempt(delivery_to(receiver.url()))
+            begun = trio.current_time()
+            again = await webhook.attempt(delivery_to(receiver.url()), confirm)
+
+    assert isinstance(again, Answered)
+    assert again.sent_after is not None
+    assert len(moments) == 2
+    assert again.sent_after >= 0.04
+    assert begun + again.sent_after >= moments[-1] - 0.02
 
 
 async def test_the_connection_of_an_attempt_that_was_cancelled_is_not_used_again(webhook: Webhook) -> None:

@@ -80,6 +80,20 @@ def test_the_last_failed_attempt_ends_the_execution(result: Result, status: int 
     assert (step.record.http_status, step.record.error_message) == (status, message)
 
 
+@pytest.mark.parametrize("answer", [Answered(200), Answered(200, said(success=True)), Answered(500), Answered(410)])
+def test_the_record_tells_when_the_request_went_out_and_the_answer_began(answer: Answered) -> None:
+    record = follows(evolve(answer, sent_after=0.0124, first_byte_after=0.2496)).record
+
+    assert record is not None
+    assert (record.sent_after_ms, record.first_byte_after_ms, record.duration_ms) == (12, 250, 250)
+
+
+def test_the_record_of_an_attempt_without_an_answer_tells_how_far_it_came() -> None:
+    records = [follows(Unreachable("no answer", sent_after=sent)).record for sent in (0.02, None)]
+
+    assert [(one.sent_after_ms, one.first_byte_after_ms) for one in records if one] == [(20, None), (None, None)]
+
+
 def test_an_attempt_that_we_are_too_short_for_is_the_same_attempt_a_little_later() -> None:
     first, later = follows(Postponed("too many open files")), follows(Postponed("too many open files"), LAST)
 

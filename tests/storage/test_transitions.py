@@ -75,7 +75,12 @@ async def test_a_delivered_attempt_ends_the_execution_and_leaves_the_queue(datab
     (delivery,) = await claim(database)
 
     written = await apply_transitions(
-        database, [evaluate_attempt(delivery, Answered(200, b"ok"), duration=0.25, now=ago())]
+        database,
+        [
+            evaluate_attempt(
+                delivery, Answered(200, b"ok", sent_after=0.02, first_byte_after=0.24), duration=0.25, now=ago()
+            )
+        ],
     )
 
     row = await look_up(database, execution)
@@ -85,6 +90,7 @@ async def test_a_delivered_attempt_ends_the_execution_and_leaves_the_queue(datab
     assert row["delivered_at"] is not None
     assert row["finished_at"] is not None
     assert (tried["attempt"], tried["duration_ms"], tried["outcome"]) == (1, 250, "delivered")
+    assert (tried["sent_after_ms"], tried["first_byte_after_ms"]) == (20, 240)
     assert await queued(database) == []
     assert (await look_up_cue(database, cue_id))["run_count"] == 1
 

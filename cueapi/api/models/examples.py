@@ -119,8 +119,8 @@ EXECUTION: Example = {
     "updated_at": f"{DAY}2T16:00:04.337210Z",
 }
 ATTEMPT: Example = {
-    "attempt": 1, "started_at": f"{DAY}2T16:00:00.021874Z", "duration_ms": 165, "http_status": 202, "error": None,
-    "outcome": "success", "response_body": "accepted",
+    "attempt": 1, "started_at": f"{DAY}2T16:00:00.021874Z", "duration_ms": 165, "sent_after_ms": 38,
+    "first_byte_after_ms": 164, "http_status": 202, "error": None, "outcome": "success", "response_body": "accepted",
 }  # fmt: skip
 FIRED: Example = {
     "id": EXECUTION_ID, "cue_id": CUE_ID, "scheduled_for": f"{DAY}2T16:00:00Z", "status": "pending",

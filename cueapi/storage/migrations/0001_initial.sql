@@ -12,6 +12,7 @@ create domain moment as timestamptz check (value >= '0001-01-01 00:00:00+00' and
 create domain reading as timestamp check (value >= '0001-01-01 00:00:00' and value < '10000-01-01 00:00:00');
 
 create domain counter as bigint check (value >= 0);
+create domain milliseconds as integer check (value >= 0);                     -- of one attempt
 create domain attempt_number as integer check (value between 0 and 1000);
 create domain http_status as smallint check (value between 100 and 999);
 create domain threshold as smallint check (value between 1 and 100);
@@ -508,14 +509,16 @@ $$;
 
 -- They go with their execution.
 create table attempts (
-    execution_id  uuid not null,
-    attempt       integer not null check (attempt between 1 and 1000),
-    started_at    moment,
-    duration_ms   counter,
-    http_status   http_status,
-    error         text,
-    outcome       text,
-    response_body response_excerpt,
+    execution_id        uuid not null,
+    attempt             integer not null check (attempt between 1 and 1000),
+    started_at          moment,
+    duration_ms         counter,
+    sent_after_ms       milliseconds,               -- until the request went out, and its answer began; null: it did
+    first_byte_after_ms milliseconds,               -- not, or it was a worker's
+    http_status         http_status,
+    error               text,
+    outcome             text,
+    response_body       response_excerpt,
     primary key (execution_id, attempt)
 );
 

@@ -21,8 +21,10 @@ with told as materialized (
       join cues c on c.id = t.cue_id
  returning *
 ), logged as (
-    insert into attempts (execution_id, attempt, started_at, duration_ms, http_status, error, outcome, response_body)
-    select execution_id, attempt, started_at, duration_ms, http_status, error, outcome, response_body
+    insert into attempts (execution_id, attempt, started_at, duration_ms, sent_after_ms, first_byte_after_ms,
+                          http_status, error, outcome, response_body)
+    select execution_id, attempt, started_at, duration_ms, sent_after_ms, first_byte_after_ms,
+           http_status, error, outcome, response_body
       from json_populate_recordset(null::attempts, :attempts::json)
 ), raised as (
     insert into alerts (id, user_id, cue_id, execution_id, alert_type, severity, message, acknowledged, created_at)

@@ -15,10 +15,10 @@ with transitions as materialized (
            ord int, id uuid, claim uuid, attempts int, seen text, seen_outcome int, cue_revision bigint,
            status text, pause float8, released bool, claim_lost bool, delivered bool, deadline float8, final bool,
            wire bool, http_status int, response_body text, error_message text, duration_ms bigint,
-           report bool, success bool, result text, error text, metadata json, state text, validation text,
-           missing text, external_id text, result_url text, result_ref text, result_type text, summary text,
-           artifacts json, cost numeric, consecutive_failures int, alert text, logged_as text, good bool,
-           overdue bool, reported int)
+           sent_after_ms int, first_byte_after_ms int, report bool, success bool, result text, error text,
+           metadata json, state text, validation text, missing text, external_id text, result_url text,
+           result_ref text, result_type text, summary text, artifacts json, cost numeric,
+           consecutive_failures int, alert text, logged_as text, good bool, overdue bool, reported int)
 ), decided as (
     update executions e
        set status = x.status,
@@ -80,7 +80,8 @@ with transitions as materialized (
            case when e.triggered_by <> 'backfill' then x.missing end as missing,
            x.good and e.triggered_by <> 'backfill' as good, x.report, x.success, x.cost, x.logged_as,
            x.reported, x.seen = 'delivering' as was_delivering,
-           x.http_status, x.response_body, x.duration_ms, coalesce(x.error_message, x.error) as reason
+           x.http_status, x.response_body, x.duration_ms, x.sent_after_ms, x.first_byte_after_ms,
+           coalesce(x.error_message, x.error) as reason
 ), revived as (
     -- What a replay has made good is no dead letter any more.
     update executions e
@@ -101,17 +102,18 @@ with transitions as materialized (
         on conflict (execution_id) do update
        set claimed_by = null, lease_until = null, ready_at = excluded.ready_at
 ), logged as (
-    insert into attempts (execution_id, attempt, started_at, duration_ms, http_status, error, outcome, response_body)
+    insert into attempts (execution_id, attempt, started_at, duration_ms, sent_after_ms, first_byte_after_ms,
+                          http_status, error, outcome, response_body)
     select id, coalesce(reported, attempts), last_attempt_at,
            -- Not below 0 where the clock was set back meanwhile.
            greatest(coalesce(duration_ms, extract(epoch from now() - last_attempt_at) * 1000), 0),
-           http_status, reason, logged_as, response_body
+           sent_after_ms, first_byte_after_ms, http_status, reason, logged_as, response_body
       from decided
      where logged_as is not null and attempts > 0
      union all
     -- An earlier attempt has done the work: the one that was under way is called off.
     select id, attempts, last_attempt_at, greatest(extract(epoch from now() - last_attempt_at) * 1000, 0),
-           null, null, 'called_off', null
+           null, null, null, null, 'called_off', null
       from decided
      where reported < attempts and success and was_delivering
         on conflict (execution_id, attempt) do update

@@ -102,6 +102,12 @@ class Attempt(Rendered):
     attempt: int = Field(description="Its number, from 1.")
     started_at: datetime | None = Field(description="When it began.")
     duration_ms: int | None = Field(description="How long it took, in milliseconds.")
+    sent_after_ms: int | None = Field(
+        description="Milliseconds of it until the request went out; null where none did, and for workers."
+    )
+    first_byte_after_ms: int | None = Field(
+        description="Milliseconds of it until the first byte of an answer came; null where none did."
+    )
     http_status: int | None = Field(description="Status that the webhook answered with.")
     error: str | None = Field(description="Why it failed.")
     outcome: str | None = Field(description="How it ended.")
