@@ -70,6 +70,7 @@ class Now:
             running=[line for line in found.executions if line.kind == "running"],
             newest=[line for line in found.executions if line.kind == "newest"],
             day=charts.day(found.day, now),
+            counts=found.cues[0],
             now=now,
             state_of=state_of,
             schedule=schedule,

@@ -134,6 +134,27 @@ async def test_the_last_day_is_counted_by_the_rollup(person: Browser, database: 
     assert "0 1 2" in text
 
 
+async def test_the_lag_of_the_newest_is_told_without_the_latest_twentieth(
+    person: Browser, database: Database, user: int
+) -> None:
+    cue_id = await add_cue(database, user, **SOON)
+    # Of twenty the latest one is left out; none are those of a backfill, of days ago, and what has not begun.
+    for number in range(20):
+        due = ago(minutes=number)
+        late = due + (timedelta(hours=1) if number == 7 else timedelta(milliseconds=10 * number))
+        await add_execution(database, cue_id, scheduled_for=due, started_at=late, created_at=due)
+    for other in ({"triggered_by": "backfill"}, {"created_at": ago(days=2)}, {"started_at": None}):
+        long_ago = {"scheduled_for": ago(days=9), "started_at": ago(), "created_at": ago()}
+        await add_execution(database, cue_id, **long_ago | other)
+    await database.execute(
+        "insert into tallies (user_id, bucket, status, count, lag_sum, lag_max)"
+        " values ($1, five_minutes(now()), 'success', 20, 90, 7)",
+        user,
+    )
+
+    assert "; 95 % of the newest 20 by at most 190 ms" in text_of(await person.get("/ui"))
+
+
 async def test_a_full_page_has_at_most_sixty_kilobytes_compressed(
     person: Browser, database: Database, user: int
 ) -> None:
