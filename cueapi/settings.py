@@ -105,7 +105,7 @@ class Settings(BaseSettings):
 
     # PostgreSQL; none: the embedded one.
     database_url: Annotated[SecretStr | None, _Optional] = None
-    # Connections of the pool; one more listens.
+    # Connections for requests and all else; three more fire, claim and record, one listens.
     database_pool_size: Annotated[int, Field(ge=2, le=500)] = 10
     # Where the rate limits' windows lie; none: in the process.
     redis_url: Annotated[SecretStr | None, _Optional] = None

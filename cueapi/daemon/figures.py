@@ -8,7 +8,7 @@ from cueapi.domain.zone import tzdata_version
 
 def figures(resources: Resources, wiring: Wiring) -> Figures:
     """As of now."""
-    pool, capacity, connections = resources.database.pool, wiring.capacity, wiring.connections
+    pools, capacity, connections = resources.pools, wiring.capacity, wiring.connections
     channels = (wiring.deliveries, wiring.results, wiring.retries)
     return Figures(
         resources.address,
@@ -18,7 +18,12 @@ def figures(resources: Resources, wiring: Wiring) -> Figures:
         [
             *(InUse(f"Channel {one.name}", one.depth, one.capacity, "items") for one in channels),
             InUse("Dispatch pool", capacity.taken, capacity.size, "deliveries under way"),
-            InUse("Database pool", pool.in_use, pool.size, "connections to PostgreSQL"),
+            InUse(
+                "Database pool",
+                sum(pool.in_use for pool in pools),
+                sum(pool.size for pool in pools),
+                "connections to PostgreSQL",
+            ),
             InUse("Clients", len(connections), connections.most, "connections of clients"),
         ],
     )

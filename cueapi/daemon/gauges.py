@@ -8,9 +8,9 @@ from cueapi.metrics import Gauge
 
 def gauges(resources: Resources, wiring: Wiring) -> list[Gauge]:
     """What /metrics reads when it is asked."""
-    channels, pool, capacity = (
+    channels, pools, capacity = (
         (wiring.deliveries, wiring.results, wiring.retries),
-        resources.database.pool,
+        resources.pools,
         wiring.capacity,
     )
     board, alerts = wiring.board, wiring.hub.alerts
@@ -31,9 +31,12 @@ def gauges(resources: Resources, wiring: Wiring) -> list[Gauge]:
         Gauge("cueapi_body_bytes", "Bytes of request bodies that are being read.", (),
                 lambda: [((), wiring.bodies.held)]),
         Gauge("cueapi_database_connections", "Connections to PostgreSQL that are open.", ("state",),
-                lambda: [(("idle",), pool.idle), (("in_use",), pool.in_use)]),
-        Gauge("cueapi_database_pool_size", "Most connections to PostgreSQL.", (), lambda: [((), pool.size)]),
-        Gauge("cueapi_database_waiters", "Tasks that wait for a connection.", (), lambda: [((), pool.waiters)]),
+                lambda: [(("idle",), sum(pool.idle for pool in pools)),
+                         (("in_use",), sum(pool.in_use for pool in pools))]),
+        Gauge("cueapi_database_pool_size", "Most connections to PostgreSQL.", (),
+                lambda: [((), sum(pool.size for pool in pools))]),
+        Gauge("cueapi_database_waiters", "Tasks that wait for a connection.", (),
+                lambda: [((), sum(pool.waiters for pool in pools))]),
         Gauge("cueapi_client_connections", "Connections of clients.", (), lambda: [((), len(wiring.connections))]),
         Gauge("cueapi_client_connections_limit", "Most connections of clients.", (),
                 lambda: [((), wiring.connections.most)]),

@@ -3,6 +3,7 @@
 import resource
 from contextlib import suppress
 
+from cueapi.daemon.resources import ENGINE_CONNECTIONS
 from cueapi.delivery.notifier import PLACES
 from cueapi.net import redis, smtp
 from cueapi.net.http_client import IDLE_LIMIT
@@ -49,7 +50,7 @@ def connection_limit(settings: Settings, files: int | None) -> int:
 
 def reserve(settings: Settings, files: int | None) -> int:
     """Of *files*, those for ourselves: to PostgreSQL, to handlers, busy and idle, to mail servers and Redis."""
-    database = settings.database_pool_size + 2  # one listens, one may cancel a statement
+    database = settings.database_pool_size + ENGINE_CONNECTIONS + 2  # one listens, one may cancel a statement
     outgoing = delivery_limit(settings, files) + IDLE_LIMIT + PLACES + smtp.THREADS + redis.THREADS
     return FILES_KEPT + database + outgoing
 

@@ -12,7 +12,7 @@ from cueapi.storage.database import Database, StorageRefused, StorageUnavailable
 from cueapi.storage.health import ping
 from cueapi.storage.pooler import keeps_sessions
 from cueapi.storage.schema import migrate
-from cueapi.storage.session import prepare
+from cueapi.storage.session import prepare, prepare_to_repeat
 from cueapi.trio_asyncpg.pool import open_pool
 
 PATIENCE = 30.0
@@ -33,14 +33,18 @@ log = structlog.get_logger("cueapi.daemon")
 
 
 @asynccontextmanager
-async def open_database(dsn: str, *, size: int) -> AsyncIterator[Database]:
-    """The database at *dsn*, reached. Raises CannotStart where it does not answer in time, or refuses us."""
+async def open_database(dsn: str, *, size: int, repeats: bool = False) -> AsyncIterator[Database]:
+    """
+    The database at *dsn*, reached. Raises CannotStart where it does not answer in time, or refuses us.
+
+    Where it *repeats* a few statements, each is planned once a connection, for any values.
+    """
     async with open_pool(
         dsn,
         size=size,
         patience=ACQUIRE_PATIENCE,
         server_settings={"application_name": "cueapi"},
-        init=prepare,
+        init=prepare_to_repeat if repeats else prepare,
     ) as pool:
         database = Database(pool)
         await _reach(database)

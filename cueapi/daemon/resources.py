@@ -24,7 +24,11 @@ from cueapi.security.vault import Vault
 from cueapi.settings import Settings, postgres_url
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database
+from cueapi.trio_asyncpg.pool import Pool
 from cueapi.wakeups.identity import DaemonId
+
+ENGINE_CONNECTIONS = 3
+"""Poller, dispatcher and recorder say one statement at a time."""
 
 
 @frozen
@@ -39,6 +43,9 @@ class Resources:
     dsn: str
     embedded: EmbeddedServer | None
     database: Database
+    engine: Database
+    """The same, by connections for what fires, claims and records: requests of clients take none of them."""
+
     webhook: Webhook
     identity: DaemonId
     clock: Clock
@@ -48,6 +55,11 @@ class Resources:
     def address(self) -> str:
         """How the server is reached."""
         return self.settings.url_at(self.listener.getsockname()[1])
+
+    @property
+    def pools(self) -> tuple[Pool, Pool]:
+        """Its connections to PostgreSQL."""
+        return self.database.pool, self.engine.pool
 
     @property
     def root(self) -> str:
@@ -65,7 +77,10 @@ async def open_resources(settings: Settings, *, clock: Clock | None = None) -> A
         port = listener.getsockname()[1]
         identity = DaemonId(f"{socket.gethostname()}:{settings.host}:{port}")
         async with open_server(settings) as (dsn, embedded):
-            async with open_database(dsn, size=settings.database_pool_size) as database:
+            async with (
+                open_database(dsn, size=settings.database_pool_size) as database,
+                open_database(dsn, size=ENGINE_CONNECTIONS, repeats=True) as engine,
+            ):
                 await when_able(partial(make_ready, dsn, database))
                 await when_able(partial(check_secret, database, vault))
                 await when_able(partial(clock.ask, database))
@@ -75,8 +90,8 @@ async def open_resources(settings: Settings, *, clock: Clock | None = None) -> A
                 reports = ReportTokens.of(secret, settings.url_at(port))
                 with webhook, open_redis(settings, vault) as redis:
                     yield Resources(
-                        settings, vault, sessions, reports, listener, dsn, embedded, database, webhook, identity,
-                        clock, redis,
+                        settings, vault, sessions, reports, listener, dsn, embedded, database, engine, webhook,
+                        identity, clock, redis,
                     )  # fmt: skip
 
 

@@ -41,7 +41,14 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     )
     relay = WakeupRelay(resources.dsn, database, resources.identity, hub)
     poller = Poller(
-        database, hub, wiring.retries, resources.clock, metrics, wiring.last_poll, settings.poller_batch_size, monthly
+        resources.engine,
+        hub,
+        wiring.retries,
+        resources.clock,
+        metrics,
+        wiring.last_poll,
+        settings.poller_batch_size,
+        monthly,
     )
     sweeper = Sweeper(resources.webhook.idle, Periodic(SWEEP_INTERVAL))
     operations = Operations(database, hub, works(monthly), metrics)
@@ -75,7 +82,7 @@ def _recording(resources: Resources, wiring: Wiring) -> list[Sibling]:
     """What sends, and what writes down how it went."""
     database, capacity = resources.database, wiring.capacity
     recorder = Recorder(
-        database, wiring.results, wiring.retries, wiring.hub, wiring.metrics, capacity,
+        resources.engine, wiring.results, wiring.retries, wiring.hub, wiring.metrics, capacity,
         horizon=2 * resources.settings.poller_interval_seconds,
     )  # fmt: skip
     pool = DispatchPool(
@@ -90,7 +97,7 @@ def _dispatching(resources: Resources, wiring: Wiring) -> list[Sibling]:
     settings, database, hub = resources.settings, resources.database, wiring.hub
     times = AttemptTimes(settings.webhook_timeout_seconds, settings.webhook_timeout_max_seconds)
     dispatcher = Dispatcher(
-        database, wiring.deliveries, wiring.capacity, hub, resources.identity, times, resources.vault.decrypt,
+        resources.engine, wiring.deliveries, wiring.capacity, hub, resources.identity, times, resources.vault.decrypt,
         resources.reports.url, wiring.breaker.held,
     )  # fmt: skip
     target_watch = TargetWatch(database, hub, wiring.breaker, wiring.metrics)
