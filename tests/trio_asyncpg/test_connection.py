@@ -16,7 +16,7 @@ import pytest
 import trio
 from attrs import define
 
-from cueapi.trio_asyncpg.connection import Connection, close, connect
+from cueapi.trio_asyncpg.connection import SIMPLE_TYPES, Connection, close, connect
 
 UNHURRIED = 20  # seconds; only a test that hangs needs them
 
@@ -85,6 +85,39 @@ async def test_a_composite_type_of_our_own_is_looked_up(connection: Connection) 
         await connection.execute("create type pg_temp.point3 as (x int, y int, z text)")
 
         assert await connection.fetchval("select (1, 2, 'z')::pg_temp.point3") == (1, 2, "z")
+
+
+async def test_all_domains_and_arrays_are_looked_up_once_a_session_and_by_the_statement_that_is_quickly_planned(
+    connection: Connection,
+) -> None:
+    asked = []
+    domains = "create domain pg_temp.few as int[]; create domain pg_temp.low as int check (value < 9)"
+    values = "select $1::pg_temp.low, $2::pg_temp.few, $3::uuid[]", 3, [1, None], [UUID(int=7)]
+
+    with trio.fail_after(UNHURRIED):
+        await connection.execute(domains)
+        with connection.query_logger(lambda record: asked.append(record.query)):
+            row = await connection.fetchrow(*values)
+            again = await connection.fetchval("select $1::timestamptz[]", [MOMENT])
+        with pytest.raises(asyncpg.CheckViolationError):
+            await connection.fetchval("select $1::pg_temp.low", 9)
+
+    assert (tuple(row), again) == ((3, [1, None], [UUID(int=7)]), [MOMENT])
+    assert [query for query in asked if "pg_type" in query] == [SIMPLE_TYPES]
+
+
+async def test_types_of_other_shapes_are_looked_up_as_asyncpg_does(connection: Connection) -> None:
+    with trio.fail_after(UNHURRIED):
+        await connection.execute(
+            "create domain pg_temp.low as int; create domain pg_temp.lows as pg_temp.low[];"
+            " create type pg_temp.mood as enum ('good', 'bad')"
+        )
+        row = await connection.fetchrow(
+            "select $1::pg_temp.low[], $2::pg_temp.lows, $3::pg_temp.mood[], $4::name[], $5::int4range",
+            [1, 2], [3], ["good"], ["n"], asyncpg.Range(1, 5),
+        )  # fmt: skip
+
+    assert tuple(row) == ([1, 2], [3], ["good"], ["n"], asyncpg.Range(1, 5))
 
 
 async def test_init_may_set_codecs(postgres_url: str) -> None:
