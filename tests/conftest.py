@@ -1,5 +1,6 @@
 """What the tests share: a PostgreSQL, a database of its own for each test, a daemon on it, its user, a receiver."""
 
+import gc
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,7 +16,7 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from cueapi.daemon.resources import Resources
-from cueapi.daemon.run import serving
+from cueapi.daemon.run import GC_THRESHOLDS, serving
 from cueapi.settings import Settings
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database
@@ -34,6 +35,17 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 SECRET = "a session secret for the tests, long enough"
 SLOW = {"benchmarks", "chaos", "clients", "machine"}
 _numbers = count()
+
+
+# What is imported and collected stays, and no garbage is among it until the first test runs.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is garbage. Its collector does not walk through all the tests each time, which were its work."""
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    gc.enable()
 
 
 # Here and not in tests/chaos: a run of the whole suite asks only the outermost conftest for options.
