@@ -1,12 +1,14 @@
-"""Alerts: list, acknowledge."""
+"""Alerts: list, acknowledge one or many."""
 
 from attrs import frozen
 from quart import Blueprint, Response, g
 
+from cueapi.api.http.body import read
 from cueapi.api.http.cursors import CURSOR, Cursor
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import COUNTED, OFFSET, Choice, Flag, Moment, page_limit
 from cueapi.api.models.rendering import answer, page_of
+from cueapi.api.models.requests.alerts import AlertIds
 from cueapi.api.models.responses import alerts as responses
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import AlertType
@@ -30,6 +32,7 @@ class Alerts:
         """Its paths."""
         routes = Blueprint("alerts", __name__, url_prefix="/v1/alerts")
         routes.get("")(self.list)
+        routes.post("/acknowledge")(self.acknowledge_all)
         routes.post("/<alert_id>/acknowledge")(self.acknowledge)
         return routes
 
@@ -58,6 +61,18 @@ class Alerts:
             "next_cursor": last and cursor.write(last.created_at, last.id),
         }
         return answer(shown)
+
+    @operation(responses.AcknowledgedAlerts, body=AlertIds, scope="write", in_groups=True)
+    async def acknowledge_all(self) -> Response:
+        """Acknowledge up to 100 alerts."""
+        wanted = {text: parse_uuid(text) for text in (await read(AlertIds)).ids}
+        found = await alerts.acknowledge_all(
+            self.database, alerts=[one for one in wanted.values() if one is not None], user=g.account.id,
+            groups=g.account.grant.groups,
+        )  # fmt: skip
+        acknowledged = [text for text, identity in wanted.items() if identity in found]
+        missing = [text for text in wanted if text not in acknowledged]
+        return answer({"acknowledged": acknowledged, "not_found": missing})
 
     @operation(responses.Alert, scope="write", refuses=("alert_not_found",))
     async def acknowledge(self, alert_id: str) -> Response:

@@ -3,13 +3,12 @@
 from attrs import frozen
 from quart import Blueprint, Response, request
 
-from cueapi.dashboard.contract import Contract
+from cueapi.dashboard.contract import Contract, ContractAnswer
 from cueapi.dashboard.paths import read_cursor, with_query, write_cursor
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSessions
 from cueapi.dashboard.sign_in import own_path
 from cueapi.domain.execution import AlertType
-from cueapi.domain.ids import parse_uuid
 from cueapi.storage.dashboard import alerts
 from cueapi.storage.dashboard.alerts import AlertCursor
 from cueapi.storage.dashboard.reading import PageReader
@@ -60,15 +59,15 @@ class AlertsPage:
     async def acknowledge(self) -> Response:
         """Acknowledge each alert that the form names: one, or all that its page shows, and no other."""
         session, form = await self.sessions.require_post()
-        named = form.all("alert")
-        done, refused = 0, ""
-        for alert in named:
-            answer = await self.contract.call(session, "POST", f"/v1/alerts/{parse_uuid(alert)}/acknowledge", {})
-            done, refused = done + answer.ok, refused or answer.message
-        return self.pages.back(own_path(form.text("back")), _acknowledged(len(named), done, refused))
+        named = [*dict.fromkeys(form.all("alert"))]
+        answer = await self.contract.call(session, "POST", "/v1/alerts/acknowledge", {"ids": named})
+        return self.pages.back(own_path(form.text("back")), _acknowledged(named, answer))
 
 
-def _acknowledged(named: int, done: int, refused: str) -> str:
-    if done < named:
-        return f"{done} of {named} were acknowledged. {refused}"
-    return {0: "No alert was named.", 1: "Acknowledged."}.get(done, f"{done} alerts are acknowledged.")
+def _acknowledged(named: list[str], answer: ContractAnswer) -> str:
+    if not named or not answer.ok:
+        return "No alert was named." if not named else answer.message
+    done = len(answer.body["acknowledged"])
+    if done < len(named):
+        return f"{done} of {len(named)} {'is' if done == 1 else 'are'} acknowledged. The others are not there any more."
+    return "Acknowledged." if done == 1 else f"{done} alerts are acknowledged."

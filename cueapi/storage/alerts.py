@@ -75,3 +75,36 @@ ACKNOWLEDGE = "update alerts a set acknowledged = true where a.id = $1 and a.use
 async def acknowledge(db: Executor, *, alert: UUID, user: int) -> AlertRow | None:
     """Mark an alert as seen; None where it is not this user's."""
     return await db.fetch_one(ACKNOWLEDGE, alert, user, row=AlertRow)
+
+
+class KnownAlert(Row):
+    """The id of an alert that is the user's."""
+
+    id: UUID
+
+
+# $1 alerts, $2 their user, $3 groups that their cues are in; null: of any group, and of none. Locked in one order.
+ACKNOWLEDGE_ALL = """
+with named as materialized (
+    select a.id, a.acknowledged
+      from alerts a
+     where a.id = any ($1::uuid[])
+       and a.user_id = $2
+       and ($3::text[] is null
+            or exists (select from cues c
+                        where c.id = a.cue_id and c.user_id = a.user_id and c.group_name = any ($3::text[])))
+     order by a.id
+       for no key update of a
+), seen as (
+    update alerts set acknowledged = true where id = any (array(select id from named where not acknowledged))
+)
+select id from named
+"""
+
+
+async def acknowledge_all(
+    db: Executor, *, alerts: Collection[UUID], user: int, groups: Collection[str] | None
+) -> set[UUID]:
+    """Mark *alerts* as seen; which of them are this user's, and of cues in *groups* where these are given."""
+    rows = await db.fetch(ACKNOWLEDGE_ALL, list(alerts), user, groups and list(groups), row=KnownAlert)
+    return {row.id for row in rows}

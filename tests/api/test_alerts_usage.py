@@ -7,6 +7,7 @@ import trio
 
 from cueapi.settings import Settings
 from cueapi.storage.database import Database
+from tests.api.keys import with_key
 from tests.api.work import MOMENT, NO_IDS, NUMBER, TEXT_OR_NULL, claimed, fired, report, shown, wrong_fields
 from tests.conftest import Api, cue, running
 from tests.receiver import open_receiver
@@ -169,6 +170,51 @@ async def test_an_alert_is_acknowledged_once_and_for_all_by_whom_it_belongs_to(a
     assert (first["id"], first["acknowledged"]) == (one, True)
     assert second == first
     assert unknown == [(404, "alert_not_found")] * len(NO_IDS)
+
+
+async def test_many_alerts_are_acknowledged_at_once_and_each_is_accounted_for(api: Api, database: Database) -> None:
+    await raise_alerts(database, TYPES)
+
+    with trio.fail_after(20):
+        ids = await alerts(api)
+        other = await api.register("other@example.com")
+        theirs = await other.post("/v1/alerts/acknowledge", {"ids": ids})
+        untouched = await alerts(api, "acknowledged=true")
+        await api.post(f"/v1/alerts/{ids[0]}/acknowledge")
+        asked = [ids[0], ids[2], "no-id", NO_IDS[0], ids[2]]
+        told = await api.post("/v1/alerts/acknowledge", {"ids": asked})
+        again = await api.post("/v1/alerts/acknowledge", {"ids": asked})
+        seen = await alerts(api, "acknowledged=true")
+
+    assert (theirs, untouched) == ({"acknowledged": [], "not_found": ids}, [])
+    assert told == again == {"acknowledged": [ids[0], ids[2]], "not_found": [*dict.fromkeys(["no-id", NO_IDS[0]])]}
+    assert seen == [ids[0], ids[2]]
+
+
+async def test_no_alerts_and_more_than_a_hundred_are_refused(api: Api) -> None:
+    with trio.fail_after(20):
+        refused = [
+            (await api.refused("POST", "/v1/alerts/acknowledge", body))[:2]
+            for body in ({}, {"ids": []}, {"ids": ["x"] * 101}, {"ids": "x"}, {"ids": [5]})
+        ]
+
+    assert refused == [(422, "validation_error")] * 5
+
+
+async def test_a_key_of_groups_acknowledges_alerts_of_cues_in_its_groups_only(api: Api, database: Database) -> None:
+    with trio.fail_after(20):
+        mine, theirs = [await claimed(api, group=group, retry={"max_attempts": 1}) for group in ("a", "b")]
+        for execution in (mine, theirs):
+            await report(api, execution, success=False)
+        await raise_alerts(database, TYPES[-1:])
+        ids = await alerts(api)
+        ci = await with_key(api, "write", groups=["a"])
+        told = await ci.post("/v1/alerts/acknowledge", {"ids": ids})
+        seen = (await api.get("/v1/alerts?acknowledged=true"))["alerts"]
+
+    assert len(ids) == 3
+    assert [one["execution_id"] for one in seen] == [mine]
+    assert (told["acknowledged"], len(told["not_found"])) == ([seen[0]["id"]], 2)
 
 
 async def test_three_failures_in_a_row_are_told_and_three_more_again(api: Api, database: Database) -> None:

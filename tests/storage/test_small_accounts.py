@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -114,6 +115,11 @@ def listed_cues(**chosen: Any) -> Ask:
     return lambda db, user: cues.page(db, CueFilter(user, **chosen), limit=20, offset=0)
 
 
+def acknowledging(groups: tuple[str, ...] | None = None) -> Ask:
+    ids = [uuid4() for _ in range(100)]
+    return lambda db, user: alerts.acknowledge_all(db, alerts=ids, user=user, groups=groups)
+
+
 def listed_alerts(**chosen: Any) -> Ask:
     given: dict[str, Any] = {"alert_type": None, "since": None, "acknowledged": None, "before": None} | chosen
     return lambda db, user: alerts.page(db, user=user, **given, limit=20, offset=0)
@@ -180,6 +186,8 @@ STATEMENTS: dict[str, Ask] = {
     "executions that wait or succeeded, for a key of groups": listed(groups=("a",), statuses=("pending", "success")),
     "cues for a key of groups": listed_cues(groups=("a", "b")),
     "alerts for a key of groups": listed_alerts(groups=("a", "b")),
+    "acknowledging alerts": acknowledging(),
+    "acknowledging alerts for a key of groups": acknowledging(("a", "b")),
     "claimable work for a key of groups": lambda db, user: worker_claims.claimable(
         db, user=user, groups=("a", "b"), most=50
     ),

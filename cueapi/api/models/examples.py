@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from cueapi.api.models import brake_examples, target_examples, work_examples
 from cueapi.api.models.account_examples import ACCOUNT_ANSWERS, ACCOUNT_BODIES
+from cueapi.api.models.requests import alerts as alert_bodies
 from cueapi.api.models.requests import cues as cue_bodies
 from cueapi.api.models.requests import executions as execution_bodies
 from cueapi.api.models.requests.bodies import Anything, ReasonBody
@@ -27,7 +28,7 @@ Example = dict[str, Any]
 
 CUE_ID, WORKER_CUE_ID = "cue_k3v9x2m7q1ap", "cue_w8d4t6z0n5rb"
 EXECUTION_ID, REPLAY_ID = "01985f3a-7c00-7b1e-9d42-5a6f0c8e2b17", "01985f61-2a40-7e05-8c3b-1f7d94a0e6c8"
-ALERT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b29"
+ALERT_ID, OTHER_ALERT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b29", "01985e02-10d4-7a61-9c3f-2b8e5d7f4a16"
 INCIDENT_ID = "01985f3a-9f20-7c88-b3d5-7e1a4c6f0b30"
 DAY = "2026-06-0"
 ACTOR = {"kind": "key", "id": "key_m4c8z1v6t0qd", "name": "ci"}
@@ -157,6 +158,7 @@ BODIES: dict[type[BaseModel], Any] = brake_examples.BODIES | work_examples.BODIE
         "schedule": {"type": "recurring", "cron": "0 9 * * *", "timezone": "America/Los_Angeles"}, "count": 2,
     },
     cue_bodies.FireBody: FIRE,
+    alert_bodies.AlertIds: {"ids": [ALERT_ID, OTHER_ALERT_ID]},
     cue_bodies.Ids: {"ids": [CUE_ID, WORKER_CUE_ID]},
     execution_bodies.ClaimBody: {"worker_id": "worker-1", "task": "nightly_report"},
     execution_bodies.OutcomeBody: {"success": True, "result": "Sent to 14 readers.", "external_id": "msg_8842"},
@@ -194,6 +196,7 @@ ANSWERS |= ACCOUNT_ANSWERS | {
     outcomes.EvidenceUpdated: {**STATE, "evidence_updated": True},
     workers.WorkerList: {"workers": [WORKER]},
     alerts.Alert: {**ALERT, "acknowledged": True},
+    alerts.AcknowledgedAlerts: {"acknowledged": [ALERT_ID], "not_found": [OTHER_ALERT_ID]},
     alerts.AlertList: {"alerts": [ALERT], **PAGE, "next_cursor": None},
     audit.Audit: {"audit": [AUDITED], "has_more": False, "next_cursor": None},
     usage.Usage: {

@@ -20,7 +20,7 @@ EXCEPTIONS = {
     "outcomes.report", "outcomes.evidence", "workers.heartbeat", "workers.forget", "reports.report",
     "reports.succeed", "reports.fail", "reports.exit", "reports.heartbeat",
     # What was read, not what was changed.
-    "alerts.acknowledge", "schedules.preview", "echo.store", "channels.test",
+    "alerts.acknowledge", "alerts.acknowledge_all", "schedules.preview", "echo.store", "channels.test",
 }  # fmt: skip
 """Operations that change nothing which an account could be asked about."""
 

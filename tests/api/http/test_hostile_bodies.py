@@ -17,7 +17,7 @@ from cueapi.api.http.body import as_body
 from cueapi.api.http.errors import CHARACTERS, DETAILS
 from cueapi.api.http.json_text import parse
 from cueapi.api.http.off_loop import AT_ONCE, off_loop
-from cueapi.api.models.requests import accounts, cues, executions
+from cueapi.api.models.requests import accounts, alerts, cues, executions
 from cueapi.daemon.run import GC_THRESHOLDS
 from cueapi.domain.errors import Refusal
 from tests.api.http.hostile import SHAPES, Shape, fields_of, of_fields, within
@@ -36,7 +36,7 @@ ROUNDS = 5
 
 MODELS: list[type[BaseModel]] = [
     accounts.RegisterBody, accounts.CodeBody, accounts.SubmitBody, accounts.ConfirmBody, accounts.SessionBody,
-    accounts.MePatch, cues.CueBody, cues.CuePatch, cues.FireBody, cues.Ids, executions.EvidenceBody,
+    accounts.MePatch, alerts.AlertIds, cues.CueBody, cues.CuePatch, cues.FireBody, cues.Ids, executions.EvidenceBody,
     executions.OutcomeBody, executions.VerifyBody, executions.ClaimBody, executions.HeartbeatBody,
 ]  # fmt: skip
 

@@ -37,7 +37,7 @@ POST /v1/operations · GET /v1/operations · GET /v1/operations/{operation_id}
 POST /v1/operations/{operation_id}/cancel
 POST /v1/worker/heartbeat · GET /v1/workers · DELETE /v1/workers/{worker_id}
 GET /v1/targets · POST /v1/targets/{host}/probe
-GET /v1/alerts · POST /v1/alerts/{alert_id}/acknowledge · GET /v1/usage · GET /v1/audit
+GET /v1/alerts · POST /v1/alerts/acknowledge · POST /v1/alerts/{alert_id}/acknowledge · GET /v1/usage · GET /v1/audit
 POST /v1/echo/{token} · GET /v1/echo/{token}
 POST /v1/report/{token} · GET /v1/report/{token} · POST /v1/report/{token}/success · POST /v1/report/{token}/fail
 POST /v1/report/{token}/{exit_status} · POST /v1/report/{token}/heartbeat

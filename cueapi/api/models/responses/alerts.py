@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from cueapi.api.models.rendering import Columns, Rendered, json_in
 from cueapi.api.models.responses.lists import Page
@@ -26,6 +26,13 @@ class Alert(Rendered):
     acknowledged: bool = Field(description="Whether the alert was acknowledged.")
     created_at: datetime = Field(description="When the alert was raised.")
     incident_id: UUID | None = Field(description="Id of the incident that it belongs to; null: to none.")
+
+
+class AcknowledgedAlerts(BaseModel):
+    """Which alerts are acknowledged."""
+
+    acknowledged: list[str] = Field(description="Ids of alerts that are acknowledged, now or since before.")
+    not_found: list[str] = Field(description="Ids that are not those of an alert of the account.")
 
 
 class AlertList(Page):
