@@ -45,7 +45,7 @@ class TargetsPage:
         found = await targets.read(PageReader(self.sessions.database), user=session.user, after=after or None)
         last = found.serving.rows[-1] if found.serving.more else None
         return self.pages.render(
-            "targets", session, down=found.down, serving=found.serving.rows, now=found.now, signs=SIGNS,
+            "targets", session, down=found.down, serving=found.serving.rows, signs=SIGNS,
             is_first=not after, older=last and with_query(PATH, cursor=last.host),
             since=min((one.since for one in found.down if one.since is not None), default=None),
             waiting=sum(one.waiting for one in found.down),

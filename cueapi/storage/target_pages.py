@@ -22,6 +22,7 @@ class TargetRow(Row):
     failure_rate: float | None
     opens: int | None
     next_probe_at: datetime | None
+    now: datetime
     waiting: int
     oldest_waiting_at: datetime | None
     cues: int

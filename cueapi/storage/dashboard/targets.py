@@ -6,7 +6,6 @@ from attrs import frozen
 
 from cueapi.domain.breaker import TargetState
 from cueapi.storage import target_pages
-from cueapi.storage.clock import PRESENT, PresentMoment
 from cueapi.storage.database import Executor
 from cueapi.storage.target_pages import TargetPage, TargetRow
 
@@ -16,11 +15,10 @@ SHOWN = 50
 
 @frozen
 class TargetOverview:
-    """Targets that are down, the longest first, and others by their hosts; *now* is when."""
+    """Targets that are down, the longest first, and others by their hosts."""
 
     down: list[TargetRow]
     serving: TargetPage
-    now: datetime
 
 
 async def read(db: Executor, *, user: int, after: str | None) -> TargetOverview:
@@ -29,9 +27,7 @@ async def read(db: Executor, *, user: int, after: str | None) -> TargetOverview:
     for state in (TargetState.OPEN, TargetState.HALF_OPEN):
         down += (await target_pages.page(db, user=user, state=state, after=None, limit=2 * SHOWN)).rows
     serving = await target_pages.page(db, user=user, state=TargetState.CLOSED, after=after, limit=SHOWN)
-    present = await db.fetch_one(PRESENT, row=PresentMoment)
-    assert present is not None
-    return TargetOverview(sorted(down, key=_since), serving, present.now)
+    return TargetOverview(sorted(down, key=_since), serving)
 
 
 def _since(row: TargetRow) -> tuple[bool, datetime | None, str]:

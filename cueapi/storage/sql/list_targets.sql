@@ -1,7 +1,7 @@
 -- The hosts that an account's cues call, and those that could not serve what it sends, by name, behind :after.
 --
 -- Each host is found by a look at two indexes, so that a page costs as much as it shows, however many cues there are.
--- `waiting` and `cues` are counted up to 10,000.
+-- `waiting` and `cues` are counted up to 10,000. What is down was noted so: then the hosts of cues are not looked at.
 --
 -- :after, :state   null: from the first on, in any state
 -- :size            rows at most
@@ -9,6 +9,7 @@ with recursive hosts as (
     select least((select callback_host from cues
                    where user_id = :user and transport = 'webhook' and deleted_at is null
                      and callback_host is not null and callback_host > coalesce(:after, '')
+                     and coalesce(:state, 'closed') = 'closed'
                    order by callback_host limit 1),
                  (select host from targets
                    where user_id = :user and host > coalesce(:after, '') order by host limit 1))::text as host
@@ -16,6 +17,7 @@ with recursive hosts as (
     select least((select callback_host from cues
                    where user_id = :user and transport = 'webhook' and deleted_at is null
                      and callback_host is not null and callback_host > h.host
+                     and coalesce(:state, 'closed') = 'closed'
                    order by callback_host limit 1),
                  (select host from targets where user_id = :user and host > h.host order by host limit 1))::text
       from hosts h
@@ -30,7 +32,7 @@ with recursive hosts as (
        and (:state::text is null or coalesce(t.state, 'closed') = :state)
      limit :size
 )
-select l.*,
+select l.*, now() as now,
        (select count(*) from (select from outbox o
                                where o.user_id = :user and o.host = l.host
                                  and o.claimed_by is null and o.waits_until is not null limit 10000) w) as waiting,
