@@ -7,7 +7,7 @@ from attrs import frozen
 from quart import Blueprint, Response
 
 from cueapi.dashboard.contract import Contract, ContractAnswer
-from cueapi.dashboard.forms import Form
+from cueapi.dashboard.forms import Form, once
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.domain.ids import is_cue_id
@@ -53,7 +53,7 @@ class BackfillPage:
         session, form = await self.sessions.require_post()
         expected = form.text("expected")
         more = {"expected": int(expected) if expected.isdecimal() else None}
-        answer = await self._call(session, cue_id, form, more, {"Idempotency-Key": f"page-{form.text('nonce')[:64]}"})
+        answer = await self._call(session, cue_id, form, more, once(form))
         answer.require()
         return self.pages.see_other(f"/ui/operations/{answer.body['id']}")
 

@@ -1,12 +1,13 @@
 """Channels, and mutes: where a person hears of incidents, and of which not."""
 
+from secrets import token_hex
 from typing import Any
 
 from attrs import frozen
 from quart import Blueprint, Response
 
 from cueapi.dashboard.contract import Contract, ContractAnswer
-from cueapi.dashboard.forms import Form
+from cueapi.dashboard.forms import Form, once
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.dashboard.states import ShownState
@@ -15,6 +16,7 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import parse_uuid
 from cueapi.storage import channels, mutes
 from cueapi.storage.channels import ChannelRow
+from cueapi.storage.dashboard.reading import PageReader
 
 PATH, MUTES = "/ui/channels", "/ui/mutes"
 
@@ -59,7 +61,7 @@ class ChannelPages:
         """A new channel; what is refused stands beside its field. The secret of a webhook is shown once."""
         session, form = await self.sessions.require_post()
         typed = {name: form.text(name) for name in FIELDS} | {"on": form.all("on")}
-        answer = await self.contract.call(session, "POST", "/v1/channels", body_of(typed))
+        answer = await self.contract.call(session, "POST", "/v1/channels", body_of(typed), once(form))
         if answer.status in {401, 429, 503} and answer.code != "email_not_configured":
             answer.require()
         if not answer.ok:
@@ -94,11 +96,11 @@ class ChannelPages:
         typed: dict[str, Any] | None = None,
         refused: ContractAnswer | None = None,
     ) -> Response:
-        rows = await channels.every(self.sessions.database, session.user)
+        rows = await channels.every(PageReader(self.sessions.database), session.user)
         wrong = {} if refused is None else refused.fields or {"": refused.message}
         return self.pages.render(
             "channels", session, status, channels=rows, kinds=KINDS, events=EVENTS, state_of=state_of,
-            typed=EMPTY | (typed or {}), wrong=wrong,
+            typed=EMPTY | (typed or {}), wrong=wrong, nonce=token_hex(16),
         )  # fmt: skip
 
 
@@ -123,14 +125,14 @@ class MutePages:
         return await self._page(await self.sessions.require(), 200)
 
     async def put(self) -> Response:
-        """Mute something."""
+        """Mute something; what is refused stands beside its field, and what was typed is kept."""
         session, form = await self.sessions.require_post()
         extra = {name: form.text(name) for name in ("until", "reason") if form.text(name)}
         answer = await self.contract.call(session, "PUT", "/v1/mutes", subject_of(form) | extra)
         if answer.status in {401, 429, 503}:
             answer.require()
         if not answer.ok:
-            return await self._page(session, answer.status, answer.message)
+            return await self._page(session, answer.status, form, answer)
         return self.pages.back(MUTES, "Muted.")
 
     async def delete(self) -> Response:
@@ -140,9 +142,14 @@ class MutePages:
         answer.require()
         return self.pages.back(MUTES, "Notices are sent again.")
 
-    async def _page(self, session: BrowserSession, status: int, refused: str = "") -> Response:
-        rows = await mutes.every(self.sessions.database, session.user)
-        return self.pages.render("mutes", session, status, mutes=rows, refused=refused)
+    async def _page(
+        self, session: BrowserSession, status: int, typed: Form | None = None, refused: ContractAnswer | None = None
+    ) -> Response:
+        rows = await mutes.every(PageReader(self.sessions.database), session.user)
+        problems = {} if refused is None else refused.fields or {"subject": refused.message}
+        # The body names a cue or a group in a field of its own; the form has one for both.
+        wrong = {"subject" if name in {"cue_id", "group"} else name: text for name, text in problems.items()}
+        return self.pages.render("mutes", session, status, mutes=rows, typed=typed or Form({}), problems=wrong)
 
 
 def body_of(typed: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from cueapi.dashboard.assertion_lines import lines_of, read_lines
 from cueapi.dashboard.forms import Form
+from cueapi.dashboard.texts import typed_json
 
 TEXTS = (
     "name", "description", "group", "kind", "cron", "at", "timezone", "catchup", "overlap", "transport", "url",
@@ -45,7 +46,8 @@ _PLACES = {
 
 _CODES = {
     "invalid_timezone": "timezone", "invalid_callback_url": "url", "invalid_payload_size": "payload",
-    "duplicate_cue_name": "name", "unsupported_verification_for_transport": "verification",
+    "invalid_json": "payload", "invalid_payload": "payload", "duplicate_cue_name": "name",
+    "unsupported_verification_for_transport": "verification",
 }  # fmt: skip
 """The field of the form, by the code of a refusal that names none."""
 
@@ -169,9 +171,9 @@ def _headers(text: str, problems: dict[str, str]) -> dict[str, str]:
 def _object(text: str, problems: dict[str, str]) -> dict[str, Any]:
     """A JSON object; empty where nothing was typed."""
     try:
-        value = json.loads(text or "{}")
+        value = typed_json(text or "{}")
     except ValueError as error:
-        problems["payload"] = f"is no JSON: {error}"
+        problems["payload"] = str(error)
         return {}
     if not isinstance(value, dict):
         problems["payload"] = 'must be a JSON object, for example {"task": "daily_brief"}'

@@ -9,7 +9,7 @@ from quart import Blueprint, Response
 from cueapi.dashboard import cue_fields
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_fields import FieldProblems
-from cueapi.dashboard.forms import Form
+from cueapi.dashboard.forms import Form, once
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sent_requests import contract_command
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
@@ -79,8 +79,7 @@ class CueForm:
         if form.text("do") == "curl":
             line = contract_command(self.sessions.base_url, method, path, body)
             return await self._page(session, values, cue_id=cue_id, line=line)
-        headers = {"Idempotency-Key": f"page-{form.text('nonce')}"} if cue is None and form.text("nonce") else {}
-        done = await self.contract.call(session, method, path, body, headers)
+        done = await self.contract.call(session, method, path, body, once(form) if cue is None else {})
         if not done.ok:
             problems = cue_fields.problems_of(done.code, done.message, done.fields, values["kind"])
             return await self._page(session, values, done.status, problems, cue_id=cue_id)

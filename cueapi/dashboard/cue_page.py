@@ -15,10 +15,11 @@ from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_history import cue_history, figures
 from cueapi.dashboard.cue_states import cue_state, schedule_words
 from cueapi.dashboard.cues import DONE, SURE, UNDONE, do
+from cueapi.dashboard.forms import once
 from cueapi.dashboard.rendering import Rendering, Undo
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.dashboard.states import state_of
-from cueapi.dashboard.texts import readable_json
+from cueapi.dashboard.texts import readable_json, typed_json
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import is_cue_id
 from cueapi.domain.zone import local_time
@@ -74,11 +75,10 @@ class CueDetails:
         body: dict[str, Any] = {}
         if typed["payload"].strip():
             try:
-                body = {"payload_override": json.loads(typed["payload"]), "merge_strategy": typed["merge"]}
+                body = {"payload_override": typed_json(typed["payload"]), "merge_strategy": typed["merge"]}
             except ValueError as error:
-                return await self._page(session, cue_id, 422, typed, f"is no JSON: {error}")
-        headers = {"Idempotency-Key": f"page-{form.text('nonce')}"} if form.text("nonce") else {}
-        done = await self.contract.call(session, "POST", f"/v1/cues/{cue_id}/fire", body, headers)
+                return await self._page(session, cue_id, 422, typed, str(error))
+        done = await self.contract.call(session, "POST", f"/v1/cues/{cue_id}/fire", body, once(form))
         if not done.ok:
             told = next(iter(done.fields.values()), done.message)
             return await self._page(session, cue_id, done.status, typed, told)
@@ -87,9 +87,8 @@ class CueDetails:
     async def replay(self, cue_id: str) -> Response:
         """Replay an execution of the cue."""
         session, form = await self.sessions.require_post()
-        headers = {"Idempotency-Key": f"page-{form.text('nonce')}"} if form.text("nonce") else {}
         path = f"/v1/executions/{form.text('execution')}/replay"
-        done = await self.contract.call(session, "POST", path, None, headers)
+        done = await self.contract.call(session, "POST", path, None, once(form))
         if not done.ok:
             raise Refusal(done.code, done.message)
         return self.pages.back(f"/ui/cues/{cue_id}", "Replayed: the new execution is the first one below.")

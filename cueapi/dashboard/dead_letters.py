@@ -8,7 +8,7 @@ from attrs import frozen
 from quart import Blueprint, Response, request
 
 from cueapi.dashboard.contract import Contract
-from cueapi.dashboard.forms import Form
+from cueapi.dashboard.forms import Form, once
 from cueapi.dashboard.paths import a_text, asked_for, read_cursor, read_filters, read_moment, with_query, write_cursor
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
@@ -92,8 +92,7 @@ class DeadLettersPage:
         rate, expected = form.text("rate"), form.text("expected")
         body = {"kind": kind, "rate_per_second": int(rate) if rate.isdecimal() else RATE, **scope}
         body |= {"reason": form.text("reason") or None, "expected": int(expected) if expected.isdecimal() else None}
-        headers = {"Idempotency-Key": f"page-{form.text('nonce')[:64]}"}
-        answer = await self.contract.call(session, "POST", "/v1/operations", body, headers)
+        answer = await self.contract.call(session, "POST", "/v1/operations", body, once(form))
         answer.require()
         return self.pages.see_other(f"/ui/operations/{answer.body['id']}")
 

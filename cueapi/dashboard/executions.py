@@ -81,7 +81,7 @@ class ExecutionsPage:
     async def _cue_name(self, session: BrowserSession, cue_id: str) -> str | None:
         if not cue_id:
             return None
-        return await executions.cue_name(self.sessions.database, cue_id=cue_id, user=session.user)
+        return await executions.cue_name(PageReader(self.sessions.database), cue_id=cue_id, user=session.user)
 
     async def replay(self) -> Response:
         """Replay each execution that was selected; a second click of the same page replays none of them again."""

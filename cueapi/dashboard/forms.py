@@ -35,6 +35,11 @@ class Form:
         return self.values.get(name, [])
 
 
+def once(form: Form) -> dict[str, str]:
+    """What makes a second click on the same page harmless: the page's nonce, as the contract takes it."""
+    return {"Idempotency-Key": f"page-{form.text('nonce')[:64]}"} if form.text("nonce") else {}
+
+
 async def read_form() -> Form:
     """The form of the request (`application/x-www-form-urlencoded`). Refuses any other body but an empty one."""
     data = await cast(Any, request.body).read()

@@ -1,19 +1,21 @@
 """Incidents: what is wrong, since when, and what can be done about it."""
 
+from collections.abc import Callable, Mapping
+
 from attrs import frozen
 from quart import Blueprint, Response, request
 
 from cueapi.dashboard.contract import Contract, ContractAnswer
-from cueapi.dashboard.paths import asked_for, chosen, read_cursor, with_query, write_cursor
+from cueapi.dashboard.paths import a_text, asked_for, chosen, read_cursor, read_filters, with_query, write_cursor
 from cueapi.dashboard.rendering import Rendering
-from cueapi.dashboard.sessions import BrowserSessions
+from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.dashboard.states import ShownState
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import parse_uuid
 from cueapi.domain.incident import FOLLOWS, IncidentKind, IncidentStatus, in_words
 from cueapi.storage import incidents
-from cueapi.storage.dashboard.reading import PageReader
-from cueapi.storage.incidents import IncidentFilter, IncidentRow
+from cueapi.storage.dashboard.reading import PageReader, TooSlow
+from cueapi.storage.incidents import IncidentFilter, IncidentPage, IncidentRow
 
 PATH = "/ui/incidents"
 ROWS = 50
@@ -40,6 +42,21 @@ STATUSES: dict[str, str] = {
 SNOOZES = {60: "for 1 hour", 480: "for 8 hours", 1_440: "for a day", 10_080: "for a week"}
 """Minutes for which an incident may be snoozed, in words."""
 
+READERS: Mapping[str, Callable[[str], object]] = {
+    "status": lambda text: chosen(text, STATUSES),
+    "kind": lambda text: chosen(text, KINDS),
+    "cue_id": a_text(64),
+    "group": a_text(63),
+}
+
+SUBJECTS = {
+    "worker": "/ui/workers", "channel": "/ui/channels", "target": "/ui/targets",
+    "account": "/ui/account/budgets", "group": "/ui/account/budgets",
+}  # fmt: skip
+"""Where what an incident is about is listed, by its kind."""
+
+ADVICE = "Choose a cue, or a kind; or see those that are open."
+
 DONE = {"acknowledge": "Acknowledged: no reminders come of it.", "resolve": "Resolved."}
 
 
@@ -62,28 +79,37 @@ class IncidentPages:
     async def list(self) -> Response:
         """The page of all: what is open, where nothing else is asked for."""
         session = await self.sessions.require()
-        given = asked_for(("status", "kind", "cue_id", "group"))
-        try:
-            status = chosen(given["status"], STATUSES) or IncidentStatus.OPEN
-            wanted = IncidentFilter(
-                session.user,
-                status,
-                chosen(given["kind"], KINDS),
-                given["cue_id"][:64] or None,
-                given["group"][:64] or None,
-            )
-        except ValueError as error:
-            raise Refusal("invalid_filter", f"The filter {error}.") from None
+        given = asked_for(READERS)
+        read, problems = read_filters(given, READERS)
+        if problems:
+            return self._list(session, 400, given, problems=problems)
         behind = read_cursor(request.args.get("cursor"))
-        page = await incidents.page(
-            PageReader(self.sessions.database), wanted, before=behind and behind[:2], limit=ROWS
-        )
-        last = page.rows[-1] if page.more else None
+        reader = PageReader(self.sessions.database)
+        read |= {"cue": read.pop("cue_id"), "status": read["status"] or IncidentStatus.OPEN}
+        wanted = IncidentFilter(session.user, **read)
+        try:
+            page = await incidents.page(reader, wanted, before=behind and behind[:2], limit=ROWS)
+        except TooSlow:
+            return self._list(session, 503, given, advice=ADVICE)
+        return self._list(session, 200, given, page=page)
+
+    def _list(
+        self,
+        session: BrowserSession,
+        status: int,
+        given: dict[str, str],
+        *,
+        page: IncidentPage | None = None,
+        problems: dict[str, str] | None = None,
+        advice: str | None = None,
+    ) -> Response:
+        rows = [] if page is None else page.rows
+        last = rows[-1] if page is not None and page.more else None
         older = last and with_query(PATH, **given, cursor=write_cursor(last.opened_at, last.id))
         return self.pages.render(
-            "incidents", session, incidents=page.rows, more=page.more, given=given, chosen_status=status, kinds=KINDS,
-            statuses=STATUSES, sign=sign, subject_path=subject_path, older=older, is_first=behind is None,
-            first=with_query(PATH, **given),
+            "incidents", session, status, incidents=rows, given=given, problems=problems or {}, advice=advice,
+            chosen_status=given["status"] or IncidentStatus.OPEN, kinds=KINDS, statuses=STATUSES, sign=sign,
+            older=older, is_first=not request.args.get("cursor"), first=with_query(PATH, **given),
         )  # fmt: skip
 
     async def show(self, incident_id: str) -> Response:
@@ -131,7 +157,7 @@ def subject_path(row: IncidentRow) -> str | None:
     """The page of what it is about; None where there is none."""
     if row.cue_id is not None:
         return f"/ui/cues/{row.cue_id}"
-    return {"worker": "/ui/workers", "channel": "/ui/channels"}.get(row.subject_kind)
+    return SUBJECTS.get(row.subject_kind)
 
 
 def _minutes(text: str) -> int:

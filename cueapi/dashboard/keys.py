@@ -1,19 +1,21 @@
 """Keys of the account: what each may do and when it was last used; make, rename, rotate and end them."""
 
 from datetime import timedelta
+from secrets import token_hex
 from urllib.parse import quote
 
 from attrs import frozen
 from quart import Blueprint, Response
 
 from cueapi.dashboard.contract import Contract, ContractAnswer
-from cueapi.dashboard.forms import Form
+from cueapi.dashboard.forms import Form, once
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.domain.clock import iso
 from cueapi.domain.scope import SCOPES
 from cueapi.storage import api_keys
 from cueapi.storage.clock import Clock
+from cueapi.storage.dashboard.reading import PageReader
 
 PATH = "/ui/account/keys"
 
@@ -31,6 +33,8 @@ DAYS = {"": "never", "7": "in 7 days", "30": "in 30 days", "90": "in 90 days", "
 
 OVERLAPS = {"0": "at once", "3600": "in an hour", "86400": "in a day", "604800": "in 7 days"}
 """When the former text of a rotated key may end: seconds, and how that is said."""
+
+REPEATED = "The key was {} by the first click, which has shown its text. If you have not seen it: rotate the key."
 
 WHOLE_PAGE = {401, 429, 503}
 """Refusals that are no fault of a form."""
@@ -62,7 +66,7 @@ class KeysPage:
     async def make(self) -> Response:
         """A new key, shown once; what is refused stands beside its field."""
         session, form = await self.sessions.require_post()
-        answer = await self.contract.call(session, "POST", "/v1/keys", self._body(form))
+        answer = await self.contract.call(session, "POST", "/v1/keys", self._body(form), once(form))
         if answer.ok:
             return self._made(session, answer, "made")
         if answer.status in WHOLE_PAGE:
@@ -92,7 +96,7 @@ class KeysPage:
         session, form = await self.sessions.require_post()
         overlap = form.text("overlap")
         body = {"overlap_seconds": int(overlap) if overlap in OVERLAPS else 0}
-        answer = await self.contract.call(session, "POST", f"{_contract_path(key_id)}/rotate", body)
+        answer = await self.contract.call(session, "POST", f"{_contract_path(key_id)}/rotate", body, once(form))
         answer.require()
         return self._made(session, answer, "rotated")
 
@@ -103,6 +107,8 @@ class KeysPage:
         return self.pages.back(PATH, "The key has ended, on every daemon.")
 
     def _made(self, session: BrowserSession, answer: ContractAnswer, how: str) -> Response:
+        if "api_key" not in answer.body:
+            return self.pages.back(PATH, REPEATED.format(how))
         return self.pages.render("key_made", session, key=answer.body, how=how, path=PATH)
 
     async def _page(
@@ -112,10 +118,10 @@ class KeysPage:
         typed: Form | None = None,
         problems: dict[str, str] | None = None,
     ) -> Response:
-        keys = await api_keys.listed(self.sessions.database, user=session.user)
+        keys = await api_keys.listed(PageReader(self.sessions.database), user=session.user)
         return self.pages.render(
             "keys", session, status, keys=keys, typed=typed or Form({}), problems=problems or {}, path=PATH,
-            scopes=SCOPE_WORDS, days=DAYS, overlaps=OVERLAPS, most=api_keys.MOST,
+            scopes=SCOPE_WORDS, days=DAYS, overlaps=OVERLAPS, most=api_keys.MOST, nonce=token_hex(16),
         )  # fmt: skip
 
 

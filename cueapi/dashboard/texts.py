@@ -2,6 +2,8 @@
 
 import json
 import re
+from math import isfinite
+from typing import Any
 from urllib.parse import urlsplit
 
 # Controls but tab and line feed, marks and overrides of direction (UAX 9), blanks without width.
@@ -32,6 +34,26 @@ def web_link(url: str | None) -> str | None:
     except ValueError:
         return None
     return url if parts.scheme in {"http", "https"} and parts.hostname else None
+
+
+def typed_json(text: str) -> Any:  # noqa: ANN401 (JSON)
+    """JSON that was typed into a form. Raises ValueError, with what is wrong with it, where the contract takes none."""
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is no JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+    except ValueError:
+        # Also a whole number of more digits than Python reads.
+        raise ValueError("holds a number that is beyond a double") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError
+    return number
 
 
 def readable_json(text: str) -> str:

@@ -5,6 +5,7 @@ Dead letters: executions that have ended without success, and were neither repla
 success. Its partial index holds nothing else: however long a history is, these lists read none of it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
@@ -19,8 +20,10 @@ from cueapi.storage.executions import SOURCE, ExecutionRow
 from cueapi.storage.keyset import KeysetPage, listed
 from cueapi.storage.paging import conditions
 
-ERROR: LiteralString = "left(coalesce(e.error_message, e.outcome_error), 200)"
-"""What dead letters are told apart by: the beginning of why they failed."""
+ERROR: LiteralString = r"btrim(translate(left(coalesce(e.error_message, e.outcome_error), 200), e'\t\r\n', '   '))"
+"""What dead letters are told apart by: the beginning of why they failed, in one line, as a form can hold it."""
+
+_IN_LINE = re.compile("[\t\r\n]")
 
 
 @frozen
@@ -53,7 +56,7 @@ class DeadFilter:
                 ("c.group_name = any (?::text[])", self.groups and list(self.groups)),
                 ("c.callback_host = ?", self.host),
                 ("e.http_status = ?", self.http_status),
-                (ERROR + " = ?", self.error),
+                (ERROR + " = ?", self.error and _IN_LINE.sub(" ", self.error).strip(" ")),
                 ("e.dead_at >= ?", self.since),
                 ("e.dead_at <= ?", self.until),
                 *more,

@@ -1,5 +1,6 @@
 """Incidents, channels and mutes as pages: what is open, and each thing that can be done about it."""
 
+import re
 from uuid import UUID
 
 from cueapi.storage.database import Database
@@ -78,7 +79,9 @@ async def test_the_list_shows_what_is_open_first_and_the_rest_where_asked_for(
     assert f"incident-{ended}" in over
     for narrow in ("kind=budget", "group=night"):
         assert "No incident fits these filters." in text_of(await person.get(f"/ui/incidents?{narrow}"))
-    assert (await person.get("/ui/incidents?kind=gone")).status_code == 400
+    wrong = await person.get("/ui/incidents?kind=gone&group=night")
+    assert (wrong.status_code, 'id="kind-problem"' in wrong.text, 'value="night"' in wrong.text) == (400, True, True)
+    assert "Nothing is listed: a filter cannot be read." in text_of(wrong)
 
 
 async def test_incidents_of_others_are_no_pages(
@@ -118,11 +121,15 @@ async def test_a_channel_is_added_tested_and_deleted_and_its_secret_is_shown_onc
 
 async def test_a_group_is_muted_and_heard_again(person: Browser) -> None:
     assert "Nothing is muted" in text_of(await person.get("/ui/mutes"))
-    refused = await person.post("/ui/mutes", {"scope": "group", "subject": "Night"})
+    typed = {"scope": "group", "subject": "Night", "until": "soon", "reason": "maintenance"}
+    refused = await person.post("/ui/mutes", typed)
+    later = await person.post("/ui/mutes", typed | {"subject": "night"})
     await person.post("/ui/mutes", {"scope": "group", "subject": "night", "reason": "maintenance"})
     muted = text_of(await person.get("/ui/mutes"))
     await person.post("/ui/mutes/delete", {"scope": "group", "subject": "night"})
 
-    assert refused.status_code == 422
+    assert (refused.status_code, re.findall(r'id="(\w+)-problem"', refused.text)) == (422, ["subject"])
+    assert (later.status_code, re.findall(r'id="(\w+)-problem"', later.text)) == (422, ["until"])
+    assert all(f'value="{typed[name]}"' in refused.text for name in ("subject", "until", "reason"))
     assert "the group night maintenance" in muted
     assert "Nothing is muted" in text_of(await person.get("/ui/mutes"))

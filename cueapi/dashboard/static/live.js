@@ -6,6 +6,7 @@
 const POLL = 15_000; // between two looks without a stream
 const LOOK = 60_000; // between two looks with one: hints may be lost
 const SILENT = 40_000; // a stream pings every 15 s: after so long it is dead
+const BOXES = "tbody input[type=checkbox]"; // of rows that can be selected
 const [COME_BACK, TRY_LATER] = [2_000, 60_000]; // after a stream has ended, and where the server has no room for one
 
 const state = document.getElementById("live-state");
@@ -38,15 +39,13 @@ function distance(milliseconds) {
 }
 
 function countDown(root) {
-  for (const time of root.querySelectorAll("[data-countdown]")) {
+  for (const time of root.querySelectorAll("[data-countdown]"))
     time.textContent = distance(Date.parse(time.dataset.countdown) - now());
-  }
 }
 
 function dress(root) {
-  for (const time of root.querySelectorAll("time[data-shown]")) {
+  for (const time of root.querySelectorAll("time[data-shown]"))
     time.textContent = localTime(new Date(time.dateTime), time.dataset.shown);
-  }
   for (const button of root.querySelectorAll("[data-copy]")) button.hidden = false;
   countDown(root);
 }
@@ -134,11 +133,7 @@ async function look() {
 async function refresh() {
   again = true; // also where one is under way: it may have seen what was before
   if (isLooking) return;
-  isLooking = true;
-  while (again) {
-    again = false;
-    await look();
-  }
+  for (isLooking = true; again; await look()) again = false;
   isLooking = false;
 }
 
@@ -150,7 +145,6 @@ function concerns(topics) {
 }
 
 /* The stream of hints: one while the page is seen. */
-
 async function follow(signal) {
   const answer = await fetch(state.dataset.events, { headers: { Accept: "text/event-stream" }, signal });
   if (answer.status !== 200) return TRY_LATER;
@@ -188,7 +182,7 @@ async function stayLive() {
   }
 }
 
-/* Forms: copying, choosing rows, trying a schedule. */
+/* Forms: copying, choosing rows, trying a schedule; a second click sends nothing. */
 function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   getSelection().selectAllChildren(source); // where the clipboard is closed (no https), the reader copies it
@@ -200,7 +194,7 @@ function copy(button) {
 }
 
 function countSelected() {
-  const [rows, number] = ["", ":checked"].map((which) => document.querySelectorAll(`input[name=id]${which}`).length);
+  const [rows, number] = ["", ":checked"].map((which) => document.querySelectorAll(BOXES + which).length);
   for (const one of document.querySelectorAll("[data-selected]")) one.textContent = `${number || "none"} selected`;
   for (const all of document.querySelectorAll("[data-all]")) {
     all.hidden = false;
@@ -231,8 +225,14 @@ document.addEventListener("click", (event) => {
     refresh();
   } else if (button) copy(button);
 });
+const sent = new Set();
+document.addEventListener("submit", (event) => {
+  if (event.target.method === "post" && sent.has(event.target)) event.preventDefault();
+  sent.add(event.target);
+  setTimeout(() => sent.delete(event.target), 2_000);
+});
 document.addEventListener("change", (event) => {
-  const all = event.target.matches("[data-all]") ? document.querySelectorAll("input[name=id]") : [];
+  const all = event.target.matches("[data-all]") ? document.querySelectorAll(BOXES) : [];
   for (const box of all) box.checked = event.target.checked;
   countSelected();
 });
