@@ -8,11 +8,25 @@ from uuid import UUID
 import pytest
 from attrs import field, frozen
 
-from cueapi.storage.dashboard import alerts, budgets, cues, execution, executions, now, workers
+from cueapi.storage import (
+    accounts,
+    api_keys,
+    audit,
+    browser_sessions,
+    channels,
+    dead_letters,
+    incidents,
+    mutes,
+    operations,
+)
+from cueapi.storage.audit import AuditFilter
+from cueapi.storage.dashboard import alerts, budgets, cues, execution, executions, now, targets, workers
 from cueapi.storage.dashboard.alerts import AlertCursor
 from cueapi.storage.dashboard.cues import CueSearch
 from cueapi.storage.dashboard.executions import ExecutionFilter
 from cueapi.storage.database import Executor, R
+from cueapi.storage.dead_letters import DeadFilter
+from cueapi.storage.incidents import IncidentFilter
 from tests.conftest import in_database, say
 from tests.storage.explaining import Explaining, Plan, explain, open_explaining
 from tests.storage.test_plans import PUT_BACK, QUARANTINE
@@ -29,6 +43,20 @@ MORE = (
     " select id, cue_id, user_id, 'host', ready_at from executions where transport = 'webhook' and finished_at is null",
     "update alerts set acknowledged = true where right(id::text, 1) < '8'",
     "insert into attempts (execution_id, attempt) select id, 1 from executions",
+    "update executions set status = 'failed', dead_at = finished_at, error_message = 'refused'"
+    " where status = 'success' and right(id::text, 2) = '00'",
+    "insert into operations (id, user_id, kind, status, scope, rate, act, matched, matched_capped, finished_at)"
+    " select gen_random_uuid(), case when n % 2500 = 0 then 2 else 1 end, 'replay', 'done', '{}', 50, '{}', 1, false,"
+    "        now() from generate_series(1, 5000) n",
+    "insert into targets (user_id, host, state, reason, attempts, failures, next_probe_at)"
+    " select case when n % 2500 = 0 then 2 else 1 end, 'host' || n, case when n % 50 = 0 then 'open' else 'closed' end,"
+    "        'refused', 12, 11, now() from generate_series(1, 5000) n",
+    "insert into mutes (user_id, scope, subject) select case when n % 20 = 0 then 2 else 1 end, 'group', 'g' || n"
+    "  from generate_series(1, 40) n",
+    "insert into channels (id, user_id, kind, name, shown, config, confirmed_at, events)"
+    " select gen_random_uuid(), case when n % 20 = 0 then 2 else 1 end, 'slack', 'x', 'x', sha512('x'), now(),"
+    "        '{opened}'"
+    "   from generate_series(1, 40) n",
     "insert into tallies (user_id, bucket, status, count)"
     " select u, five_minutes(now()) - n * interval '5 minutes', s, 7"
     "   from generate_series(0, 2300) n, generate_series(1, 2) u, unnest(array['success', 'failed', 'missed']) s",
@@ -41,6 +69,18 @@ NOW = datetime.now(UTC)
 
 def listed(**chosen: Any) -> Ask:
     return lambda db, user: executions.page(db, ExecutionFilter(user, **chosen))
+
+
+def dead(**chosen: Any) -> Ask:
+    return lambda db, user: dead_letters.page(db, DeadFilter(user, **chosen), before=None, limit=50)
+
+
+def in_trouble(**chosen: Any) -> Ask:
+    return lambda db, user: incidents.page(db, IncidentFilter(user, **chosen), before=None, limit=50)
+
+
+def audited(**chosen: Any) -> Ask:
+    return lambda db, user: audit.page(db, AuditFilter(user, **chosen), limit=50)
 
 
 @frozen
@@ -102,6 +142,25 @@ PAGES: dict[str, Ask] = {
     "cues in a status": lambda db, user: cues.page(db, CueSearch(user, status="paused")),
     "cues far behind": lambda db, user: cues.page(db, CueSearch(user, before=(NOW - timedelta(hours=50), "cue_x"))),
     "a cue": lambda db, user: cues.show(db, cue_id=f"cue_00000000{4996 if user == SMALL else 10:04}", user=user),
+    "dead letters": dead(),
+    "dead letters of a cue": dead(cue_id="cue_000000004996"),
+    "dead letters in vain": dead(http_status=418, error="never seen"),
+    "incidents": in_trouble(status="open"),
+    "incidents that are over": in_trouble(status="resolved"),
+    "incidents of a kind": in_trouble(status="open", kind="failing"),
+    "incidents of a cue": in_trouble(status="open", cue="cue_000000004996"),
+    "operations": lambda db, user: operations.page(db, user=user, kind=None, status=None, before=None, limit=50),
+    "an operation": lambda db, user: operations.show(db, ONE, user=user),
+    "targets": lambda db, user: targets.read(db, user=user, after=None),
+    "channels": channels.every,
+    "audit": audited(),
+    "audit of a subject": audited(subject="cue_000000004996"),
+    "audit of an actor": audited(actor="key1"),
+    "audit of an action": audited(action="cue.updated"),
+    "keys": lambda db, user: api_keys.listed(db, user=user),
+    "the account": accounts.profile,
+    "sessions": browser_sessions.listed,
+    "the session of a page": lambda db, _: browser_sessions.open_session(db, b"x", plans={}),
     "cues to act on": lambda db, user: cues.named(db, cue_ids=["cue_000000004996", "cue_000000000010"], user=user),
 }
 
@@ -120,6 +179,25 @@ def uneven(postgres_url: str, template: str) -> Iterator[str]:
 async def explaining(uneven: str) -> AsyncIterator[Explaining]:
     async with open_explaining(uneven) as opened:
         yield opened
+
+
+WITH_ITS_CUES: dict[str, Ask] = {
+    "groups of dead letters": lambda db, user: dead_letters.summary(db, DeadFilter(user)),
+    "mutes": mutes.every,
+}
+"""Pages that name the cues of many rows: of the account that has nearly all cues, all may be read for that."""
+
+
+@pytest.mark.parametrize("ask", WITH_ITS_CUES.values(), ids=WITH_ITS_CUES.keys())
+async def test_many_rows_are_named_by_the_cues_of_the_account_and_by_no_scan_of_its_history(
+    explaining: Explaining, ask: Ask
+) -> None:
+    (large,), (small,) = await plans(explaining, ask, LARGE), await plans(explaining, ask, SMALL)
+
+    assert "executions" not in large.sequential, f"\n{large.text}"
+    assert large.rows <= 15_000, f"{large.scans}\n{large.text}"
+    assert small.sequential - {"mutes"} == set(), f"\n{small.text}"
+    assert small.rows <= 250, f"{small.scans}\n{small.text}"
 
 
 @pytest.mark.parametrize("ask", PAGES.values(), ids=PAGES.keys())
