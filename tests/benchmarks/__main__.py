@@ -9,7 +9,22 @@ import click
 import trio
 
 from cueapi import logs
-from tests.benchmarks import api, deliveries, idle, lag, memory, pages, peers, poll, report, start, statements, worker
+from tests.benchmarks import (
+    api,
+    dashboard,
+    deliveries,
+    idle,
+    lag,
+    memory,
+    pages,
+    peers,
+    poll,
+    report,
+    start,
+    statements,
+    streams,
+    worker,
+)
 from tests.benchmarks.profile import profile_deliveries
 from tests.benchmarks.size import FULL
 from tests.benchmarks.table import Row, shown
@@ -23,10 +38,12 @@ BENCHMARKS = {
     "worker": worker.measure,
     "poll": poll.measure,
     "pages": pages.measure,
+    "dashboard": dashboard.measure,
     "memory": memory.measure,
     "idle": idle.measure,
     "start": start.measure,
     "statements": statements.measure,
+    "streams": streams.measure,
     "peers": peers.measure,
 }
 

@@ -48,14 +48,16 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(server: OwnPostgres, *, host_concurrency: int = PLACES) -> AsyncIterator[Scene]:
+async def open_scene(
+    server: OwnPostgres, *, host_concurrency: int = PLACES, **settings: object
+) -> AsyncIterator[Scene]:
     """A new database, a daemon on it with the product's own settings but for these, a user of it."""
     ours = {"application_name": OURS}
     async with open_database(server) as url, open_pool(url, size=2, server_settings=ours) as pool:
         database = Database(pool)
         with scratch() as home:
             async with daemon_process(
-                home, DATABASE_URL=url, RATE_LIMIT_PER_MINUTE=RATE_LIMIT, HOST_CONCURRENCY=host_concurrency
+                home, DATABASE_URL=url, RATE_LIMIT_PER_MINUTE=RATE_LIMIT, HOST_CONCURRENCY=host_concurrency, **settings
             ) as daemon:
                 api = await daemon.api.register()
                 (row,) = await database.fetch("select id from users")

@@ -67,24 +67,25 @@ class Log:
         """Where the log ends now."""
         return self.path.stat().st_size
 
-    def statements_since(self, begin: int) -> int:
-        """How many stand behind *begin*; all that the daemon says counts, also what has nothing to do with it."""
+    def lines_since(self, begin: int) -> list[str]:
+        """The first line of each entry behind *begin*; ours are left out."""
         with self.path.open("rb") as log:
             log.seek(begin)
             heads = [line for line in log.read().decode().splitlines() if line.startswith(f"{self.database} [")]
-        theirs = [line for line in heads if not line.startswith(f"{self.database} [{OURS}]")]
-        return sum("LOG:  execute " in line or "LOG:  statement: " in line for line in theirs)
+        return [line for line in heads if not line.startswith(f"{self.database} [{OURS}]")]
+
+    def statements_since(self, begin: int) -> int:
+        """How many stand behind *begin*; all that the daemon says counts, also what has nothing to do with it."""
+        return sum("LOG:  execute " in line or "LOG:  statement: " in line for line in self.lines_since(begin))
 
 
 @asynccontextmanager
-async def logged(server: OwnPostgres, scene: Scene) -> AsyncIterator[Log]:
-    """Have the server log every statement while the block runs."""
+async def logged(server: OwnPostgres, scene: Scene, what: str = "log_statement = 'all'") -> AsyncIterator[Log]:
+    """Have the server log every statement while the block runs, or whatever the setting *what* has it log."""
     (row,) = await scene.database.fetch("select current_database() as name")
     connection = await connect(server.dsn)
     try:
-        await _say(
-            connection, "alter system set log_statement = 'all'", "alter system set log_line_prefix = '%d [%a] '"
-        )
+        await _say(connection, f"alter system set {what}", "alter system set log_line_prefix = '%d [%a] '")
         yield Log(server.home / "log", row["name"])
     finally:
         with trio.move_on_after(10, shield=True):

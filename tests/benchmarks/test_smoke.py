@@ -16,10 +16,12 @@ ROWS = {
     "worker": 1,
     "poll": 1,
     "pages": 2,
+    "dashboard": 47,
     "memory": 2,
     "idle": 1,
     "start": 2,
     "statements": 2,
+    "streams": 3,
     "peers": len(installed()),
 }
 
