@@ -46,9 +46,14 @@ async def _lateness(server: OwnPostgres, cues: int, *, step: float, ahead: float
         async with open_receiver(scene.home, "--log", str(log)) as url:
             await add_cues(scene, Batch(cues, await moment(scene, ahead), step, url))
             await trio.sleep(ahead + cues * step)
-            with trio.fail_after(PATIENCE):
-                while len(lines := _lines(log)) < cues:
-                    await trio.sleep(0.1)
+            return await lateness_in(log, cues, patience=PATIENCE)
+
+
+async def lateness_in(log: Path, cues: int, *, patience: float) -> list[float]:
+    """Seconds from `scheduled_for` to the arrival of each request in a receiver's log, as soon as there are so many."""
+    with trio.fail_after(patience):
+        while len(lines := _lines(log)) < cues:
+            await trio.sleep(0.1)
     return [_late(json.loads(line)) for line in lines]
 
 

@@ -17,6 +17,8 @@ class Size:
     lag_seconds: float = 20.0
     burst: int = 1_000
     ahead: float = 3.0
+    # replays
+    dead: int = 10_000
     # api
     api_rounds: int = 7
     api_seconds: float = 2.0
@@ -53,8 +55,8 @@ class Size:
 
 FULL = Size()
 TINY = Size(
-    rounds=1, warm_up=0, deliveries=40, tasks=4, lag_seconds=0.4, burst=20, ahead=0.3, api_rounds=1, api_seconds=0.2,
-    connections=2, executions=30, work=30, workers=2, polls=1, few=20, many=200, due=10, history=300, page=10, cues=20,
+    rounds=1, warm_up=0, deliveries=40, tasks=4, lag_seconds=0.4, burst=20, ahead=0.3, dead=30, api_rounds=1,
+    api_seconds=0.2, connections=2, executions=30, work=30, workers=2, polls=1, few=20, many=200, due=10, history=300, page=10, cues=20,
     backlog=200, memory_seconds=0.5, idle=50, idle_seconds=0.3, streams=4, stream_seconds=0.3, batch=20,
     peer_rounds=1, peer_jobs=30, peer_ahead=3.0, profiled=1,
 )  # fmt: skip

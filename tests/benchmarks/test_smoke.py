@@ -12,6 +12,7 @@ ROWS = {
     "deliveries": 3,
     "lag": 2,
     "burst": 1,
+    "replays": 1,
     "api": 5,
     "worker": 1,
     "poll": 1,

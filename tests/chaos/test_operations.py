@@ -12,7 +12,7 @@ from tests.delivery.test_operations import add_dead, begin, find
 from tests.process import ROOT
 from tests.storage.rows import add_user
 
-KILLS, DEAD = 20, 6_000
+KILLS = 20
 
 
 async def live(dsn: str, seconds: float | None) -> None:
@@ -29,12 +29,14 @@ async def live(dsn: str, seconds: float | None) -> None:
             await process.wait()
 
 
-async def test_killed_twenty_times_an_operation_has_replayed_each_once(database_url: str, database: Database) -> None:
-    chance = random.Random()
+async def test_killed_twenty_times_an_operation_has_replayed_each_once(
+    database_url: str, database: Database, rounds: int
+) -> None:
+    dead, chance = 3 * min(400 * rounds, 3_333), random.Random()
     with trio.fail_after(300):
         user = await add_user(database)
-        await add_dead(database, user, DEAD)
-        operation = await begin(database, user, Kind.REPLAY, DEAD)
+        await add_dead(database, user, dead)
+        operation = await begin(database, user, Kind.REPLAY, dead)
         for _ in range(KILLS):
             await live(database_url, chance.uniform(0.0, 0.3))
         async with trio.open_nursery() as nursery:
@@ -48,5 +50,5 @@ async def test_killed_twenty_times_an_operation_has_replayed_each_once(database_
             "  from executions where triggered_by = 'replay'"
         )
 
-    assert (row.status, row.matched, row.done, row.progress.skipped, row.failed) == ("done", DEAD, DEAD, {}, 0)
-    assert [*made[0]] == [DEAD, DEAD, DEAD, DEAD]
+    assert (row.status, row.matched, row.done, row.progress.skipped, row.failed) == ("done", dead, dead, {}, 0)
+    assert [*made[0]] == [dead, dead, dead, dead]
