@@ -18,6 +18,7 @@ from cueapi.dashboard.audit import AuditTrail
 from cueapi.dashboard.backfills import BackfillPage
 from cueapi.dashboard.brakes import HoldForms
 from cueapi.dashboard.budgets import BudgetsPage
+from cueapi.dashboard.bulk_cues import BulkCues
 from cueapi.dashboard.channels import ChannelPages, MutePages
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_form import CueForm
@@ -78,6 +79,7 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             OperationsPage(pages, sessions, contract),
             BackfillPage(pages, sessions, contract),
             CueList(pages, sessions, contract, reader),
+            BulkCues(pages, sessions, contract, reader),
             CueForm(pages, sessions, contract),
             CueDetails(pages, sessions, contract, reader, next_times),
             PageEvents(sessions, wiring.hub.watchers, resources.clock),

@@ -59,12 +59,10 @@ class CueList:
         session = await self.sessions.require()
         # What cannot be is not left out in silence: the list would show more than was asked for.
         text, status, group, cursor = asked_for(("q", "status", "group", "cursor")).values()
-        searched = text[:255] or None
-        if status and status not in STATUSES:
-            raise Refusal("invalid_filter", f"A cue is {', '.join(STATUSES)}; not {status[:64]!r}.")
         wanted = CueSearch(
-            session.user, searched, status or None, read_cursor(cursor) if cursor else None, group[:63] or None
-        )
+            session.user, text[:255] or None, read_status(status), read_cursor(cursor) if cursor else None,
+            group[:63] or None,
+        )  # fmt: skip
         try:
             page = await cues.page(self.reader, wanted)
         except TooSlow:
@@ -77,6 +75,7 @@ class CueList:
             "cues", session, lines=[_line(cue, page.marks[cue.id]) for cue in page.cues], text=text, chosen=status,
             group=group, statuses=STATUSES, is_first=not cursor, first=with_query(PATH, **given),
             older=last and with_query(PATH, **given, cursor=write_cursor(last)), nonce=token_hex(16),
+            of_all={what: with_query(f"{PATH}/all", do=what, **given) for what in _done_to_all(status)},
             back=request.full_path.rstrip("?"),
             command=contract_command(self.sessions.base_url, "POST", "/v1/cues", FIRST_CUE),
         )  # fmt: skip
@@ -130,6 +129,18 @@ async def do(contract: Contract, session: BrowserSession, what: str, cue_id: str
 def named(cues: list[CueCount]) -> str:
     """One cue by its name, several by their number."""
     return f"“{cues[0].name}”" if len(cues) == 1 else f"{len(cues)} cues"
+
+
+def read_status(text: str) -> str | None:
+    """The status that a query names; None where it names none. Refuses one that there is not."""
+    if text and text not in STATUSES:
+        raise Refusal("invalid_filter", f"A cue is {', '.join(STATUSES)}; not {text[:64]!r}.")
+    return text or None
+
+
+def _done_to_all(status: str) -> list[str]:
+    """What can be done to all cues in a status, or in any."""
+    return ["pause"] * (status in {"", "active"}) + ["resume"] * (status in {"", "paused"}) + ["delete"]
 
 
 def write_cursor(cue: ListedCue) -> str:

@@ -68,6 +68,7 @@ async def _of_account(api: Api) -> dict[str, str]:
     for name in ("nightly-report", "inbox-triage", "embed-docs", "dependency-audit", "launch-announcement"):
         pages[f"cue-{name}"] = cues[name]
     pages |= {"cue-new": "/ui/cues/new", "cue-edit": f"{cues['invoice-sync']}/edit"}
+    pages["cues-all"] = "/ui/cues/all?do=delete&status=active"
     pages["cue-backfill"] = f"{cues['invoice-sync']}/backfill"
     for kind, query in KINDS.items():
         found = (await api.get(f"/v1/executions?{query}&limit=1"))["executions"]

@@ -161,6 +161,7 @@ PAGES: dict[str, Ask] = {
     "the account": accounts.profile,
     "sessions": browser_sessions.listed,
     "the session of a page": lambda db, _: browser_sessions.open_session(db, b"x", plans={}),
+    "ids of cues in a status": lambda db, user: cues.ids_of(db, CueSearch(user, status="paused"), 100),
     "cues to act on": lambda db, user: cues.named(db, cue_ids=["cue_000000004996", "cue_000000000010"], user=user),
 }
 

@@ -10,7 +10,7 @@ from attrs import frozen
 from cueapi.storage.cue_warnings import WARNING
 from cueapi.storage.cues import COLUMNS, CueColumns
 from cueapi.storage.dashboard.lines import JOINED, LINE, LineColumns
-from cueapi.storage.database import Executor, Row
+from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.paging import PLACES, conditions
 
 ROWS = 25
@@ -119,8 +119,7 @@ class CuePage:
     has_more: bool
 
 
-async def page(db: Executor, wanted: CueSearch) -> CuePage:
-    """One page of cues, newest first, ties by id."""
+def _where(wanted: CueSearch) -> tuple[LiteralString, list[object]]:
     where, values = conditions(
         [
             ("c.user_id = ?", wanted.user),
@@ -128,14 +127,41 @@ async def page(db: Executor, wanted: CueSearch) -> CuePage:
             ("c.name ilike ?", wanted.text and f"%{_escaped(wanted.text)}%"),
         ]
     )
-    if wanted.status is not None:
-        where += _STATUS[wanted.status]
+    return where + ("" if wanted.status is None else _STATUS[wanted.status]), values
+
+
+async def page(db: Executor, wanted: CueSearch) -> CuePage:
+    """One page of cues, newest first, ties by id."""
+    where, values = _where(wanted)
     if wanted.before is not None:
         first, second = PLACES[len(values) : len(values) + 2]
         where += " and (c.created_at, c.id) < (" + first + ", " + second + ")"
         values += wanted.before
     rows = await db.fetch(LIST + " where " + where + _WITHIN, *values, row=ListedCue)
     return CuePage(rows[:ROWS], await marks(db, [row.id for row in rows[:ROWS]]), len(rows) > ROWS)
+
+
+class KnownCue(Row):
+    """The id of a cue."""
+
+    id: str
+
+
+IDS: LiteralString = "select c.id from cues c"
+
+
+async def ids_of(db: Executor, wanted: CueSearch, most: int) -> list[str]:
+    """The ids of all cues that match, so many at most, newest first; not of those behind a place."""
+    where, values = _where(wanted)
+    where += " and c.deleted_at is null order by c.created_at desc, c.id desc limit " + PLACES[len(values)]
+    return [row.id for row in await db.fetch(IDS + " where " + where, *values, most, row=KnownCue)]
+
+
+async def executions_of(db: Executor, wanted: CueSearch) -> int:
+    """How many executions all cues that match have made."""
+    where, values = _where(wanted)
+    made: LiteralString = "select coalesce(sum(c.fired_count), 0)::bigint from cues c where "
+    return await fetch_value(db, made + where + " and c.deleted_at is null", *values, kind=int) or 0
 
 
 async def marks(db: Executor, cues: list[str]) -> dict[str, list[MarkedExecution]]:
