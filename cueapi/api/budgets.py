@@ -35,26 +35,28 @@ class Budgets:
         routes.delete("/<scope>")(self.delete)
         return routes
 
-    @operation(responses.BudgetList, parameters=(LIMIT, CURSOR), refuses=("invalid_filter",), scope="read")
+    @operation(
+        responses.BudgetList, parameters=(LIMIT, CURSOR), refuses=("invalid_filter",), scope="read", in_groups=True
+    )
     async def list(self) -> Response:
         """List the budgets of the account and of its groups, with what is used of them."""
         limit, after = LIMIT.read(), CURSOR.read()
         if after is not None and not SCOPE.fullmatch(after):
             raise Refusal("invalid_filter", "The cursor is damaged; begin at the first page.")
-        rows = await budgets.listed(self.database, user=g.account.id, after=after, limit=limit + 1)
+        rows = await budgets.listed(self.database, user=g.account.id, after=after, limit=limit + 1, scopes=_scopes())
         shown, has_more = rows[:limit], len(rows) > limit
         next_cursor = shown[-1].scope if has_more else None
         return answer({"budgets": [*map(_shown, shown)], "has_more": has_more, "next_cursor": next_cursor})
 
-    @operation(responses.ScopeBudget, refuses=("budget_not_found",), scope="read")
+    @operation(responses.ScopeBudget, refuses=("budget_not_found",), scope="read", in_groups=True)
     async def show(self, scope: str) -> Response:
         """Show a budget, and what is used of it."""
-        row = await budgets.show(self.database, user=g.account.id, scope=scope) if SCOPE.fullmatch(scope) else None
+        row = await budgets.show(self.database, user=g.account.id, scope=scope) if _is_known(scope) else None
         if row is None:
             raise _not_found()
         return answer(_shown(row))
 
-    @operation(responses.ScopeBudget, scope="write", body=ScopeBudgetBody, parameters=(REASON,))
+    @operation(responses.ScopeBudget, scope="write", in_groups=True, body=ScopeBudgetBody, parameters=(REASON,))
     async def set(self, scope: str) -> Response:
         """
         Set the budget of the account or of a group.
@@ -64,6 +66,8 @@ class Budgets:
         """
         if not SCOPE.fullmatch(scope):
             raise Invalid(Problem("path.scope", "must be account, or group: and the name of a group"))
+        if not _is_known(scope):
+            g.account.grant.check_named(scope.removeprefix("group:"), "the group of a budget")
         body = await read(ScopeBudgetBody)
         given = {name: value for name, value in body.given().items() if value is not None}
         why = act(given.pop("reason", None))
@@ -72,13 +76,33 @@ class Budgets:
         row = await budgets.put(self.database, user=g.account.id, scope=scope, budget=budget, act=why)
         return answer(_shown(row))
 
-    @operation(None, scope="write", status=204, body=ReasonBody, parameters=(REASON,), refuses=("budget_not_found",))
+    @operation(
+        None,
+        scope="write",
+        in_groups=True,
+        status=204,
+        body=ReasonBody,
+        parameters=(REASON,),
+        refuses=("budget_not_found",),
+    )
     async def delete(self, scope: str) -> Response:
         """Delete a budget."""
-        why, known = await act_of_body(), SCOPE.fullmatch(scope) is not None
+        why, known = await act_of_body(), _is_known(scope)
         if not known or not await budgets.delete(self.database, user=g.account.id, scope=scope, act=why):
             raise _not_found()
         return Response(b"", 204)
+
+
+def _scopes() -> list[str] | None:
+    """The scopes that exist for the key that asks; None: all."""
+    groups = g.account.grant.groups
+    return None if groups is None else [f"group:{group}" for group in groups]
+
+
+def _is_known(scope: str) -> bool:
+    """Whether there may be a budget of that *scope*, for the key that asks."""
+    scopes = _scopes()
+    return SCOPE.fullmatch(scope) is not None and (scopes is None or scope in scopes)
 
 
 def _shown(row: budgets.BudgetRow) -> dict[str, object]:

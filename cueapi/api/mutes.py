@@ -16,7 +16,8 @@ from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.incidents import MuteBody, MuteSubject
 from cueapi.api.models.responses import incidents as responses
 from cueapi.domain.errors import Invalid, Problem, Refusal
-from cueapi.storage import mutes
+from cueapi.domain.ids import is_cue_id
+from cueapi.storage import key_groups, mutes
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database
 from cueapi.storage.mutes import MuteRow
@@ -41,12 +42,15 @@ class Mutes:
         routes.delete("")(self.delete)
         return routes
 
-    @operation(responses.MuteList, scope="read")
+    @operation(responses.MuteList, scope="read", in_groups=True)
     async def list(self) -> Response:
         """List the mutes that are in force."""
-        return answer({"mutes": [shown(row) for row in await mutes.every(self.database, g.account.id)]})
+        rows = await mutes.every(self.database, g.account.id, groups=g.account.grant.groups)
+        return answer({"mutes": [shown(row) for row in rows]})
 
-    @operation(responses.Mute, body=MuteBody, parameters=(REASON,), refuses=("cue_not_found",), scope="write")
+    @operation(
+        responses.Mute, body=MuteBody, parameters=(REASON,), refuses=("cue_not_found",), scope="write", in_groups=True
+    )
     async def put(self) -> Response:
         """
         Mute a cue, a group, or the account.
@@ -56,6 +60,8 @@ class Mutes:
         """
         body = await read(MuteBody)
         scope, subject = subject_of(body)
+        if not await self._is_known(scope, subject):
+            raise Refusal("cue_not_found", "There is no such cue.")
         until = None
         if body.until is not None:
             until = await self.clock.decide(self.database, partial(future, body.until))
@@ -74,6 +80,7 @@ class Mutes:
         parameters=(CUE, GROUP, ACCOUNT, REASON),
         refuses=("mute_not_found", "invalid_filter"),
         scope="write",
+        in_groups=True,
     )
     async def delete(self) -> Response:
         """
@@ -85,11 +92,23 @@ class Mutes:
         cue, group, account = CUE.read(), GROUP.read(), ACCOUNT.read()
         in_query = MuteSubject(cue_id=cue, group=group, account=account or None)
         scope, subject = subject_of(body if {*body.model_fields_set} - {"reason"} else in_query)
-        if not await mutes.delete(
+        if not await self._is_known(scope, subject) or not await mutes.delete(
             self.database, user=g.account.id, scope=scope, subject=subject, act=act(body.reason).text()
         ):
             raise Refusal("mute_not_found", "This is not muted.")
         return Response(b"", 204)
+
+    async def _is_known(self, scope: str, subject: str) -> bool:
+        """Whether a cue exists for the key that asks; refuses groups that it is not limited to, and the account."""
+        grant = g.account.grant
+        if grant.groups is None:
+            return True
+        if scope == "cue":
+            return is_cue_id(subject) and await key_groups.has_cue(
+                self.database, user=g.account.id, groups=grant.groups, cue_id=subject
+            )
+        grant.check_named(subject if scope == "group" else None, "the group that is muted")
+        return True
 
 
 def subject_of(body: MuteSubject) -> tuple[str, str]:

@@ -24,10 +24,10 @@ from cueapi.domain import bulk
 from cueapi.domain.errors import Refusal
 from cueapi.domain.hold import account_held
 from cueapi.security.vault import Vault
-from cueapi.storage import holds, operations
+from cueapi.storage import holds, key_groups, operations
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database
-from cueapi.storage.operations import NewOperation, OperationRow
+from cueapi.storage.operations import NewOperation, OperationFilter, OperationRow
 from cueapi.wakeups.hub import WakeupHub
 
 KIND = Choice("kind", "Only operations of this kind.", bulk.Kind)
@@ -88,6 +88,7 @@ class BulkOperations:
             *IDEMPOTENT,
         ),
         also=((200, responses.DryRun),),
+        in_groups=True,
     )
     async def begin(self) -> Response:
         """
@@ -95,8 +96,10 @@ class BulkOperations:
 
         Works in batches of at most 100, each with the cursor behind it in one transaction: a daemon that is killed
         neither skips nor repeats any. Three of an account run at once; a further one is `queued`. Where more than 1,000
-        match, `expected` must be the number that a dry run has shown, within 1 %.
+        match, `expected` must be the number that a dry run has shown, within 1 %. A key that is limited to groups names
+        one of them in its filter.
         """
+        await self._check_groups(await read(OperationBody))
         async with idempotent(self.database, self.vault) as once:
             body = await read(OperationBody)
             kind = bulk.Kind(body.kind)
@@ -112,6 +115,18 @@ class BulkOperations:
             row = await operations.add(await once.begin(), new)
             return once.keep(answer(shown(row), 202), then=self.hub.operation_ready)
 
+    async def _check_groups(self, body: OperationFields) -> None:
+        """Refuse a key that is limited to groups what is not of one of them."""
+        grant = g.account.grant
+        if grant.groups is None:
+            return
+        if bulk.Kind(body.kind) is not bulk.Kind.BACKFILL:
+            grant.check_named(body.filter and body.filter.group, "`filter.group`")
+        elif body.cue_id is not None and not await key_groups.has_cue(
+            self.database, user=g.account.id, groups=grant.groups, cue_id=body.cue_id
+        ):
+            raise Refusal("cue_not_found", "There is no such cue.")
+
     async def _unheld(self, kind: bulk.Kind, scope: Scope) -> Scope:
         """The scope of an operation that may fire; refuses one while the account is held, unless it is forced."""
         if kind not in bulk.FIRING:
@@ -123,17 +138,21 @@ class BulkOperations:
         return scope
 
     @operation(
-        responses.OperationList, scope="read", parameters=(KIND, STATUS, LIMIT, CURSOR), refuses=("invalid_filter",)
+        responses.OperationList,
+        scope="read",
+        in_groups=True,
+        parameters=(KIND, STATUS, LIMIT, CURSOR),
+        refuses=("invalid_filter",),
     )
     async def list(self) -> Response:
         """List operations, newest first."""
         kind, status = KIND.read(), STATUS.read()
         cursor = Cursor.over(kind=kind, status=status)
         behind = cursor.read()
+        wanted = OperationFilter(g.account.id, kind, status, g.account.grant.groups)
         page = await operations.page(
-            self.database, user=g.account.id, kind=kind, status=status, limit=LIMIT.read(),
-            before=None if behind is None else behind[1],
-        )  # fmt: skip
+            self.database, wanted, before=None if behind is None else behind[1], limit=LIMIT.read()
+        )
         last = page.rows[-1] if page.rows and page.more else None
         return answer(
             {
@@ -143,7 +162,7 @@ class BulkOperations:
             }
         )
 
-    @operation(responses.BulkOperation, scope="read", refuses=("operation_not_found",))
+    @operation(responses.BulkOperation, scope="read", in_groups=True, refuses=("operation_not_found",))
     async def show(self, operation_id: str) -> Response:
         """Show an operation and how far it has come."""
         return answer(shown(await self._find(_identity(operation_id))))
@@ -152,6 +171,7 @@ class BulkOperations:
         responses.BulkOperation,
         scope="write",
         or_scope="fire",
+        in_groups=True,
         body=ReasonBody,
         parameters=(REASON,),
         refuses=("operation_not_found", "invalid_state"),
@@ -175,7 +195,7 @@ class BulkOperations:
         return answer(shown(row))
 
     async def _find(self, identity: UUID) -> OperationRow:
-        row = await operations.show(self.database, identity, user=g.account.id)
+        row = await operations.show(self.database, identity, user=g.account.id, groups=g.account.grant.groups)
         if row is None:
             raise _not_found()
         return row

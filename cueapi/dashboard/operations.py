@@ -16,7 +16,7 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import parse_uuid
 from cueapi.storage import operations
 from cueapi.storage.dashboard.reading import PageReader
-from cueapi.storage.operations import OperationRow
+from cueapi.storage.operations import OperationFilter, OperationRow
 
 PATH = "/ui/operations"
 SHOWN = 50
@@ -77,9 +77,8 @@ class OperationsPage:
         session = await self.sessions.require()
         behind = read_cursor(request.args.get("cursor"))
         page = await operations.page(
-            PageReader(self.sessions.database), user=session.user, kind=None, status=None, limit=SHOWN,
-            before=behind and behind[1],
-        )  # fmt: skip
+            PageReader(self.sessions.database), OperationFilter(session.user), limit=SHOWN, before=behind and behind[1]
+        )
         last = page.rows[-1] if page.more else None
         older = last and with_query(PATH, cursor=write_cursor(last.as_of, last.id))
         return self.pages.render(

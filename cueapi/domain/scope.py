@@ -64,6 +64,13 @@ class Grant:
             groups = ", ".join(self.groups or ())
             self._refuse(f"This key is limited to groups: a cue that it writes needs a group of {groups}.", ALL_GROUPS)
 
+    def check_named(self, group: str | None, what: str) -> None:
+        """Refuse *what*, which must name a group, where that is none of those that it is limited to."""
+        if not self.knows(group):
+            self._refuse(
+                f"This key is limited to groups: {what} must be one of {', '.join(self.groups or ())}.", ALL_GROUPS
+            )
+
     def check_key(self, wanted: "Grant") -> None:
         """Refuse to make a key that is wider than this one, or lives longer."""
         if self.own:

@@ -1,5 +1,6 @@
 """Budgets of groups and of accounts: set, list, delete. The statements that make executions count in these rows."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -39,13 +40,16 @@ case when b.begins_at >= budget_begin(b.per, 'UTC')
 
 LIST: LiteralString = (
     "select " + COLUMNS + " from budgets b where b.user_id = $1 and ($2::text is null or b.scope > $2)"
+    " and ($4::text[] is null or b.scope = any ($4::text[]))"
     " order by b.scope limit $3"
 )  # fmt: skip
 
 
-async def listed(db: Executor, *, user: int, after: str | None, limit: int) -> list[BudgetRow]:
-    """The budgets of an account, behind one of them, by their scopes: the account's own first."""
-    return await db.fetch(LIST, user, after, limit, row=BudgetRow)
+async def listed(
+    db: Executor, *, user: int, after: str | None, limit: int, scopes: Collection[str] | None = None
+) -> list[BudgetRow]:
+    """The budgets of an account (of *scopes*, where given) behind one of them, by their scopes: its own first."""
+    return await db.fetch(LIST, user, after, limit, None if scopes is None else list(scopes), row=BudgetRow)
 
 
 SHOW: LiteralString = "select " + COLUMNS + " from budgets b where b.user_id = $1 and b.scope = $2"

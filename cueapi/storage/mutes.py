@@ -1,5 +1,6 @@
 """Mutes: of what no notices are sent."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from cueapi.storage.database import Executor, Row
@@ -16,20 +17,24 @@ class MuteRow(Row):
     created_at: datetime
 
 
+# $2 the groups of a key, or null.
 EVERY = """
 select m.scope, m.subject, c.name, m.until, m.reason, m.created_at
   from mutes m
   left join cues c on m.scope = 'cue' and c.id = m.subject and c.user_id = m.user_id
  where m.user_id = $1
    and (m.until is null or m.until > now())
+   and ($2::text[] is null
+        or m.scope = 'group' and m.subject = any ($2::text[])
+        or m.scope = 'cue' and c.group_name = any ($2::text[]))
  order by m.created_at desc, m.scope, m.subject
  limit 1000
 """
 
 
-async def every(db: Executor, user: int) -> list[MuteRow]:
-    """The mutes that are in force, newest first."""
-    return await db.fetch(EVERY, user, row=MuteRow)
+async def every(db: Executor, user: int, *, groups: Collection[str] | None = None) -> list[MuteRow]:
+    """The mutes that are in force, newest first; only those of *groups* and of cues in them, where they are given."""
+    return await db.fetch(EVERY, user, None if groups is None else list(groups), row=MuteRow)
 
 
 # $2 the scope, $3 the subject, $4 until when (null: until it is deleted), $5 why, $6 the act. A cue that is not there:

@@ -6,7 +6,7 @@ cursor behind it are one transaction: a daemon that is killed has done both, or 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
@@ -92,19 +92,49 @@ async def add(db: Executor, new: NewOperation) -> OperationRow:
     return row
 
 
-SHOW_OPERATION: LiteralString = "select " + COLUMNS + " from " + SOURCE + " where o.id = $1 and o.user_id = $2"
+# Of one of these groups, as its filter says, or of a cue in one of them, as a backfill is.
+OF_GROUPS: LiteralString = (
+    "exists (select from unnest(?::text[]) g where o.scope #>> '{filter,group}' = g or exists"
+    " (select from cues c where c.id = o.scope ->> 'cue_id' and c.user_id = o.user_id and c.group_name = g))"
+)
 
 
-async def show(db: Executor, operation: UUID, *, user: int) -> OperationRow | None:
-    """One operation; None where it is not this user's."""
-    return await db.fetch_one(SHOW_OPERATION, operation, user, row=OperationRow)
+OPERATION: LiteralString = "select " + COLUMNS + " from " + SOURCE
 
 
-async def page(
-    db: Executor, *, user: int, kind: str | None, status: str | None, before: UUID | None, limit: int
-) -> KeysetPage[OperationRow]:
+async def show(
+    db: Executor, operation: UUID, *, user: int, groups: Collection[str] | None = None
+) -> OperationRow | None:
+    """One operation; None where it is not this user's, or of none of *groups*, where they are given."""
+    where, values = conditions([("o.id = ?", operation), ("o.user_id = ?", user), (OF_GROUPS, _listed(groups))])
+    return await db.fetch_one(OPERATION + " where " + where, *values, row=OperationRow)
+
+
+def _listed(groups: Collection[str] | None) -> list[str] | None:
+    return None if groups is None else list(groups)
+
+
+@frozen
+class OperationFilter:
+    """Which operations of a user; None leaves a condition out."""
+
+    user: int
+    kind: str | None = None
+    status: str | None = None
+    groups: tuple[str, ...] | None = None
+    """Those of a key that is limited to groups."""
+
+
+async def page(db: Executor, wanted: OperationFilter, *, before: UUID | None, limit: int) -> KeysetPage[OperationRow]:
     """One page of operations, newest first."""
-    where, values = conditions([("o.user_id = ?", user), ("o.kind = ?", kind), ("o.status = ?", status)])
+    where, values = conditions(
+        [
+            ("o.user_id = ?", wanted.user),
+            ("o.kind = ?", wanted.kind),
+            ("o.status = ?", wanted.status),
+            (OF_GROUPS, _listed(wanted.groups)),
+        ]
+    )
     return await listed(
         db, row=OperationRow, columns=COLUMNS, source=SOURCE, where=where, values=values, key="o.id", before=before,
         limit=limit,
