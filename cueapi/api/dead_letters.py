@@ -9,13 +9,28 @@ from cueapi.api.http.parameters import Moment, Pattern, Text, page_limit
 from cueapi.api.models import values
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.responses import dead_letters as responses
+from cueapi.domain.url import read_place
 from cueapi.storage import dead_letters
 from cueapi.storage.database import Database
 from cueapi.storage.dead_letters import DeadFilter
 
+
+@frozen
+class Place(Text):
+    """A host with its port, however it is written."""
+
+    def read(self) -> str | None:
+        """The place as targets are called; None where it is missing or empty."""
+        value = self._given()
+        try:
+            return None if value is None else read_place(value)
+        except ValueError as error:
+            raise self._wrong(str(error)) from None
+
+
 CUE_ID = Text("cue_id", "Only dead letters of this cue.")
 GROUP = Pattern("group", "Only dead letters of cues in this group.", values.GROUP)
-HOST = Text("host", "Only dead letters of cues that call this host and port now, for example `agent.example.com:443`.")
+HOST = Place("host", "Only dead letters of cues that call this host and port now, for example `agent.example.com:443`.")
 HTTP_STATUS = Pattern("http_status", "Only dead letters whose last attempt was answered so.", "^[1-9][0-9]{2}$")
 ERROR = Text("error", "Only dead letters with this error, the first 200 characters of it as a summary shows them.")
 SINCE = Moment("since", "Only dead letters that have ended at this moment or later.")

@@ -16,6 +16,7 @@ from cueapi.domain.bulk import COUNT_CAP, OF_CUES, Kind
 from cueapi.domain.clock import iso, parse_moment
 from cueapi.domain.errors import Invalid, Problem
 from cueapi.domain.ids import parse_uuid
+from cueapi.domain.url import read_place
 from cueapi.storage import backfills, cue_batches, cues, dead_letter_batches, dead_letters
 from cueapi.storage.clock import Clock
 from cueapi.storage.cues import CueFilter
@@ -157,9 +158,18 @@ def _filter(kind: Kind, given: Scope) -> Scope:
         raise Invalid(Problem(f"body.filter.{min(strange)}", f"is not known to the list that `{kind}` works on"))
     for name in {"since", "until"} & set(found):
         found[name] = iso(_moment(found, name, "body.filter."))
+    if "host" in found:
+        found["host"] = _place(found["host"])
     if "http_status" in found:
         found["http_status"] = int(found["http_status"])
     return found
+
+
+def _place(text: str) -> str:
+    try:
+        return read_place(text)
+    except ValueError as error:
+        raise Invalid(Problem("body.filter.host", str(error))) from None
 
 
 def _moment(given: Scope, name: str, where: str = "body.") -> datetime:

@@ -12,6 +12,7 @@ from cueapi.api.models.responses import targets as responses
 from cueapi.domain.audit import Act
 from cueapi.domain.breaker import TargetState
 from cueapi.domain.errors import Refusal
+from cueapi.domain.url import read_place
 from cueapi.storage import target_pages
 from cueapi.storage.database import Database
 from cueapi.storage.targets import TargetKey
@@ -63,7 +64,8 @@ class Targets:
 
         Where nothing waits for it, it is not probed. At most one probe in 30 seconds can be asked for.
         """
-        asked = await self._ask(host, await act_of_body())
+        target = _target(host)
+        asked = await self._ask(target, await act_of_body())
         if asked.is_asked:
             self.hub.target_changed()
         elif asked.is_awaited:
@@ -71,15 +73,25 @@ class Targets:
             raise Refusal(
                 "rate_limit_exceeded", f"It was probed moments ago; ask again in {pause} s.", retry_after=pause
             )
-        return answer({"host": host, "probed": asked.is_asked})
+        return answer({"host": target.host, "probed": asked.is_asked})
 
-    async def _ask(self, host: str, why: Act) -> target_pages.AskedProbe:
+    async def _ask(self, target: TargetKey, why: Act) -> target_pages.AskedProbe:
         """What comes of it; refuses a host that the account has nothing to do with."""
-        if "\x00" not in host:
-            target = TargetKey(g.account.id, host)
-            asked = await target_pages.ask_for_probe(self.database, target, pause=PROBE_PAUSE, act=why)
-            if asked.is_known:
-                return asked
-        raise Refusal(
-            "target_not_found", "No cue of this account calls that host; hosts have a port, as in a.example:443."
-        )
+        asked = await target_pages.ask_for_probe(self.database, target, pause=PROBE_PAUSE, act=why)
+        if not asked.is_known:
+            raise _unknown()
+        return asked
+
+
+def _target(host: str) -> TargetKey:
+    """The target of that host and port, however they are written."""
+    try:
+        return TargetKey(g.account.id, read_place(host))
+    except ValueError:
+        raise _unknown() from None
+
+
+def _unknown() -> Refusal:
+    return Refusal(
+        "target_not_found", "No cue of this account calls that host; hosts have a port, as in a.example:443."
+    )

@@ -12,6 +12,7 @@ from cueapi.dashboard.forms import Form, once
 from cueapi.dashboard.paths import a_text, asked_for, read_cursor, read_filters, read_moment, with_query, write_cursor
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
+from cueapi.domain.url import read_place
 from cueapi.storage import dead_letters
 from cueapi.storage.dashboard.reading import PageReader, TooSlow
 from cueapi.storage.dead_letters import DeadFilter
@@ -132,7 +133,7 @@ def _status(text: str) -> int | None:
 READERS: Mapping[str, Callable[[str], object]] = {
     "cue_id": a_text(64),
     "group": a_text(63),
-    "host": a_text(300),
+    "host": lambda text: read_place(text) if text else None,
     "http_status": _status,
     "error": a_text(200),
     "since": read_moment,

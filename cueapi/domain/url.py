@@ -50,6 +50,9 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 
 
+_PORT = re.compile(r"[0-9]{1,6}")
+
+
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -93,6 +96,19 @@ def read_host(text: str) -> str:
     if len(name) > 253 or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError("the host of the URL is no name")
     return str(_read_ipv4(labels)) if _NUMBER.fullmatch(labels[-1]) else name
+
+
+def read_place(text: str) -> str:
+    """
+    A host with its port as a target is called by them, however it is written: `Agent.Example.com.:443` too.
+
+    Raises ValueError with what is wrong.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not _PORT.fullmatch(port) or not 1 <= int(port) <= 65_535:
+        raise ValueError("must be a host and its port, as in agent.example.com:443")
+    # As targets are shown, an IPv6 address has no brackets.
+    return f"{read_host(f'[{host}]' if ':' in host and not host.startswith('[') else host)}:{int(port)}"
 
 
 def _read_ipv4(parts: list[str]) -> IPv4Address:

@@ -45,14 +45,15 @@ async def test_a_list_has_the_dead_letters_that_each_filter_says(api: Api, datab
         found = {
             query: await listed(api, query)
             for query in (
-                "", f"cue_id={night['id']}", "group=night", "host=127.0.0.1:7777", "http_status=503",
-                "error=The handler answered 503.", "error=no paper", f"error={'x' * 200}", f"until={iso(ago(hours=1))}",
+                "", f"cue_id={night['id']}", "group=night", "host=127.0.0.1:7777", "host=0x7F.1:7777",
+                "http_status=503", "error=The handler answered 503.", "error=no paper", f"error={'x' * 200}",
+                f"until={iso(ago(hours=1))}",
                 f"since={iso(ago(hours=1))}&http_status=500", "group=nothing",
             )
         }  # fmt: skip
 
     assert [*found.values()] == [
-        [third, second, first], [first], [first], [third, second], [first],
+        [third, second, first], [first], [first], [third, second], [third, second], [first],
         [first], [second], [third], [first],
         [third], [],
     ]  # fmt: skip
@@ -118,7 +119,8 @@ async def test_what_no_filter_can_be_is_refused(api: Api) -> None:
     with trio.fail_after(20):
         refused = [
             (await api.refused("GET", f"/v1/dead?{query}"))[:2]
-            for query in ("http_status=99", "http_status=many", "group=Night", "since=soon", "limit=101", "offset=1")
-        ]
+            for query in ("http_status=99", "http_status=many", "group=Night", "since=soon", "limit=101", "offset=1",
+                          "host=127.0.0.1", "host=a.example:0", "host=a/b:1", "host=:443")
+        ]  # fmt: skip
 
-    assert refused == [(422, "validation_error")] * 6
+    assert refused == [(422, "validation_error")] * 10

@@ -264,6 +264,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no kind": ({"ids": ["a"]}, "body.kind"),
     "an unknown field": ({"kind": "replay", "ids": ["a"], "rates": 3}, "body.rates"),
     "an unknown filter": ({"kind": "replay", "filter": {"hosts": "a"}}, "body.filter.hosts"),
+    "a host without its port": ({"kind": "replay", "filter": {"host": "a.example"}}, "body.filter.host"),
     "a filter of another list": ({"kind": "pause", "filter": {"host": "a:1"}}, "body.filter.host"),
     "a filter of cues": ({"kind": "dismiss", "filter": {"name": "a"}}, "body.filter.name"),
     "a filter that cannot be": ({"kind": "dismiss", "filter": {"since": "soon"}}, "body.filter.since"),

@@ -111,8 +111,9 @@ async def test_where_nothing_waits_nothing_is_probed(api: Api, database: Databas
         closed = (await api.post("/v1/cues", cue("http://127.0.0.1:9/")))["callback"]["url"]
 
         assert closed == "http://127.0.0.1:9/"
-        for host in (target.host, "127.0.0.1:9"):
-            assert await api.post(f"/v1/targets/{host}/probe") == {"host": host, "probed": False}
+        for host in (target.host, "127.0.0.1:9", "0x7F.1:9"):
+            known = host.replace("0x7F.1", "127.0.0.1")
+            assert await api.post(f"/v1/targets/{host}/probe") == {"host": known, "probed": False}
 
 
 @pytest.mark.parametrize("host", ["other.example:443", "127.0.0.1", "%00", "a/b:1"])

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from cueapi.domain.errors import Refusal
 from cueapi.domain.target import Reach, Rules, check_address, check_addresses, check_url
+from cueapi.domain.url import read_place
 
 DEVELOPMENT = Rules()
 PRODUCTION = Rules(production=True, base_url="https://cues.example")
@@ -411,3 +412,42 @@ def test_an_address_in_disguise_is_told_to_be_opened_as_what_it_is() -> None:
         check_url("http://[::ffff:127.0.0.1]/", Rules())
 
     assert check_url("http://[::ffff:127.0.0.1]/", Rules(allow=Rules.parse_allow("127.0.0.1"))).port == 80
+
+
+ONE_PLACE = (
+    "https://agent.example.com/run", "HTTPS://Agent.Example.COM/", "https://agent.example.com.:443", "https://agent.example.com:0443/x?y",
+    "https://ａｇｅｎｔ.example.com/",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ONE_PLACE)
+def test_however_its_url_is_written_a_host_is_one_target(url: str) -> None:
+    target = check_url(url, Rules())
+
+    assert f"{target.host}:{target.port}" == "agent.example.com:443"
+
+
+PLACES = {
+    "Agent.Example.Com.:443": "agent.example.com:443",
+    "bücher.example:8443": "xn--bcher-kva.example:8443",
+    "127.1:080": "127.0.0.1:80",
+    "[::1]:9": "::1:9",
+    "0:0::1:9": "::1:9",
+}
+
+
+@pytest.mark.parametrize(("written", "called"), PLACES.items())
+def test_a_place_is_read_however_it_is_written(written: str, called: str) -> None:
+    assert read_place(written) == read_place(called) == called
+
+
+NO_PLACES = (
+    "", "a.example", ":443", "a.example:", "a.example:0", "a.example:65536", "a/b:1", "a@b:1", "a.example:٤", "a b:1",
+    "http://a.example:1", "a.example:" + "9" * 5000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_PLACES)
+def test_what_is_no_place_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        read_place(text)
