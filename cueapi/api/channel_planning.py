@@ -11,6 +11,7 @@ from cueapi.domain.channel import NEEDS, TAKES, ChannelKind, ChannelTarget, show
 from cueapi.domain.confidential import Confidential
 from cueapi.domain.errors import Invalid, Problem
 from cueapi.domain.target import Rules
+from cueapi.domain.url import split_url
 from cueapi.net.dns import Resolver, check_reachable
 from cueapi.security.vault import Vault
 from cueapi.storage.channels import ChannelRow, ChannelValues
@@ -28,7 +29,14 @@ class ChannelPlanner:
     vault: Vault
 
     async def target(self, before: ChannelTarget, given: dict[str, Any]) -> ChannelTarget:
-        """Where it leads with *given* places; refuses what its kind does not have, lacks, or may not reach."""
+        """As `merged`; refuses what it may not reach, too."""
+        target = self.merged(before, given)
+        if given.get("url") is not None:
+            await check_reachable(target.url, self.resolver, self.rules, code="invalid_channel_url")
+        return target
+
+    def merged(self, before: ChannelTarget, given: dict[str, Any]) -> ChannelTarget:
+        """Where it leads with *given* places; refuses what its kind does not have, or lacks."""
         kind = ChannelKind(before.kind)
         named = {name: given[name] for name in PLACES if given.get(name) is not None}
         if odd := [name for name in named if name not in TAKES[kind]]:
@@ -38,8 +46,8 @@ class ChannelPlanner:
             raise Invalid(*(Problem(f"body.{name}", f"is needed by a channel of kind {kind}") for name in lacking))
         if "address" in named:
             target = evolve(target, address=checked_email(named["address"]))
-        if "url" in named:
-            await check_reachable(target.url, self.resolver, self.rules, code="invalid_channel_url")
+        if kind is ChannelKind.NTFY and "url" in named and not is_root(target.url):
+            raise Invalid(Problem("body.url", "must be that of the server alone: the topic has a field of its own"))
         return target
 
     def values(self, target: ChannelTarget, channel: UUID, said: dict[str, Any]) -> ChannelValues:
@@ -58,6 +66,15 @@ class ChannelPlanner:
             groups=said["groups"],
             kinds=said["kinds"],
         )
+
+
+def is_root(url: str) -> bool:
+    """Whether a URL names a server and no place on it; what is no URL at all is refused elsewhere."""
+    try:
+        parts = split_url(url)
+    except ValueError:
+        return True
+    return (parts.path, parts.query) == ("/", "")
 
 
 def standing(row: ChannelRow) -> dict[str, Any]:

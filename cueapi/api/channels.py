@@ -137,12 +137,14 @@ class Channels:
         why = act(given.get("reason"))
         row = await self._find(channel_id)
         target = await self.planner.target(self._target(row), given)
-        moves = target.address != (row.address or "")
-        link = await self.links.needed(target.address) if moves else None
+        link = await self.links.needed(target.address) if given.get("address") is not None else None
         async with self.database.transaction() as db:
             before = await channels.lock(db, channel=row.id, user=g.account.id)
             if before is None:
                 raise not_found()
+            # Upon what another change has left, which may have come between.
+            target = self.planner.merged(self._target(before), given)
+            moves = target.address != (before.address or "")
             said = standing(before) | {name: value for name, value in given.items() if name in standing(before)}
             values = self.planner.values(target, row.id, said | {"confirm_hash": link and link.token_hash})
             after = described(values, enabled=said["enabled"])
@@ -150,7 +152,7 @@ class Channels:
                 db, values, channel=row.id, user=g.account.id, moves=moves, enabled=said["enabled"], act=why.text(),
                 changes=json.dumps(changes(channels.described(before), after)),
             )  # fmt: skip
-            if link is not None:
+            if moves and link is not None:
                 await self.links.send(db, link, target.address, row.name)
         self.hub.notice_ready()
         return answer(shown(row))

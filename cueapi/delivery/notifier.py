@@ -150,7 +150,9 @@ class Notifier:
             if channel.is_failing:
                 await channels.recover(self.database, channel.id)
             return
-        failed = await channels.fail(self.database, channel=channel.id, error=answer.error, gone=answer.is_gone)
+        failed = await channels.fail(
+            self.database, channel=channel.id, config=channel.config, error=answer.error, gone=answer.is_gone
+        )
         if failed is not None and failed.is_disabled:
             log.warning("channel_disabled", user_id=failed.user_id, channel=str(channel.id), reason=answer.error)
             self.hub.notice_ready()

@@ -179,12 +179,12 @@ class FailedChannel(Row):
     is_disabled: bool
 
 
-FAIL = load("fail_channel", ("channel", "error", "gone"))
+FAIL = load("fail_channel", ("channel", "config", "error", "gone"))
 
 
-async def fail(db: Executor, *, channel: UUID, error: str, gone: bool) -> FailedChannel | None:
-    """Note that a message was not taken; None where the channel was disabled before."""
-    return await db.fetch_one(FAIL, channel, error, gone, row=FailedChannel)
+async def fail(db: Executor, *, channel: UUID, config: bytes, error: str, gone: bool) -> FailedChannel | None:
+    """Note that a message was not taken; None where the channel was changed since, or disabled before."""
+    return await db.fetch_one(FAIL, channel, config, error, gone, row=FailedChannel)
 
 
 RECOVER = "update channels set failing_since = null, last_error = null where id = $1 and failing_since is not null"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import trio
 
@@ -20,7 +21,7 @@ from tests.conftest import Api
 from tests.delivery.siblings import until
 from tests.delivery.test_notifier import is_signed, mailing_to_a_user
 from tests.receiver import Received, Receiver, open_receiver
-from tests.storage.rows import add_cue, add_execution, add_user, ago, claim
+from tests.storage.rows import add_cue, add_execution, add_user, ago, claim, wait_for_locks
 
 ONE_TRY = {"retry": {"max_attempts": 1}}
 
@@ -114,6 +115,29 @@ async def test_a_place_that_is_gone_disables_its_channel_and_the_others_are_told
     assert incident["subject"] == {"kind": "channel", "id": gone["id"], "name": "slack"}
     assert tested == {"delivered": True, "status": 200, "error": None}
     assert (enabled["disabled_at"], enabled["last_error"], ended["status"]) == (None, None, "resolved")
+
+
+async def test_a_place_that_leads_elsewhere_is_not_followed_and_one_that_answers_without_end_is_not_read(
+    api: Api,
+) -> None:
+    with trio.fail_after(60):
+        async with open_receiver() as inside, open_receiver({}) as receiver:
+            receiver.script = {
+                "/moved": [(code, b"", {"Location": inside.url("/secret")}) for code in (302, 307)],
+                "/huge": ["huge"],
+            }
+            moved = await channel(api, "slack", url=receiver.url("/moved"))
+            huge = await channel(api, "slack", url=receiver.url("/huge"))
+            tested = [await api.post(f"/v1/channels/{one['id']}/test") for one in (moved, moved, huge)]
+            shown = await api.get(f"/v1/channels/{huge['id']}")
+
+    assert tested == [
+        {"delivered": False, "status": 302, "error": "the channel answered 302"},
+        {"delivered": False, "status": 307, "error": "the channel answered 307"},
+        {"delivered": True, "status": 200, "error": None},
+    ]
+    assert inside.requests == []
+    assert shown["last_error"] is None
 
 
 async def test_five_days_of_failures_disable_a_channel(api: Api, database: Database) -> None:
@@ -258,6 +282,40 @@ async def add_channel(database: Database, user: int) -> None:
     )
 
 
+async def test_a_channel_that_was_mended_is_not_disabled_by_what_its_former_place_answers(
+    api: Api, database: Database
+) -> None:
+    made = await channel(api, "slack", url="http://127.0.0.1:9/old")
+    (before,) = await database.fetch("select config from channels")
+    await api.patch(f"/v1/channels/{made['id']}", {"url": "http://127.0.0.1:9/new"})
+    (now,) = await database.fetch("select config from channels")
+
+    told = {"channel": UUID(made["id"]), "error": "the channel answered 410", "gone": True}
+    late = await channels.fail(database, config=before["config"], **told)
+    after = await api.get(f"/v1/channels/{made['id']}")
+    due = await channels.fail(database, config=now["config"], **told)
+
+    assert (late, after["disabled_at"], after["last_error"]) == (None, None, None)
+    assert due is not None
+    assert due.is_disabled
+
+
+async def test_of_two_changes_at_once_neither_undoes_the_other(api: Api, database: Database) -> None:
+    with trio.fail_after(60):
+        made = await channel(api, "slack", url="http://127.0.0.1:9/T0/B0/old1")
+        path = f"/v1/channels/{made['id']}"
+        async with trio.open_nursery() as nursery:
+            async with database.transaction() as tx:
+                await tx.fetch("select from channels for update")
+                nursery.start_soon(api.patch, path, {"url": "http://127.0.0.1:9/T0/B0/new2"})
+                await wait_for_locks(database)
+                nursery.start_soon(api.patch, path, {"name": "on call"})
+                await wait_for_locks(database, 2)
+        shown = await api.get(path)
+
+    assert (shown["name"], shown["url"]) == ("on call", "http://127.0.0.1:9/…new2")
+
+
 async def test_a_mail_box_hears_of_nothing_before_its_owner_has_agreed(settings: Settings) -> None:
     with trio.fail_after(60):
         async with mailing_to_a_user(settings) as mailed:
@@ -297,6 +355,7 @@ async def test_what_no_channel_can_be_is_refused(api: Api) -> None:
         ({"kind": "slack", "url": public, "topic": "a"}, 422, "validation_error"),
         ({"kind": "ntfy", "url": public}, 422, "validation_error"),
         ({"kind": "ntfy", "url": public, "topic": "a/b"}, 422, "validation_error"),
+        ({"kind": "ntfy", "url": f"{public}/cue", "topic": "cue"}, 422, "validation_error"),
         ({"kind": "pager", "url": public}, 422, "validation_error"),
         ({"kind": "webhook", "url": public, "on": []}, 422, "validation_error"),
         ({"kind": "webhook", "url": public, "on": ["closed"]}, 422, "validation_error"),

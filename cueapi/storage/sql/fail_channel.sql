@@ -1,10 +1,10 @@
 -- A message was not taken. What is gone for good, or has failed for 5 days, is disabled, and the user's other channels are
--- told. No row where it was disabled before.
+-- told. No row where it was changed since, which encrypts its :config anew, or disabled before.
 with failed as (
     update channels
        set failing_since = coalesce(failing_since, now()), last_error = left(:error, 500),
            disabled_at = case when :gone or failing_since < now() - interval '5 days' then now() end
-     where id = :channel and disabled_at is null
+     where id = :channel and config = :config::bytea and disabled_at is null
  returning *
 ), told as (
     select open_incident(user_id, 'channel_failing', id::text, name,
