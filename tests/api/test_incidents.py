@@ -183,4 +183,7 @@ async def test_what_may_be_muted_and_for_how_long(api: Api) -> None:
     for wrong in ({}, {"account": False}, {"account": True, "group": "night"}, {"group": "Night"},
                   {"account": True, "until": "2020-01-01T00:00:00Z"}):  # fmt: skip
         assert (await api.refused("PUT", "/v1/mutes", wrong))[:2] == (422, "validation_error")
-    assert (await api.refused("PUT", "/v1/mutes", {"cue_id": "cue_abcdefghijkl"}))[:2] == (404, "cue_not_found")
+    other = await api.register("other@example.com")
+    for stranger, one in ((api, "cue_abcdefghijkl"), (other, made["id"])):
+        assert (await stranger.refused("PUT", "/v1/mutes", {"cue_id": one}))[:2] == (404, "cue_not_found")
+    assert (await other.refused("DELETE", f"/v1/mutes?cue_id={made['id']}"))[:2] == (404, "mute_not_found")

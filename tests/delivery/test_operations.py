@@ -14,7 +14,7 @@ from cueapi.storage import operations
 from cueapi.storage.database import Database
 from cueapi.storage.operations import NewOperation, OperationRow
 from tests.delivery.siblings import alive, quiet_hub, until
-from tests.storage.rows import MONTHLY, add_cue, add_execution, add_user, ago
+from tests.storage.rows import MONTHLY, add_cue, add_execution, add_user, ago, wait_for_locks
 
 
 def sibling(database: Database) -> Operations:
@@ -118,6 +118,33 @@ async def test_what_cannot_be_stored_is_counted_as_failed_and_the_others_are_don
         row = await find(database, user, operation)
 
     assert (row.status, row.done, row.failed, row.progress.skipped) == ("done", 30, 2, {})
+
+
+async def test_one_that_is_cancelled_while_a_batch_runs_has_done_that_batch_and_no_more(database: Database) -> None:
+    with trio.fail_after(60):
+        user = await add_user(database)
+        await add_dead(database, user, 300)
+        operation = await begin(database, user, Kind.DISMISS, 300)
+        async with trio.open_nursery() as nursery:
+            async with database.transaction() as tx:
+                await tx.fetch("select id from executions for update")
+                await nursery.start(sibling(database).run)
+                await wait_for_locks(database)
+                nursery.start_soon(cancel, database, user, operation)
+                await wait_for_locks(database, 2)
+            await until(lambda: _has_ended(database, user, operation))
+            nursery.cancel_scope.cancel()
+        row = await find(database, user, operation)
+        (left,) = await database.fetch("select count(*) as dead from executions where dead_at is not null")
+
+    assert (row.status, row.failed) == ("cancelled", 0)
+    assert 0 < row.done == 300 - left["dead"] <= 100
+    assert row.progress.skipped == {"cancelled": 300 - row.done}
+
+
+async def cancel(database: Database, user: int, operation: UUID) -> None:
+    async with database.transaction() as tx:
+        assert await operations.cancel(tx, operation, user=user, act=SYSTEM)
 
 
 async def test_an_operation_keeps_to_its_rate(database: Database) -> None:

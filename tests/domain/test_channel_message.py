@@ -56,6 +56,24 @@ def test_discord_escapes_markdown_and_lets_nothing_be_mentioned() -> None:
     assert told["embeds"][0]["url"] == f"{AT}/incidents/01985f3a-9f20-7c88-b3d5-7e1a4c6f0b30"
 
 
+@pytest.mark.parametrize(
+    "said", [content("a\r\n● b\u2028c"), DIGEST | {"titles": ["a\r\n● b\u2028c"]}], ids=["one", "many"]
+)
+def test_what_others_have_written_is_one_line(said: dict[str, Any]) -> None:
+    slack, discord, ntfy = body("slack", said), body("discord", said), body("ntfy", said, topic="cue")
+
+    told = [
+        slack["text"],
+        discord["content"],
+        discord["embeds"][0].get("description", ""),
+        ntfy["title"],
+        ntfy["message"],
+    ]
+    assert not any("\n● b" in text or "\r" in text or "\u2028" in text for text in told)
+    assert any("a ● b c" in text for text in told)
+    assert "\n" not in mail_for(said, AT)[0]
+
+
 @pytest.mark.parametrize("said", [content("x" * 5_000), content("*" * 5_000), DIGEST | {"titles": ["*" * 300] * 10}])
 def test_no_message_is_longer_than_its_service_takes(said: dict[str, Any]) -> None:
     discord = body("discord", said)
