@@ -45,7 +45,7 @@ class ChannelPlanner:
         if lacking := [name for name in NEEDS[kind] if not getattr(target, name)]:
             raise Invalid(*(Problem(f"body.{name}", f"is needed by a channel of kind {kind}") for name in lacking))
         if "address" in named:
-            target = evolve(target, address=checked_email(named["address"]))
+            target = evolve(target, address=checked_email(named["address"], "body.address"))
         if kind is ChannelKind.NTFY and "url" in named and not is_root(target.url):
             raise Invalid(Problem("body.url", "must be that of the server alone: the topic has a field of its own"))
         return target

@@ -133,7 +133,7 @@ class Incidents:
         What happens again opens another one.
         """
         why, identity = act((await read(ResolveBody)).reason), identity_of(incident_id)
-        if not why.reason:
+        if why.reason is None or not why.reason.strip():
             raise Invalid(Problem("body.reason", "say why it is over"))
         ended = await incidents.resolve(
             self.database, incident=identity, user=g.account.id, why=why.reason, act=why.text()

@@ -20,16 +20,18 @@ EMAIL_LIMIT = 254
 """Characters of an address (RFC 5321, 4.5.3.1.3), checked before anything parses it."""
 
 
-def checked_email(text: str) -> str:
-    """The normalised address (RFC 5321, 5322); whether it exists is not checked. Refuses any other text."""
+def checked_email(text: str, where: str = "body.email") -> str:
+    """
+    The normalised address (RFC 5321, 5322); whether it exists is not checked.
+
+    Refuses any other text, and says *where* it stood.
+    """
     if len(text) > EMAIL_LIMIT:
-        raise Invalid(
-            Problem("body.email", f"is no e-mail address: it has more than {EMAIL_LIMIT} characters, too long")
-        )
+        raise Invalid(Problem(where, f"is no e-mail address: it has more than {EMAIL_LIMIT} characters, too long"))
     if "=?" in text:
         # An encoded word (RFC 2047): mail software would show, or send to, what it decodes to.
-        raise Invalid(Problem("body.email", "is no e-mail address: =? begins an encoded word"))
+        raise Invalid(Problem(where, "is no e-mail address: =? begins an encoded word"))
     try:
         return validate_email(text, check_deliverability=False, test_environment=True, strict=True).normalized
     except EmailNotValidError as error:
-        raise Invalid(Problem("body.email", f"is no e-mail address: {error}")) from None
+        raise Invalid(Problem(where, f"is no e-mail address: {error}")) from None

@@ -105,7 +105,8 @@ async def test_what_cannot_be_is_refused_by_name(api: Api) -> None:
     for body in ({}, {"minutes": 0}, {"until": "soon"}, {"until": past.isoformat()}, {"until": far.isoformat()},
                  {"minutes": 5, "until": far.isoformat()}):  # fmt: skip
         assert (await api.refused("POST", f"{path}/snooze", body))[:2] == (422, "validation_error")
-    assert (await api.refused("POST", f"{path}/resolve", {}))[:2] == (422, "validation_error")
+    for body in ({}, {"reason": ""}, {"reason": " \t"}):
+        assert (await api.refused("POST", f"{path}/resolve", body))[:2] == (422, "validation_error")
     assert (await api.refused("POST", f"{path}/acknowledge", {"note": "x" * 501}))[:2] == (422, "validation_error")
     for one in NO_IDS:
         status, code, _ = await api.refused("GET", f"/v1/incidents/{one}")

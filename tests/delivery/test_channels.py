@@ -363,6 +363,10 @@ async def test_what_no_channel_can_be_is_refused(api: Api) -> None:
         ({"kind": "webhook", "url": "http://10.0.0.1/"}, 400, "invalid_channel_url"),
         ({"kind": "email", "address": "you@example.com"}, 503, "email_not_configured"),
     ]
+    address = await api.refused(
+        "POST", "/v1/channels", {"name": "c", "kind": "email", "address": "a@b.example\nBcc: c@d"}
+    )
+    assert address[2].startswith("body.address: is no e-mail address")
     for body, status, code in wrong:
         assert (await api.refused("POST", "/v1/channels", {"name": "c", **body}))[:2] == (status, code), body
 
