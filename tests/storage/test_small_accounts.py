@@ -18,6 +18,7 @@ from cueapi.storage import (
     incidents,
     key_groups,
     mutes,
+    operations,
     usage,
     worker_claims,
     workers,
@@ -27,6 +28,7 @@ from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Executor
 from cueapi.storage.execution_pages import Filter
 from cueapi.storage.incidents import IncidentFilter
+from cueapi.storage.operations import OperationFilter
 from cueapi.storage.worker_claims import ClaimRequest
 from tests.conftest import in_database, say
 from tests.storage.explaining import Explaining, Plan, explain, open_explaining
@@ -83,6 +85,12 @@ FILL = (
     " select gen_random_uuid(), case when n % 10000 = 0 then 2 else 1 end, 'failing', n::text, 'x', 'critical', 'x',"
     "        'cue_' || lpad((1 + n % 5000)::text, 12, '0'), now() - n * interval '1 second',"
     "        case when n % 10 > 0 then now() end from generate_series(1, 20000) n",
+    # Of 3,000 operations three are the small account's; each other one is of a group.
+    "insert into operations (id, user_id, kind, scope, rate, act, matched, matched_capped, status,"
+    "                        started_at, finished_at)"
+    " select gen_random_uuid(), case when n % 1000 = 0 then 2 else 1 end, 'pause',"
+    "        json_build_object('filter', json_build_object(case when n % 2 = 0 then 'group' else 'name' end, 'a')),"
+    "        50, '{}', 1, false, 'done', now(), now() from generate_series(1, 3000) n",
     "insert into workers (user_id, worker_id) select case when n = 1 then 2 else 1 end, 'w' || n"
     "  from generate_series(1, 50) n",
 )
@@ -136,6 +144,10 @@ def listed_incidents(**chosen: Any) -> Ask:
     return lambda db, user: incidents.page(db, IncidentFilter(user, **chosen), before=None, limit=20)
 
 
+def listed_operations(**chosen: Any) -> Ask:
+    return lambda db, user: operations.page(db, OperationFilter(user, **chosen), before=None, limit=20)
+
+
 STATEMENTS: dict[str, Ask] = {
     "executions": listed(),
     "executions that succeeded": listed(status="success"),
@@ -167,6 +179,10 @@ STATEMENTS: dict[str, Ask] = {
     "incidents of a group": listed_incidents(group="a"),
     "incidents of a key's groups": listed_incidents(groups=("a",)),
     "mutes": mutes.every,
+    "mutes of a key's groups": lambda db, user: mutes.every(db, user, groups=("a",)),
+    "operations": listed_operations(),
+    "operations of a kind": listed_operations(kind="delete"),
+    "operations of a key's groups": listed_operations(groups=("a", "b")),
     "channels": channels.every,
     "a cue's history": lambda db, user: histories.show(db, cue_id="cue_000000004996", user=user, limit=20, offset=0),
     "the audit": listed_audit(),
