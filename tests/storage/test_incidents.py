@@ -12,8 +12,10 @@ from cueapi.domain.audit import SYSTEM
 from cueapi.storage import cue_deletion, workers
 from cueapi.storage import incidents as stored
 from cueapi.storage.database import Database
+from cueapi.storage.session import prepare
 from cueapi.storage.transitions import apply_transitions
-from tests.storage.rows import add_cue, add_execution, add_user, ago, alert_types, claim
+from cueapi.trio_asyncpg.pool import open_pool
+from tests.storage.rows import add_cue, add_execution, add_user, ago, alert_types, claim, wait_for_locks
 
 ONE_TRY = {"max_attempts": 1}
 GOOD, BAD, TAKEN = Answered(200, b'{"success": true}'), Unreachable("refused"), Answered(202, b"ok")
@@ -152,22 +154,25 @@ async def test_deleting_by_the_product_ends_it_and_a_pause_by_on_failure_does_no
     assert [row["resolved_at"] is None for row in await incidents(database)] == [True, False]
 
 
-async def test_sixty_four_deciders_at_once_open_one_incident(database: Database) -> None:
+async def test_sixty_four_deciders_at_once_open_one_incident(database: Database, database_url: str) -> None:
     user = await add_user(database)
     opened: set[UUID] = set()
 
-    async def decide() -> None:
-        row = await database.fetch_one(
+    async def decide(racer: Database) -> None:
+        row = await racer.fetch_one(
             "select open_incident($1, 'target_down', 'agent.example.com:443', 'agent.example.com', 'It is down', "
             "'critical') as id",
             user,
         )
         opened.add(row["id"])
 
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            for _ in range(64):
-                nursery.start_soon(decide)
+    with trio.fail_after(60):
+        async with open_pool(database_url, size=64, init=prepare) as pool, trio.open_nursery() as nursery:
+            async with database.transaction() as tx:
+                await tx.fetch("lock table incidents in share mode")
+                for _ in range(64):
+                    nursery.start_soon(decide, Database(pool))
+                await wait_for_locks(database, 64)
 
     (incident,) = await incidents(database)
     assert opened == {incident["id"]}
