@@ -6,6 +6,7 @@ import pytest
 
 from cueapi.domain.backfill import Backfill, check_number, check_span
 from cueapi.domain.errors import Invalid, Refusal
+from cueapi.domain.schedule import next_run
 
 NOW = datetime(2026, 6, 2, 12, 0, 30, tzinfo=UTC)
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
@@ -38,6 +39,33 @@ def test_daylight_saving_is_that_of_the_schedule() -> None:
     times = backfill("30 2 * * *", spring, spring + timedelta(days=2), zone="America/New_York").times(None, 10)
 
     assert times == [datetime(2026, 3, 8, 7, tzinfo=UTC), datetime(2026, 3, 9, 6, 30, tzinfo=UTC)]
+
+
+CHANGES = {
+    "America/New_York": (datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)),
+    "Europe/Berlin": (datetime(2026, 3, 28, 22, tzinfo=UTC), datetime(2026, 10, 24, 22, tzinfo=UTC)),
+    # By half an hour.
+    "Australia/Lord_Howe": (datetime(2026, 4, 4, tzinfo=UTC), datetime(2026, 10, 3, tzinfo=UTC)),
+}
+
+
+@pytest.mark.parametrize("cron", ["30 1 * * *", "30 2 * * *", "0 * * * *", "*/20 * * * *", "15 1-3 * * *"])
+@pytest.mark.parametrize(("zone", "begin"), [(zone, one) for zone, both in CHANGES.items() for one in both], ids=str)
+def test_over_a_change_of_the_clocks_it_has_the_times_that_the_schedule_fires_at(
+    cron: str, zone: str, begin: datetime
+) -> None:
+    end, fired = begin + timedelta(days=2), []
+    at = next_run(cron, zone, begin - timedelta(microseconds=1))
+    while at is not None and at <= end:
+        fired.append(at)
+        at = next_run(cron, zone, at)
+
+    whole, walked = backfill(cron, begin, end, zone=zone), []
+    while step := whole.times(walked[-1] if walked else None, 7):
+        walked += step
+
+    assert len(fired) >= 2
+    assert walked == whole.times(None, 1000) == fired
 
 
 def test_a_one_time_cue_has_one() -> None:
