@@ -42,7 +42,7 @@ gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """From here on there is garbage. Its collector does not walk through all the tests each time, which were its work."""
+    """From here on there is garbage. Its collector does not walk through all the tests each time."""
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()

@@ -35,8 +35,8 @@ LEFT_TO_DSN = [
 LONGEST_PREPARED = 64 * 1024
 """Bytes of a statement that is prepared once a connection. A longer one is parsed and planned each time anew."""
 
-# What asyncpg asks about types that it does not know, for domains over PostgreSQL's own types and arrays of them: its own
-# statement, which looks through types within types, took longer to plan than all else that a new session does.
+# What asyncpg asks about types that it does not know, for arrays of PostgreSQL's own types and domains over either. Its
+# own statement, which looks through types within types, took longer to plan than all else that a new session does.
 # Arrays come first: a domain over one needs its codec. $1 the types.
 SIMPLE_TYPES = """
 select t.oid, n.nspname as ns, t.typname as name, t.typtype as kind,
@@ -93,13 +93,14 @@ class Connection(asyncpg.Connection):
             self._grow_old()
             raise
 
-    # Beneath each statement that is new to the session. All domains and all arrays of base types come at the first time.
-    async def _introspect_types(self, missing: Iterable[int], timeout: object) -> Foreign:
+    # Beneath each statement that is new to the session. At the first time all domains and arrays of the database come.
+    async def _introspect_types(self, missing: Iterable[int], patience: object) -> Foreign:
         foreign: Foreign = super()
-        found = await foreign._Connection__execute(SIMPLE_TYPES, (list(missing),), 0, timeout, ignore_custom_codec=True)
+        asked = (list(missing),)
+        found = await foreign._Connection__execute(SIMPLE_TYPES, asked, 0, patience, ignore_custom_codec=True)
         if {row["oid"] for row in found[0]}.issuperset(missing):
             return found
-        return await foreign._introspect_types(missing, timeout)
+        return await foreign._introspect_types(missing, patience)
 
     def _grow_old(self) -> None:
         """A fail-over went past this connection, which leads to a standby: the pool may find a better one."""

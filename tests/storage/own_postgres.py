@@ -47,7 +47,9 @@ class OwnPostgres:
         (self.home / "password").write_text(PASSWORD)
         # Many hundreds of sessions are opened: to make a password hard to guess takes as long as the rest of a login.
         quick = "scram_iterations=1"
-        self._run("initdb", "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={self.home}/password", "-N", "-c", quick)
+        self._run(
+            "initdb", "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={self.home}/password", "-N", "-c", quick
+        )
 
     def start(self) -> None:
         options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -k {self.home} {CHEAP}"
