@@ -98,7 +98,7 @@ class Connection(asyncpg.Connection):
         foreign: Foreign = super()
         asked = (list(missing),)
         found = await foreign._Connection__execute(SIMPLE_TYPES, asked, 0, patience, ignore_custom_codec=True)
-        if {row["oid"] for row in found[0]}.issuperset(missing):
+        if {oid for oid, *_ in found[0]}.issuperset(missing):
             return found
         return await foreign._introspect_types(missing, patience)
 

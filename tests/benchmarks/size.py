@@ -57,6 +57,6 @@ FULL = Size()
 TINY = Size(
     rounds=1, warm_up=0, deliveries=40, tasks=4, lag_seconds=0.4, burst=20, ahead=0.3, dead=30, api_rounds=1,
     api_seconds=0.2, connections=2, executions=30, work=30, workers=2, polls=1, few=20, many=200, due=10,
-    history=300, page=10, cues=20, backlog=200, memory_seconds=0.5, idle=50, idle_seconds=0.3, streams=4, stream_seconds=0.3, batch=20,
-    peer_rounds=1, peer_jobs=30, peer_ahead=3.0, profiled=1,
+    history=300, page=10, cues=20, backlog=200, memory_seconds=0.5, idle=50, idle_seconds=0.3, streams=4,
+    stream_seconds=0.3, batch=20, peer_rounds=1, peer_jobs=30, peer_ahead=3.0, profiled=1,
 )  # fmt: skip
