@@ -44,6 +44,7 @@ def replaces_the_key(driver: WebDriver) -> str:
     driver.switch_to.active_element.send_keys(Keys.TAB)
     assert driver.switch_to.active_element.text == "Replace it"
     driver.switch_to.active_element.send_keys(Keys.ENTER)
+    assert not driver.find_element(By.CSS_SELECTOR, "[data-copy=secret]").is_displayed()  # it needs the script
     return driver.find_element(By.ID, "secret").text
 
 

@@ -112,6 +112,28 @@ async def test_commands_can_be_pasted_into_a_shell(
     assert (body["name"], body["payload"]) == (hostile, {"q": hostile})
 
 
+async def test_what_people_copy_has_a_button_and_stands_whole_beside_it(
+    person: Browser, database: Database, user: int
+) -> None:
+    url = "https://agent.example.com/run?" + "x" * 300
+    cue_id = await add_cue(database, user, callback_url=url)
+    execution = await add_execution(database, cue_id, **reported("reported_success", external_id="msg_8842"))
+
+    pages = [await person.get(path) for path in (f"/ui/executions/{execution}", f"/ui/cues/{cue_id}", "/ui/cues/new")]
+
+    found = [re.findall(r'data-copy="([^"]+)"( hidden)?', page.text) for page in pages]
+    assert [[name for name, _ in names] for names in found] == [
+        ["external-id", "execution-id", "sent-url", "command-1", "command-2", "command-3"],
+        ["cue-id", "callback-url"],
+        [],
+    ]
+    for page, names in zip(pages, found, strict=True):
+        assert all(hidden and page.text.count(f'id="{name}"') == 1 for name, hidden in names)
+    for whole in (str(execution), "msg_8842", url):
+        assert f">{whole}<" in pages[0].text
+    assert f">{url}<" in pages[1].text
+
+
 async def test_a_long_payload_is_cut_on_the_page_and_whole_behind_a_link(
     person: Browser, database: Database, user: int
 ) -> None:

@@ -134,6 +134,13 @@ class Person:
         self.sees("1 of the last 1 succeeded")
         assert self.driver.execute_script("return window.stayed")
         assert self.driver.find_element(By.ID, "live-state").text == "live"
+        self.copies("cue-id")
+
+    def copies(self, name: str) -> None:
+        """By the button beside it; where no clipboard is open it is at least selected."""
+        self.driver.find_element(By.CSS_SELECTOR, f"[data-copy={name}]").send_keys(Keys.ENTER)
+        selected = self.driver.execute_script("return getSelection().toString()")
+        assert selected == self.driver.find_element(By.ID, name).text
 
     def scrolls_and_ticks(self, cue_id: str) -> list[str]:
         """Past the beginning of the list of cues; its rows."""

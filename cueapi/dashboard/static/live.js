@@ -187,9 +187,9 @@ function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   getSelection().selectAllChildren(source); // where the clipboard is closed (no https), the reader copies it
   navigator.clipboard?.writeText(source.textContent).then(() => {
-    const label = button.textContent;
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = label), 1_500);
+    const [label] = button.childNodes; // what it copies is said behind that, for those who do not see it
+    label.data = "Copied";
+    setTimeout(() => (label.data = "Copy"), 1_500);
   });
 }
 
