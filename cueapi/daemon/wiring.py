@@ -64,7 +64,12 @@ class Wiring:
         return cls(
             hub,
             authenticator,
-            Capacity(size, settings.host_concurrency, on_freed=partial(wake_soon, hub.dispatches)),
+            Capacity(
+                size,
+                settings.host_concurrency,
+                on_freed=partial(wake_soon, hub.dispatches),
+                on_half=hub.dispatches.wake,
+            ),
             Breaker(resources.database, hub, HeldTargets(settings.host_concurrency), settings.breaker),
             Windows(resources.redis),
             Connections(most, limit_per_address(settings, most), settings.proxies),

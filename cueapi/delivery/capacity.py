@@ -17,7 +17,7 @@ from supervisor import Periodic
 Key = TypeVar("Key", str, int)
 
 BATCH_PAUSE = 0.03
-"""Seconds in which freed slots gather before the next claim: few statements, and the pool does not run dry."""
+"""Seconds in which freed slots gather before the next claim."""
 
 INTERRUPTED = "an account without a slot has waited for too long"
 """Why an attempt is cancelled."""
@@ -37,18 +37,23 @@ class Capacity:
     """
     At most *size* deliveries at once, and of one account as many as `shares` says.
 
-    A delivery takes a slot when it is claimed, and frees it when its result was handed on. To one host and port at most
-    *per_host* are sent at once; a few more are claimed ahead (`slots`).
+    A delivery takes a slot when it is claimed, and frees it when its result was handed on. Where more wait, *on_freed*
+    is called with the first that is freed, and *on_half* when half of them are: claims are few, and the pool is never
+    idle. To one host and port at most *per_host* are sent at once; a few more are claimed ahead (`slots`).
     """
 
     size: int
     per_host: int
     on_freed: Callable[[], None] = _do_nothing
+    on_half: Callable[[], None] = _do_nothing
     slots: HostSlots = field(init=False)
     _held: dict[object, Delivery] = field(init=False, factory=dict)
     _hosts: Counter[str] = field(init=False, factory=Counter)
     _users: Counter[int] = field(init=False, factory=Counter)
     _wanted: bool = field(init=False, default=False)
+    _peak: int = field(init=False, default=0)
+    """The most slots that were taken at once since a wake-up was requested; 0 where none is."""
+
     _open: set[UUID] = field(init=False, factory=set)
     _scopes: dict[UUID, trio.CancelScope] = field(init=False, factory=dict)
     _interrupted: set[UUID] = field(init=False, factory=set)
@@ -93,12 +98,14 @@ class Capacity:
         )
 
     def request_wakeup(self) -> None:
-        """Have *on_freed* called with the next slot that is freed."""
-        self._wanted = True
+        """Have *on_freed* called with the next slot that is freed, and *on_half* when half of those taken are."""
+        self._wanted, self._peak = True, max(len(self._held), 1)
 
     def take(self, delivery: Delivery) -> None:
         """Give a claimed delivery its slot."""
         self._held[delivery.claim] = delivery
+        if self._peak:
+            self._peak = max(self._peak, len(self._held))
         self._open.add(delivery.claim)
         self._hosts[delivery.host] += 1
         self._users[delivery.user_id] += 1
@@ -114,6 +121,9 @@ class Capacity:
         if self._wanted:
             self._wanted = False
             self.on_freed()
+        if self._peak and 2 * len(self._held) <= self._peak:
+            self._peak = 0
+            self.on_half()
 
     def scope(self, delivery: Delivery) -> trio.CancelScope:
         """What the next wait of the attempt is to run in, without a deadline: it may be interrupted, or is already."""

@@ -30,6 +30,9 @@ from supervisor import Channel, beat
 LOCKED_PAUSE = 0.1
 """Seconds after which deliveries that another dispatcher had locked are claimed: it may have left them."""
 
+TOGETHER = 48
+"""Deliveries that take about as long as a claim: so many are under way while the next are claimed."""
+
 log = structlog.get_logger("cueapi.delivery.dispatcher")
 
 
@@ -99,11 +102,19 @@ class Dispatcher:
         if claimed.set_waiting:
             # It may be the time of a probe.
             self.hub.targets.wake()
-        # Where all that were looked at were claimed, there may be more behind them; where some were left, their host or
-        # account may be full now, and is not looked at again. Nothing claimed: all others are full.
         return claimed.orphans + claimed.set_waiting > 0 or (
-            bool(claimed.rows) and (left or claimed.examined == look_at)
+            bool(claimed.rows) and (self._is_worthwhile(headroom, claimed) if left else claimed.examined == look_at)
         )
+
+    def _is_worthwhile(self, headroom: Headroom, claimed: ClaimedDeliveries) -> bool:
+        """
+        Whether to claim again at once, where some were left that were looked at.
+
+        Their host or account may be full now, and is not looked at again: there may be others behind. For a few slots
+        that were freed meanwhile nothing is claimed before the next wake-up.
+        """
+        freed = self.capacity.free - (headroom.places - len(claimed.rows))
+        return freed >= TOGETHER or self.capacity.any_full()
 
     async def _claim_held(self, deliveries: trio.MemorySendChannel[Delivery]) -> None:
         """Probe the targets whose pause is over, and go on slowly with those that have closed."""
@@ -122,14 +133,17 @@ class Dispatcher:
             self.capacity.request_wakeup()
 
     async def _send(self, deliveries: trio.MemorySendChannel[Delivery], claimed: list[Delivery]) -> None:
-        for delivery in claimed:
+        for number, delivery in enumerate(claimed, 1):
             # Without a checkpoint in between, so that either sibling may fail at any time: what has a slot is in the
             # channel or with the pool. There is always room: the channel holds as many as there are slots.
             deliveries.send_nowait(delivery)
             self.capacity.take(delivery)
             self.hub.changed(delivery.user_id, "executions")
-            # The first are on their way, and may be back, before the last is sent: the pool does not run dry.
-            await trio.lowlevel.checkpoint()
+            # The first are on their way, and may be back, before the last is sent. The last go together: they keep the
+            # pool busy while more is claimed.
+            if number <= len(claimed) - TOGETHER:
+                await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
 
     async def _take_back(self) -> None:
         """Release, as the same attempt, what this sibling claimed before a restart without hearing the answer."""

@@ -81,7 +81,7 @@ async def delivering(
 ) -> AsyncIterator[Path]:
     """Deliver what the outbox has, as the daemon of *number*; it looks again every tenth of a second."""
     hub = WakeupHub(Clock(), 0.1, NotedAccounts(), NotedCalls())
-    capacity = Capacity(64, PER_HOST, on_freed=partial(wake_soon, hub.dispatches))
+    capacity = Capacity(64, PER_HOST, on_freed=partial(wake_soon, hub.dispatches), on_half=hub.dispatches.wake)
     breaker = Breaker(database, hub, HeldTargets(PER_HOST, rules), on)
     deliveries, results = Channel[Delivery]("deliveries", 64), Channel[Transition]("results", 200)
     dispatcher = Dispatcher(

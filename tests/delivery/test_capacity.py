@@ -70,6 +70,21 @@ def test_who_wants_a_place_is_told_of_the_next_that_comes_free_and_of_no_other()
     assert told == [1]
 
 
+def test_who_wants_a_place_is_told_once_when_half_of_those_that_were_taken_since_are_free() -> None:
+    told: list[int] = []
+    places = Capacity(8, 8, on_half=lambda: told.append(places.taken))
+    before, later = to(), [to() for _ in range(6)]
+
+    places.take(before)
+    places.request_wakeup()
+    for delivery in later:
+        places.take(delivery)
+    for delivery in (before, *later):
+        places.release(delivery)
+
+    assert told == [3]
+
+
 async def test_an_attempt_is_interrupted_whether_it_has_begun_or_not() -> None:
     places, begun, waiting = Capacity(8, 3), to(), to()
     for delivery in (begun, waiting):

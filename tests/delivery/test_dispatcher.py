@@ -8,7 +8,7 @@ from attrs import define, evolve, field
 from structlog.testing import capture_logs
 
 from cueapi.delivery.capacity import Capacity, wake_soon
-from cueapi.delivery.dispatcher import Dispatcher
+from cueapi.delivery.dispatcher import TOGETHER, Dispatcher
 from cueapi.delivery.preemption import PATIENCE
 from cueapi.domain.attempt import Delivery
 from cueapi.settings import Settings
@@ -52,7 +52,7 @@ BACKLOG = (
 
 def dispatcher_on(database: Database, *, size: int = 256, per_host: int = 64) -> Dispatcher:
     hub = quiet_hub()
-    capacity = Capacity(size, per_host, on_freed=partial(wake_soon, hub.dispatches))
+    capacity = Capacity(size, per_host, on_freed=partial(wake_soon, hub.dispatches), on_half=hub.dispatches.wake)
     return Dispatcher(
         database, Channel("deliveries", size), capacity, hub, DaemonId("here", 1), TIMES, VAULT.decrypt, TOKENS.url
     )
@@ -117,7 +117,7 @@ async def test_whenever_a_sibling_falls_what_has_a_place_lies_in_the_channel_or_
 ) -> None:
     for number in range(4):
         await backlog(database, 50, user=await add_user(database), host=f"h{number}:1")
-    dispatcher = dispatcher_on(database, size=32)
+    dispatcher = dispatcher_on(database, size=128)
     look = EachStep(dispatcher)
 
     trio.lowlevel.add_instrument(look)
@@ -127,7 +127,7 @@ async def test_whenever_a_sibling_falls_what_has_a_place_lies_in_the_channel_or_
         trio.lowlevel.remove_instrument(look)
 
     # No pool: none is in its hands.
-    assert look.seen == {(number, number) for number in range(25)}
+    assert look.seen == {(number, number) for number in (*range(97 - TOGETHER), 96)}
 
 
 @pytest.mark.parametrize(
