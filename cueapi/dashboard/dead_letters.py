@@ -14,6 +14,7 @@ from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.domain.url import read_place
 from cueapi.storage import dead_letters
+from cueapi.storage.dashboard import dead_letters as read_model
 from cueapi.storage.dashboard.reading import PageReader, TooSlow
 from cueapi.storage.dead_letters import DeadFilter
 
@@ -52,7 +53,7 @@ class DeadLettersPage:
         behind = read_cursor(request.args.get("cursor"))
         reader = PageReader(self.sessions.database)
         try:
-            groups = await dead_letters.summary(reader, wanted) if behind is None else []
+            groups = await read_model.groups(reader, wanted) if behind is None else []
             page = await dead_letters.page(reader, wanted, before=behind and behind[1], limit=SHOWN)
         except TooSlow:
             return self._page(session, 503, given, advice="Choose a cue, or a shorter time.")

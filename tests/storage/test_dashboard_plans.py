@@ -23,6 +23,7 @@ from cueapi.storage.audit import AuditFilter
 from cueapi.storage.dashboard import alerts, budgets, cues, execution, executions, now, targets, workers
 from cueapi.storage.dashboard.alerts import AlertCursor
 from cueapi.storage.dashboard.cues import CueSearch
+from cueapi.storage.dashboard.dead_letters import groups
 from cueapi.storage.dashboard.executions import ExecutionFilter
 from cueapi.storage.database import Executor, R
 from cueapi.storage.dead_letters import DeadFilter
@@ -43,6 +44,8 @@ MORE = (
     " select id, cue_id, user_id, 'host', ready_at from executions where transport = 'webhook' and finished_at is null",
     "update alerts set acknowledged = true where right(id::text, 1) < '8'",
     "insert into attempts (execution_id, attempt) select id, 1 from executions",
+    # A group of five cues of each.
+    "update cues set group_name = 'b' where right(id, 4) in ('0005', '1005', '2005', '3005', '4005') or user_id = 2",
     "update executions set status = 'failed', dead_at = finished_at, error_message = 'refused'"
     " where status = 'success' and right(id::text, 2) = '00'",
     "insert into operations (id, user_id, kind, status, scope, rate, act, matched, matched_capped, finished_at)"
@@ -122,6 +125,8 @@ PAGES: dict[str, Ask] = {
     "executions that wait": listed(status="pending"),
     "executions with an outcome": listed(outcome_state="reported_success"),
     "executions of a cue": listed(cue_id="cue_000000004996"),
+    "executions of a small group": listed(group="b"),
+    "executions of a group without cues": listed(group="none"),
     "executions of an hour": listed(since=NOW - timedelta(hours=2), until=NOW - timedelta(hours=1)),
     "failed executions of an hour": listed(status="failed", since=NOW - timedelta(hours=2)),
     "executions far behind": listed(before=(NOW - timedelta(hours=50), ONE)),
@@ -183,7 +188,7 @@ async def explaining(uneven: str) -> AsyncIterator[Explaining]:
 
 
 WITH_ITS_CUES: dict[str, Ask] = {
-    "groups of dead letters": lambda db, user: dead_letters.summary(db, DeadFilter(user)),
+    "groups of dead letters": lambda db, user: groups(db, DeadFilter(user)),
     "mutes": mutes.every,
 }
 """Pages that name the cues of many rows: of the account that has nearly all cues, all may be read for that."""
