@@ -69,6 +69,13 @@ def number(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
 
 
+def amount(value: float) -> str:
+    """A cost with its thousands apart, without an exponent: `12,345,678,901.5`."""
+    whole = f"{value:,.10f}".rstrip("0").removesuffix(".")
+    # What is too small for ten digits is not nothing.
+    return whole if value == 0 or whole.strip("0.") else f"{value:.3g}"
+
+
 def cut(text: str, longest: int = LONG) -> str:
     """A text without its middle, where it is long: `01a2…538`."""
     if len(text) <= longest:

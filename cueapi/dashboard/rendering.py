@@ -91,6 +91,7 @@ class Rendering:
             "duration": filters.duration,
             "countdown": filters.countdown,
             "number": filters.number,
+            "amount": filters.amount,
             "cut": filters.cut,
             "visible": texts.visible,
             "host": texts.host,
@@ -146,7 +147,7 @@ class Rendering:
         """After an action: 303 to *path*, whose page says *notice* once."""
         session: BrowserSession = g.session
         said = {"text": notice[:500], "undo": None if undo is None else {"label": undo.label, "path": undo.path}}
-        text = urlsafe_b64encode(json.dumps(said).encode()).decode()
+        text = urlsafe_b64encode(json.dumps(said, ensure_ascii=False).encode()).decode()
         response = self.see_other(path)
         response.set_cookie(
             NOTICE, f"{text}.{session.sign(text)}", max_age=NOTICE_SERVES, path=self.root or "/", secure=self.secure,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from cueapi.dashboard.browser_names import browser_name
-from cueapi.dashboard.filters import cut, duration, moment, number
+from cueapi.dashboard.filters import amount, cut, duration, moment, number
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,17 @@ def test_a_long_id_is_cut_in_its_middle() -> None:
 
 def test_thousands_stand_apart() -> None:
     assert (number(1_204), number(0), number(None)) == ("1,204", "0", "–")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0"), (0.5, "0.5"), (20, "20"), (0.1 + 0.2, "0.3"), (12_345_678_901.5, "12,345,678,901.5"),
+        (1e17, "100,000,000,000,000,000"), (1e-12, "1e-12"), (100, "100"),
+    ],
+)  # fmt: skip
+def test_a_cost_has_no_exponent_as_long_as_it_can_be_read_without(value: float, shown: str) -> None:
+    assert amount(value) == shown
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A walk through the pages of a list meets each row once, whatever is added meanwhile."""
 
 import re
+from gzip import compress
 from itertools import count
 
 import trio
@@ -28,7 +29,7 @@ async def test_a_walk_of_a_hundred_pages_skips_and_repeats_nothing_while_two_hun
 ) -> None:
     cue_id = await add_cue(database, user)
     before = {str(row["id"]) for row in await database.fetch(ADD, cue_id, user, PAGES * ROWS)}
-    added, seen, pages = 0, [], 0
+    added, seen, pages, largest = 0, [], 0, 0
 
     async def add_on() -> None:
         nonlocal added
@@ -44,6 +45,7 @@ async def test_a_walk_of_a_hundred_pages_skips_and_repeats_nothing_while_two_hun
             path: str | None = "/ui/executions"
             while path is not None:
                 page = (await person.get(path)).text
+                largest = max(largest, len(compress(page.encode())))
                 seen += ROW.findall(page)
                 further = NEXT.search(page)
                 path, pages = further and further[1].replace("&amp;", "&"), pages + 1
@@ -51,5 +53,6 @@ async def test_a_walk_of_a_hundred_pages_skips_and_repeats_nothing_while_two_hun
 
     assert pages >= PAGES
     assert added > 0
+    assert largest < 60_000
     assert len(seen) == len({*seen})
     assert before <= {*seen}
