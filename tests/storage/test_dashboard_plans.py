@@ -28,6 +28,7 @@ from cueapi.storage.dashboard.executions import ExecutionFilter
 from cueapi.storage.database import Executor, R
 from cueapi.storage.dead_letters import DeadFilter
 from cueapi.storage.incidents import IncidentFilter
+from cueapi.storage.operations import OperationFilter
 from tests.conftest import in_database, say
 from tests.storage.explaining import Explaining, Plan, explain, open_explaining
 from tests.storage.test_plans import PUT_BACK, QUARANTINE
@@ -154,7 +155,7 @@ PAGES: dict[str, Ask] = {
     "incidents that are over": in_trouble(status="resolved"),
     "incidents of a kind": in_trouble(status="open", kind="failing"),
     "incidents of a cue": in_trouble(status="open", cue="cue_000000004996"),
-    "operations": lambda db, user: operations.page(db, user=user, kind=None, status=None, before=None, limit=50),
+    "operations": lambda db, user: operations.page(db, OperationFilter(user), before=None, limit=50),
     "an operation": lambda db, user: operations.show(db, ONE, user=user),
     "targets": lambda db, user: targets.read(db, user=user, after=None),
     "channels": channels.every,
