@@ -227,8 +227,8 @@ document.addEventListener("click", (event) => {
 });
 const sent = new Set();
 document.addEventListener("submit", (event) => {
-  if (event.target.method === "post" && sent.has(event.target)) event.preventDefault();
-  sent.add(event.target);
+  if ((event.submitter?.formMethod || event.target.method) !== "post") return;
+  sent.has(event.target) ? event.preventDefault() : sent.add(event.target);
   setTimeout(() => sent.delete(event.target), 2_000);
 });
 document.addEventListener("change", (event) => {
