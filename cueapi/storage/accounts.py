@@ -117,12 +117,14 @@ class KeyHolderRow(AccountRow):
     expired: bool
 
 
+# clock_timestamp(): also a key that was replaced while the transaction which asks waited for the user's lock.
 BY_KEY = """
 select u.id, u.email, u.plan, u.active_cue_limit, u.monthly_execution_limit, u.rate_limit_per_minute,
        coalesce(m.executions, 0) as executions, k.id as key_id, k.name, k.own, k.scopes, k.groups,
        least(k.rotated_at, k.expires_at)::timestamptz as until,
-       extract(epoch from least(k.rotated_at, k.expires_at) - now())::float8 as serves_for,
-       coalesce(k.rotated_at <= now(), false) as rotated, coalesce(k.expires_at <= now(), false) as expired
+       extract(epoch from least(k.rotated_at, k.expires_at) - clock_timestamp())::float8 as serves_for,
+       coalesce(k.rotated_at <= clock_timestamp(), false) as rotated,
+       coalesce(k.expires_at <= clock_timestamp(), false) as expired
   from api_keys k
   join users u on u.id = k.user_id
   left join usage m on m.user_id = u.id and m.month = date_trunc('month', now() at time zone 'utc')::date

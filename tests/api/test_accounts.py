@@ -469,6 +469,16 @@ async def test_of_many_who_replace_one_key_at_once_one_does(daemon: RunningDaemo
             assert sorted(answers) == [200, 401, 401, 401, 401]
 
 
+async def test_a_key_that_is_replaced_while_a_transaction_waits_opens_nothing_in_it(
+    api: Api, database: Database
+) -> None:
+    async with database.transaction() as tx:
+        await tx.execute("select now()")  # which stands still from here on
+        await api.post("/v1/auth/key/regenerate", {}, **SURE)
+        with pytest.raises(accounts.Rotated):
+            await accounts.by_key(tx, sha256(api.key.encode()).digest(), plans={})
+
+
 async def test_a_replaced_key_dies_on_every_daemon_also_if_the_one_that_replaced_it_says_nothing_more(
     daemon: RunningDaemon, database: Database
 ) -> None:
