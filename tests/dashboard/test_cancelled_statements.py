@@ -13,7 +13,8 @@ PAGES = {
     "/ui": "The list of executions can be filtered",
     "/ui/cues?q=brief": "Filter the cues by a status, or by another name.",
     "/ui/executions?group=night": "Choose a cue, or a shorter time",
-    "/ui/dead?host=a.example": "Choose a cue, or a shorter time.",
+    "/ui/dead": "Choose a cue, or a shorter time.",
+    "/ui/dead?host=a.example:443": "Choose a cue, or a shorter time.",
     "/ui/incidents?kind=late": "Choose a cue, or a kind",
     "/ui/account/audit?subject_id=cue_1": "Name a subject or an actor, or choose a shorter time",
     "/ui/alerts": "try again in a moment",
@@ -26,6 +27,9 @@ PAGES = {
     "/ui/cues/{cue}": "try again in a moment",
 }
 """What each page advises; its filters, where it has some, stand in it as they were typed."""
+
+EMPTY = ("Nothing that failed is left undone", "fits these filters", "No incident", "No cue", "No alerts", "Nothing is")
+"""What a page says where there is nothing, which is not known here."""
 
 
 async def test_every_list_whose_statement_is_cancelled_says_what_to_narrow(
@@ -49,5 +53,6 @@ async def test_every_list_whose_statement_is_cancelled_says_what_to_narrow(
     assert {path: page.status_code for path, page in pages.items()} == dict.fromkeys(PAGES, 503)
     assert [path for path, page in pages.items() if PAGES[path] not in text_of(page)] == []
     assert all("within two seconds" in text_of(page) for page in pages.values())
+    assert [path for path, page in pages.items() if any(empty in text_of(page) for empty in EMPTY)] == []
     typed = {path: path.rpartition("=")[2] for path in PAGES if "=" in path}
     assert [path for path, text in typed.items() if f'value="{text}"' not in pages[path].text] == ["/ui/cues?q=brief"]
