@@ -97,7 +97,9 @@ class ChannelPages:
         refused: ContractAnswer | None = None,
     ) -> Response:
         rows = await channels.every(PageReader(self.sessions.database), session.user)
-        wrong = {} if refused is None else refused.fields or {"": refused.message}
+        problems = {} if refused is None else refused.fields or {"": refused.message}
+        # The body lists groups and events; the form has one field for each list.
+        wrong = {name.partition(".")[0].replace("groups", "group"): text for name, text in problems.items()}
         return self.pages.render(
             "channels", session, status, channels=rows, kinds=KINDS, events=EVENTS, state_of=state_of,
             typed=EMPTY | (typed or {}), wrong=wrong, nonce=token_hex(16),

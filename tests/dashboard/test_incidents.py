@@ -101,6 +101,7 @@ async def test_a_channel_is_added_tested_and_deleted_and_its_secret_is_shown_onc
         assert "No channel yet." in text_of(await person.get("/ui/channels"))
         fields = {"kind": "webhook", "name": "ops", "on": "opened", "min_severity": "critical"}
         refused = await person.post("/ui/channels", fields)
+        of_odd_group = await person.post("/ui/channels", fields | {"url": receiver.url("/hook"), "group": "No Group"})
         added = await person.post("/ui/channels", fields | {"url": receiver.url("/hook")})
         page = await person.get("/ui/channels")
         (row,) = await database.fetch("select id from channels")
@@ -111,6 +112,8 @@ async def test_a_channel_is_added_tested_and_deleted_and_its_secret_is_shown_onc
 
     assert refused.status_code == 422
     assert "is needed by a channel of kind webhook" in text_of(refused)
+    assert 'id="group-problem"' in of_odd_group.text
+    assert "takes lower-case letters, digits, dots, dashes and underscores" in text_of(of_odd_group)
     assert 'value="ops"' in refused.text
     assert "whsec_" in added.text
     assert "whsec_" not in page.text

@@ -1,5 +1,6 @@
 """JSON in: a request's body, and a helpful message about what it may not hold."""
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
@@ -13,9 +14,13 @@ from cueapi.api.http.json_text import parse
 from cueapi.api.http.off_loop import off_loop
 from cueapi.api.http.unknown import MOST_PROBLEMS, SENT_WITHOUT_MEANING, unknown_name
 from cueapi.api.models.requests.bodies import Closed, part_of, sent_names
+from cueapi.api.models.values import PATTERNS
 from cueapi.domain.errors import Invalid, Problem, Refusal
 
 Body = TypeVar("Body", bound=BaseModel)
+
+_PATTERN = re.compile("String should match pattern '(.*)'")
+_FOUND = re.compile(" after validation, not [0-9]+$")
 
 Path: TypeAlias = tuple[str | int, ...]
 """Where a field stands in a body."""
@@ -102,6 +107,9 @@ def _sentence(kind: type[BaseModel], path: Path, error: str, message: str) -> st
         for name in path[:-1]:
             kind = part_of(kind, str(name)) or kind
         return unknown_name("field", str(path[-1]), sent_names(kind))
+    if (found := _PATTERN.fullmatch(message)) is not None:
+        return PATTERNS.get(found[1], f"must match {found[1]}")
+    message = _FOUND.sub("", message).replace("List should", "Array should")
     for ours, theirs in (("object", "dictionary"), ("array", "list"), ("text", "string")):
         message = message.replace(f"valid {theirs}", f"valid {ours}")
     return message[0].lower() + message[1:]

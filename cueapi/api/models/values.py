@@ -9,6 +9,15 @@ ApiKey = Annotated[str, Field(pattern="^cue_sk_[0-9a-f]{32}$")]
 WebhookSecret = Annotated[str, Field(pattern="^whsec_[0-9a-f]{64}$")]
 AlertSecret = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 GROUP = "^[a-z0-9][a-z0-9._-]{0,62}$"
+TOPIC = "^[-_A-Za-z0-9]{1,64}$"
+NOT_BLANK = r"\S"
+PATTERNS = {
+    GROUP: "takes lower-case letters, digits, dots, dashes and underscores, up to 63, a letter or a digit first",
+    TOPIC: "takes letters, digits, dashes and underscores, up to 64",
+    NOT_BLANK: "must not be blank",
+}
+"""What forms of texts ask for, in words."""
+
 Count = Annotated[int, Field(ge=0)]
 
 Scope = Literal["read", "fire", "work", "write", "admin"]

@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from cueapi.api.models.requests.bodies import ReasonBody, Short, Specifier, Url, optional
-from cueapi.api.models.values import GROUP, ChannelKind, IncidentKind, NoticeEvent, Severity
+from cueapi.api.models.values import GROUP, TOPIC, ChannelKind, IncidentKind, NoticeEvent, Severity
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Topic = Annotated[str, Field(pattern="^[-_A-Za-z0-9]{1,64}$")]
+Topic = Annotated[str, Field(pattern=TOPIC)]
 Token = Annotated[str, Field(pattern="^[\\x21-\\x7e]{1,200}$")]
 Events = Annotated[list[NoticeEvent], Field(min_length=1, max_length=4)]
 Groups = Annotated[list[Annotated[str, Field(pattern=GROUP)]], Field(min_length=1, max_length=20)]

@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from cueapi.api.models.requests.bodies import ReasonBody, Short, optional
-from cueapi.api.models.values import GROUP, Scope
+from cueapi.api.models.values import GROUP, NOT_BLANK, Scope
 
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=NOT_BLANK)]
 
 
 class KeyBody(ReasonBody):
