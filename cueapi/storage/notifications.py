@@ -187,7 +187,8 @@ async def release_held(db: Executor, daemons: Collection[int]) -> int:
 
 PUT_OFF = """
 update notifications
-   set claim = null, claimed_by = null, lease_until = null, ready_at = now() + $3::float8 * interval '1 second'
+   set claim = null, claimed_by = null, lease_until = null, ready_at = now() + $3::float8 * interval '1 second',
+       timed_at = now()
  where id = $1
    and claim = $2
 """
@@ -201,7 +202,7 @@ async def put_off(db: Executor, notification: Notification, pause: float) -> Non
 RELEASE = """
 update notifications
    set claim = null, claimed_by = null, lease_until = null, ready_at = now() + $3::float8 * interval '1 second',
-       attempts = attempts - 1
+       timed_at = now(), attempts = attempts - 1
  where id = $1
    and claim = $2
 """

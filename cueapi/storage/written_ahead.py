@@ -3,12 +3,10 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
 
 from attrs import frozen
 
 from cueapi.storage.database import Executor, Row
-from cueapi.storage.notifications import PAUSES
 from cueapi.storage.statements import load
 
 
@@ -20,18 +18,12 @@ class PutRight(Row):
     cues: bool
 
 
-class Pauses(NamedTuple):
-    """The parameter of a round: seconds after each attempt of a notification."""
-
-    pauses: list[float]
-
-
-PUT_RIGHT = load("put_right", Pauses._fields)
+PUT_RIGHT = load("put_right", ())
 
 
 async def put_right(db: Executor) -> PutRight:
     """Put right a batch of everything but cues."""
-    found = await db.fetch_one(PUT_RIGHT, *Pauses(list(PAUSES)), row=PutRight)
+    found = await db.fetch_one(PUT_RIGHT, row=PutRight)
     assert found is not None
     return found
 

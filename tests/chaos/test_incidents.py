@@ -4,7 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,6 +24,10 @@ from tests.storage.rows import ago
 Start: TypeAlias = Callable[[], AbstractAsyncContextManager[DaemonProcess]]
 
 THRESHOLDS = {"failure_threshold": 3, "recovery_threshold": 2}
+NO_INCIDENT = "lock table incidents in share mode"
+NO_REMOVAL = "lock table notifications in share mode"
+# Who admits the first message of a channel writes this row.
+NO_ADMISSION = "insert into channel_gates select id, 'opened', '{}' from channels"
 WAITS = "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%' || $1 || '%'"
 BLOCKED = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'"
 
@@ -80,18 +84,24 @@ class Told:
         return {one: times for one, times in self.count().items() if times > 1 + self.under_way[one]}
 
 
-@asynccontextmanager
-async def blocked(database: Database, table: str) -> AsyncIterator[None]:
-    """
-    For the length of the block nothing is written to *table*.
+class Undone(Exception):
+    """A transaction that was only to be in the way."""
 
-    At its end what waits for that is cut off, or goes on although nobody hears of it any more: as chance will have it.
+
+@asynccontextmanager
+async def blocked(database: Database, statement: str) -> AsyncIterator[None]:
     """
-    async with database.transaction() as tx:
-        await tx.fetch(f"lock table {table} in share mode")
-        yield
-        if random.random() < 0.5:
-            await database.fetch(BLOCKED)
+    For the length of the block a transaction that has done *statement* is in the way of others, then it is undone.
+
+    What waits for it is cut off then, or goes on although nobody hears of it any more: as chance will have it.
+    """
+    with suppress(Undone):
+        async with database.transaction() as tx:
+            await tx.execute(statement)
+            yield
+            if random.random() < 0.5:
+                await database.fetch(BLOCKED)
+            raise Undone
 
 
 @define(eq=False)
@@ -156,14 +166,14 @@ async def open_it(life: Life) -> None:
         await life.begin(daemon)
         await life.fire(daemon, 2)
         assert await life.incidents() == []
-        async with blocked(database, "incidents"):  # It decides.
+        async with blocked(database, NO_INCIDENT):  # It decides.
             await life.ask(daemon)
             await life.killed_at("with failures as", daemon)
-    async with blocked(database, "channel_gates"), life.start() as daemon:  # It admits the messages.
+    async with blocked(database, NO_ADMISSION), life.start() as daemon:  # It admits the messages.
         await life.killed_at("admit_messages", daemon)
     async with life.start() as daemon:  # One message is under way; the other was sent, and its row is being removed.
         await life.told.receiver.wait_for(2)
-        async with blocked(database, "notifications"):
+        async with blocked(database, NO_REMOVAL):
             await life.killed_at("delete from notifications", daemon)
 
 
@@ -175,7 +185,7 @@ async def end_it(life: Life) -> list[Any]:
         opened = await life.incidents()
         life.handler.script = (200,)
         await life.fire(daemon, 1)
-        async with blocked(life.database, "incidents"):
+        async with blocked(life.database, NO_INCIDENT):
             await life.ask(daemon)
             await life.killed_at("with transitions as", daemon)
     async with life.start() as daemon:

@@ -7,12 +7,13 @@ import trio
 
 from cueapi.delivery.written_ahead import put_right
 from cueapi.domain.attempt import Unreachable, evaluate_attempt
-from cueapi.storage import daemons, notifications, workers
+from cueapi.storage import channels, daemons, notifications, workers
 from cueapi.storage.database import Database
 from cueapi.storage.notifications import NotificationHeadroom
 from cueapi.storage.transitions import apply_transitions
 from tests.conftest import RunningDaemon, cue
 from tests.delivery.siblings import until
+from tests.delivery.test_channels import add_channel
 from tests.receiver import open_receiver
 from tests.storage.rows import (
     ONCE,
@@ -38,7 +39,8 @@ WRITTEN = {
     "outbox": ("ready_at", "lease_until"),
     "workers": ("last_heartbeat", "offline_alerted_at"),
     "alert_gates": ("raised_at",),
-    "notifications": ("ready_at", "lease_until"),
+    "notifications": ("ready_at", "timed_at", "lease_until"),
+    "channels": ("digest_at",),
     "daemons": ("free_since",),
 }  # fmt: skip
 
@@ -230,29 +232,59 @@ async def test_alerts_and_mails_are_not_held_back_by_gates_that_were_set_ahead(d
     assert [moment.timestamp() for moment in mails["moments"]] == [about(ago())] * 10
 
 
-@pytest.mark.parametrize(
-    ("attempts", "pause"), [(0, 0), (1, 60), (2, 300), (3, 300)], ids=["new", "after one", "after two", "after three"]
-)
-async def test_a_notification_waits_for_no_longer_than_its_pause(database: Database, attempts: int, pause: int) -> None:
+async def put_off(database: Database, pause: float) -> None:
+    """A notification that waits for so long after its first attempt."""
+    number = await daemons.register(database, "here")
     await notifications.add_mail(database, "sign_in_mail", user=None, content={"to": "a@example.com"})
-    await database.execute("update notifications set attempts = $1", attempts)
+    (claimed,) = await notifications.claim(
+        database, daemon=number, headroom=NotificationHeadroom(1, {}, 1), lease=60.0, claimed_at=0.0
+    )
+    await notifications.put_off(database, claimed, pause)
+
+
+@pytest.mark.parametrize("pause", [0.0, 60.0, 3_600.0])
+async def test_a_notification_waits_for_no_longer_than_its_pause(database: Database, pause: float) -> None:
+    await put_off(database, pause)
     await write_ahead(database, "notifications")
 
     await put_right(database)
 
     (row,) = await database.fetch("select ready_at from notifications")
     assert row["ready_at"].timestamp() == about(ago(seconds=-pause))
+    assert await put_right(database) == 0
 
 
-async def test_a_notification_that_waits_for_its_pause_is_left_alone(database: Database) -> None:
-    number = await daemons.register(database, "here")
-    await notifications.add_mail(database, "sign_in_mail", user=None, content={"to": "a@example.com"})
-    (claimed,) = await notifications.claim(
-        database, daemon=number, headroom=NotificationHeadroom(1, {}, 1), lease=60.0, claimed_at=0.0
-    )
-    await notifications.put_off(database, claimed, 60.0)
+@pytest.mark.parametrize("pause", [60.0, 3_600.0])
+async def test_a_notification_that_waits_for_its_pause_is_left_alone(database: Database, pause: float) -> None:
+    await put_off(database, pause)
 
     assert await put_right(database) == 0
+
+
+async def test_a_digest_waits_for_its_time_and_no_longer(database: Database) -> None:
+    user = await add_user(database)
+    await add_channel(database, user)
+    opening = (
+        "select open_incident($1, 'target_down', n::text, n::text, 'down', 'critical') from generate_series(1, 30) n"
+    )
+    await database.execute(opening, user)
+    await channels.admit(database)
+    (due,) = await database.fetch("select ready_at from notifications where event = 'digest'")
+    untouched = await put_right(database)
+
+    await write_ahead(database, "notifications", "channels")
+    await database.execute(
+        "update channel_gates set moments = array(select m + interval '2 hours' from unnest(moments) m)"
+    )
+    await put_right(database)
+
+    (again,) = await database.fetch("select ready_at from notifications where event = 'digest'")
+    (channel,) = await database.fetch(
+        "select c.digest_at, max(m) as last from channels c, channel_gates g, unnest(g.moments) m group by 1"
+    )
+    assert untouched == 0
+    assert again["ready_at"].timestamp() == about(due["ready_at"])
+    assert (channel["digest_at"].timestamp(), channel["last"].timestamp()) == (about(ago()), about(ago()))
 
 
 async def test_a_daemon_whose_lock_was_seen_free_ahead_is_given_up_after_five_seconds(database: Database) -> None:

@@ -778,6 +778,7 @@ create table notifications (
     held          boolean not null default false,   -- it waits to be admitted, alone or within a digest
     content       document not null,
     ready_at      moment not null default now(),
+    timed_at      moment not null default now(),    -- when that was set
     attempts      smallint not null default 0 check (attempts >= 0),
     claim         uuid,
     claimed_by    integer,

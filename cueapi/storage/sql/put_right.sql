@@ -4,8 +4,6 @@
 --
 -- Guarantees: nothing is begun that has been begun already. A scheduled time is no earlier than it was, nor a `send_at`;
 -- rows that another statement is writing are skipped, and found in the next round.
---
--- :pauses   seconds after each attempt of a notification
 with ahead as materialized (
     select id, updated_at - now() as lead
       from executions
@@ -56,17 +54,24 @@ with ahead as materialized (
      where moments[cardinality(moments)] > now() + interval '1 second'
  returning 1
 ), notified as (
-    -- They do not say when they were written, but none waits for longer than the pause after its attempt.
-    update notifications n
-       set ready_at = now() + p.pause * interval '1 second'
-      from unnest(array[0.0] || :pauses::float8[]) with ordinality as p(pause, number)
-     where p.number = 1 + least(n.attempts, cardinality(:pauses))
-       and n.claim is null
-       and n.ready_at > now() + interval '1 second'
-       and n.ready_at > now() + (p.pause + 1) * interval '1 second'
+    update notifications
+       set ready_at = ready_at - (timed_at - now()), timed_at = now()
+     where claim is null
+       and not held
+       and ready_at > now() + interval '1 second'
+       and timed_at > now() + interval '1 second'
  returning 1
+), admitted as (
+    update channel_gates
+       set moments = array(select least(m, now()) from unnest(moments) m)
+     where moments[cardinality(moments)] > now() + interval '1 second'
+ returning 1
+), digested as (
+    -- The next one is due in 5 minutes at most.
+    update channels set digest_at = now() where digest_at > now() + interval '6 minutes' returning 1
 )
 select (select count(*) from moved) as executions,
        (select count(*) from seen) + (select count(*) from alerted) + (select count(*) from mailed)
-           + (select count(*) from notified) as others,
+           + (select count(*) from notified) + (select count(*) from admitted) + (select count(*) from digested)
+           as others,
        exists (select from cues where greatest(last_run, planned_at) > now() + interval '1 second') as cues
