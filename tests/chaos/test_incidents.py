@@ -223,6 +223,7 @@ async def fail_all(life: Life, number: int, kills: int) -> None:
 
     async with life.start() as daemon:
         await life.begin(daemon)
+        begun = trio.current_time()
         await Due(number, life.handler, ago(seconds=number / 1000)).write(life.database)
         await have_failed(random.uniform(0, 1 / kills))
         await daemon.kill()
@@ -234,6 +235,9 @@ async def fail_all(life: Life, number: int, kills: int) -> None:
             await life.told.note(life.database)
     async with life.start() as daemon:
         await have_failed(1.0)
+        lasted = trio.current_time() - begun
+        # The first is due after 20 s, each other one 5 minutes after the one before, whatever is killed and begun anew.
+        assert life.told.events()["incident.digest"] <= (0 if lasted < 20 else 1 + lasted // 300)
         while life.told.opened() < number or await number_of(life.database, WAITING):
             await life.database.execute(HURRY)
             await trio.sleep(0.05)
