@@ -72,6 +72,13 @@ class IncidentPage:
     more: bool
 
 
+# That of its cue, or of the budget that it is about. A scalar: as a condition, PostgreSQL would read all cues for it.
+OF_GROUPS: LiteralString = (
+    "coalesce((select g.group_name from cues g where g.id = i.cue_id and g.user_id = i.user_id),"
+    " case when i.kind = 'budget' and i.subject like 'group:%' then substr(i.subject, 7) end) = any (?::text[])"
+)
+
+
 async def page(
     db: Executor, wanted: IncidentFilter, *, before: tuple[datetime, UUID] | None, limit: int
 ) -> IncidentPage:
@@ -81,12 +88,10 @@ async def page(
             ("i.user_id = ?", wanted.user),
             ("i.kind = ?", wanted.kind),
             ("i.cue_id = ?", wanted.cue),
-            ("exists (select from cues g where g.id = i.cue_id and g.user_id = i.user_id and g.group_name = ?)",
-             wanted.group),
-            ("exists (select from cues g where g.id = i.cue_id and g.user_id = i.user_id"
-             " and g.group_name = any (?::text[]))", wanted.groups and list(wanted.groups)),
+            (OF_GROUPS, wanted.group and [wanted.group]),
+            (OF_GROUPS, wanted.groups and list(wanted.groups)),
         ]
-    )  # fmt: skip
+    )
     if wanted.status is not None:
         where += " and " + _STATUS[wanted.status]
     if before is not None:

@@ -19,7 +19,12 @@ _OF_CUE = (
     "select exists (select from {} x join cues c on c.id = x.cue_id"
     " where x.id = $2 and x.user_id = $1 and c.group_name = any ($3::text[]))"
 )
-EXECUTION, ALERT, INCIDENT = map(_OF_CUE.format, ("executions", "alerts", "incidents"))
+EXECUTION, ALERT = map(_OF_CUE.format, ("executions", "alerts"))
+# That of a group's budget, too.
+INCIDENT = (
+    "select exists (select from incidents i"
+    " where i.id = $2 and i.user_id = $1 and incident_group(i) = any ($3::text[]))"
+)
 
 OF_CUES = {"execution_id": EXECUTION, "alert_id": ALERT, "incident_id": INCIDENT}
 """The statements, by how such an id is called in paths."""

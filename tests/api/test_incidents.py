@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cueapi.storage.database import Database
+from tests.api.keys import with_key
 from tests.api.work import NO_IDS, claimed, report
 from tests.conftest import Api, cue
 
@@ -142,6 +143,21 @@ async def test_to_a_key_of_some_groups_the_incidents_of_others_do_not_exist(api:
     for method, path in (("GET", ""), ("POST", "/acknowledge")):
         status, code, _ = await limited.refused(method, f"/v1/incidents/{every['b']}{path}")
         assert (status, code) == (404, "incident_not_found")
+
+
+async def test_an_incident_of_a_group_s_budget_is_the_group_s(api: Api, database: Database) -> None:
+    for group in ("a", "b"):
+        assert (await api.ask("PUT", f"/v1/budgets/group:{group}", {"per": "day", "max_runs": 1})).status_code == 200
+        made = await api.post("/v1/cues", cue(group=group))
+        await api.post(f"/v1/cues/{made['id']}/fire")
+    limited = await with_key(api, "read", "write", groups=["a"])
+    every = {one["subject"]["id"]: one["id"] for one in await listed(api, "kind=budget")}
+    mine, theirs = every["group:a"], every["group:b"]
+
+    assert [one["id"] for one in await listed(api, "group=a")] == [mine]
+    assert [one["id"] for one in await listed(limited)] == [mine]
+    assert (await limited.post(f"/v1/incidents/{mine}/acknowledge", {}))["acknowledged_at"]
+    assert (await limited.refused("GET", f"/v1/incidents/{theirs}"))[:2] == (404, "incident_not_found")
 
 
 async def test_a_pause_by_a_person_ends_an_incident(api: Api) -> None:

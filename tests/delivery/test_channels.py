@@ -96,6 +96,25 @@ async def test_a_channel_hears_only_of_what_it_asks_for_and_of_nothing_that_is_m
     assert {one["subject"]["name"] for one in kept} == {"day", "night", "muted"}
 
 
+async def test_a_group_s_channel_hears_of_its_budget_and_its_mute_silences_that(database: Database) -> None:
+    user = await add_user(database, email_verified_at=None)
+    for group in ("night", "day"):
+        await add_channel(database, user, f"{{{group}}}")
+    opening = "select open_incident($1, 'budget', $2, $2, 'The budget is reached', 'warning')"
+
+    for scope in ("group:night", "account"):
+        await database.execute(opening, user, scope)
+    told = await database.fetch(
+        "select c.groups::text as groups, n.content #>> '{incident,subject,id}' as subject"
+        "  from notifications n join channels c on c.id = n.channel_id"
+    )
+    await database.execute("insert into mutes values ($1, 'group', 'day')", user)
+    await database.execute(opening, user, "group:day")
+
+    assert [tuple(row) for row in told] == [("{night}", "group:night")]
+    assert await rows_of(database, "notifications") == 1
+
+
 async def test_a_place_that_is_gone_disables_its_channel_and_the_others_are_told(api: Api) -> None:
     with trio.fail_after(60):
         async with open_receiver({"/gone": [410, 200], "/other": [200]}) as receiver:
@@ -273,13 +292,13 @@ def message_id(message: Notification) -> str:
     return channel_message_id(message.content, message.channel.id, message.id)
 
 
-async def add_channel(database: Database, user: int) -> None:
+async def add_channel(database: Database, user: int, groups: str | None = None) -> None:
     await database.execute(
-        "insert into channels (id, user_id, kind, name, shown, config, confirmed_at, events)"
+        "insert into channels (id, user_id, kind, name, shown, config, confirmed_at, events, groups)"
         " values (gen_random_uuid(), $1, 'slack', 's', 'x', decode(repeat('00', 40), 'hex'), now(),"
-        " '{opened,resolved,reminder,digest}')",
-        user,
-    )
+        " '{opened,resolved,reminder,digest}', $2::text::cue_group[])",
+        user, groups,
+    )  # fmt: skip
 
 
 async def test_a_channel_that_was_mended_is_not_disabled_by_what_its_former_place_answers(

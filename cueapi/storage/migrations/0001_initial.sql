@@ -1096,14 +1096,16 @@ begin
     return number;
 end $$;
 
--- Whether no notices are to be sent: of the account, of a cue's group, or of the cue.
-create function is_muted(whose bigint, of_cue text) returns boolean language sql stable as $$
+-- Whether no notices are to be sent: of the account, of a group (where it is not given: the cue's), or of the cue.
+create function is_muted(whose bigint, of_cue text, of_group text default null) returns boolean
+language sql stable as $$
     select exists (select from mutes m
                     where m.user_id = whose
                       and (m.until is null or m.until > now())
                       and (m.scope = 'account'
                            or m.scope = 'cue' and m.subject = of_cue
-                           or m.scope = 'group' and m.subject = (select group_name from cues where id = of_cue)))
+                           or m.scope = 'group' and m.subject = coalesce(of_group,
+                                                                 (select group_name from cues where id = of_cue))))
 $$;
 
 -- What `on_failure` asks for: a webhook to *hook*, a mail where the user's address is verified and nothing mutes it. The
@@ -1189,6 +1191,12 @@ create function incident_json(one incidents) returns json language sql stable as
         'resolved_by_execution_id', one.resolved_by_execution_id)
 $$;
 
+-- The group that an incident is of: its cue's, or that of the budget which it is about.
+create function incident_group(one incidents) returns text language sql stable as $$
+    select case when one.kind = 'budget' and one.subject like 'group:%' then substr(one.subject, 7)
+                else (select group_name from cues where id = one.cue_id) end
+$$;
+
 -- Tells the channels of the user that want to hear of it, and by mail the account's verified address: of the begin
 -- (where *by_mail*) and of the end, at most ten of each an hour, unless an e-mail channel leads there. Where a mute is in
 -- force nothing is told; a cue whose `on_failure.email` is false has no mails.
@@ -1199,7 +1207,7 @@ declare
                                                'number', one.reminders);
     mail constant text := case what when 'opened' then 'incident_mail' when 'resolved' then 'recovery_mail' end;
 begin
-    if is_muted(one.user_id, one.cue_id) then
+    if is_muted(one.user_id, one.cue_id, incident_group(one)) then
         return;
     end if;
     insert into notifications (kind, user_id, channel_id, incident_id, event, held, content)
@@ -1211,7 +1219,7 @@ begin
        and what = any (c.events::text[])
        and (c.min_severity = 'warning' or one.severity = 'critical')
        and (c.kinds is null or one.kind = any (c.kinds::text[]))
-       and (c.groups is null or exists (select from cues q where q.id = one.cue_id and q.group_name = any (c.groups::text[])))
+       and (c.groups is null or incident_group(one) = any (c.groups::text[]))
      order by c.id
         on conflict (channel_id, incident_id, event) where channel_id is not null and incident_id is not null
         do nothing;
