@@ -4,7 +4,7 @@ import gc
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -138,13 +138,20 @@ def template(postgres_url: str) -> Iterator[str]:
     say(postgres_url, f"drop database {name} with (force)")
 
 
-@pytest.fixture
-def database_url(postgres_url: str, template: str) -> Iterator[str]:
-    """A migrated database of the test's own."""
+@contextmanager
+def migrated(postgres_url: str, template: str) -> Iterator[str]:
+    """A migrated database for the length of the block."""
     name = f"cueapi_test_{os.getpid()}_{next(_numbers)}"
     say(postgres_url, f"create database {name} template {template} strategy file_copy")
     yield in_database(postgres_url, name)
     say(postgres_url, f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    with migrated(postgres_url, template) as url:
+        yield url
 
 
 @pytest.fixture

@@ -45,11 +45,9 @@ class OwnPostgres:
 
     def create(self) -> None:
         (self.home / "password").write_text(PASSWORD)
-        # Many hundreds of sessions are opened: to make a password hard to guess takes as long as the rest of a login.
-        quick = "scram_iterations=1"
-        self._run(
-            "initdb", "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={self.home}/password", "-N", "-c", quick
-        )
+        # Many hundreds of sessions are opened: what makes a password hard to guess takes half of a login.
+        login = ("-A", "scram-sha-256", f"--pwfile={self.home}/password", "-c", "scram_iterations=1")
+        self._run("initdb", "-U", "postgres", *login, "-N")
 
     def start(self) -> None:
         options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -k {self.home} {CHEAP}"

@@ -1,12 +1,17 @@
 """The database says no: what no reader of a row could work with cannot be stored, table by table."""
 
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import asyncpg
 import pytest
+import trio
 
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage.database import Database, Duplicate, Unstorable
+from cueapi.storage.session import prepare
+from cueapi.trio_asyncpg.pool import open_pool
+from tests.conftest import migrated
 from tests.storage.rows import ONCE, add_cue, add_execution, add_user, ago, insert
 
 BEYOND = ("'infinity'", "'-infinity'", "'4000-01-01 BC'", "'10000-01-01 00:00:00+00'")
@@ -120,10 +125,23 @@ async def furnish(database: Database) -> None:
     await database.execute("insert into device_codes (code, status, expires_at) values ('ABCD-EFGH', 'pending', now())")
 
 
+@pytest.fixture(scope="module")
+def furnished_url(postgres_url: str, template: str) -> Iterator[str]:
+    """A database with a row in each table. Changes that are refused leave it as it is."""
+
+    async def fill(url: str) -> None:
+        async with open_pool(url, size=1, init=prepare) as pool:
+            await furnish(Database(pool))
+
+    with migrated(postgres_url, template) as url:
+        trio.run(fill, url)
+        yield url
+
+
 @pytest.fixture
-async def furnished(database: Database) -> Database:
-    await furnish(database)
-    return database
+async def furnished(furnished_url: str) -> AsyncIterator[Database]:
+    async with open_pool(furnished_url, size=1, init=prepare) as pool:
+        yield Database(pool)
 
 
 @pytest.mark.parametrize(("table", "change"), CHANGES)

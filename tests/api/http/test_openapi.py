@@ -264,6 +264,7 @@ async def test_the_page_of_the_docs_loads_nothing_from_another_host(daemon: Runn
     assert strange.status_code == 404
 
 
+@pytest.mark.slow
 async def test_whatever_is_asked_nothing_answers_500_or_outside_of_the_description(
     settings: Settings, tmp_path: Path
 ) -> None:
