@@ -11,7 +11,6 @@ The environment is what is given and nothing else; no `.env` lies where the proc
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -20,17 +19,17 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from cueapi.embedded_postgres.postmaster import running
 from tests.conftest import NO_TLS, SECRET, Api
+from tests.cradle import ROOT, Forked, Order, cradle
 
 HANG = 300
 """Seconds after which what a test waits for will never come. Not a promise: the machine may be slow."""
@@ -44,7 +43,6 @@ END_PATIENCE = HANG
 LOOK = 0.02
 """Seconds between two looks at what another process does: it tells us of no event."""
 
-ROOT = Path(__file__).parent.parent
 _numbers = count()
 
 
@@ -96,7 +94,7 @@ def embedded_home() -> Iterator[Path]:
 class DaemonProcess:
     """A running `cueapid`; what it says lies in the files *said* (standard output) and *logged*."""
 
-    process: trio.Process
+    process: trio.Process | Forked
     port: int
     said: Path
     logged: Path
@@ -165,31 +163,29 @@ class DaemonProcess:
 
 @asynccontextmanager
 async def daemon_process(
-    home: Path, *, port: int | None = None, healthy: bool = True, files: int | None = None, **settings: object
+    home: Path,
+    *,
+    port: int | None = None,
+    healthy: bool = True,
+    files: int | None = None,
+    fresh: bool = False,
+    **settings: object,
 ) -> AsyncIterator[DaemonProcess]:
     """
     A daemon over *home*, healthy unless told otherwise; at the end of the block it is killed if it still lives.
 
-    It may have *files* open at most, where given.
+    It may have *files* open at most, where given. It is forked where the imports are done, unless it is to be a *fresh*
+    one, which begins as `python -m cueapi` does.
     """
     port = free_port() if port is None else port
     number = next(_numbers)
-    said, logged = home / f"said-{number}", home / f"logged-{number}"
-    with said.open("wb") as out, logged.open("wb") as err:
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "cueapi"],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            cwd=home,
-            env=environment(home, PORT=port, **settings),
-            preexec_fn=None if files is None else partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, files)),
-        )
+    order = Order(home, environment(home, PORT=port, **settings), home / f"said-{number}", home / f"logged-{number}")
+    process = await (_fresh(order) if fresh else cradle().fork(evolve(order, files=files)))
     address = f"http://127.0.0.1:{port}"
     # No connection is kept: a server that ends waits a while for its clients to hang up.
     limits = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False, limits=limits, verify=NO_TLS) as client:
-        daemon = DaemonProcess(process, port, said, logged, client)
+        daemon = DaemonProcess(process, port, order.said, order.told, client)
         try:
             if healthy:
                 await daemon.healthy()
@@ -199,6 +195,18 @@ async def daemon_process(
                 if process.poll() is None:
                     process.kill()
                 await process.wait()
+
+
+async def _fresh(order: Order) -> trio.Process:
+    with order.said.open("wb") as said, order.told.open("wb") as told:
+        return await trio.lowlevel.open_process(
+            [sys.executable, "-m", "cueapi"],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=told,
+            cwd=order.home,
+            env=order.environment,
+        )
 
 
 @frozen
@@ -211,59 +219,14 @@ class Ended:
     """Standard error."""
 
 
-_COMMANDS = """
-import json, os, sys
-import cueapi.cli.main
-
-for line in sys.stdin:
-    order = json.loads(line)
-    if (child := os.fork()) == 0:
-        os.environ.clear()
-        os.environ.update(order["environment"])
-        os.chdir(order["home"])
-        for number, name in enumerate([os.devnull, order["said"], order["told"]]):
-            os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
-        cueapi.cli.main.main(order["arguments"], prog_name="cueapid")
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-@define(eq=False)
 class Commands:
-    """Runs `cueapid` to its end, each time in a process of its own, which has the imports behind it: a second less."""
-
-    process: subprocess.Popen[str]
+    """Runs `cueapid` to its end, each time in a process of its own."""
 
     async def run(self, home: Path, *arguments: str, **settings: object) -> Ended:
         """`cueapid` with *arguments*, in the environment of *settings*."""
         number = next(_numbers)
         said, told = home / f"said-{number}", home / f"told-{number}"
-        order = {
-            "environment": environment(home, **settings),
-            "home": str(home),
-            "said": str(said),
-            "told": str(told),
-            "arguments": arguments,
-        }
         with trio.fail_after(UP_PATIENCE):
-            code = await trio.to_thread.run_sync(self._run, json.dumps(order), abandon_on_cancel=True)
+            process = await cradle().fork(Order(home, environment(home, **settings), said, told, arguments))
+            code = await process.wait()
         return Ended(code, said.read_text(), told.read_text())
-
-    def _run(self, order: str) -> int:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(order + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-
-@contextmanager
-def commands() -> Iterator[Commands]:
-    """Commands for the length of the block."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _COMMANDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as process:
-        try:
-            yield Commands(process)
-        finally:
-            process.kill()

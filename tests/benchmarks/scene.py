@@ -57,7 +57,12 @@ async def open_scene(
         database = Database(pool)
         with scratch() as home:
             async with daemon_process(
-                home, DATABASE_URL=url, RATE_LIMIT_PER_MINUTE=RATE_LIMIT, HOST_CONCURRENCY=host_concurrency, **settings
+                home,
+                fresh=True,
+                DATABASE_URL=url,
+                RATE_LIMIT_PER_MINUTE=RATE_LIMIT,
+                HOST_CONCURRENCY=host_concurrency,
+                **settings,
             ) as daemon:
                 api = await daemon.api.register()
                 (row,) = await database.fetch("select id from users")

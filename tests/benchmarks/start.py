@@ -26,7 +26,7 @@ async def measure(_server: OwnPostgres, size: Size) -> list[Row]:
 
 async def _start(home: Path) -> float:
     begun = time.perf_counter()
-    async with daemon_process(home) as daemon:
+    async with daemon_process(home, fresh=True) as daemon:
         took = time.perf_counter() - begun
         assert await daemon.stop() == 0
     return took

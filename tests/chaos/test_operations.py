@@ -1,27 +1,30 @@
 """SIGKILL at random moments of an operation: none is skipped, none is done twice, and the sums are exact."""
 
 import random
-import sys
-from subprocess import PIPE
+from itertools import count
+from pathlib import Path
 
 import trio
 
 from cueapi.domain.bulk import Kind
 from cueapi.storage.database import Database
+from tests.cradle import Order, cradle
 from tests.delivery.test_operations import add_dead, begin, find
-from tests.process import ROOT
+from tests.process import LOOK, environment
 from tests.storage.rows import add_user
 
 KILLS = 20
+_numbers = count()
 
 
-async def live(dsn: str, seconds: float | None) -> None:
+async def live(home: Path, dsn: str, seconds: float | None) -> None:
     """One life of the process, which is killed after *seconds*; with None, when the caller's scope ends."""
-    command = [sys.executable, "-m", "tests.chaos.operating", dsn]
-    process = await trio.lowlevel.open_process(command, stdout=PIPE, cwd=ROOT)
+    said = home / f"said-{next(_numbers)}"
+    process = await cradle().fork(Order(home, environment(home), said, said, (dsn,), "tests.chaos.operating"))
     try:
-        assert process.stdout is not None
-        await process.stdout.receive_some(3)
+        while "up" not in said.read_text():
+            assert process.poll() is None, said.read_text()
+            await trio.sleep(LOOK)
         await trio.sleep_forever() if seconds is None else await trio.sleep(seconds)
     finally:
         process.kill()
@@ -30,7 +33,7 @@ async def live(dsn: str, seconds: float | None) -> None:
 
 
 async def test_killed_twenty_times_an_operation_has_replayed_each_once(
-    database_url: str, database: Database, rounds: int
+    database_url: str, database: Database, tmp_path: Path, rounds: int
 ) -> None:
     dead, chance = 3 * min(400 * rounds, 3_333), random.Random()
     with trio.fail_after(300):
@@ -38,9 +41,9 @@ async def test_killed_twenty_times_an_operation_has_replayed_each_once(
         await add_dead(database, user, dead)
         operation = await begin(database, user, Kind.REPLAY, dead)
         for _ in range(KILLS):
-            await live(database_url, chance.uniform(0.0, 0.3))
+            await live(tmp_path, database_url, chance.uniform(0.0, 0.3))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(live, database_url, None)
+            nursery.start_soon(live, tmp_path, database_url, None)
             while (row := await find(database, user, operation)).finished_at is None:
                 await trio.sleep(0.1)
             nursery.cancel_scope.cancel()

@@ -1,6 +1,5 @@
 """The operator's red button, as commands."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -9,15 +8,8 @@ import pytest
 
 from cueapi.storage import holds
 from cueapi.storage.database import Database
-from tests.process import Commands, commands
+from tests.process import Commands
 from tests.storage.rows import add_user
-
-
-@pytest.fixture(scope="module")
-def cueapid() -> Iterator[Commands]:
-    """Runs commands."""
-    with commands() as cueapid:
-        yield cueapid
 
 
 async def test_the_operator_holds_and_releases_one_account_and_all_of_them(

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -13,15 +12,9 @@ import psutil
 import pytest
 import trio
 
-from tests.process import HANG, LOOK, ROOT, Commands, commands, environment
+from tests.process import HANG, LOOK, ROOT, Commands, environment
 
 TRACES = "cueapi-demo-*"
-
-
-@pytest.fixture
-def cueapid() -> Iterator[Commands]:
-    with commands() as cueapid:
-        yield cueapid
 
 
 def left_behind(before: set[Path]) -> tuple[set[Path], list[str]]:

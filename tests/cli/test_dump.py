@@ -17,19 +17,12 @@ from cueapi.storage.database import Database
 from cueapi.storage.schema import SchemaIncomplete, migrate
 from cueapi.trio_asyncpg.pool import open_pool
 from tests.conftest import Api, cue, in_database, say
-from tests.process import Commands, Ended, commands, daemon_process, embedded_home
+from tests.process import Commands, Ended, daemon_process, embedded_home
 
 _numbers = count()
 
 SIXTHS = (1, 2, 3, 4, 5)
 """Where a dump is cut."""
-
-
-@pytest.fixture(scope="module")
-def cueapid() -> Iterator[Commands]:
-    """Runs commands."""
-    with commands() as cueapid:
-        yield cueapid
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from tests.process import (
     Commands,
     DaemonProcess,
     Ended,
-    commands,
     daemon_process,
     embedded_home,
     environment,
@@ -45,13 +44,6 @@ def failed_with_one_line(ended: Ended, code: int) -> str:
     assert ended.told.count("\n") == 1
     assert PASSWORD not in ended.told + ended.said
     return ended.told.strip().removeprefix("cueapid: ")
-
-
-@pytest.fixture(scope="module")
-def cueapid() -> Iterator[Commands]:
-    """Runs commands."""
-    with commands() as cueapid:
-        yield cueapid
 
 
 @pytest.fixture(scope="module")

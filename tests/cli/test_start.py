@@ -14,17 +14,10 @@ import trio
 from cueapi.storage.database import Database
 from tests.cli.test_main import failed_with_one_line
 from tests.conftest import in_database, say
-from tests.process import Commands, commands, daemon_process, free_port
+from tests.process import Commands, daemon_process, free_port
 from tests.storage.pooler import pooler
 
 _numbers = count()
-
-
-@pytest.fixture(scope="module")
-def cueapid() -> Iterator[Commands]:
-    """Runs commands."""
-    with commands() as cueapid:
-        yield cueapid
 
 
 @pytest.fixture
@@ -62,7 +55,7 @@ async def test_a_start_waits_for_a_database_that_does_not_serve_just_now(
 async def test_a_start_prints_a_link_for_the_first_account_and_none_where_there_is_one(
     empty_url: str, tmp_path: Path
 ) -> None:
-    async with daemon_process(tmp_path, DATABASE_URL=empty_url) as daemon:
+    async with daemon_process(tmp_path, fresh=True, DATABASE_URL=empty_url) as daemon:
         (line,) = [line for line in daemon.lines() if not line.startswith("{")]
         page = await daemon.client.get(urlsplit(line.split()[-1]).path)
         await daemon.api.register()

@@ -132,7 +132,7 @@ async def test_a_signal_during_the_start_is_a_clean_stop(tmp_path: Path, sign: s
     with trio.fail_after(HANG):
         async with silent:
             url = f"postgresql://me@127.0.0.1:{port}/none"
-            async with daemon_process(tmp_path, healthy=False, DATABASE_URL=url) as daemon:
+            async with daemon_process(tmp_path, healthy=False, fresh=True, DATABASE_URL=url) as daemon:
                 async with await silent.accept():
                     daemon.send(sign)
                     await daemon.ended()

@@ -7,10 +7,7 @@ Daemons that are killed and started often: forked where the imports are done alr
 """
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -22,30 +19,11 @@ import trio
 from attrs import define, field, frozen
 
 from tests.conftest import NO_TLS, Api
-from tests.process import END_PATIENCE, LOOK, ROOT, UP_PATIENCE, environment, free_port
+from tests.cradle import Forked, Order, cradle
+from tests.process import END_PATIENCE, LOOK, UP_PATIENCE, environment, free_port
 
 PATIENCE = 120.0
 """Seconds in which whatever must happen has happened."""
-
-_FORKING = """
-import json, os, sys
-import cueapi.cli.main
-
-for line in sys.stdin:
-    order = json.loads(line)
-    if "wait" in order:
-        print(os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]), flush=True)
-        continue
-    if (child := os.fork()) == 0:
-        os.environ.clear()
-        os.environ.update(order["environment"])
-        os.chdir(order["home"])
-        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-        for number in (1, 2):
-            os.dup2(os.open(order["logged"], os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
-        cueapi.cli.main.main([], prog_name="cueapid")
-    print(child, flush=True)
-"""
 
 
 @frozen
@@ -84,11 +62,10 @@ class Answer:
 class Daemon:
     """One life after the other on one port; *living* is the id of the present one's process."""
 
-    cradle: subprocess.Popen[str]
     home: Path
     environment: dict[str, str]
     client: httpx.AsyncClient
-    living: int | None = None
+    living: Forked | None = None
 
     async def ask(self, key: str, question: Question) -> Answer:
         """Ask as the user of *key*. Whatever is asked, it is no error of the server's."""
@@ -111,9 +88,8 @@ class Daemon:
 
     async def start(self) -> None:
         """A new life; returns when it is up."""
-        order = {"environment": self.environment, "home": str(self.home), "logged": str(self._logged)}
-        self.living = await self._order(order, UP_PATIENCE)
         with trio.fail_after(UP_PATIENCE):
+            self.living = await cradle().fork(Order(self.home, self.environment, self._logged, self._logged))
             while not await self._is_up():
                 await trio.sleep(LOOK)
 
@@ -126,18 +102,11 @@ class Daemon:
     async def end(self, sign: signal.Signals) -> int:
         """Send *sign*; the exit code, once it has ended."""
         assert self.living is not None
-        os.kill(self.living, sign)
-        code = await self._order({"wait": self.living}, END_PATIENCE)
+        self.living.send_signal(sign)
+        with trio.fail_after(END_PATIENCE):
+            code = await self.living.wait()
         self.living = None
         return code
-
-    async def _order(self, order: dict[str, Any], patience: float) -> int:
-        assert self.cradle.stdin is not None
-        assert self.cradle.stdout is not None
-        self.cradle.stdin.write(json.dumps(order) + "\n")
-        self.cradle.stdin.flush()
-        with trio.fail_after(patience):
-            return int(await trio.to_thread.run_sync(self.cradle.stdout.readline, abandon_on_cancel=True))
 
     def log(self, *events: str) -> list[dict[str, Any]]:
         """What all its lives have logged of *events*."""
@@ -152,28 +121,19 @@ class Daemon:
 @asynccontextmanager
 async def open_daemons(home: Path, number: int, **settings: object) -> AsyncIterator[list[Daemon]]:
     """So many daemons with *settings*, all up; none is left at the end of the block."""
-    cradle = subprocess.Popen(
-        [sys.executable, "-c", _FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    with cradle:
-        try:
-            async with AsyncExitStack() as stack:
-                yield [await stack.enter_async_context(_life_after_life(cradle, home, settings)) for _ in range(number)]
-        finally:
-            cradle.kill()
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(_life_after_life(home, settings)) for _ in range(number)]
 
 
 @asynccontextmanager
-async def _life_after_life(
-    cradle: subprocess.Popen[str], home: Path, settings: dict[str, object]
-) -> AsyncIterator[Daemon]:
+async def _life_after_life(home: Path, settings: dict[str, object]) -> AsyncIterator[Daemon]:
     port = free_port()
     # No connection is kept: a server that ends waits a while for its clients to hang up.
     limits = httpx.Limits(max_keepalive_connections=0)
     address = f"http://127.0.0.1:{port}"
     options = {"timeout": PATIENCE, "trust_env": False, "limits": limits, "verify": NO_TLS}
     async with httpx.AsyncClient(base_url=address, **options) as client:
-        daemon = Daemon(cradle, home, environment(home, PORT=port, **settings), client)
+        daemon = Daemon(home, environment(home, PORT=port, **settings), client)
         try:
             await daemon.start()
             yield daemon
