@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,8 @@ async def _fresh(order: Order) -> trio.Process:
             stderr=told,
             cwd=order.home,
             env=order.environment,
+            # A shell has what it starts in the background ignore Ctrl-C; our children would, too.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
 
