@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from attrs import frozen
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from cueapi.dashboard import charts
 from cueapi.dashboard.rendering import Rendering
@@ -50,8 +50,10 @@ class Now:
     async def show(self) -> Response:
         """The page."""
         session = await self.sessions.require()
+        name, wanted = _range()
+        reader = PageReader(self.sessions.database)
         try:
-            found = await read_model.read(PageReader(self.sessions.database), session.user)
+            found = await read_model.read(reader, session.user, step=wanted.step, steps=wanted.steps)
         except TooSlow:
             return self.pages.render(
                 "too_slow", session, 503, advice="The list of executions can be filtered: by a cue, or by a time."
@@ -69,13 +71,23 @@ class Now:
             next=lines["next"],
             running=[line for line in found.executions if line.kind == "running"],
             newest=[line for line in found.executions if line.kind == "newest"],
-            day=charts.day(found.day, now),
+            strip=charts.strip(found.buckets, now, wanted),
+            range=name,
+            ranges=charts.RANGES,
             counts=found.cues[0],
             now=now,
             state_of=state_of,
             schedule=schedule,
             command=contract_command(self.sessions.base_url, "POST", "/v1/cues", FIRST_CUE),
         )
+
+
+def _range() -> tuple[str, charts.Range]:
+    """Of how long a time is told what has ended: the query says it."""
+    name = request.args.get("range", "") or next(iter(charts.RANGES))
+    if name not in charts.RANGES:
+        raise Refusal("invalid_filter", f"There is no such range; there are {', '.join(charts.RANGES)}.")
+    return name, charts.RANGES[name]
 
 
 def schedule(cue: CueLine) -> str:

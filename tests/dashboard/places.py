@@ -76,6 +76,7 @@ async def _of_account(api: Api) -> dict[str, str]:
     for one in (await api.get("/v1/incidents?limit=1"))["incidents"]:
         pages["incident"] = f"/ui/incidents/{one['id']}"
     return pages | {
+        "now-30d": "/ui?range=30d",
         "audit": "/ui/account/audit",
         "keys": "/ui/account/keys",
         "executions-failed": "/ui/executions?status=failed",

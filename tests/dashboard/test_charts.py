@@ -1,12 +1,13 @@
 """Charts say what the numbers say, and what is rare can be seen."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from attrs import frozen
 
 from cueapi.dashboard import charts
-from cueapi.dashboard.charts import BAR_FIELD, LAG_FIELD, SMALLEST, Mark
+from cueapi.dashboard.charts import BAR_FIELD, LAG_FIELD, RANGES, SMALLEST, Mark
 
 NOW = datetime(2026, 11, 29, 20, 47, 13, tzinfo=UTC)
 LAST = datetime(2026, 11, 29, 20, 45, tzinfo=UTC)
@@ -24,8 +25,8 @@ class Row:
     lag_max: int | None = None
 
 
-def drawn(*rows: Row) -> charts.Day:
-    return charts.day(rows, NOW)  # type: ignore[arg-type] # rows of PostgreSQL have the same columns
+def drawn(*rows: Row, until_now: str = "24h") -> charts.Strip:
+    return charts.strip(rows, NOW, RANGES[until_now])  # type: ignore[arg-type] # rows of PostgreSQL have the same columns
 
 
 def test_a_day_has_288_places_of_which_the_last_is_now() -> None:
@@ -33,8 +34,38 @@ def test_a_day_has_288_places_of_which_the_last_is_now() -> None:
 
     day = drawn(Row(first, 1), Row(LAST, 1))
 
-    assert (day.begins, day.hours[0], day.hours[-1]) == (first, first, first + timedelta(hours=24))
-    assert [bar.x for bar in day.bars] == [0, charts.DAY_WIDTH - 4]
+    assert (day.begins, day.marks[0], day.marks[-1]) == (first, first, first + timedelta(hours=24))
+    assert [bar.x for bar in day.bars] == [0, charts.WIDTH - 4]
+    assert [bar.number for bar in day.bars] == [0, 287]
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("7d", datetime(2026, 11, 22, 21, tzinfo=UTC)),
+        ("30d", datetime(2026, 10, 31, tzinfo=UTC)),
+        ("90d", datetime(2026, 9, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_longer_range_has_a_bar_for_each_hour_or_day_of_which_the_last_is_now(name: str, begins: datetime) -> None:
+    wanted = RANGES[name]
+    rows = [Row(begins + number * wanted.step, 1) for number in range(-1, wanted.steps)]
+
+    strip = drawn(*rows, until_now=name)
+
+    assert (strip.begins, strip.total, strip.marks[0]) == (begins, wanted.steps, begins)
+    assert strip.bars[-1].row.bucket <= NOW < strip.bars[-1].until
+    assert (strip.bars[0].x, strip.bars[-1].x) == (0, pytest.approx(charts.WIDTH - wanted.width, abs=0.1))
+    assert all(bar.x + bar.width < after.x for bar, after in pairwise(strip.bars))
+    assert strip.lag_line == ""
+
+
+def test_the_line_of_the_lag_goes_on_from_day_to_day_and_breaks_where_a_day_is_missing() -> None:
+    days = [datetime(2026, 11, day, tzinfo=UTC) for day in (20, 21, 23, 24)]
+
+    line = drawn(*(Row(day, 1, lag_mean=5.0, lag_max=9) for day in days), until_now="30d").lag_line
+
+    assert [part for part in line if part.isalpha()] == ["M", "L", "M", "L"]
 
 
 def test_what_ended_before_the_day_is_not_counted() -> None:

@@ -6,6 +6,7 @@ from cueapi.dashboard import audit, dead_letters, executions
 from tests.dashboard.browsing import Browser
 
 FILTERED = {
+    "/ui": ("range",),
     "/ui/executions": executions.READERS,
     "/ui/dead": dead_letters.READERS,
     "/ui/account/audit": audit.READERS,

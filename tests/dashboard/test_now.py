@@ -1,6 +1,7 @@
 """The first page: one sentence that is true, and the evidence under it."""
 
 import gzip
+import re
 from datetime import UTC, datetime, timedelta
 
 import trio
@@ -134,6 +135,37 @@ async def test_the_last_day_is_counted_by_the_rollup(person: Browser, database: 
     assert "0 1 2" in text
 
 
+async def test_what_ended_is_told_of_days_and_weeks_too_by_the_hour_and_by_the_day(
+    person: Browser, database: Database, user: int
+) -> None:
+    await add_cue(database, user, **SOON)
+    for table, days, count in (
+        ("tallies", 0, 1),
+        ("tallies", 6, 20),
+        ("hourly_tallies", 29, 300),
+        ("hourly_tallies", 89, 4_000),
+    ):
+        await database.execute(
+            f"insert into {table} (user_id, bucket, status, count, unsuccessful, lag_sum, lag_max)"
+            " select $1, date_trunc('hour', now() - $2::int * interval '1 day', 'utc'), 'success', n, 0, n * 7, 84"
+            "   from (select $3::bigint as n) given",
+            user, days, count,
+        )  # fmt: skip
+
+    pages = {name: await person.get(f"/ui?range={name}") for name in ("24h", "7d", "30d", "90d")}
+    unknown = await person.get("/ui?range=1y")
+
+    told = {name: re.search(r"Last (\d+ \w+) .*? ● ([\d,]+) succeeded", text_of(page)) for name, page in pages.items()}
+    assert {name: found and found.groups() for name, found in told.items()} == {
+        "24h": ("24 hours", "1"), "7d": ("7 days", "21"), "30d": ("30 days", "321"), "90d": ("90 days", "4,321"),
+    }  # fmt: skip
+    day = ago(days=29).strftime("%Y-%m-%d")
+    assert f"<title>{day}: 300 succeeded, 0 failed, 0 missed; late by 84 ms at most</title>" in pages["30d"].text
+    assert pages["7d"].text.count('<tr id="bucket-') == 2
+    assert 'href="/ui?range=30d" aria-current="page"' in pages["30d"].text
+    assert (unknown.status_code, "There is no such range" in text_of(unknown)) == (400, True)
+
+
 async def test_the_lag_of_the_newest_is_told_without_the_latest_twentieth(
     person: Browser, database: Database, user: int
 ) -> None:
@@ -188,7 +220,7 @@ async def test_a_fragment_has_the_regions_that_go_live_and_nothing_around_them(
 
     page = await person.get("/ui", X_Fragment="1")
 
-    assert "<nav" not in page.text
+    assert re.findall('class="(?:nav|top)"', page.text) == []
     for name in ("sentence", "troubles", "day", "running", "next", "feed"):
         assert f'data-live="{name}"' in page.text
 

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 from attrs import field, frozen
 
+from cueapi.dashboard.charts import RANGES
 from cueapi.storage import (
     accounts,
     api_keys,
@@ -64,6 +66,9 @@ MORE = (
     "insert into tallies (user_id, bucket, status, count)"
     " select u, five_minutes(now()) - n * interval '5 minutes', s, 7"
     "   from generate_series(0, 2300) n, generate_series(1, 2) u, unnest(array['success', 'failed', 'missed']) s",
+    "insert into hourly_tallies (user_id, bucket, status, count, unsuccessful, lag_sum)"
+    " select u, date_trunc('hour', now()) - n * interval '1 hour', s, 7, 0, 0"
+    "   from generate_series(192, 2200) n, generate_series(1, 2) u, unnest(array['success', 'failed', 'missed']) s",
 )
 
 Ask = Callable[[Executor, int], Awaitable[object]]
@@ -119,7 +124,7 @@ async def plans(explaining: Explaining, ask: Ask, user: int) -> list[Plan]:
 
 ONE = UUID("00000000-0000-7000-8000-000000000007")
 PAGES: dict[str, Ask] = {
-    "now": now.read,
+    **{name: partial(now.read, step=one.step, steps=one.steps) for name, one in RANGES.items()},
     "executions": listed(),
     "executions that failed": listed(status="failed"),
     "executions that succeeded": listed(status="success"),
@@ -219,6 +224,19 @@ async def test_a_page_is_at_most_three_statements_that_read_little(explaining: E
         assert plan.rows <= 2_500, f"{plan.scans}\n{plan.text}"
     for plan in small:
         assert plan.rows <= 250, f"{plan.scans}\n{plan.text}"
+
+
+@pytest.mark.parametrize("name", RANGES)
+async def test_the_rollup_is_read_by_an_index_from_the_beginning_of_the_range_on(
+    explaining: Explaining, name: str
+) -> None:
+    wanted = RANGES[name]
+    ask: Ask = lambda db, user: now.read(db, user, step=wanted.step, steps=wanted.steps)  # noqa: E731 (as in PAGES)
+    *_, plan = await plans(explaining, ask, SMALL)
+
+    scans = [line for line in plan.text.splitlines() if "tallies" in line]
+    assert len(scans) >= 2
+    assert all("tallies_pkey" in line and "ROW(user_id, " in line for line in scans), f"\n{plan.text}"
 
 
 async def test_a_part_of_a_name_is_looked_for_in_the_cues_of_the_account_only(explaining: Explaining) -> None:

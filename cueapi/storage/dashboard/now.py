@@ -1,6 +1,6 @@
-"""The first page: what is wrong, what runs, what comes next, and the last day."""
+"""The first page: what is wrong, what runs, what comes next, and what has ended lately."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from attrs import frozen
@@ -60,7 +60,7 @@ NOW_EXECUTIONS = load("now_executions", ("user",), line=LINE, joined=JOINED)
 
 
 class BucketRow(Row):
-    """Five minutes: how many executions ended in it, and how late those that began were, in milliseconds."""
+    """A step of time: how many executions ended in it, and how late those that began were, in milliseconds."""
 
     bucket: datetime
     succeeded: int
@@ -70,20 +70,31 @@ class BucketRow(Row):
     lag_max: int | None
 
 
-# A day, from the five minutes on in which it began. A delivery whose outcome is a failure has failed.
-LAST_DAY = """
-select bucket,
+# $2 the length of a step, and $3 how many, of which the last is now. What is 8 days old is counted by the hour.
+# A delivery whose outcome is a failure has failed. Rows are compared with the user, so that no index is read which has
+# other accounts' rows of that time.
+TALLIED = """
+with first as (
+    select date_bin($2::interval, now(), '2000-01-01 00:00:00+00') - ($3::int - 1) * $2::interval as bucket
+)
+select date_bin($2::interval, bucket, '2000-01-01 00:00:00+00') as bucket,
        greatest(coalesce(sum(count - unsuccessful) filter (where status = 'success'), 0), 0)::int as succeeded,
        greatest(coalesce(sum(case status when 'success' then unsuccessful else count end)
                          filter (where status <> 'missed'), 0), 0)::int as failed,
        greatest(coalesce(sum(count) filter (where status = 'missed'), 0), 0)::int as missed,
        (sum(lag_sum) / nullif(sum(count) filter (where lag_max is not null), 0))::float8 as lag_mean,
        max(lag_max)::int8 as lag_max
-  from tallies
- where user_id = $1
-   and bucket > five_minutes(now()) - interval '1 day'
- group by bucket
- order by bucket
+  from (select bucket, status, count, unsuccessful, lag_sum, lag_max
+          from tallies
+         where user_id = $1
+           and (user_id, bucket) >= ($1, (select bucket from first))
+         union all
+        select bucket, status, count, unsuccessful, lag_sum, lag_max
+          from hourly_tallies
+         where user_id = $1
+           and (user_id, bucket) >= ($1, (select bucket from first))) t
+ group by 1
+ order by 1
 """
 
 
@@ -93,13 +104,13 @@ class FirstPage:
 
     cues: list[CueLine]
     executions: list[ExecutionLine]
-    day: list[BucketRow]
+    buckets: list[BucketRow]
 
 
-async def read(db: Executor, user: int) -> FirstPage:
-    """The first page of *user*."""
+async def read(db: Executor, user: int, *, step: timedelta, steps: int) -> FirstPage:
+    """The first page of *user*, with what ended in the last *steps*."""
     return FirstPage(
         await db.fetch(NOW_CUES, user, row=CueLine),
         await db.fetch(NOW_EXECUTIONS, user, row=ExecutionLine),
-        await db.fetch(LAST_DAY, user, row=BucketRow),
+        await db.fetch(TALLIED, user, step, steps, row=BucketRow),
     )
