@@ -7,7 +7,7 @@ from cueapi.storage.dead_letters import ERROR, DeadFilter, DeadGroupRow
 from cueapi.storage.executions import LIVING_CUE
 
 # Of the newest thousand: however many more there are, it takes as long.
-NEWEST: LiteralString = """
+_NEWEST: LiteralString = """
 with newest as materialized (
     select user_id, cue_id, http_status, error_message, outcome_error, dead_at
       from executions
@@ -27,7 +27,7 @@ COLUMNS: LiteralString = (
 
 def _groups(where: LiteralString) -> LiteralString:
     return (
-        NEWEST + "select " + COLUMNS + " from newest e join " + LIVING_CUE + " where " + where
+        _NEWEST + "select " + COLUMNS + " from newest e join " + LIVING_CUE + " where " + where
         + " group by e.cue_id, e.http_status, error"
         + " order by count(*) desc, max(e.dead_at) desc, e.cue_id limit 50"
     )  # fmt: skip
