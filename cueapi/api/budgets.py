@@ -66,8 +66,7 @@ class Budgets:
         """
         if not SCOPE.fullmatch(scope):
             raise Invalid(Problem("path.scope", "must be account, or group: and the name of a group"))
-        if not _is_known(scope):
-            g.account.grant.check_named(scope.removeprefix("group:"), "the group of a budget")
+        g.account.grant.check_named(_group_of(scope), "the group of a budget")
         body = await read(ScopeBudgetBody)
         given = {name: value for name, value in body.given().items() if value is not None}
         why = act(given.pop("reason", None))
@@ -101,8 +100,12 @@ def _scopes() -> list[str] | None:
 
 def _is_known(scope: str) -> bool:
     """Whether there may be a budget of that *scope*, for the key that asks."""
-    scopes = _scopes()
-    return SCOPE.fullmatch(scope) is not None and (scopes is None or scope in scopes)
+    return SCOPE.fullmatch(scope) is not None and bool(g.account.grant.knows(_group_of(scope)))
+
+
+def _group_of(scope: str) -> str | None:
+    """The group of a budget; None for the account's own, which a group may have as its name."""
+    return None if scope == "account" else scope.removeprefix("group:")
 
 
 def _shown(row: budgets.BudgetRow) -> dict[str, object]:

@@ -109,6 +109,30 @@ async def test_it_sets_the_budgets_of_its_groups_and_sees_no_others(api: Api) ->
     assert (second["has_more"], gone.status_code) == (False, 204)
 
 
+async def test_a_group_that_is_called_account_is_not_the_account(api: Api) -> None:
+    ci = await with_key(api, "read", "write", groups=["account"])
+    budget = {"per": "day", "max_runs": 5}
+    await api.ask("PUT", "/v1/budgets/account", {"per": "day", "max_runs": 100})
+    await api.ask("PUT", "/v1/mutes", {"account": True})
+
+    asked = [
+        await refusal(ci, "GET", "/v1/budgets/account"),
+        await refusal(ci, "PUT", "/v1/budgets/account", budget),
+        await refusal(ci, "DELETE", "/v1/budgets/account"),
+        await refusal(ci, "PUT", "/v1/mutes", {"account": True}),
+        await refusal(ci, "DELETE", "/v1/mutes", {"account": True}),
+    ]
+    own = await ci.ask("PUT", "/v1/budgets/group:account", budget)
+
+    assert [status for status, _ in asked] == [404, 403, 404, 403, 403]
+    assert own.status_code == 200
+    assert (await api.get("/v1/budgets/account"))["max_runs"] == 100
+    assert ((await ci.get("/v1/budgets"))["budgets"][0]["scope"], (await ci.get("/v1/mutes"))["mutes"]) == (
+        "group:account",
+        [],
+    )
+
+
 async def test_it_is_told_who_paused_a_cue_of_its_groups_and_nothing_else_of_the_audit(api: Api) -> None:
     night, day = [await api.post("/v1/cues", cue(group=group)) for group in ("night", "day")]
     await api.patch(f"/v1/cues/{night['id']}", {"status": "paused"})
