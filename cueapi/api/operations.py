@@ -99,9 +99,9 @@ class BulkOperations:
         match, `expected` must be the number that a dry run has shown, within 1 %. A key that is limited to groups names
         one of them in its filter.
         """
-        await self._check_groups(await read(OperationBody))
+        body = await read(OperationBody)
+        await self._check_groups(body)
         async with idempotent(self.database, self.vault) as once:
-            body = await read(OperationBody)
             kind = bulk.Kind(body.kind)
             _check_scope(kind)
             if kind is bulk.Kind.DELETE and not body.dry_run:

@@ -6,13 +6,11 @@ from attrs import frozen
 from quart import Blueprint, Response
 
 from cueapi.dashboard.browser_names import browser_name
-from cueapi.dashboard.contract import Contract
+from cueapi.dashboard.contract import CONFIRMED, Contract
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.domain.errors import Refusal
 from cueapi.storage import accounts, browser_sessions
-
-CONFIRMED = {"X-Confirm-Destructive": "true"}
 
 
 @frozen

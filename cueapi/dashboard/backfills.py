@@ -6,8 +6,9 @@ from typing import Any
 from attrs import frozen
 from quart import Blueprint, Response
 
-from cueapi.dashboard.contract import Contract, ContractAnswer
-from cueapi.dashboard.forms import Form, once
+from cueapi.dashboard import bulk_forms
+from cueapi.dashboard.contract import Contract
+from cueapi.dashboard.forms import Form
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.domain.ids import is_cue_id
@@ -39,7 +40,8 @@ class BackfillPage:
     async def look(self, cue_id: str) -> Response:
         """How many times lie there, and the first of them; refusals stand beside their fields."""
         session, form = await self.sessions.require_post()
-        answer = await self._call(session, cue_id, form, {"dry_run": True})
+        body = _asked(cue_id, form) | {"dry_run": True}
+        answer = await self.contract.call(session, "POST", "/v1/operations", body)
         given = {name: form.text(name) for name in FIELDS}
         only_missing = form.has("only_missing")
         if answer.status == 422:
@@ -51,23 +53,7 @@ class BackfillPage:
     async def begin(self, cue_id: str) -> Response:
         """Begin what was looked at; a second click of the same page begins none again."""
         session, form = await self.sessions.require_post()
-        expected = form.text("expected")
-        more = {"expected": int(expected) if expected.isdecimal() else None}
-        answer = await self._call(session, cue_id, form, more, once(form))
-        answer.require()
-        return self.pages.see_other(f"/ui/operations/{answer.body['id']}")
-
-    async def _call(
-        self,
-        session: BrowserSession,
-        cue_id: str,
-        form: Form,
-        more: dict[str, Any],
-        headers: dict[str, str] | None = None,
-    ) -> ContractAnswer:
-        body = {"kind": "backfill", "cue_id": cue_id, "only_missing": form.has("only_missing")}
-        moments = {name: form.text(name) or None for name in FIELDS}
-        return await self.contract.call(session, "POST", "/v1/operations", body | moments | more, headers)
+        return self.pages.see_other(await bulk_forms.begin(self.contract, session, form, _asked(cue_id, form)))
 
     async def _page(
         self,
@@ -84,3 +70,8 @@ class BackfillPage:
             "backfill", session, status, cue=answer.body, path=f"/ui/cues/{cue_id}", given=given, nonce=token_hex(16),
             **{"found": None, "problems": {}, **values},
         )  # fmt: skip
+
+
+def _asked(cue_id: str, form: Form) -> dict[str, Any]:
+    body = {"kind": "backfill", "cue_id": cue_id, "only_missing": form.has("only_missing")}
+    return body | {name: form.text(name) or None for name in FIELDS}

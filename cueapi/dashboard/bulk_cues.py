@@ -6,6 +6,7 @@ from typing import Any
 from attrs import frozen
 from quart import Blueprint, Response
 
+from cueapi.dashboard import bulk_forms
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cues import PATH, read_status
 from cueapi.dashboard.forms import Form
@@ -21,9 +22,6 @@ from cueapi.storage.dashboard.reading import PageReader, TooSlow
 VERBS = {"pause": "Pause", "resume": "Resume", "delete": "Delete"}
 MEANT = {"pause": "active", "resume": "paused"}
 """The status of the cues that an operation can do something to."""
-
-RATE = 50
-"""How many a second, where the form says nothing else."""
 
 NARROW = f"More than {MOST_IDS:,} cues match: choose a status or a group without a name, or a longer part of a name."
 
@@ -63,13 +61,13 @@ class BulkCues:
             return self.pages.back(back, NARROW)
         if scope == {"ids": []}:
             return self._nothing(back, kind)
-        answer = await self.contract.call(session, "POST", "/v1/operations", {"kind": kind, "dry_run": True} | scope)
-        answer.require()
+        answer = await bulk_forms.look(self.contract, session, {"kind": kind} | scope)
         if not answer.body["matched"]:
             return self._nothing(back, kind)
         return self.pages.render(
-            "cues_all", session, kind=kind, verb=VERBS[kind], found=answer.body, back=back, rate=RATE,
-            words=_words(wanted), fields=_fields(scope), executions=executions, nonce=token_hex(16),
+            "cues_all", session, kind=kind, verb=VERBS[kind], found=answer.body, back=back, rate=bulk_forms.RATE,
+            words=_words(wanted), fields=[("do", kind), *_fields(scope).items()], executions=executions,
+            nonce=token_hex(16),
         )  # fmt: skip
 
     def _nothing(self, back: str, kind: str) -> Response:
@@ -87,15 +85,9 @@ class BulkCues:
     async def begin(self) -> Response:
         """Begin what was looked at; a second click of the same page begins none again."""
         session, form = await self.sessions.require_post()
-        kind, rate, expected = _kind(form.text("do")), form.text("rate"), form.text("expected")
-        body = {"kind": kind, "rate_per_second": int(rate) if rate.isdecimal() else RATE, **_asked(form)}
-        body |= {"reason": form.text("reason") or None, "expected": int(expected) if expected.isdecimal() else None}
-        headers = {"Idempotency-Key": f"page-{form.text('nonce')[:64]}"}
-        if kind == "delete":
-            headers["X-Confirm-Destructive"] = "true"
-        answer = await self.contract.call(session, "POST", "/v1/operations", body, headers)
-        answer.require()
-        return self.pages.see_other(f"/ui/operations/{answer.body['id']}")
+        kind = _kind(form.text("do"))
+        body = {"kind": kind} | _asked(form)
+        return self.pages.see_other(await bulk_forms.begin(self.contract, session, form, body))
 
 
 def _kind(text: str) -> str:

@@ -13,6 +13,9 @@ from cueapi.dashboard.sessions import BrowserSession, SignedOut
 
 Message = dict[str, Any]
 
+CONFIRMED = {"X-Confirm-Destructive": "true"}
+"""A page has asked before what cannot be undone."""
+
 
 class ContractRefused(Exception):
     """The contract has refused an action, for no field of its form: the failure is the page."""

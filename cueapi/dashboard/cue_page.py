@@ -11,10 +11,10 @@ from quart import Blueprint, Response
 
 from cueapi.dashboard.actors import changed_by
 from cueapi.dashboard.assertion_lines import lines_of
-from cueapi.dashboard.contract import Contract
+from cueapi.dashboard.contract import CONFIRMED, Contract
 from cueapi.dashboard.cue_history import cue_history, figures
 from cueapi.dashboard.cue_states import cue_state, schedule_words
-from cueapi.dashboard.cues import DONE, SURE, UNDONE, do
+from cueapi.dashboard.cues import DONE, UNDONE, do
 from cueapi.dashboard.forms import once
 from cueapi.dashboard.rendering import Rendering, Undo
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
@@ -97,7 +97,7 @@ class CueDetails:
         """Delete the cue; the form has asked before."""
         session, _ = await self.sessions.require_post()
         row = await self._row(session, cue_id)
-        done = await self.contract.call(session, "DELETE", f"/v1/cues/{cue_id}", None, SURE)
+        done = await self.contract.call(session, "DELETE", f"/v1/cues/{cue_id}", None, CONFIRMED)
         if not done.ok:
             raise Refusal(done.code, done.message)
         return self.pages.back("/ui/cues", f"Deleted “{row.name}”.")

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import frozen
 from quart import Blueprint, Response, request
 
-from cueapi.dashboard.contract import Contract, ContractAnswer
+from cueapi.dashboard.contract import CONFIRMED, Contract, ContractAnswer
 from cueapi.dashboard.cue_history import cue_history
 from cueapi.dashboard.cue_states import cue_state, schedule_words
 from cueapi.dashboard.forms import Form
@@ -34,8 +34,6 @@ DONE = {"pause": "Paused", "resume": "Resumed", "fire": "Fired", "delete": "Dele
 """What can be done to cues, and what it is called afterwards."""
 
 UNDONE = {"pause": "resume", "resume": "pause"}
-
-SURE = {"X-Confirm-Destructive": "true"}
 
 
 @frozen
@@ -101,7 +99,7 @@ class CueList:
         """The refusals of the contract, by the name of the cue."""
         if what == "delete":
             body = {"ids": [cue.id for cue in found]}
-            answer = await self.contract.call(session, "POST", "/v1/cues/bulk-delete", body, SURE)
+            answer = await self.contract.call(session, "POST", "/v1/cues/bulk-delete", body, CONFIRMED)
             return {} if answer.ok else {cue.name: answer for cue in found}
         answers = {cue.name: await do(self.contract, session, what, cue.id, nonce) for cue in found}
         return {name: answer for name, answer in answers.items() if not answer.ok}

@@ -7,14 +7,14 @@ from typing import Any
 from attrs import frozen
 from quart import Blueprint, Response, request
 
+from cueapi.dashboard import bulk_forms
 from cueapi.dashboard.contract import Contract
-from cueapi.dashboard.forms import Form, once
+from cueapi.dashboard.forms import Form
 from cueapi.dashboard.paths import a_text, asked_for, read_cursor, read_filters, read_moment, with_query, write_cursor
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.domain.url import read_place
 from cueapi.storage import dead_letters
-from cueapi.storage.dashboard import dead_letters as read_model
 from cueapi.storage.dashboard.reading import PageReader, TooSlow
 from cueapi.storage.dead_letters import DeadFilter
 
@@ -23,8 +23,8 @@ SHOWN = 50
 """Dead letters of a page."""
 
 KINDS = {"replay": "Replay", "dismiss": "Dismiss"}
-RATE = 50
-"""How many a second, where the form says nothing else."""
+COUNTED = 1_000
+"""Dead letters, the newest, whose groups a page tells: however many more there are, it takes as long."""
 
 
 @frozen
@@ -53,7 +53,7 @@ class DeadLettersPage:
         behind = read_cursor(request.args.get("cursor"))
         reader = PageReader(self.sessions.database)
         try:
-            groups = await read_model.groups(reader, wanted) if behind is None else []
+            groups = await dead_letters.summary(reader, wanted, most=COUNTED) if behind is None else []
             page = await dead_letters.page(reader, wanted, before=behind and behind[1], limit=SHOWN)
         except TooSlow:
             return self._page(session, 503, given, advice="Choose a cue, or a shorter time.")
@@ -77,26 +77,20 @@ class DeadLettersPage:
         kind, scope = _asked(form)
         if not scope:
             return self.pages.back(PATH, "No dead letter was selected.")
-        answer = await self.contract.call(session, "POST", "/v1/operations", {"kind": kind, "dry_run": True} | scope)
-        answer.require()
+        answer = await bulk_forms.look(self.contract, session, {"kind": kind} | scope)
         back = with_query(PATH, **{name: form.text(name) for name in READERS})
         if not answer.body["matched"]:
             return self.pages.back(back, "There is no such dead letter any more.")
         return self.pages.render(
-            "dead_look", session, kind=kind, verb=KINDS[kind], found=answer.body, back=back, rate=RATE,
-            fields=_fields(form), nonce=token_hex(16),
+            "dead_look", session, kind=kind, verb=KINDS[kind], found=answer.body, back=back,
+            rate=bulk_forms.RATE, fields=[("kind", kind), *_fields(form)], nonce=token_hex(16),
         )  # fmt: skip
 
     async def begin(self) -> Response:
         """Begin the operation that was looked at; a second click of the same page begins none again."""
         session, form = await self.sessions.require_post()
         kind, scope = _asked(form)
-        rate, expected = form.text("rate"), form.text("expected")
-        body = {"kind": kind, "rate_per_second": int(rate) if rate.isdecimal() else RATE, **scope}
-        body |= {"reason": form.text("reason") or None, "expected": int(expected) if expected.isdecimal() else None}
-        answer = await self.contract.call(session, "POST", "/v1/operations", body, once(form))
-        answer.require()
-        return self.pages.see_other(f"/ui/operations/{answer.body['id']}")
+        return self.pages.see_other(await bulk_forms.begin(self.contract, session, form, {"kind": kind} | scope))
 
 
 def _asked(form: Form) -> tuple[str, dict[str, Any]]:

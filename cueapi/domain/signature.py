@@ -19,8 +19,23 @@ HEADERS_LIMIT = 50
 HEADER_NAME_LIMIT = 256
 HEADERS_SIZE_LIMIT = 8192
 
+# Belong to the connection, which writes its own.
+FRAMING = frozenset(
+    {
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+    }
+)
+
 # Belong to the connection or to us; a cue that sets them is not refused, they are not sent.
-RESERVED = frozenset(
+RESERVED = FRAMING | frozenset(
     {
         "x-cueapi-signature",
         "x-cueapi-timestamp",
@@ -37,15 +52,6 @@ RESERVED = frozenset(
         "user-agent",
         "accept-encoding",
         "expect",
-        "host",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "upgrade",
     }
 )
 

@@ -8,20 +8,7 @@ from typing import TypeAlias
 import httptools
 from attrs import define, field, frozen
 
-FRAMING = frozenset(
-    {
-        "host",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "upgrade",
-    }
-)
-"""Headers that belong to the connection: it writes its own, and drops those of the request."""
+from cueapi.domain.signature import FRAMING
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
 

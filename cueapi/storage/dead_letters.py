@@ -18,7 +18,7 @@ from cueapi.storage.database import Executor, Row
 from cueapi.storage.executions import COLUMNS as EXECUTION_COLUMNS
 from cueapi.storage.executions import SOURCE, ExecutionRow
 from cueapi.storage.keyset import KeysetPage, listed
-from cueapi.storage.paging import conditions
+from cueapi.storage.paging import PLACES, conditions
 
 ERROR: LiteralString = r"btrim(translate(left(coalesce(e.error_message, e.outcome_error), 200), e'\t\r\n', '   '))"
 """What dead letters are told apart by: the beginning of why they failed, in one line, as a form can hold it."""
@@ -124,26 +124,29 @@ class DeadGroupRow(Row):
 
 GROUP_COLUMNS: LiteralString = (
     "cue_id, max(cue_name) as cue_name, max(host) as host, http_status, error, count(*) as count,"
-    " min(dead_at) as first_at, max(dead_at) as last_at, (select count(*) > 10000 from newest) as truncated"
+    " min(dead_at) as first_at, max(dead_at) as last_at"
 )
 GROUP_SOURCE: LiteralString = (
     "select e.cue_id, c.name as cue_name, c.callback_host as host, e.http_status, " + ERROR + " as error, e.dead_at"
     " from " + SOURCE
 )
-GROUPED: LiteralString = "(select * from newest limit 10000) counted group by cue_id, http_status, error"
 
 
-def _summary(where: LiteralString) -> LiteralString:
-    return (
-        "with newest as materialized (" + GROUP_SOURCE + " where " + where + " order by e.id desc limit 10001)"
-        " select " + GROUP_COLUMNS + " from " + GROUPED + " order by count(*) desc, max(dead_at) desc, cue_id limit 50"
+def _summary(where: LiteralString, most: LiteralString) -> LiteralString:
+    newest: LiteralString = GROUP_SOURCE + " where " + where + " order by e.id desc limit " + most + " + 1"
+    counted: LiteralString = (
+        " from (select * from newest limit " + most + ") counted group by cue_id, http_status, error"
     )
+    truncated: LiteralString = ", (select count(*) from newest) > " + most + " as truncated"
+    largest: LiteralString = " order by count(*) desc, max(dead_at) desc, cue_id limit 50"
+    return "with newest as materialized (" + newest + ") select " + GROUP_COLUMNS + truncated + counted + largest
 
 
-SUMMARY: LiteralString = _summary("e.user_id = $1 and e.dead_at is not null")
+SUMMARY: LiteralString = _summary("e.user_id = $1 and e.dead_at is not null", "$2::int")
 
 
-async def summary(db: Executor, wanted: DeadFilter) -> list[DeadGroupRow]:
-    """The largest groups of the newest dead letters, at most 50, the largest first."""
+async def summary(db: Executor, wanted: DeadFilter, *, most: int = 10_000) -> list[DeadGroupRow]:
+    """The largest groups among so many of the newest dead letters at *most*: 50, the largest first."""
     where, values = wanted.conditions()
-    return await db.fetch(SUMMARY if len(values) == 1 else _summary(where), *values, row=DeadGroupRow)
+    statement = SUMMARY if len(values) == 1 else _summary(where, PLACES[len(values)] + "::int")
+    return await db.fetch(statement, *values, most, row=DeadGroupRow)

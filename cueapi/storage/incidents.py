@@ -72,11 +72,7 @@ class IncidentPage:
     more: bool
 
 
-# That of its cue, or of the budget that it is about. A scalar: as a condition, PostgreSQL would read all cues for it.
-OF_GROUPS: LiteralString = (
-    "coalesce((select g.group_name from cues g where g.id = i.cue_id and g.user_id = i.user_id),"
-    " case when i.kind = 'budget' and i.subject like 'group:%' then substr(i.subject, 7) end) = any (?::text[])"
-)
+OF_GROUPS: LiteralString = "incident_group(i) = any (?::text[])"
 
 
 async def page(

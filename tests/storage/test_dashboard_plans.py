@@ -10,6 +10,7 @@ import pytest
 from attrs import field, frozen
 
 from cueapi.dashboard.charts import RANGES
+from cueapi.dashboard.dead_letters import COUNTED
 from cueapi.storage import (
     accounts,
     api_keys,
@@ -25,7 +26,6 @@ from cueapi.storage.audit import AuditFilter
 from cueapi.storage.dashboard import alerts, budgets, cues, execution, executions, now, targets, workers
 from cueapi.storage.dashboard.alerts import AlertCursor
 from cueapi.storage.dashboard.cues import CueSearch
-from cueapi.storage.dashboard.dead_letters import groups
 from cueapi.storage.dashboard.executions import ExecutionFilter
 from cueapi.storage.database import Executor, R
 from cueapi.storage.dead_letters import DeadFilter
@@ -194,7 +194,7 @@ async def explaining(uneven: str) -> AsyncIterator[Explaining]:
 
 
 WITH_ITS_CUES: dict[str, Ask] = {
-    "groups of dead letters": lambda db, user: groups(db, DeadFilter(user)),
+    "groups of dead letters": lambda db, user: dead_letters.summary(db, DeadFilter(user), most=COUNTED),
     "mutes": mutes.every,
 }
 """Pages that name the cues of many rows: of the account that has nearly all cues, all may be read for that."""

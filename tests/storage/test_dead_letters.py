@@ -47,6 +47,19 @@ async def ended(database: Database, cue_id: str, said: Report, **columns: object
     return execution
 
 
+async def test_a_summary_is_of_the_newest_that_match_however_many_others_are_newer(database: Database) -> None:
+    with trio.fail_after(20):
+        user = await add_user(database)
+        old, new = [await add_cue(database, user, max_attempts=1) for _ in range(2)]
+        for cue in (old, old, new, new, new):
+            await ended(database, cue, BAD)
+        all_of_them = await dead_letters.summary(database, DeadFilter(user), most=3)
+        matching = await dead_letters.summary(database, DeadFilter(user, cue_id=old), most=3)
+
+    assert [(one.cue_id, one.count, one.truncated) for one in all_of_them] == [(new, 3, True)]
+    assert [(one.cue_id, one.count, one.truncated) for one in matching] == [(old, 2, False)]
+
+
 async def test_what_ends_without_success_is_a_dead_letter_and_what_its_user_asked_to_skip_is_none(
     database: Database,
 ) -> None:
