@@ -100,6 +100,43 @@ async def test_places_that_come_free_are_filled_again_without_a_poll(database: D
     assert len({delivery.execution_id for delivery in done}) == 40
 
 
+async def test_more_is_claimed_as_soon_as_half_of_the_slots_are_free(database: Database) -> None:
+    await backlog(database, 40, user=await add_user(database), host="h:1")
+    dispatcher = dispatcher_on(database)
+    half_alone = evolve(dispatcher, capacity=Capacity(256, 8, on_half=dispatcher.hub.dispatches.wake))
+
+    with trio.fail_after(10):
+        async with alive(half_alone.run):
+            with half_alone.deliveries.receiver() as deliveries:
+                first = [await deliveries.receive() for _ in range(8)]
+                for delivery in first[:3]:
+                    half_alone.capacity.release(delivery)
+                await trio.sleep(0.1)
+                before = half_alone.capacity.taken
+                half_alone.capacity.release(first[3])
+                more = [await deliveries.receive() for _ in range(4)]
+
+    assert (before, half_alone.capacity.taken) == (5, 8)
+    assert len({delivery.execution_id for delivery in (*first, *more)}) == 12
+
+
+async def test_for_a_few_slots_that_are_freed_meanwhile_nothing_is_claimed_in_the_same_turn(database: Database) -> None:
+    await backlog(database, 200, user=await add_user(database), host="h:1")
+    dispatcher = dispatcher_on(database)
+    not_woken = evolve(dispatcher, capacity=Capacity(256, 64))
+
+    with trio.fail_after(10):
+        async with alive(not_woken.run):
+            with not_woken.deliveries.receiver() as deliveries:
+                # Before the last 48 are sent, which go together.
+                for _ in range(10):
+                    not_woken.capacity.release(await deliveries.receive())
+                await trio.sleep(0.2)
+                waiting = not_woken.deliveries.depth
+
+    assert (not_woken.capacity.taken, waiting) == (54, 54)
+
+
 @define(eq=False)
 class EachStep(trio.abc.Instrument):
     """Looks after each step of any task at how many places are taken, and how many deliveries lie in the channel."""

@@ -6,12 +6,7 @@ with moved as (
                           when coalesce(e.summary, '') = '' then :reason
                           else e.summary || ' — ' || :reason end,
            updated_at = clock_timestamp()
-     where e.id = :execution
-       and e.user_id = :user
-       and e.outcome_state is not distinct from :seen
- returning e.id, e.cue_id, e.user_id, e.outcome_state, e.status, e.finished_at,
-           unsuccessful(e.status, e.attempts, e.outcome_attempt, e.outcome_state)
-               - unsuccessful(e.status, e.attempts, e.outcome_attempt, :seen) as change
+-- include: outcome_seen
 ), settled as (
     update alerts a
        set acknowledged = true
