@@ -65,7 +65,7 @@ class Grant:
             self._refuse(f"This key is limited to groups: a cue that it writes needs a group of {groups}.", ALL_GROUPS)
 
     def check_named(self, group: str | None, what: str) -> None:
-        """Refuse *what*, which must name a group, where that is none of those that it is limited to."""
+        """Refuse *what*, which names a *group*, or none where one is needed, unless the key is limited to it."""
         if not self.knows(group):
             self._refuse(
                 f"This key is limited to groups: {what} must be one of {', '.join(self.groups or ())}.", ALL_GROUPS

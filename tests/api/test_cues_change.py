@@ -507,8 +507,8 @@ async def test_a_cue_that_ends_while_it_is_to_be_paused_is_not_paused(api: Api, 
     with trio.fail_after(20):
         made = await api.post("/v1/cues", once())
         async with trio.open_nursery() as nursery, database.transaction() as tx:
-            # As where an execution ends its cue: the cue is locked first, and its user last. A PATCH locks them the other
-            # way round: of the two it is the one that gives way, and is tried again.
+            # As where an execution ends its cue: the cue is locked first, and its user last. A PATCH locks them the
+            # other way round: of the two it gives way, and is tried again.
             await tx.execute("set local deadlock_timeout = '60s'")
             await tx.execute("select from cues where id = $1 for no key update", made["id"])
             nursery.start_soon(pause, f"/v1/cues/{made['id']}")
