@@ -23,12 +23,18 @@ async def begin(contract: Contract, session: BrowserSession, form: Form, body: d
 
     A second click of the same page begins none again.
     """
-    rate, expected = form.text("rate"), form.text("expected")
+    rate = _number(form, "rate")
     asked = body | {
-        "rate_per_second": int(rate) if rate.isdecimal() else RATE,
-        "expected": int(expected) if expected.isdecimal() else None,
+        "rate_per_second": RATE if rate is None else rate,
+        "expected": _number(form, "expected"),
         "reason": form.text("reason") or None,
     }
     answer = await contract.call(session, "POST", "/v1/operations", asked, once(form) | CONFIRMED)
     answer.require()
     return f"/ui/operations/{answer.body['id']}"
+
+
+def _number(form: Form, name: str) -> int | None:
+    """A number as it was typed; None where it is none. One of more digits than these is beyond what is taken anyway."""
+    text = form.text(name)[:18]
+    return int(text) if text.isdecimal() else None

@@ -148,5 +148,6 @@ SUMMARY: LiteralString = _summary("e.user_id = $1 and e.dead_at is not null", "$
 async def summary(db: Executor, wanted: DeadFilter, *, most: int = 10_000) -> list[DeadGroupRow]:
     """The largest groups among so many of the newest dead letters at *most*: 50, the largest first."""
     where, values = wanted.conditions()
-    statement = SUMMARY if len(values) == 1 else _summary(where, PLACES[len(values)] + "::int")
-    return await db.fetch(statement, *values, most, row=DeadGroupRow)
+    return await db.fetch(
+        SUMMARY if len(values) == 1 else _summary(where, PLACES[len(values)] + "::int"), *values, most, row=DeadGroupRow
+    )

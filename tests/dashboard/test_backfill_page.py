@@ -40,3 +40,14 @@ async def test_what_lies_in_the_future_is_refused_beside_its_field_and_what_was_
     assert refused.status_code == 422
     assert 'id="to-problem"' in refused.text
     assert f'value="{FROM}"' in refused.text
+
+
+async def test_a_number_of_thousands_of_digits_is_refused_and_nothing_is_begun(api: Api, person: Browser) -> None:
+    made = await api.post("/v1/cues", cue(transport="worker", callback=None, **HOURLY))
+    path, typed = f"/ui/cues/{made['id']}/backfill", {"from": FROM, "to": TO}
+
+    for name in ("rate", "expected"):
+        refused = await person.post(f"{path}/begin", typed | {name: "9" * 5_000, "nonce": name})
+        assert refused.status_code in {409, 422}
+
+    assert (await api.get("/v1/operations"))["operations"] == []
