@@ -24,6 +24,9 @@ from supervisor import Channel, beat
 FIRINGS_A_STATEMENT = 2_000
 """A batch of due cues is cut where it would fire more: a cue may catch up on a thousand times."""
 
+FIRINGS_AT_FIRST = 64
+"""So many does the first statement of a poll fire, and the next one twice as many: they are sent while others fire."""
+
 MARGIN = 0.002
 """Seconds after a cue's time at which the poller looks for it: not before it is due."""
 
@@ -81,7 +84,7 @@ class Poller:
             rows = await due_cues.due(self.database, self.batch)
             planned = await self._plan(rows)
             held = 0
-            for part in parts(planned):
+            for part in parts(planned, at_first=FIRINGS_A_STATEMENT if moved else FIRINGS_AT_FIRST):
                 held += sum(await run_isolating(part, self._fire, self._quarantine))
             moved += held
             # Nothing held: another daemon is moving what is due.
@@ -144,14 +147,14 @@ class Poller:
                 self.retries.offer(Reminder(delay, user))
 
 
-def parts(planned: list[DueCue]) -> Iterator[list[DueCue]]:
-    """*planned* in portions, so that no statement fires too many."""
+def parts(planned: list[DueCue], *, at_first: int = FIRINGS_A_STATEMENT) -> Iterator[list[DueCue]]:
+    """*planned* in portions, so that no statement fires too many: *at_first* so many, then more and more."""
     part: list[DueCue] = []
-    size = 0
+    size, most = 0, at_first
     for due_cue in planned:
-        if part and size + len(due_cue.firings.fire) > FIRINGS_A_STATEMENT:
+        if part and size + len(due_cue.firings.fire) > most:
             yield part
-            part, size = [], 0
+            part, size, most = [], 0, min(2 * most, FIRINGS_A_STATEMENT)
         part.append(due_cue)
         size += len(due_cue.firings.fire) + 1
     if part:

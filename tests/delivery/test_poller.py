@@ -215,6 +215,20 @@ async def test_what_fires_a_thousand_times_is_cut_into_several_statements() -> N
     assert list(parts([])) == []
 
 
+async def test_the_first_of_many_due_cues_are_fired_by_themselves_and_the_others_by_larger_and_larger_statements(
+    database: Database,
+) -> None:
+    user = await add_user(database)
+    for _ in range(300):
+        await add_cue(database, user, next_run=ago(seconds=1))
+
+    await one_turn(poller_on(database).run)
+
+    # By transaction: each statement is one.
+    made = await database.fetch("select count(*) as made from executions group by xmin::text order by min(created_at)")
+    assert [row["made"] for row in made] == [32, 64, 128, 76]
+
+
 async def test_200_deliveries_take_at_most_ten_statements(database: Database) -> None:
     counting = Counting(database.pool)
     users = [await add_user(database) for _ in range(2)]
