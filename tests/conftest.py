@@ -181,6 +181,8 @@ class Api:
 
     client: httpx.AsyncClient
     key: str = ""
+    tag: str = ""
+    """Stands in the addresses of whom it registers: others register at the same daemon."""
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         """Send; header names are written with underscores."""
@@ -217,7 +219,9 @@ class Api:
 
     async def register(self, email: str = "you@example.com") -> "Api":
         """A new user at the same daemon."""
-        answer = await evolve(self, key="").post("/v1/auth/register", {"email": email})
+        name, _, domain = email.partition("@")
+        address = f"{name}+{self.tag}@{domain}" if self.tag else email
+        answer = await evolve(self, key="").post("/v1/auth/register", {"email": address})
         return evolve(self, key=answer["api_key"])
 
     async def execution(self, execution_id: str, *statuses: str) -> dict[str, Any]:

@@ -140,17 +140,17 @@ async def test_closed_registration_looks_like_no_path(settings: Settings) -> Non
     assert "closed" in refused[2]
 
 
-async def test_an_account_shows_its_limits_and_what_it_uses(api: Api) -> None:
+async def test_an_account_shows_its_limits_and_what_it_uses(owner: Api) -> None:
     with trio.fail_after(10):
-        paused = await api.post("/v1/cues", cue())
-        await api.post("/v1/cues", cue())
-        gone = await api.post("/v1/cues", cue())
-        await api.patch(f"/v1/cues/{paused['id']}", {"status": "paused"})
-        await api.ask("DELETE", f"/v1/cues/{gone['id']}")
-        await api.post(f"/v1/cues/{paused['id']}/fire")
-        await api.post(f"/v1/cues/{paused['id']}/fire")
-        await api.post("/v1/worker/heartbeat", {"claim": 1})
-        me = await api.get("/v1/auth/me")
+        paused = await owner.post("/v1/cues", cue())
+        await owner.post("/v1/cues", cue())
+        gone = await owner.post("/v1/cues", cue())
+        await owner.patch(f"/v1/cues/{paused['id']}", {"status": "paused"})
+        await owner.ask("DELETE", f"/v1/cues/{gone['id']}")
+        await owner.post(f"/v1/cues/{paused['id']}/fire")
+        await owner.post(f"/v1/cues/{paused['id']}/fire")
+        await owner.post("/v1/worker/heartbeat", {"claim": 1})
+        me = await owner.get("/v1/auth/me")
 
     assert me == {
         "email": "you@example.com",
@@ -174,7 +174,7 @@ async def test_an_account_shows_its_limits_and_what_it_uses(api: Api) -> None:
             "expires_at": None,
         },
     }
-    assert api.key.startswith(me["api_key_prefix"])
+    assert owner.key.startswith(me["api_key_prefix"])
     assert 8 <= len(me["api_key_prefix"]) < 20
 
 
@@ -188,15 +188,15 @@ async def test_the_default_plan_and_its_numbers_are_the_operators(settings: Sett
     assert me["rate_limit_per_minute"] == 60
 
 
-async def test_the_address_and_the_alert_url_can_be_changed_and_the_url_cleared(api: Api) -> None:
+async def test_the_address_and_the_alert_url_can_be_changed_and_the_url_cleared(owner: Api) -> None:
     url = "https://alerts.invalid/cueapi"
     with trio.fail_after(10):
-        first = await api.patch("/v1/auth/me", {"alert_webhook_url": url})
-        with_url = await api.get("/v1/auth/me")
-        second = await api.patch("/v1/auth/me", {"email": "other@example.com"})
-        renamed = await api.get("/v1/auth/me")
-        await api.patch("/v1/auth/me", {"alert_webhook_url": "", "email": "Other@Example.com"})
-        cleared = await api.get("/v1/auth/me")
+        first = await owner.patch("/v1/auth/me", {"alert_webhook_url": url})
+        with_url = await owner.get("/v1/auth/me")
+        second = await owner.patch("/v1/auth/me", {"email": "other@example.com"})
+        renamed = await owner.get("/v1/auth/me")
+        await owner.patch("/v1/auth/me", {"alert_webhook_url": "", "email": "Other@Example.com"})
+        cleared = await owner.get("/v1/auth/me")
 
     assert set(first) == {"updated_at"}
     assert MOMENT.fullmatch(first["updated_at"])
@@ -206,13 +206,13 @@ async def test_the_address_and_the_alert_url_can_be_changed_and_the_url_cleared(
     assert (cleared["email"], cleared["alert_webhook_url"]) == ("Other@example.com", None)
 
 
-async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(api: Api) -> None:
+async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(owner: Api) -> None:
     with trio.fail_after(20):
-        await api.register("taken@example.com")
-        before = await api.get("/v1/auth/me")
-        found = await surprises(api, "PATCH", "/v1/auth/me", BAD_CHANGES)
-        taken = await api.refused("PATCH", "/v1/auth/me", {"email": "TAKEN@example.com"})
-        after = await api.get("/v1/auth/me")
+        await owner.register("taken@example.com")
+        before = await owner.get("/v1/auth/me")
+        found = await surprises(owner, "PATCH", "/v1/auth/me", BAD_CHANGES)
+        taken = await owner.refused("PATCH", "/v1/auth/me", {"email": "TAKEN@example.com"})
+        after = await owner.get("/v1/auth/me")
 
     assert found == {}
     assert taken[:2] == (409, "duplicate_email")

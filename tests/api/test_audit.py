@@ -129,13 +129,13 @@ async def test_a_change_is_told_field_by_field_and_a_change_of_the_status_in_a_r
     assert again["changes"] == [{"path": "payload.pages", "from": [True], "to": [1]}]
 
 
-async def test_a_change_that_changes_nothing_is_not_told(api: Api) -> None:
+async def test_a_change_that_changes_nothing_is_not_told(owner: Api) -> None:
     with trio.fail_after(30):
-        made = await api.post("/v1/cues", cue(description="one", callback={"headers": {"X-A": "b"}}))
+        made = await owner.post("/v1/cues", cue(description="one", callback={"headers": {"X-A": "b"}}))
         same = {"description": "one", "status": "active", "callback": {"headers": {"X-A": "b"}}}
-        await api.patch(f"/v1/cues/{made['id']}", {**same, "schedule": {"cron": "0 0 1 1 *"}})
-        await api.patch("/v1/auth/me", {"email": "you@example.com"})
-        told = await rows(api)
+        await owner.patch(f"/v1/cues/{made['id']}", {**same, "schedule": {"cron": "0 0 1 1 *"}})
+        await owner.patch("/v1/auth/me", {"email": "you@example.com"})
+        told = await rows(owner)
 
     assert [row["action"] for row in told] == ["cue.created"]
 

@@ -58,18 +58,18 @@ async def test_health_tells_every_field_to_anybody(daemon: RunningDaemon) -> Non
     assert health["services"]["worker"] == "none"
 
 
-async def test_health_counts_what_waits(api: Api) -> None:
+async def test_health_counts_what_waits(owner: Api) -> None:
     with trio.fail_after(20):
         async with open_receiver([500]) as receiver:
-            webhook = await api.post("/v1/cues", cue(receiver.url(), retry={"backoff_minutes": [60]}))
-            one = (await api.post(f"/v1/cues/{webhook['id']}/fire"))["id"]
-            await api.execution(one, "retrying")
-            await fired(api)
-            await fired(api)
-            await claimed(api)
-            await api.post("/v1/worker/heartbeat", {"worker_id": "w1"})
-            await api.post("/v1/worker/heartbeat", {"worker_id": "w2"})
-            health = await api.get("/health")
+            webhook = await owner.post("/v1/cues", cue(receiver.url(), retry={"backoff_minutes": [60]}))
+            one = (await owner.post(f"/v1/cues/{webhook['id']}/fire"))["id"]
+            await owner.execution(one, "retrying")
+            await fired(owner)
+            await fired(owner)
+            await claimed(owner)
+            await owner.post("/v1/worker/heartbeat", {"worker_id": "w1"})
+            await owner.post("/v1/worker/heartbeat", {"worker_id": "w2"})
+            health = await owner.get("/health")
 
     assert (health["workers"]["active_count"], health["services"]["worker"]) == (2, "ok")
     assert health["queue"] == {
@@ -145,13 +145,13 @@ async def test_readiness_and_health_follow_postgresql_down_and_up(settings: Sett
     assert metrics.status_code == 200
 
 
-async def test_metrics_are_prometheus_text_without_ids(api: Api) -> None:
+async def test_metrics_are_prometheus_text_without_ids(owner: Api) -> None:
     with trio.fail_after(20):
         async with open_receiver([200]) as receiver:
-            made = await api.post("/v1/cues", cue(receiver.url()))
-            one = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
-            await api.execution(one)
-            response = await api.ask("GET", "/metrics")
+            made = await owner.post("/v1/cues", cue(receiver.url()))
+            one = (await owner.post(f"/v1/cues/{made['id']}/fire"))["id"]
+            await owner.execution(one)
+            response = await owner.ask("GET", "/metrics")
 
     families = {family.name: family for family in text_string_to_metric_families(response.text)}
     (delivered,) = [

@@ -162,15 +162,15 @@ async def test_success_is_success_whatever_it_says_of_retries(api: Api) -> None:
     assert (await shown(api, one))["status"] == "success"
 
 
-async def test_a_success_reported_before_the_next_attempt_calls_it_off(api: Api) -> None:
+async def test_a_success_reported_before_the_next_attempt_calls_it_off(owner: Api) -> None:
     with trio.fail_after(20):
         async with open_receiver([500]) as receiver:
-            made = await api.post("/v1/cues", cue(receiver.url(), retry={"backoff_minutes": [60]}))
-            one = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
-            await api.execution(one, "retrying")
-            answered = await report(api, one, success=True, result="it had worked")
-            ended = await shown(api, one)
-            health = await api.get("/health")
+            made = await owner.post("/v1/cues", cue(receiver.url(), retry={"backoff_minutes": [60]}))
+            one = (await owner.post(f"/v1/cues/{made['id']}/fire"))["id"]
+            await owner.execution(one, "retrying")
+            answered = await report(owner, one, success=True, result="it had worked")
+            ended = await shown(owner, one)
+            health = await owner.get("/health")
 
     assert (answered["outcome_state"], answered["will_retry"]) == ("reported_success", False)
     assert (ended["status"], ended["next_retry"], ended["error_message"]) == ("success", None, None)

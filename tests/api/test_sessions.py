@@ -117,20 +117,20 @@ async def test_a_session_is_refreshed(daemon: RunningDaemon, capsys: Printed) ->
     assert (await daemon.api.refused("POST", "/v1/auth/session/refresh"))[:2] == (401, "invalid_api_key")
 
 
-async def test_a_key_gets_a_session_that_ends_with_it(api: Api) -> None:
+async def test_a_key_gets_a_session_that_ends_with_it(owner: Api) -> None:
     with trio.fail_after(20):
-        made = await api.post("/v1/auth/session/refresh")
-        session = evolve(api, key=made["session_token"])
+        made = await owner.post("/v1/auth/session/refresh")
+        session = evolve(owner, key=made["session_token"])
         me = await session.get("/v1/auth/me")
         again = await session.post("/v1/auth/session/refresh")
-        key = (await api.post("/v1/auth/key/regenerate", **SURE))["api_key"]
+        key = (await owner.post("/v1/auth/key/regenerate", **SURE))["api_key"]
         ended = [
-            await evolve(api, key=token).refused("GET", "/v1/auth/me")
+            await evolve(owner, key=token).refused("GET", "/v1/auth/me")
             for token in (session.key, again["session_token"])
         ]
-        old = await api.refused("POST", "/v1/auth/session/refresh")
-        anew = await evolve(api, key=key).post("/v1/auth/session/refresh")
-        opened = await evolve(api, key=anew["session_token"]).get("/v1/auth/me")
+        old = await owner.refused("POST", "/v1/auth/session/refresh")
+        anew = await evolve(owner, key=key).post("/v1/auth/session/refresh")
+        opened = await evolve(owner, key=anew["session_token"]).get("/v1/auth/me")
 
     assert made["email"] == me["email"] == opened["email"] == "you@example.com"
     assert [one[:2] for one in ended] == [(401, "invalid_session")] * 2

@@ -450,16 +450,16 @@ async def test_every_answer_has_a_request_id_of_its_own_and_the_security_headers
     assert "Server" not in answers[0].headers
 
 
-async def test_every_log_line_of_a_request_carries_its_id_and_no_other_s(api: Api) -> None:
+async def test_every_log_line_of_a_request_carries_its_id_and_no_other_s(owner: Api) -> None:
     with trio.fail_after(20), capture_logs(processors=[merge_contextvars]) as lines:
         async with trio.open_nursery() as nursery:
             for number in range(5):
-                nursery.start_soon(lambda number=number: api.ask("GET", "/v1/usage", X_Request_Id=f"mine-{number}"))
+                nursery.start_soon(lambda number=number: owner.ask("GET", "/v1/usage", X_Request_Id=f"mine-{number}"))
 
     answered = [line for line in lines if line["event"] == "request_answered"]
     assert sorted(line["request_id"] for line in answered) == [f"mine-{number}" for number in range(5)]
     assert [(line["route"], line["status"]) for line in answered] == [("/v1/usage", 200)] * 5
-    assert api.key not in str(lines)
+    assert owner.key not in str(lines)
 
 
 async def test_no_web_page_may_call_unless_its_origin_is_set(api: Api) -> None:
@@ -519,12 +519,12 @@ async def test_named_origins_may_call_and_others_may_not(settings: Settings) -> 
     assert not any("Access-Control-Allow-Origin" in one.headers for one in (other, longer, preflight))
 
 
-async def test_every_answer_of_a_limited_route_says_how_many_requests_are_left(api: Api) -> None:
+async def test_every_answer_of_a_limited_route_says_how_many_requests_are_left(owner: Api) -> None:
     with trio.fail_after(20):
         before = datetime.now(UTC)
-        first = await api.ask("GET", "/v1/usage")
-        second = await api.ask("GET", "/v1/executions/x")
-        stranger = await Api(api.client).ask("GET", "/v1/usage")
+        first = await owner.ask("GET", "/v1/usage")
+        second = await owner.ask("GET", "/v1/executions/x")
+        stranger = await Api(owner.client).ask("GET", "/v1/usage")
 
     assert [first.headers[name] for name in LIMITED[:2]] == ["6000", "5999"]
     assert [second.headers[name] for name in LIMITED[:2]] == ["6000", "5998"]
