@@ -16,7 +16,7 @@ How the daemon speaks: one event a fact.
 | results_waited | results, reason, seconds | PostgreSQL is away, and results wait for it |
 | claims_recovered, leases_ended, deadlines_passed, executions_unclaimed | executions | the rescue took them back |
 | standstill_noticed | seconds | the process did not run for so long: attempts that this cost are released |
-| attempts_interrupted | attempts, accounts_waiting | accounts without a slot had waited too long |
+| attempts_interrupted | host, attempts, accounts_waiting | accounts without a slot had waited too long |
 | holds_ended | accounts | holds were to end by now, and have |
 | target_opened | user_id, host, reason, attempts, failures | what is for it waits from now on |
 | target_probed | user_id, host, reason, next_probe_in | a probe has failed, or (no reason) come to nothing |

@@ -97,6 +97,10 @@ class Capacity:
             count >= room.per_user for count in room.users.values()
         )
 
+    def full_hosts(self) -> set[str]:
+        """The hosts without a free slot."""
+        return {host for host, used in self._slots_used().items() if used >= self.per_host}
+
     def request_wakeup(self) -> None:
         """Have *on_freed* called with the next slot that is freed, and *on_half* when half of those taken are."""
         self._wanted, self._peak = True, max(len(self._held), 1)

@@ -9,6 +9,7 @@ import trio
 from attrs import evolve, field, frozen
 
 from cueapi.delivery.capacity import Capacity
+from cueapi.delivery.full_hosts import FullHosts
 from cueapi.delivery.held_targets import HeldTargets
 from cueapi.delivery.preemption import Preemption
 from cueapi.delivery.quarantine import Quarantine, run_isolating
@@ -50,11 +51,16 @@ class Dispatcher:
     report_url: ReportUrl
     held: HeldTargets = field(factory=lambda: HeldTargets(1))
     preemption: Preemption = field(init=False)
+    full_hosts: FullHosts = field(init=False)
     target_claims: TargetClaims = field(init=False)
 
     @preemption.default
     def _make_preemption(self) -> Preemption:
         return Preemption(self.database, self.capacity, self.hub)
+
+    @full_hosts.default
+    def _make_full_hosts(self) -> FullHosts:
+        return FullHosts(self.database, self.capacity, self.hub)
 
     @target_claims.default
     def _make_target_claims(self) -> TargetClaims:
@@ -75,6 +81,7 @@ class Dispatcher:
         if self.capacity.free <= 0 and self.identity.claim_number is not None:
             await self.preemption.look()
         await self._claim_held(deliveries)
+        await self._claim_turns(deliveries)
         while await self._claim_some(deliveries):
             pass
         if self.capacity.has_spare():
@@ -82,6 +89,7 @@ class Dispatcher:
                 pass
         if self.capacity.free <= 0:
             self.preemption.look_again()
+        await self.full_hosts.look()
 
     async def _claim_some(self, deliveries: trio.MemorySendChannel[Delivery], *, spare: bool = False) -> bool:
         """Claim and send a batch; True where there may be more."""
@@ -131,6 +139,17 @@ class Dispatcher:
             rows = await self.target_claims.some(number, target, most)
             await self._send(deliveries, await self._readable(rows, asked_at))
             self.capacity.request_wakeup()
+
+    async def _claim_turns(self, deliveries: trio.MemorySendChannel[Delivery]) -> None:
+        """Claim what has its turn at a host that was full, before what waits in front of it."""
+        number = self.identity.claim_number
+        if number is None or self.capacity.free <= 0:
+            return
+        for one in self.full_hosts.turns():
+            asked_at = steady()
+            claim = partial(self._claim_alone, number, self.capacity.headroom(spare=True))
+            (rows,) = await run_isolating([one.execution_id], claim, self._quarantine)
+            await self._send(deliveries, await self._readable(rows, asked_at))
 
     async def _send(self, deliveries: trio.MemorySendChannel[Delivery], claimed: list[Delivery]) -> None:
         for number, delivery in enumerate(claimed, 1):

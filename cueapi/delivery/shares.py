@@ -7,7 +7,7 @@ for those that want more.
 
 Where even the kept quarter is in use, slots come free as attempts end. The last resort, for an account that holds none
 and has waited for seconds, is to interrupt an attempt: of an account beyond its share, or one that has run for a
-minute where such hold more than three quarters.
+minute where such hold more than three quarters. Of the slots of one host only what is beyond a share gives way.
 """
 
 from collections import defaultdict
@@ -54,23 +54,34 @@ def to_interrupt(held: Collection[Delivery], *, size: int, waiting: int, now: fl
     Of the account that holds most, beyond its share: the attempt that began last, since the least is lost with it.
     Where none is beyond its share: of the long ones that hold more than three quarters, the longest.
     """
-    by_account = defaultdict[int, list[Delivery]](list)
-    for delivery in sorted(held, key=_BEGUN):
-        by_account[delivery.user_id].append(delivery)
-    share = max(size // (len(by_account) + waiting), 1)
-    chosen = _beyond_share(by_account, share, waiting)
+    by_account = _by_account(held)
+    chosen = _beyond_share(by_account, size, waiting)
     left = [one for kept_ones in by_account.values() for one in kept_ones]
     chosen += _long_ones(left, size - kept(size), now)[: waiting - len(chosen)]
     return [one.claim for one in chosen]
 
 
+def to_interrupt_at_host(held: Collection[Delivery], *, size: int, waiting: int) -> list[UUID]:
+    """As `to_interrupt`, of what is *held* of a host that has *size* slots; the longest do not give way."""
+    return [one.claim for one in _beyond_share(_by_account(held), size, waiting)]
+
+
 _BEGUN = attrgetter("claimed_at")
 
 
-def _beyond_share(by_account: dict[int, list[Delivery]], share: int, number: int) -> list[Delivery]:
-    """Take at most *number* from accounts that hold more than *share*, each time from the one that holds most."""
+def _by_account(held: Collection[Delivery]) -> dict[int, list[Delivery]]:
+    """What each account holds, what it began last at the end."""
+    by_account = defaultdict[int, list[Delivery]](list)
+    for delivery in sorted(held, key=_BEGUN):
+        by_account[delivery.user_id].append(delivery)
+    return by_account
+
+
+def _beyond_share(by_account: dict[int, list[Delivery]], size: int, waiting: int) -> list[Delivery]:
+    """Take one for each of *waiting* accounts from who holds more than a share, each time from who holds most."""
+    share = max(size // (len(by_account) + waiting), 1)
     taken: list[Delivery] = []
-    while by_account and len(taken) < number and len(most := max(by_account.values(), key=len)) > share:
+    while by_account and len(taken) < waiting and len(most := max(by_account.values(), key=len)) > share:
         taken.append(most.pop())
     return taken
 

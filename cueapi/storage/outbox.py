@@ -231,3 +231,36 @@ async def waiting_accounts(db: Executor, headroom: Headroom, patience: float) ->
     """How many accounts hold no place, and have a delivery due for *patience* seconds that its host has room for."""
     full = [host for host, busy in headroom.hosts.items() if busy >= headroom.per_host]
     return await fetch_value(db, WAITING_ACCOUNTS, list(headroom.users), full, patience, kind=int) or 0
+
+
+class KeptWaiting(Row):
+    """A delivery that is due for a host without a free slot; *waited* for so many seconds."""
+
+    execution_id: UUID
+    host: str
+    waited: float
+
+
+# $1 accounts that hold a place, $2 hosts that are full, $3 seconds. Of the first rows only: it is asked again.
+KEPT_WAITING = """
+select distinct on (user_id) execution_id, host, extract(epoch from now() - ready_at)::float8 as waited
+  from (select execution_id, user_id, host, ready_at
+          from outbox
+         where claimed_by is null
+           and waits_until is null
+           and ready_at <= now() - $3::float8 * interval '1 second'
+           and user_id <> all ($1::bigint[])
+           and host = any ($2::text[])
+           and user_id <> all (select user_id from holds where ended_at is null)
+           and (user_id, host) not in (select user_id, host from held_targets)
+         order by ready_at
+         limit 64) waiting
+ order by user_id, ready_at
+"""
+
+
+async def kept_waiting(
+    db: Executor, users: Collection[int], hosts: Collection[str], patience: float
+) -> list[KeptWaiting]:
+    """The first delivery of each account that is not among *users* and waits for *hosts* longer than *patience*."""
+    return await db.fetch(KEPT_WAITING, list(users), list(hosts), patience, row=KeptWaiting)
