@@ -170,18 +170,19 @@ async def daemon_process(
     healthy: bool = True,
     files: int | None = None,
     fresh: bool = False,
+    background: bool = False,
     **settings: object,
 ) -> AsyncIterator[DaemonProcess]:
     """
     A daemon over *home*, healthy unless told otherwise; at the end of the block it is killed if it still lives.
 
     It may have *files* open at most, where given. It is forked where the imports are done, unless it is to be a *fresh*
-    one, which begins as `python -m cueapi` does.
+    one, which begins as `python -m cueapi` does; in the *background* as `&` of a script has it begin.
     """
     port = free_port() if port is None else port
     number = next(_numbers)
     order = Order(home, environment(home, PORT=port, **settings), home / f"said-{number}", home / f"logged-{number}")
-    process = await (_fresh(order) if fresh else cradle().fork(evolve(order, files=files)))
+    process = await (_fresh(order, background=background) if fresh else cradle().fork(evolve(order, files=files)))
     address = f"http://127.0.0.1:{port}"
     # No connection is kept: a server that ends waits a while for its clients to hang up.
     limits = httpx.Limits(max_keepalive_connections=0)
@@ -198,7 +199,7 @@ async def daemon_process(
                 await process.wait()
 
 
-async def _fresh(order: Order) -> trio.Process:
+async def _fresh(order: Order, *, background: bool) -> trio.Process:
     with order.said.open("wb") as said, order.told.open("wb") as told:
         return await trio.lowlevel.open_process(
             [sys.executable, "-m", "cueapi"],
@@ -207,8 +208,8 @@ async def _fresh(order: Order) -> trio.Process:
             stderr=told,
             cwd=order.home,
             env=order.environment,
-            # A shell has what it starts in the background ignore Ctrl-C; our children would, too.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+            # A shell has what it starts in the background ignore Ctrl-C; our children would, too, where we do.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN if background else signal.SIG_DFL),
         )
 
 

@@ -1,6 +1,7 @@
 """The commands. Settings are read here and nowhere else; a start that fails says why in one line."""
 
 import gc
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -194,6 +195,9 @@ def _settings() -> Settings:
 
 def _run(command: Callable[[], Awaitable[object]], *, interrupted: int = FAILED) -> None:
     lines, code = list[str](), FAILED
+    # A script's shell has what it starts in the background ignore Ctrl-C. Until the daemon is up, that would go for
+    # SIGTERM, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         trio.run(command)
     except* EXPECTED as group:

@@ -125,14 +125,22 @@ async def test_one_ctrl_c_drains_as_well(database_url: str, database: Database, 
     assert await statuses(database) == {fired: "success"}
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-async def test_a_signal_during_the_start_is_a_clean_stop(tmp_path: Path, sign: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("sign", "background"),
+    [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True)],
+    ids=["SIGTERM", "Ctrl-C", "SIGTERM in the background of a script"],
+)
+async def test_a_signal_during_the_start_is_a_clean_stop(
+    tmp_path: Path, sign: signal.Signals, background: bool
+) -> None:
     (silent,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = silent.socket.getsockname()[1]
     with trio.fail_after(HANG):
         async with silent:
             url = f"postgresql://me@127.0.0.1:{port}/none"
-            async with daemon_process(tmp_path, healthy=False, fresh=True, DATABASE_URL=url) as daemon:
+            async with daemon_process(
+                tmp_path, healthy=False, fresh=True, background=background, DATABASE_URL=url
+            ) as daemon:
                 async with await silent.accept():
                     daemon.send(sign)
                     await daemon.ended()
