@@ -13,9 +13,10 @@ from itertools import count
 from pathlib import Path
 
 import httpx
+import pytest
 import trio
 
-from tests.conftest import NO_TLS, Api
+from tests.conftest import NO_TLS, Api, RunningDaemon, migrated
 from tests.cradle import Order, cradle
 from tests.process import HANG, LOOK, environment, free_port
 
@@ -54,3 +55,33 @@ async def guest_at(address: str) -> AsyncIterator[Api]:
         guest = await Api(client, tag=str(next(_numbers))).register()
         yield guest
         await guest.ask("PUT", "/v1/hold", {"mode": "everything", "reason": "the test is over"})
+
+
+@pytest.fixture(scope="session")
+def standing(postgres_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the daemon that tests share."""
+    with (
+        migrated(postgres_url, template) as database_url,
+        standing_daemon(tmp_path_factory.mktemp("standing"), database_url) as address,
+    ):
+        yield address
+
+
+@pytest.fixture
+async def guest(standing: str) -> AsyncIterator[Api]:
+    """A user at the daemon that tests share."""
+    async with guest_at(standing) as api:
+        yield api
+
+
+@pytest.fixture
+async def owner(daemon: RunningDaemon) -> Api:
+    """The only user at a daemon of the test's own."""
+    return await daemon.api.register()
+
+
+@pytest.fixture
+def api(request: pytest.FixtureRequest) -> Api:
+    """A registered user: where the test asks for its database or its daemon, at one of its own."""
+    user: Api = request.getfixturevalue("owner" if "database_url" in request.fixturenames else "guest")
+    return user

@@ -1,15 +1,18 @@
-"""A person who is signed in, beside what every test has."""
+"""A person who is signed in: at a daemon that many tests share, or at one of its own."""
 
 import pytest
 
 from tests.conftest import Api, RunningDaemon
-from tests.dashboard.browsing import Browser, signed_in
+from tests.dashboard.browsing import Browser
+from tests.standing import api, guest, owner, standing
+
+__all__ = ["api", "guest", "owner", "standing"]
 
 
 @pytest.fixture
-async def person(daemon: RunningDaemon, api: Api) -> Browser:
+async def person(api: Api) -> Browser:
     """A browser that the user of *api* is signed in with."""
-    return await signed_in(daemon, api)
+    return await Browser(api.client).sign_in(api.key)
 
 
 @pytest.fixture
