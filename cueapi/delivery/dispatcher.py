@@ -89,7 +89,8 @@ class Dispatcher:
                 pass
         if self.capacity.free <= 0:
             self.preemption.look_again()
-        await self.full_hosts.look()
+        if self.identity.claim_number is not None:
+            await self.full_hosts.look()
 
     async def _claim_some(self, deliveries: trio.MemorySendChannel[Delivery], *, spare: bool = False) -> bool:
         """Claim and send a batch; True where there may be more."""

@@ -19,11 +19,11 @@ PATIENCE = 1.0
 LAST_PATIENCE = 2.0
 """Seconds after which an attempt is interrupted for it."""
 
-LOOK_INTERVAL = 0.5
+LOOK_INTERVAL, LONGEST_INTERVAL = 0.5, 1.5
 """Seconds between two looks while a host is full."""
 
 MOST_LOOKING = 0.05
-"""The share of the time that may be spent on looks: where much waits they are slow, and seldom."""
+"""The share of the time that may be spent on looks before they become seldom: where much waits they are slow."""
 
 log = structlog.get_logger("cueapi.delivery.full_hosts")
 
@@ -35,8 +35,10 @@ class FullHosts:
     database: Database
     capacity: Capacity
     hub: WakeupHub
+    next_look: float = field(init=False, default=0.0)
+    """From when on it looks again, on Trio's clock."""
+
     _waiting: list[KeptWaiting] = field(init=False, factory=list)
-    _next_look: float = field(init=False, default=0.0)
 
     async def look(self) -> None:
         """Note whose turn it is. Who has waited for too long gets a slot of an account that has more than its share."""
@@ -44,13 +46,13 @@ class FullHosts:
         if not hosts:
             return
         begun = trio.current_time()
-        if begun >= self._next_look:
+        if begun >= self.next_look:
             users = self.capacity.headroom().users
             self._waiting = await kept_waiting(self.database, users, hosts, PATIENCE)
             took = trio.current_time() - begun
-            self._next_look = begun + max(LOOK_INTERVAL, took / MOST_LOOKING)
+            self.next_look = begun + min(max(LOOK_INTERVAL, took / MOST_LOOKING), LONGEST_INTERVAL)
             self._interrupt()
-        self.hub.dispatches.wake_at(self._next_look)
+        self.hub.dispatches.wake_at(self.next_look)
 
     def turns(self) -> Iterator[KeptWaiting]:
         """What is to be claimed before anything else: each once, when its host has a free slot."""

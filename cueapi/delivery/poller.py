@@ -25,7 +25,7 @@ FIRINGS_A_STATEMENT = 2_000
 """A batch of due cues is cut where it would fire more: a cue may catch up on a thousand times."""
 
 FIRINGS_AT_FIRST = 64
-"""So many does the first statement of a poll fire, and the next one twice as many: they are sent while others fire."""
+"""Cues and firings of the first statement of a poll; the next has twice as many. They are sent while others fire."""
 
 MARGIN = 0.002
 """Seconds after a cue's time at which the poller looks for it: not before it is due."""

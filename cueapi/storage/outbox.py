@@ -241,7 +241,8 @@ class KeptWaiting(Row):
     waited: float
 
 
-# $1 accounts that hold a place, $2 hosts that are full, $3 seconds. Of the first rows only: it is asked again.
+# $1 accounts that hold a place, $2 hosts that are full, $3 seconds. Of the first rows only: it is asked again. Where
+# there is one account, nothing is looked through: it is the one that holds the places.
 KEPT_WAITING = """
 select distinct on (user_id) execution_id, host, extract(epoch from now() - ready_at)::float8 as waited
   from (select execution_id, user_id, host, ready_at
@@ -253,6 +254,7 @@ select distinct on (user_id) execution_id, host, extract(epoch from now() - read
            and host = any ($2::text[])
            and user_id <> all (select user_id from holds where ended_at is null)
            and (user_id, host) not in (select user_id, host from held_targets)
+           and exists (select from users offset 1)
          order by ready_at
          limit 64) waiting
  order by user_id, ready_at
