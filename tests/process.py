@@ -10,10 +10,8 @@ The environment is what is given and nothing else; no `.env` lies where the proc
 
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +29,7 @@ from attrs import define, evolve, field, frozen
 from cueapi.embedded_postgres.postmaster import running
 from tests.conftest import NO_TLS, SECRET, Api
 from tests.cradle import ROOT, Forked, Order, cradle
+from tests.ports import free_port
 
 HANG = 300
 """Seconds after which what a test waits for will never come. Not a promise: the machine may be slow."""
@@ -45,19 +44,6 @@ LOOK = 0.02
 """Seconds between two looks at what another process does: it tells us of no event."""
 
 _numbers = count()
-
-
-def free_port() -> int:
-    """A port that outgoing connections are not given: nothing takes it between two lives of a daemon."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def environment(home: Path, **settings: object) -> dict[str, str]:

@@ -18,7 +18,8 @@ import trio
 
 from tests.conftest import NO_TLS, Api, RunningDaemon, migrated
 from tests.cradle import Order, cradle
-from tests.process import HANG, LOOK, environment, free_port
+from tests.ports import free_port
+from tests.process import HANG, LOOK, environment
 
 _numbers = count()
 

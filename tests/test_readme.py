@@ -1,7 +1,6 @@
 """What the README says is true: its receiver runs, its table of settings is the settings, its commands are there."""
 
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from cueapi.domain.signature import standard_signature
 from cueapi.settings import Settings
 from tests.api.work import claimed, report
 from tests.conftest import Api, cue
+from tests.ports import free_port
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
@@ -32,11 +32,6 @@ def block(language: str, section: str = RECEIVER) -> str:
     found = re.search(rf"^```{language}\n(.*?)^```", README[README.index(section) :], re.DOTALL | re.MULTILINE)
     assert found is not None
     return found[1]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

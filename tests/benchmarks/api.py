@@ -9,7 +9,7 @@ from tests.benchmarks.load import Ask
 from tests.benchmarks.scene import Scene, open_receiver, open_scene, open_server, result_of
 from tests.benchmarks.size import Size
 from tests.benchmarks.table import Row, ratio
-from tests.process import free_port
+from tests.ports import free_port
 from tests.storage.own_postgres import OwnPostgres
 
 CUE = {

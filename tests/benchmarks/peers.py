@@ -15,7 +15,7 @@ from tests.benchmarks.filling import Batch, add_cues, moment
 from tests.benchmarks.scene import PATIENCE, open_database, open_scene, open_server, running, scratch
 from tests.benchmarks.size import Size
 from tests.benchmarks.table import Row, ratio
-from tests.process import free_port
+from tests.ports import free_port
 from tests.storage.own_postgres import OwnPostgres
 
 GOAL = 1.0

@@ -17,7 +17,8 @@ from cueapi.storage.database import Database
 from cueapi.trio_asyncpg.connection import close, connect
 from cueapi.trio_asyncpg.pool import open_pool
 from tests.conftest import Api, in_database
-from tests.process import ROOT, daemon_process, environment, free_port
+from tests.ports import free_port
+from tests.process import ROOT, daemon_process, environment
 from tests.storage.own_postgres import OwnPostgres
 
 OURS = "benchmark"

@@ -11,6 +11,7 @@ from tests.chaos.audit import audit, settled
 from tests.chaos.ledger import DONE, Ledger
 from tests.chaos.load import HANDLERS
 from tests.conftest import Api, RunningDaemon, cue
+from tests.process import HANG
 from tests.receiver import open_receiver
 from tests.storage.rows import alert_types
 
@@ -33,7 +34,7 @@ DUE = "update outbox set ready_at = now(); select pg_notify('cueapi', '0 deliver
 async def fire(api: Api, url: str, times: int, at: datetime) -> Ledger:
     """Have a new cue fire so many times at one moment."""
     made = await api.post("/v1/cues", cue(url, retry={"max_attempts": 1}))
-    ledger = Ledger(cues={made["id"]: DONE})
+    ledger = Ledger(cues={made["id"]: DONE}, email=(await api.get("/v1/auth/me"))["email"])
     for _ in range(times):
         fired = await api.post(f"/v1/cues/{made['id']}/fire", {"send_at": at.isoformat()})
         ledger.fires[fired["id"]] = made["id"]
@@ -45,7 +46,7 @@ async def test_an_execution_that_makes_statements_fail_is_quarantined_alone_and_
     daemon: RunningDaemon, api: Api, database: Database, damage: str
 ) -> None:
     at = datetime.now(UTC) + AHEAD
-    with trio.fail_after(30), capture_logs():
+    with trio.fail_after(HANG), capture_logs():
         async with open_receiver(HANDLERS) as receiver:
             stranger = await daemon.api.register("stranger@example.com")
             failing = await fire(stranger, receiver.url("/failing"), 1, at)
@@ -54,6 +55,7 @@ async def test_an_execution_that_makes_statements_fail_is_quarantined_alone_and_
                 await tx.run_script(damage.format(*failing.cues))
                 await tx.run_script(DUE)
             await settled(database, working)
+            await settled(database, failing)
             restarts = {entry["restarts"] for entry in (await daemon.api.get("/health"))["siblings"].values()}
 
     (row,) = await database.fetch(

@@ -8,7 +8,8 @@ import trio
 from cueapi.storage.database import Database
 from tests.chaos.load import HANDLERS, UNLIMITED
 from tests.conftest import Api, cue
-from tests.process import HANG, daemon_process, free_port
+from tests.ports import free_port
+from tests.process import HANG, daemon_process
 from tests.receiver import open_receiver
 
 ONE_TIME, RECURRING = 60, 20

@@ -17,7 +17,8 @@ from cueapi.storage.database import Database
 from tests.chaos.due import Due, number_of
 from tests.chaos.load import UNLIMITED
 from tests.conftest import Api, cue
-from tests.process import HANG, DaemonProcess, daemon_process, free_port
+from tests.ports import free_port
+from tests.process import HANG, DaemonProcess, daemon_process
 from tests.receiver import Received, Receiver, open_receiver
 from tests.storage.rows import ago
 

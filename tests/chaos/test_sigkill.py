@@ -11,7 +11,8 @@ from cueapi.storage.database import Database
 from tests.chaos.audit import audit
 from tests.chaos.faults import in_flight
 from tests.chaos.load import HANDLERS, UNLIMITED, under_load
-from tests.process import daemon_process, free_port
+from tests.ports import free_port
+from tests.process import daemon_process
 from tests.receiver import open_receiver
 
 LIFE = 3.0

@@ -14,7 +14,8 @@ import trio
 from cueapi.storage.database import Database
 from tests.cli.test_main import failed_with_one_line
 from tests.conftest import in_database, say
-from tests.process import Commands, daemon_process, free_port
+from tests.ports import free_port
+from tests.process import Commands, daemon_process
 from tests.storage.pooler import pooler
 
 _numbers = count()

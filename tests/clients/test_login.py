@@ -15,7 +15,8 @@ from tests.clients.command_line import CommandLine, told
 from tests.clients.magic_link import follow, newest_link
 from tests.clients.worker import worker_process, write_config
 from tests.conftest import Api
-from tests.process import DaemonProcess, daemon_process, free_port
+from tests.ports import free_port
+from tests.process import DaemonProcess, daemon_process
 
 EMAIL = "new@example.com"
 

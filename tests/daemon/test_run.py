@@ -13,7 +13,8 @@ import trio
 from cueapi.embedded_postgres.postmaster import running as running_server
 from cueapi.storage.database import Database
 from tests.conftest import Api, RunningDaemon, cue, in_database, say
-from tests.process import HANG, DaemonProcess, daemon_process, embedded_home, free_port
+from tests.ports import free_port
+from tests.process import HANG, DaemonProcess, daemon_process, embedded_home
 from tests.receiver import Receiver, open_receiver
 from tests.storage.own_postgres import OwnPostgres
 

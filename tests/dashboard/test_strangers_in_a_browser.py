@@ -15,7 +15,7 @@ from tests.api.test_browser import BROWSER, DRIVER, browser
 from tests.api.test_dead_letters import add_dead
 from tests.conftest import Api, cue, running
 from tests.dashboard.test_story import Person
-from tests.process import free_port
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.browser,

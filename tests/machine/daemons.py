@@ -20,7 +20,8 @@ from attrs import define, field, frozen
 
 from tests.conftest import NO_TLS, Api
 from tests.cradle import Forked, Order, cradle
-from tests.process import END_PATIENCE, LOOK, UP_PATIENCE, environment, free_port
+from tests.ports import free_port
+from tests.process import END_PATIENCE, LOOK, UP_PATIENCE, environment
 
 PATIENCE = 120.0
 """Seconds in which whatever must happen has happened."""

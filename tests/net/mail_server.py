@@ -11,7 +11,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from attrs import define, field
 
-from tests.process import free_port
+from tests.ports import free_port
 
 PASSWORD = "pa/ss word"
 

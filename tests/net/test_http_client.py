@@ -11,7 +11,7 @@ from cueapi.domain.attempt import ANSWER_LIMIT
 from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.net.http_client import PinnedTransport
-from tests.process import free_port
+from tests.ports import free_port
 from tests.receiver import Received, Step, open_receiver
 
 OPEN = Rules(allow=Rules.parse_allow("127.0.0.0/8"))

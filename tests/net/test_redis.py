@@ -1,6 +1,5 @@
 """Sliding windows in a real Redis, and what happens without one."""
 
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
@@ -11,6 +10,7 @@ import trio
 
 from cueapi.net.redis import COUNT, Redis, RedisMisnamed, RedisUnavailable, open_redis, ping
 from tests.net.own_redis import OwnRedis
+from tests.ports import free_port
 from tests.scarcity import no_file_left, no_thread_left
 
 PATIENT = 10.0
@@ -26,8 +26,7 @@ async def shared(redis_url: str) -> AsyncIterator[Redis]:
 @pytest.fixture
 def unused_port() -> int:
     """A port that no program listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 async def test_a_window_in_redis_slides_and_what_it_refuses_does_not_count(shared: Redis) -> None:

@@ -14,7 +14,7 @@ from attrs import evolve
 from cueapi.net.shortage import OwnShortage
 from cueapi.net.smtp import Mail, Mailer, MailFailed
 from tests.net.mail_server import PASSWORD, mail_server
-from tests.process import free_port
+from tests.ports import free_port
 from tests.scarcity import no_file_left, no_thread_left
 
 MAIL = Mail(

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from attrs import define, field
 
 from cueapi.embedded_postgres.binaries import copy_tree, find_tree
+from tests.ports import free_port
 
 PASSWORD = "secret"
 UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
@@ -23,17 +23,12 @@ CHEAP = " ".join(
 """What spares work and loses nothing as long as the machine itself does not fall; tests analyze what they fill."""
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @define
 class OwnPostgres:
     """A server over *home*: its data, its password file and its log."""
 
     home: Path
-    port: int = field(factory=_free_port)
+    port: int = field(factory=free_port)
     programs: Path = field(init=False)
 
     def __attrs_post_init__(self) -> None:
