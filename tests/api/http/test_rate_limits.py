@@ -12,6 +12,7 @@ from cueapi.net.redis import open_redis
 from cueapi.settings import Settings
 from tests.conftest import Api, running
 from tests.net.own_redis import OwnRedis, own_redis
+from tests.process import HANG
 
 SAID = {"rate_limits_local", "rate_limits_shared"}
 
@@ -77,17 +78,18 @@ async def test_two_daemons_share_the_windows_of_addresses_and_reports_are_never_
 async def test_while_redis_is_away_each_daemon_counts_by_itself_and_says_so_once(
     settings: Settings, mortal: OwnRedis
 ) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(HANG):
         async with running(with_redis(settings, mortal.url)) as daemon:
             api = await daemon.api.register()
-            before = await statuses(api, 2)
-            mortal.kill()
             with capture_logs() as lines:
+                before = await statuses(api, 2)
+                mortal.kill()
                 after = await statuses(api, 6)
                 health = await daemon.api.get("/health")
 
     assert before == [200, 200]
-    assert after == [200] * 4 + [429] * 2
+    # Where the machine is slow, Redis may have been given up before it was killed: the first two are counted, too.
+    assert after in [[200] * left + [429] * (6 - left) for left in (2, 3, 4)]
     assert [line["event"] for line in lines if line["event"] in SAID] == ["rate_limits_local"]
     assert (health["status"], health["services"]["redis"]) == ("degraded", "down")
 
