@@ -93,13 +93,7 @@ class Capacity:
     def any_full(self) -> bool:
         """True where a delivery may have to wait that has a free slot: its host or its account has no more."""
         room = self.headroom(spare=True)
-        return any(used >= room.per_host for used in room.hosts.values()) or any(
-            count >= room.per_user for count in room.users.values()
-        )
-
-    def full_hosts(self) -> set[str]:
-        """The hosts without a free slot."""
-        return {host for host, used in self._slots_used().items() if used >= self.per_host}
+        return bool(room.full_hosts()) or any(count >= room.per_user for count in room.users.values())
 
     def request_wakeup(self) -> None:
         """Have *on_freed* called with the next slot that is freed, and *on_half* when half of those taken are."""

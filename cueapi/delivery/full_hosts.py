@@ -28,6 +28,11 @@ MOST_LOOKING = 0.05
 log = structlog.get_logger("cueapi.delivery.full_hosts")
 
 
+def interval_after(took: float) -> float:
+    """Seconds between a look that *took* so long and the next one."""
+    return min(max(LOOK_INTERVAL, took / MOST_LOOKING), LONGEST_INTERVAL)
+
+
 @define(eq=False)
 class FullHosts:
     """Finds accounts that hold no slot, and whose deliveries are for hosts that are full."""
@@ -42,15 +47,13 @@ class FullHosts:
 
     async def look(self) -> None:
         """Note whose turn it is. Who has waited for too long gets a slot of an account that has more than its share."""
-        hosts = self.capacity.full_hosts()
-        if not hosts:
+        headroom = self.capacity.headroom()
+        if not headroom.full_hosts():
             return
         begun = trio.current_time()
         if begun >= self.next_look:
-            users = self.capacity.headroom().users
-            self._waiting = await kept_waiting(self.database, users, hosts, PATIENCE)
-            took = trio.current_time() - begun
-            self.next_look = begun + min(max(LOOK_INTERVAL, took / MOST_LOOKING), LONGEST_INTERVAL)
+            self._waiting = await kept_waiting(self.database, headroom, PATIENCE)
+            self.next_look = begun + interval_after(trio.current_time() - begun)
             self._interrupt()
         self.hub.dispatches.wake_at(self.next_look)
 
@@ -58,7 +61,7 @@ class FullHosts:
         """What is to be claimed before anything else: each once, when its host has a free slot."""
         waiting, self._waiting = self._waiting, []
         for one in waiting:
-            if one.host in self.capacity.full_hosts():
+            if one.host in self.capacity.headroom().full_hosts():
                 self._waiting.append(one)
             else:
                 yield one

@@ -87,6 +87,10 @@ class Headroom:
     per_host: int
     per_user: int
 
+    def full_hosts(self) -> list[str]:
+        """The hosts without a free slot."""
+        return [host for host, busy in self.hosts.items() if busy >= self.per_host]
+
     def without(self, claimed: Collection[ClaimedRow]) -> "Headroom":
         """What is left once *claimed* are in flight."""
         hosts, users = Counter(self.hosts), Counter(self.users)
@@ -229,8 +233,8 @@ select count(distinct user_id)
 
 async def waiting_accounts(db: Executor, headroom: Headroom, patience: float) -> int:
     """How many accounts hold no place, and have a delivery due for *patience* seconds that its host has room for."""
-    full = [host for host, busy in headroom.hosts.items() if busy >= headroom.per_host]
-    return await fetch_value(db, WAITING_ACCOUNTS, list(headroom.users), full, patience, kind=int) or 0
+    full, holding = headroom.full_hosts(), list(headroom.users)
+    return await fetch_value(db, WAITING_ACCOUNTS, holding, full, patience, kind=int) or 0
 
 
 class KeptWaiting(Row):
@@ -261,8 +265,7 @@ select distinct on (user_id) execution_id, host, extract(epoch from now() - read
 """
 
 
-async def kept_waiting(
-    db: Executor, users: Collection[int], hosts: Collection[str], patience: float
-) -> list[KeptWaiting]:
-    """The first delivery of each account that is not among *users* and waits for *hosts* longer than *patience*."""
-    return await db.fetch(KEPT_WAITING, list(users), list(hosts), patience, row=KeptWaiting)
+async def kept_waiting(db: Executor, headroom: Headroom, patience: float) -> list[KeptWaiting]:
+    """Of each account that holds no place, the first delivery that is due for *patience* seconds at a full host."""
+    full, holding = headroom.full_hosts(), list(headroom.users)
+    return await db.fetch(KEPT_WAITING, holding, full, patience, row=KeptWaiting)

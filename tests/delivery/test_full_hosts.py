@@ -2,9 +2,10 @@
 
 import pytest
 import trio
+from attrs import evolve
 
 from cueapi.delivery.dispatcher import Dispatcher
-from cueapi.delivery.full_hosts import LAST_PATIENCE, PATIENCE
+from cueapi.delivery.full_hosts import LAST_PATIENCE, PATIENCE, interval_after
 from cueapi.domain.attempt import Delivery
 from cueapi.settings import Settings
 from cueapi.storage.database import Database
@@ -14,9 +15,10 @@ from tests.delivery.siblings import one_turn
 from tests.delivery.test_dispatcher import backlog, dispatcher_on, taken
 from tests.process import HANG
 from tests.receiver import open_receiver
-from tests.storage.rows import add_cue, add_execution, add_user, ago
+from tests.storage.rows import add_cue, add_execution, add_user, ago, headroom
 
 HOST = "shared:1"
+FULL = headroom(per_host=4, hosts={HOST: 4})
 
 
 async def full_host(database: Database, *, accounts: int = 1) -> tuple[Dispatcher, list[Delivery]]:
@@ -132,12 +134,26 @@ async def test_a_turn_that_another_daemon_has_taken_is_forgotten(database: Datab
 async def test_there_is_no_turn_for_what_may_not_start(database: Database, why: str) -> None:
     await add_user(database)
     user = await newcomer(database, waited=600)
-    before = await kept_waiting(database, [], [HOST], PATIENCE)
+    before = await kept_waiting(database, FULL, PATIENCE)
 
     await database.execute(why, user)
 
     assert [one.host for one in before] == [HOST]
-    assert await kept_waiting(database, [], [HOST], PATIENCE) == []
+    assert await kept_waiting(database, FULL, PATIENCE) == []
+
+
+async def test_where_there_is_one_account_nobody_is_looked_for(database: Database) -> None:
+    user = await newcomer(database, waited=600)
+    alone = await kept_waiting(database, FULL, PATIENCE)
+    await add_user(database)
+
+    assert alone == []
+    assert [one.host for one in await kept_waiting(database, evolve(FULL, users={user + 1: 4}), PATIENCE)] == [HOST]
+
+
+@pytest.mark.parametrize(("took", "interval"), [(0.0, 0.5), (0.025, 0.5), (0.05, 1.0), (60.0, 1.5)])
+def test_looks_that_are_slow_are_seldom_and_still_in_time(took: float, interval: float) -> None:
+    assert interval_after(took) == pytest.approx(interval)
 
 
 async def test_however_many_slots_of_its_host_another_account_holds_one_that_holds_none_starts_before_any_of_them_ends(
