@@ -1,30 +1,18 @@
 """`/v1/dead`: which dead letters a list has, its pages, and what they have in common."""
 
-from itertools import count
 from typing import Any
-from uuid import UUID
 
 import trio
 
 from cueapi.domain.clock import iso
-from cueapi.domain.ids import new_uuid7
 from cueapi.storage.database import Database
 from tests.conftest import Api, cue
 from tests.storage.rows import add_execution, ago
 
-_first, _numbers = new_uuid7().int, count(1)
-
 
 async def add_dead(database: Database, cue_id: str, **columns: Any) -> str:
     """A dead letter of a cue; its id."""
-    # Ids that are made within one millisecond have no order.
-    given = {
-        "id": UUID(int=_first + next(_numbers)),
-        "status": "failed",
-        "attempts": 1,
-        "finished_at": ago(),
-        "dead_at": ago(),
-    }
+    given = {"status": "failed", "attempts": 1, "finished_at": ago(), "dead_at": ago()}
     return str(await add_execution(database, cue_id, **(given | columns)))
 
 

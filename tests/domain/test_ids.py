@@ -49,6 +49,13 @@ def test_an_id_of_an_execution_tells_when_it_was_made_and_sorts_by_it() -> None:
     assert (first.version, first.variant) == (7, UUID(int=0x8 << 60).variant)
 
 
+def test_ids_that_are_made_within_a_millisecond_sort_in_the_order_in_which_they_were_made() -> None:
+    made = [new_uuid7() for _ in range(10_000)]
+
+    assert made == sorted(made)
+    assert len({one.int >> 80 for one in made}) < len(made)
+
+
 def test_a_webhook_secret_is_base64_as_it_stands() -> None:
     secret = new_webhook_secret().removeprefix("whsec_")
 
