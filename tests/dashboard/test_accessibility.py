@@ -50,10 +50,22 @@ def findings(driver: WebDriver, rules: list[str] | None) -> list[Any]:
     return list(json.loads(driver.execute_async_script(RUN, rules)))
 
 
-def looked_at(driver: WebDriver, rules: list[str] | None) -> list[Any]:
-    """What is wrong with the page as it is seen now."""
-    squeezed = list(driver.execute_script(SQUEEZED))
-    return findings(driver, rules) + squeezed + (["too wide"] if is_too_wide(driver) else [])
+SHORTENED = "for (const one of document.querySelectorAll('tr:nth-child(n + 9)')) one.remove();"
+"""Of each table a few rows: axe-core takes as long for each of the rest, which are made as these are."""
+
+
+def looked_at(driver: WebDriver) -> dict[str, list[Any]]:
+    """What is wrong with the page as it is seen now, by how it is seen."""
+    told = {}
+    for sight in SIGHTS:
+        if not sight.dark:
+            look_as(driver, sight)
+            told[sight.name] = driver.execute_script(SQUEEZED) + (["too wide"] if is_too_wide(driver) else [])
+    driver.execute_script(SHORTENED)
+    for sight in SIGHTS:
+        look_as(driver, sight)
+        told[sight.name] = told.get(sight.name, []) + findings(driver, COLOURS if sight.dark else None)
+    return told
 
 
 def test_axe_core_is_new_enough() -> None:
@@ -63,12 +75,9 @@ def test_axe_core_is_new_enough() -> None:
     assert (int(found[1]), int(found[2])) >= (4, 12)
 
 
-@pytest.mark.parametrize("width", sorted({sight.width for sight in SIGHTS}))
 async def test_no_page_has_a_serious_finding_is_too_wide_or_leaves_a_name_no_room(
-    daemon: RunningDaemon, tmp_path: Path, width: int
+    daemon: RunningDaemon, tmp_path: Path
 ) -> None:
-    sights = [sight for sight in SIGHTS if sight.width == width]
-
     async with places(daemon, days=3) as seen:
 
         def walk() -> dict[str, list[Any]]:
@@ -80,13 +89,11 @@ async def test_no_page_has_a_serious_finding_is_too_wide_or_leaves_a_name_no_roo
                         sign_in(driver, seen.base, key)
                     for name, path in pages.items():
                         driver.get(seen.base + path)
-                        for sight in sights:
-                            look_as(driver, sight)
-                            told[f"{name} {sight.name}"] = looked_at(driver, COLOURS if sight.dark else None)
+                        told |= {f"{name} {sight}": found for sight, found in looked_at(driver).items()}
             return told
 
         with trio.fail_after(600):
             told = await trio.to_thread.run_sync(walk)
 
-    assert len(told) > 50
+    assert len(told) > 200
     assert {name: found for name, found in told.items() if found} == {}

@@ -78,6 +78,16 @@ VERBS = {
 OWN_FORM = {"internal_error", "request_timeout"}
 """Codes that no route refuses with by itself."""
 
+NO_WAITING = """
+import schemathesis
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    if isinstance(case.body, dict) and case.body.get("wait_seconds") in range(1, 31):
+        case.body["wait_seconds"] = 0
+"""
+"""A worker that is told of no work would hold its call for half a minute."""
+
 
 @pytest.fixture
 async def document(daemon: RunningDaemon) -> dict[str, Any]:
@@ -273,6 +283,7 @@ async def test_whatever_is_asked_nothing_answers_500_or_outside_of_the_descripti
         made = await api.post("/v1/cues", cue(name="there"))
         await api.post(f"/v1/cues/{made['id']}/fire")
         (tmp_path / "schemathesis.toml").write_text("[parameters]\n" + '"query.wait_seconds" = 0\n')
+        (tmp_path / "hooks.py").write_text(NO_WAITING)
         command = [
             sys.executable, "-m", "schemathesis.cli", "run", f"{daemon.address}/openapi.json",
             "-H", f"Authorization: Bearer {api.key}", "--max-examples", "4", "--seed", "1", "--request-timeout", "40",
@@ -286,7 +297,8 @@ async def test_whatever_is_asked_nothing_answers_500_or_outside_of_the_descripti
         ]  # fmt: skip
         with trio.fail_after(240):
             done = await trio.run_process(
-                command, capture_stdout=True, stderr=STDOUT, check=False, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}
+                command, capture_stdout=True, stderr=STDOUT, check=False, cwd=tmp_path,
+                env={"PYTHONPATH": f"{ROOT}:{tmp_path}", "SCHEMATHESIS_HOOKS": "hooks"},
             )
 
     assert done.returncode == 0, done.stdout.decode()[-8000:]
