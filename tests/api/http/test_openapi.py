@@ -297,7 +297,11 @@ async def test_whatever_is_asked_nothing_answers_500_or_outside_of_the_descripti
         ]  # fmt: skip
         with trio.fail_after(240):
             done = await trio.run_process(
-                command, capture_stdout=True, stderr=STDOUT, check=False, cwd=tmp_path,
+                command,
+                capture_stdout=True,
+                stderr=STDOUT,
+                check=False,
+                cwd=tmp_path,
                 env={"PYTHONPATH": f"{ROOT}:{tmp_path}", "SCHEMATHESIS_HOOKS": "hooks"},
             )
 
