@@ -101,15 +101,17 @@ class BulkOperations:
         """
         body = await read(OperationBody)
         await self._check_groups(body)
+        kind = bulk.Kind(body.kind)
+        _check_scope(kind)
+        if body.dry_run:
+            # It is made anew each time: an Idempotency-Key is for what changes something.
+            matched = await self.scopes.matched(kind, await self.scopes.read(body))
+            return answer(dry_run(matched, body.rate_per_second or RATE))
         async with idempotent(self.database, self.vault) as once:
-            kind = bulk.Kind(body.kind)
-            _check_scope(kind)
-            if kind is bulk.Kind.DELETE and not body.dry_run:
+            if kind is bulk.Kind.DELETE:
                 CONFIRMED_DELETE.require()
             scope = await self.scopes.read(body)
             matched = await self.scopes.matched(kind, scope)
-            if body.dry_run:
-                return once.keep(answer(dry_run(matched, body.rate_per_second or RATE)), then=lambda: None)
             _check_expected(matched, body.expected)
             new = _new(body, kind, await self._unheld(kind, scope), matched)
             row = await operations.add(await once.begin(), new)

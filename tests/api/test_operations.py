@@ -252,6 +252,20 @@ async def test_a_repeat_under_the_same_key_begins_nothing_more(api: Api) -> None
     assert len(listed_) == 1
 
 
+async def test_a_dry_run_uses_up_no_key(api: Api) -> None:
+    with trio.fail_after(20):
+        made = await api.post("/v1/cues", cue())
+        body = {"kind": "pause", "ids": [made["id"]]}
+        dry_runs = [
+            await api.ask("POST", "/v1/operations", body | {"dry_run": True}, Idempotency_Key="k1") for _ in range(2)
+        ]
+        begun_ = await api.ask("POST", "/v1/operations", body, Idempotency_Key="k1")
+
+    assert [(one.status_code, one.json()["matched"]) for one in dry_runs] == [(200, 1)] * 2
+    assert all("Idempotent-Replayed" not in one.headers for one in dry_runs)
+    assert begun_.status_code == 202
+
+
 DAY = {"from": iso(ago(days=1)), "to": iso(ago(hours=1))}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "neither filter nor ids": ({"kind": "replay"}, "body.filter"),
