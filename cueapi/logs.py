@@ -3,7 +3,7 @@ How the daemon speaks: one event a fact.
 
 | event | keys | when |
 |---|---|---|
-| daemon_started, daemon_stopped | address, data_dir, version · seconds | the daemon is up · has ended |
+| daemon_started, daemon_stopped | address, version · seconds | the daemon is up · has ended |
 | daemon_ran_short | reason, times | descriptors, memory or threads ran out, at most once a minute |
 | cues_fired | cues, executions, missed | a poll fired something |
 | attempt_settled | cue_id, cue, execution_id, attempt, outcome, status, reason, http_status, duration_ms | written |

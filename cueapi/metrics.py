@@ -35,7 +35,7 @@ NOTIFIED = ("sent", "put_off", "dropped")
 
 OPERATED = ("done", "skipped", "failed")
 
-SETTLED = ("delivered", "success", "reported_failure", "failed", "outcome_timeout", "released")
+SETTLED = ("delivered", "success", "reported_failure", "failed", "verification_failed", "outcome_timeout", "released")
 """`delivered`: the handler took it and has not reported. What it reports later is an outcome."""
 
 Values: TypeAlias = Iterable[tuple[tuple[str, ...], float]]

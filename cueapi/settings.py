@@ -1,4 +1,4 @@
-"""Every knob: its default, its unit and its reason. Read once, in cli.py, from the environment and `.env`."""
+"""Every setting: its default, its unit and its reason. Read once, in cli/main.py, from the environment and `.env`."""
 
 import os
 from collections.abc import Mapping

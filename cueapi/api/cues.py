@@ -195,8 +195,8 @@ class Cues:
         Change a cue.
 
         What is left out stays. Objects are merged one level deep; `payload` is replaced. null clears `description`,
-        `delivery`, `alerts`, `callback.headers` and `on_failure.webhook`. Another schedule, or `status`, computes
-        `next_run` anew.
+        `group`, `delivery`, `alerts`, `budget` and each of its bounds, `callback.headers` and `on_failure.webhook`.
+        Another schedule, or `status`, computes `next_run` anew.
         """
         patch = (await read(CuePatch)).given()
         why = act(patch.pop("reason", None))

@@ -139,7 +139,11 @@ class Executions:
     @shows_secret
     @operation(responses.Claimed, scope="work", in_groups=True, body=ClaimBody, refuses=("claim_failed",))
     async def claim(self) -> Response:
-        """Claim the oldest execution, of one task where `task` is given."""
+        """
+        Claim the oldest execution of the handlers that the worker's last heartbeat has named; all, where it named none.
+
+        With `task` those of that task.
+        """
         body = await read(ClaimBody)
         wanted = ClaimRequest(
             g.account.id, body.worker_id or "default", 1, task=body.task, groups=g.account.grant.groups

@@ -52,7 +52,7 @@ class Holds:
 
         Nothing fires from then on, on every daemon. One-time cues, and what was asked for at a later time, fire at the
         release; times of recurring cues are counted in `held_count`, and not caught up with. With `everything` nothing
-        is claimed either, and heartbeats of what runs are answered with `cancel`.
+        is claimed either, and heartbeats to the report URLs of what runs are answered with `cancel`.
         """
         body = await read(HoldBody)
         until = None

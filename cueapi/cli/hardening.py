@@ -17,7 +17,7 @@ FEW_FILES = 4_096
 
 
 def warnings(settings: Settings) -> list[str]:
-    """One sentence for each line of the README's hardening list that *settings* do not follow."""
+    """One sentence for each line of the README's hardening list that *settings* can be seen not to follow."""
     public = not is_loopback(settings.host)
     found = {
         "ENV: should be production where others can reach HOST": public and settings.env != "production",

@@ -24,7 +24,7 @@ SCOPE_WORDS = {
     "fire": "fire cues by hand and replay executions",
     "work": "claim executions and report their outcomes",
     "write": "create, change and delete cues, and verify outcomes",
-    "admin": "keys, secrets and the account",
+    "admin": "keys, secrets, channels and the account",
 }
 """What each scope allows, for people."""
 
