@@ -70,7 +70,9 @@ with before as materialized (
     values ($1, $2, $3::text, $4, $5, $6, $7, budget_begin($3::text, 'UTC'))
         on conflict (user_id, scope) do update
        set per = excluded.per, max_runs = excluded.max_runs, max_cost = excluded.max_cost,
-           on_limit = excluded.on_limit, warn_at = excluded.warn_at, updated_at = clock_timestamp()
+           on_limit = excluded.on_limit, warn_at = excluded.warn_at, updated_at = clock_timestamp(),
+           told = lower_state(b.told, budget_state(b.runs, b.cost, excluded.max_runs, excluded.max_cost,
+                                                   excluded.warn_at))
  returning b.*
 )
 select """

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from cueapi.storage import incidents
+from cueapi.storage.database import Database
 from tests.conftest import Api, RunningDaemon, cue
 
 DAILY = {"per": "day", "max_runs": 1}
@@ -34,6 +36,21 @@ async def test_a_cue_s_budget_is_set_shown_merged_and_cleared(api: Api) -> None:
     assert merged["budget"] == WHOLE | {"max_runs": None, "max_cost": 2.5, "on_limit": "pause"}
     assert kept["budget"] == merged["budget"]
     assert (cleared["budget"], cleared["budget_use"]) == (None, None)
+
+
+async def test_a_cue_s_raised_budget_is_told_of_again_when_it_is_reached_again(api: Api, database: Database) -> None:
+    made = await api.post("/v1/cues", cue(budget=DAILY))
+    path = f"/v1/cues/{made['id']}"
+    await api.post(f"{path}/fire")
+    await api.patch(path, {"budget": {"max_runs": 2}})
+    await incidents.tend(database)
+    room = (await api.get("/v1/incidents?status=open"))["incidents"]
+    await api.post(f"{path}/fire")
+
+    (again,) = (await api.get("/v1/incidents?status=open"))["incidents"]
+    told = (await api.get("/v1/incidents"))["incidents"]
+    assert (room, again["kind"], again["subject"]["id"]) == ([], "budget", made["id"])
+    assert len(told) == 2
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

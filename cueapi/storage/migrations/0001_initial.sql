@@ -1038,6 +1038,11 @@ create function higher_state(one text, other text) returns text language sql imm
     select case when 'reached' in (one, other) then 'reached' when 'warned' in (one, other) then 'warned' else 'ok' end
 $$;
 
+-- With other limits less is used up: what is reached again is told of again.
+create function lower_state(one text, other text) returns text language sql immutable as $$
+    select case when 'ok' in (one, other) then 'ok' when 'warned' in (one, other) then 'warned' else 'reached' end
+$$;
+
 -- The sentence of what a budget has stopped.
 create function budget_sentence(per text, max_runs bigint, max_cost numeric, used_cost numeric, ends timestamptz)
 returns text language sql stable as $$
@@ -1261,9 +1266,10 @@ begin
 end $$;
 
 -- Ends the unresolved incident of a subject; its id, null where there is none. *why*: what its title then says, as `the
--- cue was paused`; null: the subject has recovered.
+-- cue was paused`; null: the subject has recovered. *which*: where given, that incident alone.
 create function resolve_incident(whose bigint, what text, its_subject text, why text default null,
-                                 by_execution uuid default null) returns uuid language plpgsql as $$
+                                 by_execution uuid default null, which uuid default null) returns uuid
+language plpgsql as $$
 declare
     one incidents%rowtype;
 begin
@@ -1271,6 +1277,7 @@ begin
        set resolved_at = clock_timestamp(), resolution = why, resolved_by_execution_id = by_execution,
            title = case when why is null then title else format('%s (%s)', title, why) end
      where user_id = whose and kind = what and subject = its_subject and resolved_at is null
+       and (which is null or id = which)
     returning * into one;
     if one.id is not null then
         perform tell_of_incident(one, 'resolved');

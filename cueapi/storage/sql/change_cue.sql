@@ -30,6 +30,8 @@ with room as (
            updated_at = clock_timestamp(),
            consecutive_failures = case when :revives then 0 else c.consecutive_failures end,
            callback_host = coalesce(:callback_host, c.callback_host),
+           budget_told = lower_state(c.budget_told, budget_state(c.budget_runs, c.budget_cost, :budget_max_runs,
+                                                                 :budget_max_cost, :budget_warn_at)),
 -- include: assignments
       from room
      where c.id = :cue_id

@@ -1,5 +1,8 @@
--- Ends the incidents of workers that are heard again, were removed, or whose work another does; and writes the reminders
--- that are due.
+-- Ends the incidents of workers that are heard again, were removed, or whose work another does, and of budgets that have
+-- room again or are there no more; and writes the reminders that are due.
+--
+-- A budget that has room is locked, as what counts in it does: it is not reached meanwhile. Where it is locked by others,
+-- the next look finds it.
 with back as (
     select i.user_id, i.subject,
            case when w.worker_id is null then 'the worker was removed'
@@ -18,6 +21,45 @@ with back as (
 ), ended as materialized (
     select user_id, resolve_incident(user_id, 'worker_offline', subject, why) as id
       from (select * from back order by user_id, subject offset 0) b
+), roomy_cues as materialized (
+    select i.id, i.user_id, i.subject, case when c.budget_per is null then 'the budget was deleted' end as why
+      from incidents i
+      join cues c on c.id = i.cue_id
+     where i.kind = 'budget'
+       and i.resolved_at is null
+       and (c.budget_per is null
+            or c.budget_begins_at < budget_begin(c.budget_per, c.timezone)
+            or budget_state(c.budget_runs, c.budget_cost, c.budget_max_runs, c.budget_max_cost,
+                            c.budget_warn_at) <> 'reached')
+       for no key update of c skip locked
+), roomy_budgets as materialized (
+    select i.id, i.user_id, i.subject, null as why
+      from incidents i
+      join budgets b on b.user_id = i.user_id and b.scope = i.subject
+     where i.kind = 'budget'
+       and i.resolved_at is null
+       and i.cue_id is null
+       and (b.begins_at < budget_begin(b.per, 'UTC')
+            or budget_state(b.runs, b.cost, b.max_runs, b.max_cost, b.warn_at) <> 'reached')
+       for no key update of b skip locked
+), roomy as (
+    select * from roomy_cues
+     union all
+    select * from roomy_budgets
+     union all
+    select i.id, i.user_id, i.subject, 'the budget was deleted'
+      from incidents i
+     where i.kind = 'budget'
+       and i.resolved_at is null
+       and i.cue_id is null
+       and not exists (select from budgets b where b.user_id = i.user_id and b.scope = i.subject)
+), over as materialized (
+    select user_id, resolve_incident(user_id, 'budget', subject, why, which => id) as id
+      from (select * from roomy order by user_id, subject offset 0) r
 )
 select array_agg(distinct user_id) as users
-  from (select user_id from ended union all select user_id from remind_of_incidents() as r(user_id)) t
+  from (select user_id from ended
+         union all
+        select user_id from over where id is not null
+         union all
+        select user_id from remind_of_incidents() as r(user_id)) t
