@@ -10,7 +10,7 @@ from attrs import frozen
 from cueapi.delivery.bulk import Chosen, Worked, fired_or_skipped
 from cueapi.domain.bulk import Kind, SkipReason, dismiss_refusal, replay_refusal
 from cueapi.domain.ids import new_uuid7, parse_uuid
-from cueapi.storage import dead_letter_batches, fires, operation_executions
+from cueapi.storage import cue_batches, dead_letter_batches, fires, operation_executions
 from cueapi.storage.database import Executor
 from cueapi.storage.dead_letter_batches import DeadLetterFacts
 from cueapi.storage.dead_letters import DeadFilter
@@ -47,10 +47,11 @@ class Replays:
     monthly: Mapping[str, int]
 
     async def apply(self, db: Executor, operation: LockedOperation, chosen: Chosen[DeadLetterFacts]) -> Worked:
-        """Replay those that may be replayed, in the order of their cues: as every writer locks these."""
+        """Replay those that may be replayed; their cues are locked first."""
         refused = [(one, replay_refusal(None if one is None else one.state)) for one in chosen.items]
         skipped = Counter(reason for _, reason in refused if reason)
         wanted = sorted((one for one, reason in refused if one and not reason), key=lambda one: (one.cue_id, one.id))
+        await cue_batches.lock(db, {one.cue_id for one in wanted})
         made: dict[UUID, FiredExecution] = {}
         for one in wanted:
             fired = await self._fire(db, operation, one)

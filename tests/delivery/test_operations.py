@@ -9,9 +9,11 @@ from cueapi.delivery.bulk_works import works
 from cueapi.delivery.operations import Operations
 from cueapi.domain.audit import SYSTEM
 from cueapi.domain.bulk import Kind
+from cueapi.domain.ids import new_uuid7
 from cueapi.metrics import Metrics
-from cueapi.storage import operations
+from cueapi.storage import budgets, fires, operations
 from cueapi.storage.database import Database
+from cueapi.storage.fires import ManualFire
 from cueapi.storage.operations import NewOperation, OperationRow
 from tests.delivery.siblings import alive, quiet_hub, until
 from tests.storage.rows import MONTHLY, add_cue, add_execution, add_user, ago, wait_for_locks
@@ -175,3 +177,25 @@ async def test_an_operation_goes_on_when_the_clock_was_set_back(database: Databa
         row = await find(database, user, operation)
 
     assert row.done == 12
+
+
+async def test_replays_and_fires_under_one_budget_never_wait_for_each_other_for_ever(database: Database) -> None:
+    with trio.fail_after(120):
+        user = await add_user(database)
+        await add_dead(database, user, 300)
+        cues = [row["id"] for row in await database.fetch("select id from cues order by id")]
+        budget = {"per": "month", "max_runs": 10**6, "max_cost": None, "on_limit": "skip", "warn_at": 1.0}
+        await budgets.put(database, user=user, scope="account", budget=budget, act=SYSTEM)
+        operation = await begin(database, user, Kind.REPLAY, 300)
+
+        async def fire_again_and_again(cue_id: str) -> None:
+            while (await find(database, user, operation)).status != "done":
+                manual_fire = ManualFire(new_uuid7())
+                await fires.fire(database, cue_id=cue_id, user=user, manual_fire=manual_fire, monthly=10**9)
+
+        async with alive(sibling(database).run), trio.open_nursery() as nursery:
+            for cue_id in cues:
+                nursery.start_soon(fire_again_and_again, cue_id)
+
+    (row,) = await database.fetch("select deadlocks from pg_stat_database where datname = current_database()")
+    assert row["deadlocks"] == 0
