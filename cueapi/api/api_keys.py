@@ -46,11 +46,11 @@ async def replace_key(db: Executor, user: int, vault: Vault, act: Act, *, others
     """
     A new own key, in the place of the one before; the transaction has locked the user.
 
-    With *others* every other key ends, too: someone else may have made them.
+    With *others* every other key ends, too, and every report token: they may be another's.
     """
     made = MadeKey.of_account(user, vault)
     new = NewKey(ids.new_key_id(), OWN_NAME, list(SCOPES), None, None)
-    await own_keys.replace_own(db, user=user, text=made.text, new=new, act=act)
+    await own_keys.replace_own(db, user=user, text=made.text, new=new, ends_reports=others, act=act)
     if others:
         await api_keys.delete(db, user=user, key_id=None, act=act)
     return made.whole

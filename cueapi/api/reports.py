@@ -35,6 +35,7 @@ KEPT = timedelta(days=37)
 
 REFUSALS = ("report_not_found", "report_expired", "rate_limit_exceeded")
 OVER = "This execution has ended more than seven days ago."
+WITHDRAWN = "The account has passed to the owner of its address: this report URL has ended with the keys of before."
 
 OUTCOME_REFUSALS = (*REFUSALS, "outcome_already_recorded", "attempt_is_over")
 
@@ -144,6 +145,8 @@ class Reports:
         age = self.clock.timestamp() - made_at(execution)
         if age > KEPT.total_seconds() if row is None else row.is_over:
             raise Refusal("report_expired", OVER)
+        if row is not None and row.is_withdrawn:
+            raise Refusal("report_expired", WITHDRAWN)
         return row
 
     async def _find(self, execution: UUID, attempt: int) -> ReportedRow:
@@ -151,8 +154,8 @@ class Reports:
         row = await reported(self.writer.database, execution, attempt=attempt)
         if row is None or row.is_gone:
             raise Refusal("report_expired", "This execution is not there any more: its cue was deleted, or it is old.")
-        if row.is_over:
-            raise Refusal("report_expired", OVER)
+        if row.is_over or row.is_withdrawn:
+            raise Refusal("report_expired", OVER if row.is_over else WITHDRAWN)
         g.reported_for = row.user_id
         bind_contextvars(user_id=row.user_id)
         return row

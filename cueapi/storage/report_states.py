@@ -11,7 +11,8 @@ class ReportedRow(StateRow):
     """
     An execution, and what its handler is told of it.
 
-    *is_gone* where its cue was deleted, *is_over* where it has ended more than seven days ago.
+    *is_gone* where its cue was deleted, *is_over* where it has ended more than seven days ago, *is_withdrawn* where the
+    account has passed to another since the attempt began.
     """
 
     cue_name: str
@@ -20,6 +21,7 @@ class ReportedRow(StateRow):
     outcome_deadline_at: datetime | None
     is_gone: bool
     is_over: bool
+    is_withdrawn: bool
 
 
 # $2 the attempt that the report is about: what it took counts from its own start.
@@ -34,7 +36,8 @@ select s.id, s.user_id, s.claim, s.attempts, s.status, s.outcome_attempt, s.tran
        case when s.status = 'retrying' and s.ready_at <= now() then 'retry_ready' else s.status end as shown_status,
        s.deleted_at is not null as is_gone,
        s.finished_at is not null
-           and greatest(s.finished_at, s.outcome_deadline_at) < now() - interval '7 days' as is_over
+           and greatest(s.finished_at, s.outcome_deadline_at) < now() - interval '7 days' as is_over,
+       is_withdrawn(s.user_id, s.id, $2, s.last_attempt_at) as is_withdrawn
   from execution_states s
  where s.id = $1
 """

@@ -110,6 +110,7 @@ create table users (
     alert_webhook_url        web_address,
     alert_webhook_secret     ciphertext,
     sessions_valid_from      moment,           -- null: no session was ended yet
+    reports_valid_from       moment,           -- null: no report token was ended yet
     grace_month              date,
     grace_until              moment,
     revoked_at               moment,
@@ -892,10 +893,19 @@ language sql immutable as $$
 $$;
 
 -- An execution as a decision about it needs it, with what its cue says of retries and verification.
+-- Whether the report token of an attempt has ended since: its account has passed to the owner of the address.
+create function is_withdrawn(whose bigint, which uuid, its_attempt integer, last_at timestamptz) returns boolean
+language sql stable as $$
+    select exists (select from users
+                    where id = whose
+                      and reports_valid_from > coalesce((select started_at from attempts
+                                                          where execution_id = which and attempt = its_attempt), last_at))
+$$;
+
 create view execution_states as
 select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker, e.ready_at,
        e.lost_claims, c.max_attempts, c.backoff_minutes, c.verification, c.assertions, c.verification_on_failed,
-       (extract(epoch from now() - e.last_attempt_at) * 1000)::bigint as elapsed_ms,
+       (extract(epoch from now() - e.last_attempt_at) * 1000)::bigint as elapsed_ms, e.last_attempt_at,
        -- What such executions are found by.
        e.claimed_at, e.lease_until, e.outcome_deadline_at, e.created_at, c.deleted_at,
        -- What the one who reports by a token is told.

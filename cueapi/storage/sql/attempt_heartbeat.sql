@@ -12,6 +12,7 @@ with found as (
            c.deleted_at is not null as is_gone,
            e.finished_at is not null
                and greatest(e.finished_at, e.outcome_deadline_at) < now() - interval '7 days' as is_over,
+           is_withdrawn(e.user_id, e.id, :attempt, e.last_attempt_at) as is_withdrawn,
            e.attempts = :attempt
                and (e.status = 'delivering'
                     or e.status = 'success' and (e.outcome_attempt is null or e.outcome_attempt < e.attempts))
@@ -56,6 +57,7 @@ with found as (
       from aimed a
      where e.id = a.id
        and a.is_awaited
+       and not a.is_withdrawn
        and not a.is_gone
        and (a.moves_deadline or a.moves_lease or a.tells)
        -- As it was found.
@@ -64,7 +66,7 @@ with found as (
        and e.outcome_attempt is not distinct from a.outcome_attempt
  returning e.id, e.outcome_deadline_at, e.lease_until
 )
-select a.user_id, a.is_over,
+select a.user_id, a.is_over, a.is_withdrawn,
        a.is_gone or a.is_called_off or is_held(a.user_id, 'everything') as is_cancelled, m.id is not null as is_written,
        case when a.is_awaited then coalesce(m.outcome_deadline_at, a.outcome_deadline_at) end as outcome_deadline_at,
        case when a.is_awaited and a.status = 'delivering'
