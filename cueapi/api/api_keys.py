@@ -50,8 +50,9 @@ async def replace_key(db: Executor, user: int, vault: Vault, act: Act, *, others
     """
     made = MadeKey.of_account(user, vault)
     new = NewKey(ids.new_key_id(), OWN_NAME, list(SCOPES), None, None)
-    await own_keys.replace_own(db, user=user, text=made.text, new=new, ends_reports=others, act=act)
+    await own_keys.replace_own(db, user=user, text=made.text, new=new, act=act)
     if others:
+        await own_keys.end_reports(db, user)
         await api_keys.delete(db, user=user, key_id=None, act=act)
     return made.whole
 

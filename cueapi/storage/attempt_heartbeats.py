@@ -23,8 +23,8 @@ class HeartbeatRow(Row):
     """
     What a heartbeat has led to.
 
-    *is_over* where the execution has ended more than seven days ago, *is_withdrawn* where the account has passed to another
-    since the attempt began; *is_cancelled* where the work is wanted no more.
+    *is_over* where the execution has ended more than seven days ago, *is_withdrawn* where the account has passed to
+    another since the attempt began; *is_cancelled* where the work is wanted no more.
     """
 
     user_id: int

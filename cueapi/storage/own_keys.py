@@ -19,10 +19,7 @@ with former as (
 ), links as (
     delete from address_links where user_id = $1
 )
-update users
-   set sessions_valid_from = clock_timestamp(),
-       reports_valid_from = case when $3 then clock_timestamp() else reports_valid_from end
- where id = $1
+update users set sessions_valid_from = clock_timestamp() where id = $1
 """
 
 # It goes on under the id and the name of the one before, where that is not too long ago.
@@ -55,22 +52,28 @@ async def replace_own(
     text: KeyText,
     new: NewKey,
     overlap_seconds: int = 0,
-    ends_reports: bool = False,
     act: Act,
 ) -> KeyRow:
     """
     Replace the account's own key, in the caller's transaction, which has locked the user; every session ends.
 
-    Its id and name are those of *new* where it had none. With *ends_reports* the tokens that attempts were given to report
-    with end, too.
+    Its id and name are those of *new* where it had none.
     """
-    await db.execute(END_OWN, user, overlap_seconds, ends_reports)
+    await db.execute(END_OWN, user, overlap_seconds)
     row = await db.fetch_one(
         ADD_OWN, user, text.hash, text.prefix, text.encrypted, new.id, new.name, new.scopes, act.text(), row=KeyRow
     )
     assert row is not None
     await tell(db, user)
     return row
+
+
+END_REPORTS = "update users set reports_valid_from = clock_timestamp() where id = $1"
+
+
+async def end_reports(db: Executor, user: int) -> None:
+    """End the report tokens of the attempts that have begun so far."""
+    await db.execute(END_REPORTS, user)
 
 
 class OwnKeyRow(Row):
