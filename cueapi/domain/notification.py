@@ -76,7 +76,8 @@ def failure_text(content: Content, shown_at: str) -> str:
     if content.get("last"):
         lines += [
             "",
-            f"This is the tenth mail within an hour; until it is over no more are sent. Look at {shown_at}/alerts.",
+            f"This is the tenth mail within an hour; until it is over only incidents that open are told of. Look at"
+            f" {shown_at}/alerts.",
         ]
     lines += ["", "To get no such mails, set on_failure.email of the cue to false."]
     return "\n".join(lines) + "\n"

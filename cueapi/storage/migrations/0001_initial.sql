@@ -1124,11 +1124,13 @@ language sql stable as $$
 $$;
 
 -- What `on_failure` asks for: a webhook to *hook*, a mail where the user's address is verified and nothing mutes it. The
--- tenth mail within an hour says that it is the last. The mail names the incident that the failure belongs to.
+-- tenth mail within an hour says that it is the last; after it there is one of each incident that a failure has just
+-- opened. The mail names the incident that the failure belongs to.
 create function tell_of_failure(whose bigint, hook text, mail boolean, failure jsonb, of_incident uuid default null)
 returns void language plpgsql as $$
 declare
     mails integer;
+    begun incidents%rowtype;
 begin
     if hook is not null then
         insert into notifications (kind, user_id, url, content) values ('failure_webhook', whose, hook, failure::json);
@@ -1142,6 +1144,16 @@ begin
                    (failure || jsonb_build_object('last', mails = 10, 'incident_id', of_incident,
                                                   'since', (select iso(opened_at) from incidents
                                                              where id = of_incident)))::json;
+        else
+            -- Others of the same transaction may have counted on it since.
+            select * into begun
+              from incidents
+             where id = of_incident
+               and first_execution_id is not distinct from (failure ->> 'execution_id')::uuid
+               and opened_at >= now();
+            if found then
+                perform mail_of_incident(begun, 'opened');
+            end if;
         end if;
     end if;
 end $$;
@@ -1212,21 +1224,41 @@ create function incident_group(one incidents) returns text language sql stable a
                 else (select group_name from cues where id = one.cue_id) end
 $$;
 
--- Tells the channels of the user that want to hear of it, and by mail the account's verified address: of the begin
--- (where *by_mail*) and of the end, at most ten of each an hour, unless an e-mail channel leads there. Where a mute is in
--- force nothing is told; a cue whose `on_failure.email` is false has no mails.
+-- What notifications hold of an event of an incident.
+create function incident_event(one incidents, what text) returns json language sql stable as $$
+    select json_build_object('event', 'incident.' || what, 'incident', incident_json(one), 'number', one.reminders)
+$$;
+
+-- Tells the account's verified address of the begin and of the end, by at most ten mails of each an hour, unless an
+-- e-mail channel leads there. A cue whose `on_failure.email` is false has none.
+create function mail_of_incident(one incidents, what text) returns void language plpgsql as $$
+declare
+    mail constant text := case what when 'opened' then 'incident_mail' when 'resolved' then 'recovery_mail' end;
+begin
+    if mail is not null and exists (
+        select from users u
+         where u.id = one.user_id
+           and u.email_verified_at is not null
+           and not exists (select from cues q where q.id = one.cue_id and not q.on_failure_email)
+           and not exists (select from channels c
+                            where c.user_id = u.id and lower(c.address) = lower(u.email) and c.confirmed_at is not null
+                              and c.disabled_at is null and what = any (c.events::text[]))
+    ) and count_mail(one.user_id, mail) is not null then
+        insert into notifications (kind, user_id, incident_id, content)
+        values (mail, one.user_id, one.id, incident_event(one, what));
+    end if;
+end $$;
+
+-- Tells the channels of the user that want to hear of it, and (where *by_mail*) the account's address. Where a mute is in
+-- force nothing is told.
 create function tell_of_incident(one incidents, what text, by_mail boolean default true) returns void
 language plpgsql as $$
-declare
-    content constant json := json_build_object('event', 'incident.' || what, 'incident', incident_json(one),
-                                               'number', one.reminders);
-    mail constant text := case what when 'opened' then 'incident_mail' when 'resolved' then 'recovery_mail' end;
 begin
     if is_muted(one.user_id, one.cue_id, incident_group(one)) then
         return;
     end if;
     insert into notifications (kind, user_id, channel_id, incident_id, event, held, content)
-    select 'channel_message', one.user_id, c.id, one.id, what, true, content
+    select 'channel_message', one.user_id, c.id, one.id, what, true, incident_event(one, what)
       from channels c
      where c.user_id = one.user_id
        and c.disabled_at is null
@@ -1238,21 +1270,13 @@ begin
      order by c.id
         on conflict (channel_id, incident_id, event) where channel_id is not null and incident_id is not null
         do nothing;
-    if by_mail and mail is not null and exists (
-        select from users u
-         where u.id = one.user_id
-           and u.email_verified_at is not null
-           and not exists (select from cues q where q.id = one.cue_id and not q.on_failure_email)
-           and not exists (select from channels c
-                            where c.user_id = u.id and lower(c.address) = lower(u.email) and c.confirmed_at is not null
-                              and c.disabled_at is null and what = any (c.events::text[]))
-    ) and count_mail(one.user_id, mail) is not null then
-        insert into notifications (kind, user_id, incident_id, content) values (mail, one.user_id, one.id, content);
+    if by_mail then
+        perform mail_of_incident(one, what);
     end if;
 end $$;
 
 -- Opens an incident, or counts one event more of the one that is unresolved; its id. The begin is told once. *named* is
--- how people call the subject, *told* the title. Without *by_mail* another mail tells of the begin.
+-- how people call the subject, *told* the title. Without *by_mail* tell_of_failure tells of the begin.
 create function open_incident(whose bigint, what text, its_subject text, named text, told text, how_bad text,
                               of_cue text default null, of_execution uuid default null, by_mail boolean default true)
 returns uuid language plpgsql as $$
