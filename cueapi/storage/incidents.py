@@ -133,7 +133,8 @@ SNOOZE = (
     """
 with i as (
     update incidents
-       set snoozed_until = $3::timestamptz, remind_at = greatest(remind_at, $3::timestamptz)
+       set snoozed_until = $3::timestamptz,
+           remind_at = case when remind_at is not null then greatest(remind_at, $3::timestamptz) end
      where id = $1 and user_id = $2 and resolved_at is null
  returning *
 ), audited as (

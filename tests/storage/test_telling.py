@@ -1,13 +1,17 @@
 """Of what mails tell, and reminders: nothing that opens is silenced by what others have to say."""
 
 import json
+from datetime import datetime
+from typing import Any, cast
 
 import pytest
 
+from cueapi.domain.audit import SYSTEM
 from cueapi.domain.incident import IncidentKind
+from cueapi.storage import incidents
 from cueapi.storage.database import Database
 from cueapi.storage.quarantine import quarantine_cue, quarantine_execution
-from tests.storage.rows import add_cue, add_execution, add_user, notified
+from tests.storage.rows import add_cue, add_execution, add_user, ago, notified
 from tests.storage.test_incidents import BAD, ONE_TRY, settle
 
 
@@ -64,3 +68,71 @@ async def test_a_cue_that_wants_no_mails_has_none_when_they_are_used_up_either(d
         await settle(database, cue_id, BAD)
 
     assert await mailed_incidents(database) == []
+
+
+async def reminding(database: Database, **columns: object) -> dict[str, Any]:
+    """Who looks after the one incident of a new cue that asks for reminders, and which it is."""
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, **{"alert_renotify_minutes": 60, **ONE_TRY, **columns})
+    await settle(database, cue_id, BAD)
+    (row,) = await database.fetch("select id from incidents where cue_id = $1", cue_id)
+    return {"incident": row["id"], "user": user, "act": SYSTEM.text()}
+
+
+async def reminded_at(database: Database, one: dict[str, Any]) -> datetime | None:
+    """When it is told of again."""
+    (row,) = await database.fetch("select remind_at from incidents where id = $1", one["incident"])
+    return cast("datetime | None", row["remind_at"])
+
+
+async def test_what_was_acknowledged_is_not_told_of_again_after_a_snooze(database: Database) -> None:
+    one = await reminding(database)
+
+    await incidents.acknowledge(database, **one, note=None)
+    await incidents.snooze(database, **one, until=ago(minutes=-10))
+
+    assert await reminded_at(database, one) is None
+
+
+async def test_a_snooze_puts_a_reminder_off_and_asks_for_none(database: Database) -> None:
+    asked, unasked = await reminding(database), await reminding(database, alert_renotify_minutes=None)
+    soon, later = ago(minutes=-10), ago(hours=-2)
+
+    first = await reminded_at(database, asked)
+    await incidents.snooze(database, **asked, until=soon)
+    second = await reminded_at(database, asked)
+    await incidents.snooze(database, **asked, until=later)
+    await incidents.snooze(database, **unasked, until=soon)
+
+    assert first == second
+    assert (await reminded_at(database, asked), await reminded_at(database, unasked)) == (later, None)
+
+
+async def test_incidents_of_no_cue_are_snoozed_without_a_reminder(database: Database) -> None:
+    user = await add_user(database)
+    await database.execute("select open_incident($1, 'target_down', 'h', 'h', 'h is down', 'critical')", user)
+    (row,) = await database.fetch("select id from incidents")
+    one = {"incident": row["id"], "user": user, "act": SYSTEM.text()}
+
+    await incidents.snooze(database, **one, until=ago(minutes=-10))
+
+    assert await reminded_at(database, one) is None
+
+
+async def test_what_no_cue_asks_for_holds_no_reminder_of_others_back(database: Database) -> None:
+    one, other = await reminding(database), await add_user(database)
+    await database.execute(
+        "insert into incidents (id, user_id, kind, subject, name, severity, title, remind_at)"
+        " select gen_random_uuid(), $1, 'target_down', n::text, 'h', 'critical', 'h is down', now() - interval '1 day'"
+        "  from generate_series(1, 600) n",
+        other,
+    )
+    await database.execute(
+        "update incidents set remind_at = now() - interval '1 second' where id = $1", one["incident"]
+    )
+
+    told = [await incidents.tend(database) for _ in range(3)]
+
+    assert told == [[], [one["user"]], []]
+    (left,) = await database.fetch("select count(*) from incidents where remind_at <= now()")
+    assert left["count"] == 0

@@ -1404,16 +1404,15 @@ declare
 begin
     for one in
         update incidents i
-           set remind_at = case when c.alert_renotify_minutes > 0
-                                then now() + c.alert_renotify_minutes * interval '1 minute' end,
+           -- Null where no cue asks for it any more: what cannot be told of again must not hold others back.
+           set remind_at = now() + (select nullif(alert_renotify_minutes, 0) from cues where id = i.cue_id)
+                                   * interval '1 minute',
                reminders = i.reminders + 1
-          from cues c
          where i.id = any (array(select id from incidents
                                   where resolved_at is null and remind_at <= now()
                                   order by remind_at
                                   limit 500
                                     for update skip locked))
-           and c.id = i.cue_id
      returning i.*
     loop
         if one.remind_at is not null then
