@@ -4,7 +4,8 @@ import json
 import re
 from typing import Any
 
-_LINE = re.compile(r"(?P<field>\S.*?)\s+(?P<op>exists|!=|<=|>=|=|<|>|in)(?:\s+(?P<value>.+))?")
+# A field ends before the first of its blanks: a pattern that tries each of many takes quadratic time.
+_LINE = re.compile(r"(?P<field>\S.*?)(?<!\s)\s+(?P<op>exists|!=|<=|>=|=|<|>|in)(?:\s+(?P<value>.+))?")
 
 
 def lines_of(assertions: list[dict[str, Any]]) -> str:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import trio
 from attrs import field, frozen
-from quart import current_app, g
+from quart import current_app, g, request
 
+from cueapi.dashboard.off_loop import off_loop
 from cueapi.dashboard.sessions import BrowserSession, SignedOut
 
 Message = dict[str, Any]
@@ -87,14 +88,14 @@ class Contract:
 
         It takes as long as the route does; a caller that must not wait bounds it.
         """
-        content = b"" if body is None else json.dumps(body).encode()
+        content = b"" if body is None else (await off_loop(json.dumps, body, size=_arrived())).encode()
         exchange = _Exchange(content)
         scope = {**self._scope(method, path, content, headers or {}), self.caller_key: session}
         # A context of its own: what the call notes in `g` (its begin, its limit) is not the page's.
         app: Any = current_app
         async with app.app_context():
             await app.asgi_app(scope, exchange.receive, exchange.send)
-        return exchange.answer()
+        return await off_loop(exchange.answer, size=exchange.size)
 
     def _scope(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> Message:
         plain, _, query = path.partition("?")
@@ -119,6 +120,11 @@ class Contract:
         }
 
 
+def _arrived() -> int:
+    """The bytes of the page's form: what it asks of the contract is not much longer."""
+    return int(cast(Any, request.body).arrived)
+
+
 @frozen
 class _Exchange:
     """One request and its answer, as messages of ASGI."""
@@ -138,6 +144,11 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         """Keep what is answered."""
         self._parts.append(message)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the answer's body."""
+        return sum(len(part.get("body", b"")) for part in self._parts)
 
     def answer(self) -> ContractAnswer:
         """The answer, which is JSON as every one of the contract."""

@@ -67,6 +67,11 @@ WHOLE = {
 
 NUMBER = "must be a whole number"
 
+LONGEST = 1_000
+"""Characters of a field that are read, unless the next says another number; more than the contract takes of any."""
+
+LONGER = {"url": 4_000, "fail_webhook": 4_000, "description": 16_000, "headers": 16_000, "assertions": 64_000}
+
 
 class FieldProblems(Exception):
     """What cannot be sent: by field, what is wrong."""
@@ -80,6 +85,21 @@ def typed(form: Form) -> dict[str, Any]:
     """What was typed, field by field, as the form shows it again."""
     texts = {name: form.whole_text(name) for name in TEXTS}
     return EMPTY | texts | {name: form.has(name) for name in BOXES}
+
+
+def fitting(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """
+    *values* with the texts that are too long cut, and what is wrong with each of those.
+
+    What is shown again or parsed costs little then; the payload is bounded as the body of a request is.
+    """
+    most = {name: LONGER.get(name, LONGEST) for name in TEXTS if name != "payload"}
+    long = {name: len(values[name]) for name, limit in most.items() if len(values[name]) > limit}
+    problems = {
+        name: f"has {length:,} characters, of which the first {most[name]:,} were kept: no more are taken"
+        for name, length in long.items()
+    }
+    return values | {name: values[name][: most[name]] for name in long}, problems
 
 
 def schedule_of(values: dict[str, Any]) -> dict[str, Any]:

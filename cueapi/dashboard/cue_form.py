@@ -10,6 +10,7 @@ from cueapi.dashboard import cue_fields
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_fields import FieldProblems
 from cueapi.dashboard.forms import Form, once
+from cueapi.dashboard.off_loop import AT_ONCE, off_loop
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sent_requests import contract_command
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
@@ -48,7 +49,10 @@ class CueForm:
     async def open(self, cue_id: str) -> Response:
         """The form of a cue as it stands."""
         session = await self.sessions.require()
-        return await self._page(session, cue_fields.values_of(await self._cue(session, cue_id)), cue_id=cue_id)
+        cue = await self._cue(session, cue_id)
+        # A payload may be long, and indenting it takes the longer.
+        values = await off_loop(cue_fields.values_of, cue, size=AT_ONCE + 1 if cue["payload"] else 0)
+        return await self._page(session, values, cue_id=cue_id)
 
     async def create(self) -> Response:
         """Make the cue, or show the call that does."""
@@ -63,21 +67,22 @@ class CueForm:
     async def preview(self) -> Response:
         """The form as it was filled in, with the times that its schedule has."""
         session, form = await self.sessions.require_post()
-        values, cue_id = cue_fields.typed(form), form.text("cue_id")
-        return await self._page(session, values, cue_id=cue_id if is_cue_id(cue_id) else None, asked=True)
+        (values, problems), cue_id = cue_fields.fitting(cue_fields.typed(form)), form.text("cue_id")
+        known = cue_id if is_cue_id(cue_id) else None
+        return await self._page(session, values, problems=problems, cue_id=known, asked=True)
 
     async def _save(self, session: BrowserSession, form: Form, cue: dict[str, Any] | None) -> Response:
-        values = cue_fields.typed(form)
+        values, long = cue_fields.fitting(cue_fields.typed(form))
         cue_id = None if cue is None else str(cue["id"])
         method, path = ("POST", "/v1/cues") if cue_id is None else ("PATCH", f"/v1/cues/{cue_id}")
+        if long:
+            return await self._page(session, values, 422, long, cue_id=cue_id)
         try:
-            body = cue_fields.body_of(values, changes=cue is not None)
+            body = await off_loop(_body_of, values, cue, size=form.size)
         except FieldProblems as found:
             return await self._page(session, values, 422, found.problems, cue_id=cue_id)
-        if cue is not None and cue["payload"] == body["payload"]:
-            del body["payload"]  # As it stands: its numbers are those that were stored.
         if form.text("do") == "curl":
-            line = contract_command(self.sessions.base_url, method, path, body)
+            line = await off_loop(contract_command, self.sessions.base_url, method, path, body, size=form.size)
             return await self._page(session, values, cue_id=cue_id, line=line)
         done = await self.contract.call(session, method, path, body, once(form) if cue is None else {})
         if not done.ok:
@@ -125,3 +130,11 @@ class CueForm:
             return [], ""
         words = schedule_in_words(schedule["cron"], None, schedule["timezone"]) if "cron" in schedule else ""
         return answer.body["upcoming"], words
+
+
+def _body_of(values: dict[str, Any], cue: dict[str, Any] | None) -> dict[str, Any]:
+    """The body that makes a cue, or changes the one that is there. Raises FieldProblems."""
+    body = cue_fields.body_of(values, changes=cue is not None)
+    if cue is not None and cue["payload"] == body["payload"]:
+        del body["payload"]  # As it stands: its numbers are those that were stored.
+    return body

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 from attrs import frozen
 from quart import request
 
+from cueapi.dashboard.off_loop import off_loop
 from cueapi.domain.errors import Refusal
 
 FIELDS = 1_000
@@ -17,6 +18,8 @@ class Form:
     """The fields of a form, each with its values in the order in which they were sent."""
 
     values: dict[str, list[str]]
+    size: int = 0
+    """Its bytes, as they were sent."""
 
     def text(self, name: str) -> str:
         """The value of a field, without blanks around it; empty where it was not sent."""
@@ -45,10 +48,14 @@ async def read_form() -> Form:
     data = await cast(Any, request.body).read()
     if data and request.mimetype != "application/x-www-form-urlencoded":
         raise Refusal("unsupported_media_type", "The body must be a form (application/x-www-form-urlencoded).")
+    return Form(await off_loop(_values_of, data, size=len(data)), len(data))
+
+
+def _values_of(data: bytes) -> dict[str, list[str]]:
     values: dict[str, list[str]] = {}
     try:
         for name, value in parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS):
             values.setdefault(name, []).append(value)
     except ValueError:
         raise Refusal("invalid_payload", f"The form has more than {FIELDS} fields.") from None
-    return Form(values)
+    return values

@@ -33,12 +33,20 @@ BODY_LIMIT, BODY_LIMIT_WITHOUT_KEY = 1024 * KIB, 16 * KIB
 BODY_LIMITS = dict.fromkeys(("echo.store", *BY_TOKEN), 256 * KIB)
 """Endpoints that take another number of bytes."""
 
-SIGNED_IN = ("dashboard.ui.",)
+SIGNED_IN = "dashboard.ui."
 """Endpoints of pages, whose forms are read only where a session sends them."""
+
+CUE_FORM = "dashboard.ui.cue_form."
+"""Those whose form has a payload; a form of any other page has room for a thousand selected rows."""
+
+BODY_LIMIT_OF_FORMS = 64 * KIB
 
 
 def body_limit(endpoint: str | None, path: str) -> int:
     """The most bytes of a body that a route takes: one that is read for anyone takes little."""
-    known = path.startswith(LIMITED) or (endpoint or "").startswith(SIGNED_IN)
-    for_anyone = endpoint is None or endpoint in ANYONE or not known
-    return BODY_LIMITS.get(endpoint or "", BODY_LIMIT_WITHOUT_KEY if for_anyone else BODY_LIMIT)
+    name = endpoint or ""
+    if not name or name in ANYONE or (not path.startswith(LIMITED) and not name.startswith(SIGNED_IN)):
+        return BODY_LIMITS.get(name, BODY_LIMIT_WITHOUT_KEY)
+    if name.startswith(SIGNED_IN) and not name.startswith(CUE_FORM):
+        return BODY_LIMIT_OF_FORMS
+    return BODY_LIMITS.get(name, BODY_LIMIT)
