@@ -37,4 +37,4 @@ async def begin(contract: Contract, session: BrowserSession, form: Form, body: d
 def _number(form: Form, name: str) -> int | None:
     """A number as it was typed; None where it is none. One of more digits than these is beyond what is taken anyway."""
     text = form.text(name)[:18]
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isascii() and text.isdecimal() else None

@@ -149,7 +149,7 @@ def _split(cron: str) -> list[str]:
     if len(cron) > LONGEST:
         raise _refused(f"the cron has {len(cron)} characters, at most {LONGEST} are taken")
     if cron.strip().startswith("@"):
-        return _macro(cron.strip().lower()).split()
+        return _macro(cron.strip()).split()
     fields = cron.split()
     if not fields:
         raise _refused("the cron is empty")
@@ -161,7 +161,8 @@ def _split(cron: str) -> list[str]:
     return fields
 
 
-def _macro(name: str) -> str:
+def _macro(text: str) -> str:
+    name = text.lower() if text.isascii() else text
     if name == "@reboot":
         raise _refused("'@reboot' is not known here, since a cue is bound to no machine")
     if name not in MACROS:
@@ -182,6 +183,9 @@ class _Field:
 
     def check(self, element: str) -> str:
         """*element*, refused where it is outside of the grammar; rewritten where croniter would misread it."""
+        # Among others are letters whose capital is one of ours: `ſ` and `ı`.
+        if not element.isascii():
+            raise self._wrong(element, "that cannot be read, since it is not plain ASCII")
         if self is DATE and element.upper() == "L":
             return element
         if self is WEEKDAY and (nth := re.fullmatch(r"(\w+)#[1-5]", element, re.ASCII)):

@@ -84,3 +84,21 @@ async def test_other_names_of_catchup_are_known_and_may_not_contradict(api: Api)
 
     assert len(known) == 5
     assert both[:2] == (422, "validation_error")
+
+
+async def test_letters_that_look_like_ours_make_no_cron_and_no_url(api: Api) -> None:
+    with trio.fail_after(20):
+        made = await api.post("/v1/cues", cue(URL))
+        answers = [
+            await api.ask(method, path, body)
+            for cron in ("0 9 * * frı", "* * * * ſun", "0 9 1 ſep *")
+            for method, path, body in (
+                ("POST", "/v1/cues", cue(URL, schedule={"cron": cron})),
+                ("PATCH", f"/v1/cues/{made['id']}", {"schedule": {"cron": cron}}),
+                ("POST", PREVIEW, {"schedule": {"cron": cron}}),
+            )
+        ]
+        url = await api.ask("POST", "/v1/cues", cue("httpſ://agent.example.com/"))
+
+    assert {(answer.status_code, answer.json()["error"]["code"]) for answer in answers} == {(400, "invalid_schedule")}
+    assert (url.status_code, url.json()["error"]["code"]) == (400, "invalid_callback_url")

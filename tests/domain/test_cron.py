@@ -1,6 +1,8 @@
 from datetime import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cueapi.domain.cron import check_cron, parse
 from cueapi.domain.errors import Refusal
@@ -109,6 +111,12 @@ def test_a_cron_of_the_grammar_is_taken_and_tidied(written: str, normal: str) ->
         ("1_0 * * * *", "cannot be read"),
         ("² * * * *", "cannot be read"),
         ("٣ * * * *", "cannot be read"),
+        ("0 9 * * frı", "cannot be read, since it is not plain ASCII"),
+        ("0 9 * * ſun", "not plain ASCII"),
+        ("0 9 * * MON-ſun", "not plain ASCII"),
+        ("0 9 1 ſep *", "not plain ASCII"),
+        ("0 9 * * ſun#1", "not plain ASCII"),
+        ("@wee\u212aly", "there is no '@wee\u212aly'"),
         ("\0 * * * *", "cannot be read"),
         ("0,1" + ",1" * 200 + " * * * *", "at most 255 are taken"),
     ],
@@ -120,6 +128,20 @@ def test_whatever_is_outside_of_the_grammar_is_refused_with_its_reason_and_an_ex
     assert refused.value.code == "invalid_schedule"
     assert why.lower() in refused.value.message.lower()
     assert "Valid are for example '0 9 * * MON-FRI'" in refused.value.message
+
+
+@given(
+    st.sampled_from(["0 9 * * FRI", "0 9 1 SEP SUN", "*/15 8-17 L JAN-JUL MON#2", "@weekly"]),
+    st.lists(st.tuples(st.integers(0, 30), st.text(max_size=2) | st.sampled_from("ſıİK²٣０ﬁ,-*/#L")), max_size=3),
+)
+def test_any_text_is_a_cron_or_refused(cron: str, typed: list[tuple[int, str]]) -> None:
+    for at, text in typed:
+        cron = cron[:at] + text + cron[at + 1 :]
+    try:
+        taken = check_cron(cron)
+    except Refusal:
+        return
+    assert taken.isascii()
 
 
 def test_what_the_refusals_recommend_is_valid() -> None:

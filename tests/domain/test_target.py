@@ -82,6 +82,7 @@ def test_the_host_header_names_a_port_that_is_not_the_usual_one(url: str, author
         "https://[v1.fe]/",
         "https://[1.2.3.4]/",
         "https://1.2.3.4.5/",
+        "httpſ://handler.example/",
         "https://1.2.3.256/",
         "https://1.2.3.08/",
         "https://1_0.1/",
@@ -379,7 +380,7 @@ class TestEcho:
 
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
-    for url in (text, f"https://{text}", f"https://a.example/{text}"):
+    for url in (text, f"https://{text}", f"https://a.example/{text}", f"http{text[:1]}://a.example/"):
         try:
             target = check_url(url, DEVELOPMENT)
         except Refusal:
