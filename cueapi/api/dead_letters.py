@@ -12,7 +12,7 @@ from cueapi.api.models.responses import dead_letters as responses
 from cueapi.domain.url import read_place
 from cueapi.storage import dead_letters
 from cueapi.storage.database import Database
-from cueapi.storage.dead_letters import DeadFilter
+from cueapi.storage.dead_letters import DeadFilter, read_status
 
 
 @frozen
@@ -31,8 +31,14 @@ class Place(Text):
 CUE_ID = Text("cue_id", "Only dead letters of this cue.")
 GROUP = Pattern("group", "Only dead letters of cues in this group.", values.GROUP)
 HOST = Place("host", "Only dead letters of cues that call this host and port now, for example `agent.example.com:443`.")
-HTTP_STATUS = Pattern("http_status", "Only dead letters whose last attempt was answered so.", "^[1-9][0-9]{2}$")
-ERROR = Text("error", "Only dead letters with this error, the first 200 characters of it as a summary shows them.")
+HTTP_STATUS = Pattern(
+    "http_status", "Only dead letters whose last attempt was answered so; `none`: that have no status.",
+    values.STATUS_OR_NONE,
+)  # fmt: skip
+ERROR = Text(
+    "error", "Only dead letters with this error, the first 200 characters of it as a summary shows them; `none`: for "
+    "which no reason was given.",
+)  # fmt: skip
 SINCE = Moment("since", "Only dead letters that have ended at this moment or later.")
 UNTIL = Moment("until", "Only dead letters that have ended at this moment or earlier.")
 LIMIT = page_limit(20)
@@ -97,13 +103,12 @@ class DeadLetters:
 
 
 def _filter() -> DeadFilter:
-    status = HTTP_STATUS.read()
     return DeadFilter(
         g.account.id,
         cue_id=CUE_ID.read(),
         group=GROUP.read(),
         host=HOST.read(),
-        http_status=None if status is None else int(status),
+        http_status=read_status(HTTP_STATUS.read()),
         error=ERROR.read(),
         since=SINCE.read(),
         until=UNTIL.read(),

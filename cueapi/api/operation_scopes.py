@@ -21,7 +21,7 @@ from cueapi.storage import backfills, cue_batches, cues, dead_letter_batches, de
 from cueapi.storage.clock import Clock
 from cueapi.storage.cues import CueFilter
 from cueapi.storage.database import Database
-from cueapi.storage.dead_letters import DeadFilter
+from cueapi.storage.dead_letters import DeadFilter, read_status
 
 Scope: TypeAlias = dict[str, Any]
 """What an operation goes by, as it is stored: `ids`, a `filter`, or a backfill."""
@@ -161,7 +161,7 @@ def _filter(kind: Kind, given: Scope) -> Scope:
     if "host" in found:
         found["host"] = _place(found["host"])
     if "http_status" in found:
-        found["http_status"] = int(found["http_status"])
+        found["http_status"] = read_status(found["http_status"])
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from secrets import token_hex
-from typing import Any
+from typing import Any, Literal
 
 from attrs import frozen
 from quart import Blueprint, Response, request
@@ -16,7 +16,7 @@ from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.domain.url import read_place
 from cueapi.storage import dead_letters
 from cueapi.storage.dashboard.reading import PageReader, TooSlow
-from cueapi.storage.dead_letters import DeadFilter
+from cueapi.storage.dead_letters import NONE, DeadFilter, read_status
 
 PATH = "/ui/dead"
 SHOWN = 50
@@ -115,14 +115,15 @@ def _fields(form: Form) -> list[tuple[str, str]]:
 
 def _of_group(group: dead_letters.DeadGroupRow, given: dict[str, str]) -> str:
     """Where a group's dead letters are listed."""
-    own = {"cue_id": group.cue_id, "http_status": str(group.http_status or ""), "error": group.error or ""}
-    return with_query(PATH, **{**given, **{name: value for name, value in own.items() if value}})
+    status = NONE if group.http_status is None else str(group.http_status)
+    own = {"cue_id": group.cue_id, "http_status": status, "error": group.error or NONE}
+    return with_query(PATH, **{**given, **own})
 
 
-def _status(text: str) -> int | None:
-    if text and not (text.isdecimal() and text.isascii() and 100 <= int(text[:9]) <= 999):
-        raise ValueError("is not a status such as 503")
-    return int(text) if text else None
+def _status(text: str) -> int | Literal["none"] | None:
+    if text not in {"", NONE} and not (text.isdecimal() and text.isascii() and 100 <= int(text[:9]) <= 999):
+        raise ValueError("is not a status such as 503, nor none")
+    return read_status(text or None)
 
 
 READERS: Mapping[str, Callable[[str], object]] = {

@@ -8,7 +8,7 @@ success. Its partial index holds nothing else: however long a history is, these 
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 from attrs import frozen
@@ -20,21 +20,34 @@ from cueapi.storage.executions import SOURCE, ExecutionRow
 from cueapi.storage.keyset import KeysetPage, listed
 from cueapi.storage.paging import PLACES, conditions
 
-ERROR: LiteralString = r"btrim(translate(left(coalesce(e.error_message, e.outcome_error), 200), e'\t\r\n', '   '))"
+NONE: Literal["none"] = "none"
+"""A filter's value that asks for what has no such thing. An error of this one word counts as none at all."""
+
+IN_LINE: LiteralString = r"btrim(translate(left(coalesce(e.error_message, e.outcome_error), 200), e'\t\r\n', '   '))"
+ERROR: LiteralString = "nullif(nullif(" + IN_LINE + ", ''), 'none')"
 """What dead letters are told apart by: the beginning of why they failed, in one line, as a form can hold it."""
 
 _IN_LINE = re.compile("[\t\r\n]")
 
 
+def read_status(given: int | str | None) -> int | Literal["none"] | None:
+    """What a filter says of the status, where it says a number or `NONE`. Raises ValueError for anything else."""
+    return None if given is None else NONE if given == NONE else int(given)
+
+
 @frozen
 class DeadFilter:
-    """Which dead letters of a user; None leaves a condition out. *host* is where the cue calls now."""
+    """
+    Which dead letters of a user; None leaves a condition out. *host* is where the cue calls now.
+
+    *http_status* and *error* may be `NONE`.
+    """
 
     user: int
     cue_id: str | None = None
     group: str | None = None
     host: str | None = None
-    http_status: int | None = None
+    http_status: int | Literal["none"] | None = None
     error: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -48,6 +61,7 @@ class DeadFilter:
 
     def conditions(self, *more: tuple[LiteralString, object]) -> tuple[LiteralString, list[object]]:
         """The conditions, and *more*, with the values of their parameters; the user is the first of them."""
+        status, error = self.http_status, self.error and _IN_LINE.sub(" ", self.error).strip(" ")
         text, values = conditions(
             [
                 ("e.user_id = ?", self.user),
@@ -55,8 +69,10 @@ class DeadFilter:
                 ("c.group_name = ?", self.group),
                 ("c.group_name = any (?::text[])", self.groups and list(self.groups)),
                 ("c.callback_host = ?", self.host),
-                ("e.http_status = ?", self.http_status),
-                (ERROR + " = ?", self.error and _IN_LINE.sub(" ", self.error).strip(" ")),
+                ("e.http_status = ?", None if status == NONE else status),
+                ("(e.http_status is null) = ?", True if status == NONE else None),
+                (ERROR + " = ?", None if error == NONE else error),
+                ("(" + ERROR + " is null) = ?", True if error == NONE else None),
                 ("e.dead_at >= ?", self.since),
                 ("e.dead_at <= ?", self.until),
                 *more,

@@ -112,3 +112,23 @@ async def test_what_no_filter_can_be_is_refused(api: Api) -> None:
         ]  # fmt: skip
 
     assert refused == [(422, "validation_error")] * 10
+
+
+async def test_what_has_no_status_or_no_reason_is_asked_for_by_none(api: Api, database: Database) -> None:
+    with trio.fail_after(20):
+        made = await api.post("/v1/cues", cue("http://127.0.0.1:9/"))
+        silent = [await add_dead(database, made["id"], error_message=said) for said in (None, "", " \n", "none")]
+        told = await add_dead(database, made["id"], outcome_error="boom")
+        answered = await add_dead(database, made["id"], http_status=500)
+        groups = (await api.get("/v1/dead/summary"))["groups"]
+        found = [
+            await listed(api, query)
+            for query in ("http_status=none&error=none", "error=none", "http_status=none", "error=boom")
+        ]
+        pages = [await listed(api, f"http_status=none&error=none&cue_id={made['id']}&limit=2")]
+
+    assert [(one["count"], one["http_status"], one["error"]) for one in groups] == [
+        (4, None, None), (1, 500, None), (1, None, "boom"),
+    ]  # fmt: skip
+    assert found == [silent[::-1], [answered, *silent[::-1]], [told, *silent[::-1]], [told]]
+    assert pages == [silent[:1:-1]]

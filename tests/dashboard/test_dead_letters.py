@@ -37,6 +37,34 @@ async def test_groups_stand_first_and_lead_to_their_dead_letters(api: Api, perso
     assert (wrong.status_code, wrong.text.count('aria-invalid="true"')) == (400, 2)
 
 
+async def test_a_group_without_a_reason_is_listed_and_run_again_alone(
+    api: Api, person: Browser, database: Database
+) -> None:
+    with trio.fail_after(30):
+        made = await api.post("/v1/cues", cue("http://127.0.0.1:9/"))
+        silent = [await add_dead(database, made["id"]) for _ in range(5)]
+        told = [await add_dead(database, made["id"], outcome_error="boom") for _ in range(3)]
+        page = await person.get("/ui/dead")
+        link = re.findall(r'href="(/ui/dead\?cue_id=[^"]+)"', page.text)[0].replace("&amp;", "&")
+        of_group = await person.get(link)
+        fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', of_group.text))
+        fields.pop("selected")
+        look = await person.post("/ui/dead/look", {**fields, "kind": "dismiss"})
+        order = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', look.text))
+        place = target(await person.post("/ui/dead/begin", order))
+        while (shown := await api.get(f"/v1/operations/{place.rpartition('/')[2]}"))["status"] != "done":
+            await trio.sleep(0.02)
+
+    assert "no reason was given" in text_of(page)
+    assert "5 executions have failed for good under these filters" in text_of(of_group)
+    assert all(one in of_group.text for one in silent)
+    assert not any(one in of_group.text for one in told)
+    assert "Dismiss 5 dead letters?" in look.text
+    assert (shown["matched"], shown["done"]) == (5, 5)
+    assert shown["filter"] == {"cue_id": made["id"], "http_status": "none", "error": "none"}
+    assert await listed(api) == told[::-1]
+
+
 async def test_a_group_is_dismissed_after_a_look_and_its_progress_is_shown(
     api: Api, person: Browser, database: Database
 ) -> None:

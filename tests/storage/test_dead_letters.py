@@ -190,10 +190,14 @@ ASKED: dict[str, Callable[[Executor], Awaitable[object]]] = {
     "dead letters of a group": page_of(group="a"),
     "dead letters of a host": page_of(host="127.0.0.1:9"),
     "dead letters with a status and an error": page_of(http_status=503, error="no"),
+    "dead letters with no status and no error": page_of(http_status="none", error="none"),
     "dead letters of a time": page_of(since=ago(days=1), until=ago()),
     "how many match": lambda db: dead_letter_batches.count(db, DeadFilter(1, group="a")),
     "the next of an operation": lambda db: dead_letter_batches.batch(
         db, DeadFilter(1, http_status=503), as_of=ago(days=-1), behind=UUID(int=7), limit=100
+    ),
+    "the next without an error": lambda db: dead_letter_batches.batch(
+        db, DeadFilter(1, error="none"), as_of=ago(days=-1), behind=UUID(int=7), limit=100
     ),
     "their summary": lambda db: dead_letters.summary(db, DeadFilter(1)),
     "the summary of a group": lambda db: dead_letters.summary(db, DeadFilter(1, group="a")),

@@ -11,10 +11,12 @@ AlertSecret = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 GROUP = "^[a-z0-9][a-z0-9._-]{0,62}$"
 TOPIC = "^[-_A-Za-z0-9]{1,64}$"
 NOT_BLANK = r"\S"
+STATUS_OR_NONE = "^([1-9][0-9]{2}|none)$"
 PATTERNS = {
     GROUP: "takes lower-case letters, digits, dots, dashes and underscores, up to 63, a letter or a digit first",
     TOPIC: "takes letters, digits, dashes and underscores, up to 64",
     NOT_BLANK: "must not be blank",
+    STATUS_OR_NONE: "takes a status such as 503, or none",
 }
 """What forms of texts ask for, in words."""
 

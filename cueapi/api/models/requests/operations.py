@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, create_model
 
 from cueapi.api.models.requests.bodies import Closed, ReasonBody, Short, optional
-from cueapi.api.models.values import GROUP, CueStatus
+from cueapi.api.models.values import GROUP, STATUS_OR_NONE, CueStatus
 
 MOST_IDS = 1_000
 
@@ -16,10 +16,12 @@ class FilterBody(Closed):
     cue_id: Short | None = optional("Only dead letters of this cue.")
     group: Annotated[str, Field(pattern=GROUP)] | None = optional("Only those of this group.")
     host: Short | None = optional("Only dead letters of cues that call this host and port now.")
-    http_status: Annotated[int, Field(ge=100, le=999)] | Annotated[str, Field(pattern="^[1-9][0-9]{2}$")] | None = (
-        optional("Only dead letters whose last attempt was answered so.")
+    http_status: Annotated[int, Field(ge=100, le=999)] | Annotated[str, Field(pattern=STATUS_OR_NONE)] | None = (
+        optional("Only dead letters whose last attempt was answered so; `none`: that have no status.")
     )
-    error: Short | None = optional("Only dead letters with this error, as a summary shows it.")
+    error: Short | None = optional(
+        "Only dead letters with this error, as a summary shows it; `none`: for which no reason was given."
+    )
     since: Short | None = optional("ISO 8601: only dead letters that have ended then or later.")
     until: Short | None = optional("ISO 8601: only dead letters that have ended then or earlier.")
     status: CueStatus | None = optional("Only cues in this status.")

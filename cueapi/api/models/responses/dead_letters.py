@@ -45,8 +45,12 @@ class DeadGroup(Rendered):
     cue_id: CueId = Field(description="Id of their cue.")
     cue_name: str = Field(description="Name of that cue.")
     host: str | None = Field(description="Host and port that the cue calls now; null for workers.")
-    http_status: int | None = Field(description="Status that the last attempts were answered with.")
-    error: str | None = Field(description="Why they failed, the first 200 characters.")
+    http_status: int | None = Field(
+        description="Status that the last attempts were answered with; null: none, and the filter says `none`."
+    )
+    error: str | None = Field(
+        description="Why they failed, the first 200 characters; null: no reason was given, and the filter says `none`."
+    )
     count: Count = Field(description="How many there are.")
     first_at: datetime = Field(description="When the first of them has ended.")
     last_at: datetime = Field(description="When the last of them has ended.")
