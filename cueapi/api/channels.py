@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
-from attrs import frozen
+from attrs import evolve, frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.channel_links import ChannelLinks
@@ -32,6 +32,8 @@ from cueapi.storage.database import Database
 from cueapi.wakeups.hub import WakeupHub
 
 TESTS_A_MINUTE = 10
+
+OTHER_SECRET = "What it needs was encrypted under another SESSION_SECRET; change the channel to set it anew."
 
 
 class Tested(Protocol):
@@ -94,8 +96,8 @@ class Channels:
         async with idempotent(self.database, self.planner.vault) as once:
             given = (await read(ChannelBody)).given()
             why = act(given.get("reason"))
-            channel, secret = new_uuid7(), new_webhook_secret() if given["kind"] == ChannelKind.WEBHOOK else ""
-            target = await self.planner.target(ChannelTarget(given["kind"], secret=secret), given)
+            channel, (target, secret) = new_uuid7(), with_secret(ChannelTarget(given["kind"]))
+            target = await self.planner.target(target, given)
             defaults = {"on": ALL, "min_severity": "warning", "groups": None, "kinds": None}
             said = defaults | {name: value for name, value in given.items() if value is not None}
             link = await self.links.needed(target.address)
@@ -106,9 +108,7 @@ class Channels:
                 raise Refusal("channel_limit_exceeded", f"An account has {MOST_CHANNELS} channels at most.")
             if link is not None:
                 await self.links.send(db, link, target.address, row.name)
-            return once.keep(
-                answer(shown(row) | ({"secret": secret} if secret else {}), 201), then=self.hub.notice_ready
-            )
+            return once.keep(answer(with_new(secret, shown(row)), 201), then=self.hub.notice_ready)
 
     @operation(responses.ChannelList, scope="admin")
     async def list(self) -> Response:
@@ -120,6 +120,7 @@ class Channels:
         """Show a channel."""
         return answer(shown(await self._find(channel_id)))
 
+    @shows_secret
     @operation(
         responses.NotificationChannel,
         body=ChannelPatch,
@@ -131,7 +132,8 @@ class Channels:
         """
         Change a channel, or enable it again.
 
-        What is left out stays; its kind does. Another mail address is confirmed by its link.
+        What is left out stays; its kind does. Another mail address is confirmed by its link. A `webhook` whose secret
+        was encrypted under another `SESSION_SECRET` needs its `url` anew, and has a new secret, shown this once.
         """
         given = (await read(ChannelPatch)).given()
         why = act(given.get("reason"))
@@ -143,7 +145,7 @@ class Channels:
             if before is None:
                 raise not_found()
             # Upon what another change has left, which may have come between.
-            target = self.planner.merged(self._target(before), given)
+            target, secret = with_secret(self.planner.merged(self._target(before), given))
             moves = target.address != (before.address or "")
             said = standing(before) | {name: value for name, value in given.items() if name in standing(before)}
             values = self.planner.values(target, row.id, said | {"confirm_hash": link and link.token_hash})
@@ -155,7 +157,7 @@ class Channels:
             if moves and link is not None:
                 await self.links.send(db, link, target.address, row.name)
         self.hub.notice_ready()
-        return answer(shown(row))
+        return answer(with_new(secret, shown(row)))
 
     @operation(None, status=204, body=ReasonBody, parameters=(REASON,), refuses=("channel_not_found",), scope="admin")
     async def delete(self, channel_id: str) -> Response:
@@ -180,19 +182,36 @@ class Channels:
         await self.windows.check("channel-test", str(g.account.id), TESTS_A_MINUTE, MINUTE)
         if not row.confirmed:
             return answer({"delivered": False, "status": None, "error": "The address was not confirmed yet."})
-        tested = await self.send_test(self._target(row), row.id)
+        if (target := self._read(row)) is None:
+            return answer({"delivered": False, "status": None, "error": OTHER_SECRET})
+        tested = await self.send_test(target, row.id)
         return answer({"delivered": tested.error is None, "status": tested.status, "error": tested.error})
 
+    def _read(self, row: ChannelRow) -> ChannelTarget | None:
+        return self.read_target(row.id, row.kind, topic=row.topic, address=row.address, config=row.config)
+
     def _target(self, row: ChannelRow) -> ChannelTarget:
-        target = self.read_target(row.id, row.kind, topic=row.topic, address=row.address, config=row.config)
         # Encrypted under another SESSION_SECRET: what it needs is asked for anew.
-        return target or ChannelTarget(row.kind, topic=row.topic or "", address=row.address or "")
+        return self._read(row) or ChannelTarget(row.kind, topic=row.topic or "", address=row.address or "")
 
     async def _find(self, channel_id: str) -> ChannelRow:
         row = await channels.show(self.database, channel=identity_of(channel_id), user=g.account.id)
         if row is None:
             raise not_found()
         return row
+
+
+def with_secret(target: ChannelTarget) -> tuple[ChannelTarget, str]:
+    """*target* with what its messages are signed with; and that secret where it was made now, else ""."""
+    if target.kind != ChannelKind.WEBHOOK or target.secret:
+        return target, ""
+    secret = new_webhook_secret()
+    return evolve(target, secret=secret), secret
+
+
+def with_new(secret: str, channel: dict[str, Any]) -> dict[str, Any]:
+    """A channel as it is answered, with the *secret* that was made for it."""
+    return channel | ({"secret": secret} if secret else {})
 
 
 def described(values: channels.ChannelValues, *, enabled: bool) -> dict[str, Any]:

@@ -83,8 +83,8 @@ def canonical_body(
 
 
 def sign(secret: str, timestamp: int, body: bytes) -> str:
-    """`X-CueAPI-Signature`: the key is the secret as it stands."""
-    return f"v1={hmac.digest(secret.encode(), b'%d.' % timestamp + body, 'sha256').hex()}"
+    """`X-CueAPI-Signature`: the key is the secret as it stands. Raises ValueError where there is none."""
+    return f"v1={hmac.digest(_some(secret.encode()), b'%d.' % timestamp + body, 'sha256').hex()}"
 
 
 def is_signed(signature: str, secret: str, timestamp: str, body: bytes) -> bool:
@@ -95,8 +95,8 @@ def is_signed(signature: str, secret: str, timestamp: str, body: bytes) -> bool:
 
 
 def key_of(secret: str) -> bytes:
-    """The decoded part behind `whsec_`. Raises ValueError where it is not base64."""
-    return base64.b64decode(secret.removeprefix("whsec_"))
+    """The decoded part behind `whsec_`. Raises ValueError where it is not base64, or nothing."""
+    return _some(base64.b64decode(secret.removeprefix("whsec_")))
 
 
 def standard_signature(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> str:
@@ -157,6 +157,15 @@ def check_headers(given: Mapping[str, str], field: str = "body.callback.headers"
 
 # A cue may say otherwise. Content-Type, the last one, goes with a body only.
 _DEFAULTS: Headers = [("Accept-Encoding", "identity"), ("Content-Type", "application/json")]
+
+
+def _some(key: bytes) -> bytes:
+    """*key*, which must not be empty: with that one anybody could sign."""
+    if not key:
+        raise ValueError("there is no secret to sign with")
+    return key
+
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 

@@ -14,6 +14,7 @@ from cueapi.settings import Settings
 from cueapi.storage.database import Database
 from tests.conftest import Api, RunningDaemon, cue, running
 from tests.delivery.siblings import until
+from tests.delivery.test_notifier import is_signed
 from tests.receiver import open_receiver
 
 SURE = {"X_Confirm_Destructive": "true"}
@@ -205,3 +206,31 @@ async def test_an_answer_that_cannot_be_read_any_more_is_said_and_nothing_happen
 
     assert (refused[:2], "SESSION_SECRET" in refused[2]) == ((422, "idempotency_key_reused"), True)
     assert len(await database.fetch("select from cues")) == 1
+
+
+async def test_a_channel_whose_secret_cannot_be_read_is_signed_with_a_new_one_that_is_shown_once(
+    settings: Settings,
+) -> None:
+    other = settings.model_copy(update={"session_secret": OTHER_SECRET})
+    with trio.fail_after(30):
+        async with open_receiver([200]) as receiver:
+            async with running(settings) as daemon:
+                api = await daemon.api.register()
+                body = {"kind": "webhook", "name": "pager", "url": receiver.url("/old")}
+                made = await api.post("/v1/channels", body)
+            await accept_secret(other)
+            async with running(other) as daemon:
+                api, path = evolve(api, client=daemon.client), f"/v1/channels/{made['id']}"
+                unread = await api.post(f"{path}/test")
+                lacking = await api.refused("PATCH", path, {"enabled": True})
+                mended = await api.patch(path, {"url": receiver.url("/new")})
+                later = await api.patch(path, {"name": "siren"})
+                tested = await api.post(f"{path}/test")
+
+    (request,) = receiver.requests
+    assert (unread["delivered"], "SESSION_SECRET" in unread["error"]) == (False, True)
+    assert (lacking[:2], "url" in lacking[2]) == ((422, "validation_error"), True)
+    assert mended["secret"] != made["secret"]
+    assert "secret" not in later
+    assert tested["delivered"]
+    assert (request.path, is_signed(request, mended["secret"])) == ("/new", True)

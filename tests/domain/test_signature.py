@@ -237,3 +237,11 @@ def test_a_header_that_a_server_could_take_for_ours_is_reserved(name: str) -> No
 @pytest.mark.parametrize("name", ["Authorization", "X-Api-Key", "X_Custom", "Hosts"])
 def test_every_other_header_is_the_cue_s_own(name: str) -> None:
     assert not is_reserved(name)
+
+
+@pytest.mark.parametrize("secret", ["", "whsec_"])
+def test_nothing_is_signed_with_an_empty_secret(secret: str) -> None:
+    with pytest.raises(ValueError, match="no secret"):
+        notice_headers(secret, "message", 1, b"{}")
+    with pytest.raises(ValueError, match="no secret"):
+        headers(evolve(DELIVERY, secrets=(SECRET, secret)), 1)

@@ -30,7 +30,7 @@ class NotificationChannel(BaseModel):
     created_at: datetime = Field(description="When it was made.")
     updated_at: datetime = Field(description="When it was changed last.")
     secret: WebhookSecret | None = Field(
-        default=None, description="What messages to a webhook are signed with; shown this once."
+        default=None, description="What messages to a webhook are signed with; shown this once, when it was made."
     )
 
 
