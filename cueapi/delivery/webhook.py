@@ -167,9 +167,21 @@ def _decoded(answered: Answered, coding: str) -> Answered:
     """An answer that came packed, though none was asked for: unpacked as far as an answer is read."""
     if coding not in _WINDOWS:
         return evolve(answered, packed=coding)
-    unpacker = zlib.decompressobj(_WINDOWS[coding])
     try:
-        body = unpacker.decompress(answered.body, ANSWER_LIMIT + 1)
+        body = _unpacked(answered.body, _WINDOWS[coding])
     except zlib.error:
         return evolve(answered, packed=coding)
     return evolve(answered, body=body[:ANSWER_LIMIT], cut=answered.cut or len(body) > ANSWER_LIMIT)
+
+
+def _unpacked(packed: bytes, window: int) -> bytes:
+    """All members of a stream, each a stream of its own (RFC 1952, 2.2); raises zlib.error where one has no end."""
+    body = b""
+    while packed and len(body) <= ANSWER_LIMIT:
+        unpacker = zlib.decompressobj(window)
+        body += unpacker.decompress(packed, ANSWER_LIMIT + 1 - len(body))
+        if not unpacker.eof and len(body) <= ANSWER_LIMIT:
+            raise zlib.error("no end")
+        # Members may be filled up with zeros.
+        packed = unpacker.unused_data.lstrip(b"\0")
+    return body

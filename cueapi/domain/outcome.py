@@ -102,6 +102,11 @@ def shortened(report: Report) -> Report:
     )
 
 
+def decoded_text(data: bytes) -> str:
+    """What came as UTF-8, UTF-16 or UTF-32, with or without a byte order mark; other bytes are read as U+FFFD."""
+    return data.decode(json.detect_encoding(data), "replace").removeprefix("\ufeff")
+
+
 def clean_text(text: str) -> str:
     """*text* as PostgreSQL can hold it: no U+0000, no lone surrogate."""
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
@@ -140,20 +145,24 @@ class Inline:
 
 
 class ReportUnreadable(Exception):
-    """An answer names `success` as true or false, and is no JSON: it may say that the work has failed."""
+    """An answer holds an object that names `success` as true or false, and is no JSON: the work may have failed."""
 
 
 def read_inline(body: bytes) -> Inline | None:
     """
     The report in an answer: a JSON object whose `success` is true or false; None for anything else.
 
-    A text that was cut within a character is read all the same. Raises ReportUnreadable for what names `success` and
-    whose structure cannot be read.
+    A text that was cut within a character is read all the same, and so is a report that was made a JSON text once more.
+    Raises ReportUnreadable for what names `success` in an object and whose structure cannot be read.
     """
+    text = decoded_text(body)
     try:
-        answer = _cleaned(_parsed(body))
+        answer = _parsed(text)
+        if isinstance(answer, str):
+            text, answer = answer, _parsed(answer)
+        answer = _cleaned(answer)
     except (ValueError, RecursionError) as error:
-        if _NAMES_SUCCESS.match(body):
+        if _names_success(text):
             raise ReportUnreadable(str(error)[:200] or "nested too deep") from None
         return None
     if not isinstance(answer, dict) or not isinstance(answer.get("success"), bool):
@@ -178,16 +187,24 @@ def read_inline(body: bytes) -> Inline | None:
 
 _INLINE_TEXTS = ("result", "error")
 
-# An object in JSON or in the notation of Python, at whichever place the key stands.
-_NAMES_SUCCESS = re.compile(rb"""(?is)\A[\s\xef\xbb\xbf]*\{.*["']success["']\s*:\s*(true|false)\b""")
+# In JSON or in the notation of another language, at whichever place of the object the key stands.
+_KEY_OF_REPORT = re.compile(r"""(?i)(?:["']|[{,]\s*:?)success\\*["']?\s*(?::|=>?)\s*(?:true|false)\b""")
+
+_PAGE = re.compile(r"(?i)\s*<(?:!doctype|html)\b")
+"""A whole page of HTML: what its scripts hold is no report."""
+
+
+def _names_success(text: str) -> bool:
+    begin = text.find("{")
+    return begin >= 0 and _KEY_OF_REPORT.search(text, begin) is not None and _PAGE.match(text) is None
+
 
 _MOST_DIGITS = 4_300
 """Of a whole number, as Python reads it."""
 
 
-def _parsed(body: bytes) -> Any:  # noqa: ANN401 (JSON)
-    """RFC 8259 JSON; bytes that are no UTF-8 are read as U+FFFD, numbers beyond a double as infinite."""
-    text = body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff")
+def _parsed(text: str) -> Any:  # noqa: ANN401 (JSON)
+    """RFC 8259 JSON; numbers beyond a double are read as infinite."""
     return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else float(digits))
 
 

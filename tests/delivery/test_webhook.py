@@ -572,9 +572,17 @@ async def test_a_server_that_sends_no_answer_and_reads_nothing_ends_at_the_deadl
     assert result == Unreachable("no answer within 0.5 s")
 
 
+MEMBERS = gzip.compress(b'{"success": ') + gzip.compress(b"") + gzip.compress(b"false}")
+
 PACKED = {
     "gzip": (b"gzip", gzip.compress(b'{"success": false}'), None),
     "deflate": (b"deflate", zlib.compress(b'{"success": false}'), None),
+    "gzip in several members": (b"gzip", MEMBERS, None),
+    "gzip filled up with zeros": (b"x-gzip", MEMBERS + bytes(512), None),
+    "gzip that is cut": (b"gzip", gzip.compress(b'{"success": false}')[:-9], "gzip"),
+    "gzip whose last member is cut": (b"gzip", MEMBERS[:-1], "gzip"),
+    "gzip with a text behind it": (b"gzip", MEMBERS + b"{}", "gzip"),
+    "deflate that is cut": (b"deflate", zlib.compress(b'{"success": false}')[:-5], "deflate"),
     "gzip in capitals": (b"GZIP", gzip.compress(b'{"success": false}'), None),
     "a coding that is not known": (b"br", b"\x0b\x08\x80", "br"),
     "two codings": (b"gzip, gzip", gzip.compress(gzip.compress(b"{}")), "gzip, gzip"),
@@ -601,6 +609,24 @@ async def test_a_packed_answer_is_unpacked_within_the_bounds(webhook: Webhook) -
 
     assert isinstance(result, Answered)
     assert (len(result.body), result.cut) == (ANSWER_LIMIT, True)
+
+
+@pytest.mark.parametrize(
+    ("size", "is_cut"), [(ANSWER_LIMIT, False), (ANSWER_LIMIT + 1, True)], ids=["all that is read", "a byte more"]
+)
+async def test_the_members_of_a_packed_answer_are_bounded_together(
+    webhook: Webhook, *, size: int, is_cut: bool
+) -> None:
+    packed = gzip.compress(b"x" * 60_000) + gzip.compress(b"x" * (size - 60_000))
+    async with open_receiver([(200, packed, {"Content-Encoding": "gzip"})]) as receiver:
+        result = await webhook.attempt(delivery_to(receiver.url()))
+
+    assert result == Answered(200, b"x" * ANSWER_LIMIT, cut=is_cut)
+
+
+async def test_an_empty_answer_that_is_called_packed_is_an_empty_answer(webhook: Webhook) -> None:
+    async with open_receiver([(200, b"", {"Content-Encoding": "gzip"})]) as receiver:
+        assert await webhook.attempt(delivery_to(receiver.url())) == Answered(200)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "handler.test"])

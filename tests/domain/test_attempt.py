@@ -145,9 +145,14 @@ DELIVERED: dict[str, Answered] = {
     "a list": Answered(200, b'[{"success": true}]'),
     "a bare true": Answered(200, b"true"),
     "broken JSON": Answered(200, b'{"done": true'),
-    "success within a text": Answered(200, b"\"{'success': false\""),
-    "success in a list that is cut": Answered(200, b'[{"success": true}'),
     "a page": Answered(200, b"<html>success: true</html>"),
+    "a page with a script": Answered(200, b'<!DOCTYPE html><script>state = {"success": true, "x": 1}</script>'),
+    "a page with a style": Answered(200, b"<html><style>p {color: red}</style><p>success: true"),
+    "a piece of HTML": Answered(200, b'<style>p {color: red}</style><p class="success">true</p> success: true'),
+    "a sentence": Answered(200, b"success: true, and {all} is well"),
+    "a sentence of a success": Answered(200, b'{3} of 3 done, "success" it is; success=true'),
+    "success before an object": Answered(200, b'"success": true, as {"name": "x"}'),
+    "another key of an object in a text": Answered(200, b'done: {"is_success": true, "successful": true}'),
     "too deep": Answered(200, b"[" * 60_000),
 }
 

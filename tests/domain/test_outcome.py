@@ -1,6 +1,7 @@
 """Reports, evidence, and how far they are believed."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -198,6 +199,7 @@ READABLE = {
     "no number": b'{"x": NaN, "success": false, "error": "x"}',
     "a lone surrogate": b'{"success": false, "error": "\\ud800"}',
     "a line break within a text": b'{"success": false, "error": "two\\nlines"}',
+    "made a text of JSON once more": json.dumps('{"success": false, "error": "x"}').encode(),
 }
 
 
@@ -221,6 +223,23 @@ UNREADABLE = {
     "nested too deep": b'{"x": ' + b"[" * 60_000 + b'], "success": false}',
     "after a byte order mark": b'\xef\xbb\xbf{"success": false, "error": ',
     "a success": b'{"success": true, "result": "do',
+    "in UTF-16, cut": '{"success": false, "error": "x"'.encode("utf-16"),
+    "in UTF-16 without a mark, cut": '{"success": false, "error": "x"'.encode("utf-16-be"),
+    "in UTF-32, cut within a character": '{"success": false, "error": "x'.encode("utf-32")[:-1],
+    "a line before it": b'Warning: x\n{"success": false}',
+    "HTML before it": b'<br />\n<b>Notice</b>: x on line <b>3</b><br />\n{"success":false,"error":"x"}',
+    "a list before it": b'[2026-03-04 05:06] done\n{"success": false}',
+    "a comment before it": b'/* c */{"success":false,}',
+    "a comment within it": b'{ // the work\n "success": false }',
+    "a list that is cut": b'[{"success": false}',
+    "an event": b'data: {"error": "x", "success": false}\n\n',
+    "two objects": b'{"progress": 1}\n{"success": false}',
+    "a call around it": b'callback({"success": false});',
+    "the notation of JavaScript": b"{ success: false, error: 'x' }",
+    "the notation of Ruby": b"{:success=>false}",
+    "the notation of PHP": b"['x' => {'success' => false}]",
+    "a text of JSON, cut": b'"{\\"success\\": false, \\"err',
+    "the notation of Python, in a text of JSON": b"\"{'success': False}\"",
 }
 
 
@@ -228,6 +247,18 @@ UNREADABLE = {
 def test_what_names_success_and_is_no_json_is_no_silent_success(body: bytes) -> None:
     with pytest.raises(ReportUnreadable):
         read_inline(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{" * 65_536, b'{"' * 32_000, b"{" + b"," * 65_000, b"{" + b"\\" * 65_000, b"{" + b", " * 32_000],
+    ids=["braces", "quotes", "commas", "backslashes", "blanks"],
+)
+def test_an_answer_of_64_kib_is_looked_through_at_once(body: bytes) -> None:
+    begun = time.process_time()
+
+    assert read_inline(body) is None
+    assert time.process_time() - begun < 1.0
 
 
 @given(st.binary(max_size=100))
