@@ -14,10 +14,12 @@ from tests.conftest import Api, cue
 from tests.receiver import open_receiver
 from tests.storage.rows import add_execution, ago
 
-HOURLY = {"schedule": {"type": "recurring", "cron": "0 * * * *", "timezone": "UTC"}}
-START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=2)
+START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=36)
 FOUR = {"from": iso(START), "to": iso(START + timedelta(hours=3))}
 """Both ends are times of the cue."""
+HOURS = ",".join(str((START + timedelta(hours=hours)).hour) for hours in range(4))
+HOURLY = {"schedule": {"type": "recurring", "cron": f"0 {HOURS} * * *", "timezone": "UTC"}}
+"""In these hours, which are half a day away: it does not come due while a test runs."""
 
 
 def at(hours: int) -> datetime:

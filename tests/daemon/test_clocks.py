@@ -96,11 +96,12 @@ async def test_a_time_is_judged_by_postgresql_s_clock_also_right_after_the_machi
             first = await refusals(api)
             machine.hours = -hours
             second = await refusals(api)
-            made = await api.post("/v1/cues", cue(schedule={"type": "recurring", "cron": "* * * * *"}))
+            at = soon(minutes=2).replace(second=0, microsecond=0)
+            made = await api.post("/v1/cues", cue(schedule={"type": "recurring", "cron": f"{at.minute} * * * *"}))
             times = (await api.get(f"/v1/cues/{made['id']}/upcoming"))["upcoming"]
 
     assert (first, second) == (expected, expected)
-    assert datetime.fromisoformat(made["next_run"]) < soon(minutes=1, seconds=5)
+    assert datetime.fromisoformat(made["next_run"]) == at
     assert times[0] == made["next_run"]
 
 
