@@ -28,9 +28,9 @@ import h11
 import trio
 from attrs import define, field, frozen
 
-# int: that status · (status, body, headers) · float: 200 after so many seconds · bytes: these, then close ·
-# "hang", "close", "reset", "drip" (a byte a second), "garbage", "huge" (10 MB)
-Step: TypeAlias = int | float | bytes | str | tuple[int, bytes] | tuple[int, bytes, Mapping[str, str]]
+# int: that status · (status, body, headers) · float: 200 after so many seconds · trio.Event: 200 once it is set ·
+# bytes: these, then close · "hang", "close", "reset", "drip" (a byte a second), "garbage", "huge" (10 MB)
+Step: TypeAlias = int | float | trio.Event | bytes | str | tuple[int, bytes] | tuple[int, bytes, Mapping[str, str]]
 Script: TypeAlias = Sequence[Step] | Mapping[str, Sequence[Step]]
 
 GARBAGE = b"SSH-2.0-OpenSSH_9.6\r\n"
@@ -143,6 +143,9 @@ class Receiver:
                 await stream.send_all(_response(http, status, body, headers))
             case float():
                 await trio.sleep(step)
+                await stream.send_all(_response(http, 200))
+            case trio.Event():
+                await step.wait()
                 await stream.send_all(_response(http, 200))
             case bytes():
                 await stream.send_all(step)

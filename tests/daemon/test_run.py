@@ -152,8 +152,9 @@ async def test_a_signal_during_the_start_is_a_clean_stop(
 async def test_while_it_drains_the_daemon_is_down_for_balancers_and_takes_outcomes(
     database_url: str, tmp_path: Path
 ) -> None:
+    drained = trio.Event()
     with trio.fail_after(HANG):
-        async with open_receiver({"/later": [202], "/slow": [3.0]}) as receiver:
+        async with open_receiver({"/later": [202], "/slow": [drained]}) as receiver:
             async with daemon_process(tmp_path, DATABASE_URL=database_url) as daemon:
                 api = await daemon.api.register()
                 (later,) = await fire(api, receiver.url("/later"), 1, delivery={"outcome_deadline_seconds": 600})
@@ -166,6 +167,7 @@ async def test_while_it_drains_the_daemon_is_down_for_balancers_and_takes_outcom
                 reported = await api.post(f"/v1/executions/{later}/outcome", {"success": True, "result": "printed"})
                 (unborn,) = await fire(api, receiver.url("/slow"), 1)
                 shown = await api.get(f"/v1/executions/{later}")
+                drained.set()
                 code = await daemon.ended()
 
     assert status == (503, "down")
