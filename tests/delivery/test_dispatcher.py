@@ -260,7 +260,7 @@ async def test_an_account_behind_a_host_that_is_full_by_the_same_claim_has_its_o
 
 
 async def fill_with_single_accounts(dispatcher: Dispatcher, database: Database, *, age: float) -> list[Delivery]:
-    """Each place is held by another account, since so many seconds."""
+    """Each place is held by another account, since so many seconds and what this takes."""
     for number in range(dispatcher.capacity.size):
         await backlog(database, 1, user=await add_user(database), host=f"h{number}:1")
         for delivery in await claim(database):
@@ -268,7 +268,7 @@ async def fill_with_single_accounts(dispatcher: Dispatcher, database: Database, 
     return dispatcher.capacity.held()
 
 
-@pytest.mark.parametrize(("age", "interrupted"), [(59.0, 0), (61.0, 1)], ids=["for less", "for a minute"])
+@pytest.mark.parametrize(("age", "interrupted"), [(45.0, 0), (60.0, 1)], ids=["for less", "for a minute"])
 async def test_in_a_full_pool_of_single_accounts_the_longest_attempt_gives_way_once_they_have_run_for_a_minute(
     database: Database, age: float, interrupted: int
 ) -> None:
