@@ -1,4 +1,4 @@
-"""The red button of the operator: holds one account or all of them, and releases them."""
+"""What the operator stops everything by: holds one account or all of them, and releases them."""
 
 from datetime import datetime
 from functools import partial

@@ -1,4 +1,4 @@
-"""The red button of every page, and what releases the account."""
+"""The button of every page that stops everything, and what releases the account."""
 
 from attrs import frozen
 from quart import Blueprint, Response

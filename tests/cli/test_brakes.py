@@ -1,4 +1,4 @@
-"""The operator's red button, as commands."""
+"""What the operator stops everything by, as commands."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial

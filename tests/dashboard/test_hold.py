@@ -1,4 +1,4 @@
-"""The red button: on every page, and a banner while it holds."""
+"""The button that stops everything: on every page, and a banner while it holds."""
 
 import pytest
 
