@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from cueapi.domain.channel import ChannelKind, ChannelTarget
-from cueapi.domain.incident import headline, incident_text, page_of
+from cueapi.domain.incident import headline, incident_text, one_line, page_of
 from cueapi.domain.signature import Headers, canonical_json, notice_headers
 
 Content: TypeAlias = Mapping[str, Any]
@@ -58,24 +58,17 @@ def said(content: Content, shown_at: str) -> Wording:
     incident = content["incident"]
     tone = "good" if event == "resolved" else incident["severity"]
     since = f"Since {_minute(incident['opened_at'])}; it has happened {_times(incident['events'])}."
-    return Wording(
-        tone, _one_line(headline(event, incident)), "" if event == "resolved" else since, page_of(incident, shown_at)
-    )
+    return Wording(tone, headline(event, incident), "" if event == "resolved" else since, page_of(incident, shown_at))
 
 
 def _digest(content: Content, shown_at: str) -> Wording:
     counted = [(content["opened"], "opened"), (content["resolved"], "ended"), (content["reminders"], "still open")]
     parts = ", ".join(f"{number:,} {word}" for number, word in counted if number)
     line = f"Many incidents since {_minute(content['since'])}: {parts}"
-    titles = "\n".join(f"- {_one_line(title)}" for title in content["titles"])
+    titles = "\n".join(f"- {one_line(title)}" for title in content["titles"])
     rest = sum(number for number, _ in counted) - len(content["titles"])
     more = titles if rest <= 0 else f"{titles}\n- and {rest:,} more"
     return Wording("critical" if content["opened"] else "warning", line, more, f"{shown_at}/incidents?status=open")
-
-
-def _one_line(text: str) -> str:
-    """A text of others, which must not look like more than one line of ours."""
-    return " ".join(text.split())
 
 
 def _minute(moment: str) -> str:

@@ -1,5 +1,6 @@
 """Incidents: what is wrong with one subject, from when to when, in words."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -66,17 +67,26 @@ def _counted(number: int, unit: str) -> str:
     return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def one_line(text: str) -> str:
+    """A text of others, which must not look like more than one line of ours."""
+    return " ".join(_CONTROLS.sub(" ", text).split())
+
+
 def headline(event: str, incident: Content) -> str:
-    """What has happened to an incident, in a sentence without its full stop."""
+    """What has happened to an incident, in a sentence on one line, without its full stop."""
+    title = one_line(incident["title"])
     match event:
         case "resolved" if incident["resolution"] is None:
-            return f"{incident['subject']['name']} recovered after {lasted(incident)}"
+            return f"{one_line(incident['subject']['name'])} recovered after {lasted(incident)}"
         case "resolved":
-            return f"{incident['title']}, after {lasted(incident)}"
+            return f"{title}, after {lasted(incident)}"
         case "reminder":
-            return f"Still open: {incident['title']}"
+            return f"Still open: {title}"
         case _:
-            return str(incident["title"])
+            return title
 
 
 def page_of(incident: Content, shown_at: str) -> str:

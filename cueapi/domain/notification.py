@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from cueapi.domain.incident import FOLLOWS, IncidentKind
+from cueapi.domain.incident import FOLLOWS, IncidentKind, one_line
 from cueapi.domain.signature import Headers, canonical_json, notice_headers
 
 Content: TypeAlias = Mapping[str, Any]
@@ -54,7 +54,7 @@ def webhook_content(content: Content) -> bytes:
 
 def failure_subject(content: Content) -> str:
     """The subject of a failure mail."""
-    return f"CueAPI: {content['cue_name']} failed"
+    return f"CueAPI: {one_line(content['cue_name'])} failed"
 
 
 def failure_text(content: Content, shown_at: str) -> str:
@@ -62,9 +62,9 @@ def failure_text(content: Content, shown_at: str) -> str:
     execution = content["execution_id"]
     failed = "cannot be fired" if execution is None else f"failed for good, after {content['attempts']} attempts"
     lines = [
-        f"The cue {content['cue_name']} {failed}.",
+        f"The cue {one_line(content['cue_name'])} {failed}.",
         "",
-        f"Reason:     {content['last_error'] or 'none was given'}",
+        f"Reason:     {one_line(content['last_error'] or '') or 'none was given'}",
         f"Failed at:  {content['failed_at']}",
         *_incident_lines(content, shown_at),
         f"Cue:        {shown_at}/cues/{content['cue_id']}",
