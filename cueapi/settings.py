@@ -23,6 +23,7 @@ from cueapi import setting_values as values
 from cueapi.domain.address import is_loopback
 from cueapi.domain.plan import PLANS, Limits
 from cueapi.domain.target import Rules
+from cueapi.domain.url import split_url
 from cueapi.net.smtp import Mailer
 
 
@@ -207,13 +208,13 @@ class Settings(BaseSettings):
         )
         return {**PLANS, self.default_plan: own}
 
-    @property
-    def host_names(self) -> frozenset[str] | None:
-        """The names that Host may have, beside those of loopback; None: any."""
+    def host_names_at(self, bound: str) -> frozenset[str] | None:
+        """The names that Host may have on the address *bound*, beside those of loopback; None: any."""
         names = {name for part in self.allowed_hosts.split(",") if (name := part.strip())}
-        if not names and not is_loopback(self.host):
+        if not names and not is_loopback(bound):
             return None
-        base = urlsplit(self.base_url or "").hostname
+        # As browsers send them: a name of other letters than ours in its ASCII form.
+        base = split_url(self.base_url).host if self.base_url else ""
         return frozenset(names | ({f"[{base}]" if ":" in base else base} if base else set()))
 
     @cached_property

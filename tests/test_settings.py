@@ -423,25 +423,27 @@ def test_the_address_in_links_follows_the_port_unless_it_is_set(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("given", "names"),
+    ("given", "bound", "names"),
     [
-        ({}, frozenset()),
-        ({"HOST": "::1"}, frozenset()),
-        ({"BASE_URL": "https://CueAPI.example.com/sub"}, frozenset({"cueapi.example.com"})),
-        ({"BASE_URL": "http://[2001:db8::1]:8000"}, frozenset({"[2001:db8::1]"})),
-        ({"ALLOWED_HOSTS": "a.example, [2001:db8::2]"}, frozenset({"a.example", "[2001:db8::2]"})),
-        ({"HOST": "0.0.0.0"}, None),
-        ({"HOST": "0.0.0.0", "BASE_URL": "https://a.example"}, None),
+        ({}, "127.0.0.1", frozenset()),
+        ({}, "::1", frozenset()),
+        ({"BASE_URL": "https://CueAPI.example.com/sub"}, "127.0.0.1", frozenset({"cueapi.example.com"})),
+        ({"BASE_URL": "http://[2001:db8::1]:8000"}, "127.0.0.1", frozenset({"[2001:db8::1]"})),
+        ({"BASE_URL": "https://bücher.example"}, "127.0.0.1", frozenset({"xn--bcher-kva.example"})),
+        ({"ALLOWED_HOSTS": "a.example, [2001:db8::2]"}, "127.0.0.1", frozenset({"a.example", "[2001:db8::2]"})),
+        ({}, "0.0.0.0", None),
+        ({"BASE_URL": "https://a.example"}, "0.0.0.0", None),
         (
-            {"HOST": "::", "ALLOWED_HOSTS": "b.example", "BASE_URL": "https://a.example"},
+            {"ALLOWED_HOSTS": "b.example", "BASE_URL": "https://a.example"},
+            "::",
             frozenset({"a.example", "b.example"}),
         ),
     ],
 )
 def test_host_is_checked_on_loopback_and_where_names_are_given(
-    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], names: frozenset[str] | None
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], bound: str, names: frozenset[str] | None
 ) -> None:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
 
-    assert load().host_names == names
+    assert load().host_names_at(bound) == names

@@ -60,7 +60,7 @@ def request_gate(resources: Resources, wiring: Wiring) -> Gate:
         tuple(filter(None, (origin.strip() for origin in settings.cors_origins.split(",")))),
         wiring.metrics,
         wiring.bodies,
-        Hosts(settings.host_names),
+        Hosts(settings.host_names_at(resources.listener.getsockname()[0])),
         wiring.shortages,
         wiring.hub.changed,
         wiring.key_uses.note,

@@ -71,3 +71,20 @@ async def test_where_others_can_reach_the_server_any_name_is_right_until_names_a
             named, other = await asked(daemon, "cueapi.example.com"), await asked(daemon, "evil.example")
 
     assert [one.status_code for one in (anyone, named, other)] == [200, 200, 421]
+
+
+@pytest.mark.parametrize("host", ["127.1", "LOCALHOST", "0x7f.1", "2130706433"])
+async def test_a_loopback_address_is_one_however_host_spells_it(settings: Settings, host: str) -> None:
+    with trio.fail_after(20):
+        async with running(settings.model_copy(update={"host": host})) as daemon:
+            page, program = await asked(daemon, "evil.example"), await asked(daemon, "localhost")
+
+    assert [page.status_code, program.status_code] == [421, 200]
+
+
+async def test_a_base_url_of_other_letters_is_called_by_its_ascii_form(settings: Settings) -> None:
+    with trio.fail_after(20):
+        async with running(settings.model_copy(update={"base_url": "https://bücher.example"})) as daemon:
+            statuses = [(await asked(daemon, host)).status_code for host in ("xn--bcher-kva.example", "other.example")]
+
+    assert statuses == [200, 421]
