@@ -70,9 +70,12 @@ class SecretFiles(PydanticBaseSettingsSource):
         if self.given.get(field_name):
             raise BadSetting(f"{name}: set it or {field_name.upper()}, not both")
         try:
-            return Path(str(path)).read_text("utf-8").strip(), field_name, False
-        except (OSError, UnicodeDecodeError) as error:
+            secret = Path(str(path)).read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
             raise BadSetting(f"{name}: {path} cannot be read ({type(error).__name__})") from None
+        if not secret:
+            raise BadSetting(f"{name}: {path} is empty")
+        return secret, field_name, False
 
     def __call__(self) -> dict[str, object]:
         """What the files hold, by the name of the setting."""

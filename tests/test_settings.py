@@ -94,6 +94,15 @@ def test_a_secret_may_lie_in_a_file_that_dotenv_names(tmp_path: Path) -> None:
     assert secret.get_secret_value() == "s" * 40
 
 
+@pytest.mark.parametrize("name", SECRETS)
+def test_an_empty_file_is_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text(" \n")
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+
+    with pytest.raises(BadSetting, match=rf"^{name}_FILE: .*/secret is empty$"):
+        load()
+
+
 @pytest.mark.parametrize("both", [True, False], ids=["and in the variable", "that is not there"])
 def test_a_file_that_cannot_serve_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, both: bool) -> None:
     monkeypatch.setenv("SESSION_SECRET_FILE", str(tmp_path / "secret"))
