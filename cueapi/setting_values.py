@@ -3,11 +3,12 @@
 import re
 from collections.abc import Collection
 from difflib import get_close_matches
-from email.utils import parseaddr
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from cueapi.domain.target import Rules
+from cueapi.domain.url import split_url
+from cueapi.net.smtp import read_sender
 
 
 def checked_postgres_url(text: str) -> str:
@@ -15,14 +16,21 @@ def checked_postgres_url(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
         raise ValueError("must look like postgresql://user:password@host:5432/database")
-    # A password with one of these signs ends the URL's authority too early.
+    # A password with one of these signs ends the URL's authority too early, or is taken for an address.
     hosts = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2].split(",")
-    if not all(_HOST.fullmatch(host) for host in hosts):
-        raise ValueError("has no host and port that can be read; in a password write / ? # @ as %2F %3F %23 %40")
+    if not all(map(_is_host, hosts)) or not _can_be_split(f"postgresql://{rest}"):
+        raise ValueError(f"has no host and port that can be read; {_ESCAPED}")
     return f"postgresql://{rest}"
 
 
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^\s:\[\]]*)(:[0-9]{1,5})?")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^\s:\[\]]*)(:(?P<port>[0-9]{1,5}))?")
+_ESCAPED = "in a password write / ? # @ [ ] as %2F %3F %23 %40 %5B %5D"
+
+
+def _is_host(text: str) -> bool:
+    """Whether it is a host, and a port if any."""
+    found = _HOST.fullmatch(text)
+    return found is not None and int(found["port"] or 0) <= 65_535
 
 
 def redis_url(text: str) -> str:
@@ -30,7 +38,7 @@ def redis_url(text: str) -> str:
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must look like redis://host:6379/0")
     if not _has_port(text):
-        raise ValueError("has no port that can be read; in a password write / ? # @ as %2F %3F %23 %40")
+        raise ValueError(f"has no port that can be read; {_ESCAPED}")
     return text
 
 
@@ -47,6 +55,15 @@ def smtp_url(text: str) -> str:
     return text
 
 
+def _can_be_split(url: str) -> bool:
+    """Whether the driver's reader takes it: of brackets it has its own opinion."""
+    try:
+        urlsplit(url)
+    except ValueError:
+        return False
+    return True
+
+
 def _has_port(url: str) -> bool:
     try:
         _ = urlsplit(url).port
@@ -56,19 +73,25 @@ def _has_port(url: str) -> bool:
 
 
 def sender(text: str) -> str:
-    """An address, or Name <address>."""
-    _, address = parseaddr(text)
-    if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or not text.isprintable():
+    """An address, or Name <address>, as mails are sent from it."""
+    try:
+        readable = text.isprintable() and read_sender(text).username
+    except ValueError:
+        readable = ""
+    if not readable:
         raise ValueError("must look like cueapi@example.com or CueAPI <cueapi@example.com>")
     return text
 
 
 def base_url(text: str) -> str:
-    """How the server is reached, without a slash at its end."""
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("must look like https://cueapi.example.com")
-    return text.rstrip("/")
+    """How the server is reached, with its scheme in lower case and without a slash at its end."""
+    try:
+        scheme = split_url(text).scheme
+    except ValueError as error:
+        raise ValueError(f"must look like https://cueapi.example.com: {error}") from None
+    if "?" in text or "#" in text:
+        raise ValueError("must look like https://cueapi.example.com, without a query")
+    return scheme + text[len(scheme) :].rstrip("/")
 
 
 def origins(text: str) -> str:

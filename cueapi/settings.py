@@ -231,6 +231,8 @@ def load() -> Settings:
     """Read the environment and `.env`. Raises BadSetting with one line that names the first wrong variable."""
     try:
         settings = Settings()
+    except UnicodeDecodeError:
+        raise BadSetting(".env: is not UTF-8") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"]).upper()

@@ -244,6 +244,12 @@ def test_a_word_may_be_written_in_any_case_and_origins_stand_in_a_list(
         ("BASE_URL", "cueapi.example.com"),
         ("BASE_URL", "ftp://cueapi.example.com"),
         ("BASE_URL", "https://cueapi.example.com/?a=b"),
+        ("BASE_URL", "https://me:you@cueapi.example.com"),
+        ("BASE_URL", "https://cueapi.example.com:99999"),
+        ("BASE_URL", "https://cueapi.example.com:abc"),
+        ("BASE_URL", "https://-x_"),
+        ("BASE_URL", "https://cueapi.example.com?"),
+        ("BASE_URL", "https://cueapi example.com"),
         ("CORS_ORIGINS", "app.example.com"),
         ("CORS_ORIGINS", "https://*.example.com"),
         ("CORS_ORIGINS", "https://App.example.com"),
@@ -264,6 +270,10 @@ def test_a_word_may_be_written_in_any_case_and_origins_stand_in_a_list(
         ("DATABASE_URL", f"postgresql://me:{PASSWORD}#1@host/database"),
         ("DATABASE_URL", f"postgresql://me:{PASSWORD}/1@host/database"),
         ("DATABASE_URL", f"postgresql://me:{PASSWORD}@[host/database"),
+        ("DATABASE_URL", f"postgresql://me:{PASSWORD}[1@host/database"),
+        ("DATABASE_URL", f"postgresql://me:{PASSWORD}]1@host/database"),
+        ("DATABASE_URL", f"postgresql://me:{PASSWORD}[1]@host/database"),
+        ("DATABASE_URL", f"postgresql://me:{PASSWORD}@host:99999/database"),
         ("REDIS_URL", f"http://:{PASSWORD}@host"),
         ("REDIS_URL", f"redis://:{PASSWORD}/1@host"),
         ("SMTP_URL", f"http://me:{PASSWORD}@host"),
@@ -336,7 +346,8 @@ def test_whoever_sends_mail_says_in_whose_name(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("SMTP_URL", "smtp://host")
     with pytest.raises(BadSetting, match="EMAIL_FROM: must be set"):
         load()
-    for wrong in ("nobody", "Name <>", "a@b@c", "a@example.com\x01"):
+    unreadable = ("CueAPI <a@b!c>", "=?a?=@example.com", "CueAPI <=?a?=@example.com>", "a@exa mple.com!")
+    for wrong in ("nobody", "Name <>", "a@b@c", "a@example.com\x01", *unreadable):
         monkeypatch.setenv("EMAIL_FROM", wrong)
         with pytest.raises(BadSetting, match="EMAIL_FROM: must look like"):
             load()
@@ -406,6 +417,13 @@ def test_settings_their_files_and_what_other_programs_read_are_not_named(
     monkeypatch.setenv("SENDGRID_API_KEY", "")
 
     assert set(ignored_variables(load())) - before == set()
+
+
+def test_an_env_file_of_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("EMAIL_FROM=Bücher <a@example.com>\n".encode("latin-1"))
+
+    with pytest.raises(BadSetting, match=r"^\.env: is not UTF-8$"):
+        load()
 
 
 def test_a_wrong_value_in_the_env_file_is_named_like_one_in_the_environment(tmp_path: Path) -> None:

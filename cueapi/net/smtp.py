@@ -71,7 +71,7 @@ class Mailer:
             client.noop()
 
     def _send(self, mail: Mail) -> None:
-        sender, recipient = _address(self.sender), _parts("", mail.to)
+        sender, recipient = read_sender(self.sender), _parts("", mail.to)
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = sender, recipient, " ".join(mail.subject.split())
         message["Date"] = format_datetime(mail.date, usegmt=True)
@@ -87,8 +87,8 @@ class Mailer:
                 client.quit()
 
 
-def _address(text: str) -> Address:
-    """The address in `Name <address>`, or of a bare one."""
+def read_sender(text: str) -> Address:
+    """The address in `Name <address>`, or of a bare one. Raises ValueError where no mail can bear it."""
     return _parts(*parseaddr(text))
 
 

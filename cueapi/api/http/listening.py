@@ -33,9 +33,11 @@ def bind(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
         bound.listen(1024)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        # A name that is none (`a..b`) fails as it is being encoded.
+        why = getattr(error, "strerror", None) or error
         raise CannotListen(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}. HOST and PORT choose another address."
+            f"Cannot listen on {host} port {port}: {why}. HOST and PORT choose another address."
         ) from error
     bound.setblocking(False)
     return bound
