@@ -2,14 +2,15 @@
 What h11 takes and RFC 9112 does not: bytes that a proxy before us may read in another way (request smuggling).
 
 Of a head the bytes are looked at before h11 reads them, since it makes them look right: it ends lines at a bare LF,
-unfolds folded ones, and makes one Content-Length of several.
+unfolds folded ones, and makes one Content-Length of several. Of a body in chunks they are as it takes the lines out.
 """
 
 import re
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import h11
+from h11._receivebuffer import ReceiveBuffer
 
 Received: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
@@ -46,8 +47,29 @@ def _is_sound_head(head: bytes) -> bool:
     return (not lengths or (len(lengths) == 1 and lengths[0].isdigit())) and all(map(_HOST.fullmatch, hosts))
 
 
+class StrictBuffer(ReceiveBuffer):
+    """What has come of a body in chunks: its lines end at CRLF alone (RFC 9112, 2.2), and hold no control character."""
+
+    def maybe_extract_next_line(self) -> bytearray | None:
+        """The line before a chunk, once it is whole."""
+        line = super().maybe_extract_next_line()
+        if line is not None and line[:-2].translate(None, _CONTROLS + b"\r\n") != line[:-2]:
+            raise h11.RemoteProtocolError("the line before a chunk can be read in several ways")
+        return line
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        """The lines of a head, or of what follows the last chunk, once the empty line behind them is there."""
+        if self._data.startswith(b"\n"):
+            raise h11.RemoteProtocolError("a bare line feed ends nothing")
+        return super().maybe_extract_lines()
+
+
 class StrictConnection(h11.Connection):
     """The server's side of a connection. Raises RemoteProtocolError where h11 would be lenient."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 (as h11 takes them)
+        super().__init__(*arguments, **named)
+        self._receive_buffer = StrictBuffer()
 
     def next_event(self) -> Received:
         """The next event, of which a request has the Host that it is for."""

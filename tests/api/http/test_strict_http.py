@@ -3,10 +3,11 @@
 import json
 import time
 
+import h11
 import pytest
 import trio
 
-from cueapi.api.http.strict_http import is_sound
+from cueapi.api.http.strict_http import StrictConnection, is_sound
 from tests.conftest import RunningDaemon
 
 HEAD = b"GET /status HTTP/1.1\r\nHost: localhost\r\n"
@@ -68,6 +69,12 @@ REFUSED = {
     "a chunk's size of 21 digits": CHUNKED + b"0" * 20 + b"2\r\n{}\r\n0\r\n\r\n",
     "a chunk that ends at a bare line feed": CHUNKED + b"2\n{}\n0\n\n",
     "a line feed in a chunk's extension": CHUNKED + b"2;\nxx\r\n{}\r\n0\r\n\r\n",
+    "a carriage return in a chunk's extension": CHUNKED + b"2;a\rb\r\n{}\r\n0\r\n\r\n",
+    "a carriage return behind a chunk's size": CHUNKED + b"2\r\r\n{}\r\n0\r\n\r\n",
+    "a control character in a chunk's extension": CHUNKED + b"2;a\x01b\r\n{}\r\n0\r\n\r\n",
+    "a bare line feed behind a chunk": CHUNKED + b"2\r\n{}\n0\r\n\r\n",
+    "a bare line feed behind the last chunk": CHUNKED + b"2\r\n{}\r\n0\r\n\n",
+    "a carriage return in the last chunk's extension": CHUNKED + b"2\r\n{}\r\n0;a\rb\r\n\r\n",
     "a chunk that is longer than it says": CHUNKED + b"1\r\n{}\r\n0\r\n\r\n",
     "a trailer that ends at bare line feeds": CHUNKED + b"2\r\n{}\r\n0\r\nX: y\n\n",
     "a trailer": CHUNKED + b"2\r\n{}\r\n0\r\nX: y\r\n\r\n",
@@ -122,6 +129,27 @@ async def test_a_head_that_comes_in_small_parts_is_judged_as_if_it_came_at_once(
     ]
 
     assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200", b"HTTP/1.1 400"] * 3
+
+
+def is_read(sent: bytes, size: int) -> bool:
+    """Whether a message that comes in parts of *size* is taken to its end."""
+    connection = StrictConnection(h11.SERVER)
+    for at in range(0, len(sent), size):
+        connection.receive_data(sent[at : at + size])
+        try:
+            while (event := connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+                if isinstance(event, h11.EndOfMessage):
+                    return at + size >= len(sent)
+        except h11.RemoteProtocolError:
+            return False
+    return False
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1_000])
+def test_chunks_that_come_in_small_parts_are_judged_as_if_they_came_at_once(size: int) -> None:
+    whole = [b"2;a=b\r\n{}\r\n0\r\n\r\n", b"2;a\rb\r\n{}\r\n0\r\n\r\n", b"2\r\n{}\r\n0\r\n\n"]
+
+    assert [is_read(CHUNKED + body, size) for body in whole] == [True, False, False]
 
 
 READ = {
