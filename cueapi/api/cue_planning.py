@@ -12,7 +12,7 @@ from cueapi.api.models.requests.bodies import Open
 from cueapi.api.models.requests.cues import CueBody
 from cueapi.domain import cue as domain
 from cueapi.domain.catchup import CATCH_UP
-from cueapi.domain.clock import iso, parse_moment
+from cueapi.domain.clock import iso, parse_kept
 from cueapi.domain.cue import Cue
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.signature import check_headers, is_reserved
@@ -150,9 +150,9 @@ def placed(record: CueRecord, found: FoundTargets) -> CueRecord:
 def send_at(text: str, now: datetime) -> datetime | None:
     """The moment at which a fire by hand is due; None where it is up to a minute past: now. Refuses one before that."""
     try:
-        at = parse_moment(text)
+        at = parse_kept(text)
     except ValueError:
-        message = "must be an ISO 8601 moment, for example 2030-05-01T09:00:00Z"
+        message = "must be an ISO 8601 moment of the years 2 to 9998, for example 2030-05-01T09:00:00Z"
         raise Invalid(Problem("body.send_at", message)) from None
     if at < now - PAST:
         raise Refusal("invalid_schedule", f"send_at must lie in the future; it is {iso(at)}, and now is {iso(now)}.")

@@ -20,7 +20,7 @@ from cueapi.api.models.requests.keys import KeyBody, KeyPatch, RotateBody
 from cueapi.api.models.responses import keys as responses
 from cueapi.domain import ids
 from cueapi.domain.audit import Act
-from cueapi.domain.clock import iso, parse_moment
+from cueapi.domain.clock import iso, parse_kept
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.scope import SCOPES, Grant
 from cueapi.security.vault import Vault
@@ -217,9 +217,9 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return parse_moment(text)
+        return parse_kept(text)
     except ValueError:
-        message = "must be an ISO 8601 moment, for example 2030-05-01T09:00:00Z"
+        message = "must be an ISO 8601 moment of the years 2 to 9998, for example 2030-05-01T09:00:00Z"
         raise Invalid(Problem("body.expires_at", message)) from None
 
 

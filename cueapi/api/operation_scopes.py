@@ -1,5 +1,6 @@
 """What an operation on many is to work on: read from its body, and counted."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeAlias
@@ -13,7 +14,7 @@ from cueapi.api.fire_times import ONE_AT_A_TIME
 from cueapi.api.models.requests.operations import FROM, OperationFields
 from cueapi.domain.backfill import MOST_TIMES, Backfill, check_number, check_span
 from cueapi.domain.bulk import COUNT_CAP, OF_CUES, Kind
-from cueapi.domain.clock import iso, parse_moment
+from cueapi.domain.clock import iso, parse_kept, parse_moment
 from cueapi.domain.errors import Invalid, Problem
 from cueapi.domain.ids import parse_uuid
 from cueapi.domain.url import read_place
@@ -81,7 +82,7 @@ class OperationScopes:
         if missing:
             raise Invalid(*missing)
         row = await find(self.database, named["cue_id"])
-        since, until = _moment(named, FROM), _moment(named, "to")
+        since, until = (_moment(named, name, read=parse_kept) for name in (FROM, "to"))
         await self.clock.decide(self.database, partial(check_span, since, until))
         backfill = Backfill(
             row.id, since, until, named.get("only_missing", True), row.cron, row.timezone, row.schedule_at
@@ -172,9 +173,9 @@ def _place(text: str) -> str:
         raise Invalid(Problem("body.filter.host", str(error))) from None
 
 
-def _moment(given: Scope, name: str, where: str = "body.") -> datetime:
+def _moment(given: Scope, name: str, where: str = "body.", read: Callable[[str], datetime] = parse_moment) -> datetime:
     try:
-        return parse_moment(given[name])
+        return read(given[name])
     except ValueError:
         raise Invalid(
             Problem(f"{where}{name}", "must be an ISO 8601 moment, for example 2026-01-01T00:00:00Z")

@@ -16,6 +16,7 @@ from cueapi.dashboard.rendering import Rendering, Undo
 from cueapi.dashboard.sent_requests import contract_command
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.dashboard.sign_in import own_path
+from cueapi.domain.clock import parse_moment
 from cueapi.domain.cue import STATUSES
 from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import is_cue_id
@@ -151,8 +152,8 @@ def read_cursor(text: str) -> tuple[datetime, str]:
     moment, _, cue_id = text.partition("~")
     try:
         # A `+` in a query that was not escaped arrives as a blank.
-        at = datetime.fromisoformat(moment.replace(" ", "+"))
-        if at.tzinfo is not None and is_cue_id(cue_id):
+        at = parse_moment(moment.replace(" ", "+"))
+        if is_cue_id(cue_id):
             return at, cue_id
     except ValueError:
         pass

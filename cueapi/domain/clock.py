@@ -2,6 +2,10 @@
 
 from datetime import UTC, datetime
 
+# The margins keep every zone's clock within the years that `datetime` knows, and apart from PostgreSQL's `infinity`.
+FIRST = datetime(2, 1, 1, tzinfo=UTC)
+LAST = datetime(9998, 12, 31, tzinfo=UTC)
+
 
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC, ending in `Z`, with six digits of fraction where there is one."""
@@ -18,3 +22,16 @@ def parse_moment(text: str) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError as error:
         raise ValueError("out of range") from error
+
+
+def is_within_calendar(moment: datetime) -> bool:
+    """Whether *moment* can be kept: shown on the clock of any zone, and stored as itself."""
+    return FIRST <= moment <= LAST
+
+
+def parse_kept(text: str) -> datetime:
+    """As `parse_moment`, of a moment that is to be kept. Raises ValueError for one that cannot be."""
+    moment = parse_moment(text)
+    if not is_within_calendar(moment):
+        raise ValueError("out of range")
+    return moment

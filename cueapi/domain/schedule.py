@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+from cueapi.domain.clock import FIRST, LAST, is_within_calendar
 from cueapi.domain.cron import Cron, parse
 from cueapi.domain.errors import Refusal
 from cueapi.domain.zone import OffsetPeriod, check_timezone, moment_of, offset_periods
@@ -22,13 +23,6 @@ CORRECTION = timedelta(hours=3)
 
 # The rarest date that comes at all, a February 29 on one day of the week, comes every 40 years at the least.
 REACH = timedelta(days=50 * 366)
-
-# The margins keep every zone's clock within the years that `datetime` knows.
-FIRST = datetime(2, 1, 1, tzinfo=UTC)
-LAST = datetime(9998, 12, 31, tzinfo=UTC)
-
-# What PostgreSQL's `infinity` is read as: stored, it would never come.
-END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 INSTANT = timedelta(microseconds=1)
 
@@ -104,8 +98,8 @@ def once_at(text: str, timezone: str) -> datetime:
         moment = moment_of(at, timezone) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise _bad_at(text, "is no moment of the calendar") from error
-    if moment == END_OF_TIME:
-        raise _bad_at(text, "is the end of time")
+    if not is_within_calendar(moment):
+        raise _bad_at(text, "is not within the years 2 to 9998")
     return moment
 
 

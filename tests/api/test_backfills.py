@@ -152,6 +152,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "no beginning": ({"to": iso(ago(hours=1))}, 422, "validation_error"),
     "no end": ({"from": iso(ago(days=1))}, 422, "validation_error"),
     "what is no moment": ({"from": "yesterday", "to": iso(ago(hours=1))}, 422, "validation_error"),
+    "before the calendar": ({"from": "0001-01-01T00:00:00Z", "to": "0001-02-01T00:00:00Z"}, 422, "validation_error"),
     "another cue": ({"cue_id": "cue_000000000000"} | FOUR, 404, "cue_not_found"),
     "what is no cue": ({"cue_id": "odd"} | FOUR, 404, "cue_not_found"),
 }

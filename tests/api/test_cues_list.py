@@ -45,6 +45,7 @@ BAD_FIRES = [
     Refused("a number", {"send_at": 5}, 422, "validation_error", "body.send_at"),
     Refused("the past", {"send_at": "2020-01-01T00:00:00Z"}, 400, "invalid_schedule", "in the future"),
     Refused("beyond the calendar", {"send_at": "9999-12-31T23:59:59-01:00"}, 422, "validation_error", "2030-05-01T"),
+    Refused("the last moment", {"send_at": "9999-12-31T23:59:59.9999999Z"}, 422, "validation_error", "2 to 9998"),
     Refused("size", {"payload_override": {"a": "ä" * 174_762}}, 400, "invalid_payload_size", "1,048,576"),
     Refused("no object", [], 422, "validation_error", "body: must be a JSON object"),
 ]
@@ -428,13 +429,13 @@ async def test_a_moment_up_to_a_minute_past_means_now_and_none_is_too_far_ahead(
         asked = datetime.now(UTC)
         just = await api.post(path, {"send_at": (asked - timedelta(seconds=40)).isoformat()})
         past = await api.refused("POST", path, {"send_at": (asked - timedelta(seconds=70)).isoformat()})
-        far = [await api.post(path, {"send_at": at}) for at in ("2030-05-01T09:00:00Z", "9999-12-31T23:59:59Z")]
+        far = [await api.post(path, {"send_at": at}) for at in ("2030-05-01T09:00:00Z", "9998-12-31T00:00:00Z")]
         work = await claimed(api)
         shown = await api.get(f"/v1/executions?cue_id={made['id']}&status=pending")
 
     assert timedelta(seconds=-1) < datetime.fromisoformat(just["scheduled_for"]) - asked
     assert (past[:2], "send_at must lie in the future" in past[2]) == ((400, "invalid_schedule"), True)
-    assert [one["scheduled_for"] for one in far] == ["2030-05-01T09:00:00Z", "9999-12-31T23:59:59Z"]
+    assert [one["scheduled_for"] for one in far] == ["2030-05-01T09:00:00Z", "9998-12-31T00:00:00Z"]
     assert [one["execution_id"] for one in work] == [just["id"]]
     assert {one["id"] for one in shown["executions"]} == {one["id"] for one in far}
 

@@ -36,6 +36,10 @@ BAD = [
     ),
     Refused("no moment", {"name": "ci", "scopes": ["read"], "expires_at": "soon"}, 422, "validation_error", "ISO 8601"),
     Refused("past", {"name": "ci", "scopes": ["read"], "expires_at": "2020-01-01"}, 422, "validation_error", "future"),
+    Refused(
+        "the end of time", {"name": "ci", "scopes": ["read"], "expires_at": "9999-12-31T23:59:59.9999999Z"}, 422,
+        "validation_error", "2 to 9998",
+    ),
     Refused("unknown", {"name": "ci", "scopes": ["read"], "own": True}, 422, "validation_error", "body.own"),
 ]  # fmt: skip
 

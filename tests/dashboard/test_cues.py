@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import httpx
+import pytest
 import trio
 
 from cueapi.storage.database import Database
@@ -205,3 +206,26 @@ async def test_a_cue_whose_zone_is_not_known_any_more_hides_no_other(
     assert (rows(listed), alone.status_code) == (["found", "lost"], 200)
     assert "'Mars/Olympus' is no IANA timezone" in text_of(listed)
     assert "'Mars/Olympus' is no IANA timezone" in text_of(alone)
+
+
+@pytest.mark.parametrize("timezone", ["Pacific/Kiritimati", "Etc/GMT+12"])
+async def test_the_last_moment_that_is_taken_is_previewed_and_shown_and_a_later_one_is_refused(
+    daemon: RunningDaemon, api: Api, timezone: str
+) -> None:
+    schedule = {"type": "once", "at": "9998-12-31T00:00:00Z", "timezone": timezone}
+    later = schedule | {"at": "9999-12-31T23:00:00Z"}
+    with trio.fail_after(30):
+        made = await api.post("/v1/cues", cue(name="last") | {"schedule": schedule})
+        previewed = await api.post("/v1/schedule/preview", {"schedule": schedule})
+        refused = [
+            (await api.refused("POST", "/v1/schedule/preview", {"schedule": later}))[:2],
+            (await api.refused("POST", "/v1/cues", cue() | {"schedule": later}))[:2],
+        ]
+        browser = await signed_in(daemon, api)
+        pages = [await browser.get(path) for path in ("/ui", "/ui/cues", f"/ui/cues/{made['id']}")]
+        beyond = await browser.get("/ui/cues?cursor=9999-12-31T23:59:59-12:00~cue_aaaaaaaaaaaa")
+
+    assert made["next_run"] == previewed["upcoming"][0]["at"] == schedule["at"]
+    assert refused == [(400, "invalid_schedule")] * 2
+    assert [page.status_code for page in pages] == [200] * 3
+    assert beyond.status_code == 400

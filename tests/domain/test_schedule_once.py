@@ -1,10 +1,14 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
 
+from cueapi.domain.clock import iso
 from cueapi.domain.errors import Refusal
 from cueapi.domain.schedule import once_at
-from cueapi.domain.zone import check_timezone
+from cueapi.domain.schedule_words import schedule_in_words
+from cueapi.domain.zone import check_timezone, local_time
 
 
 @pytest.mark.parametrize(
@@ -18,8 +22,8 @@ from cueapi.domain.zone import check_timezone
         ("2030-05-01T09:00:00.123456789Z", "UTC", "2030-05-01T09:00:00.123456"),
         (" 2030-05-01T09:00:00 ", "Asia/Tokyo", "2030-05-01T00:00:00"),
         ("2030-05-01T09:00", "America/New_York", "2030-05-01T13:00:00"),
-        ("9999-12-31T23:59:59Z", "America/New_York", "9999-12-31T23:59:59"),
-        ("0001-01-01T00:00:00-12:00", "UTC", "0001-01-01T12:00:00"),
+        ("9998-12-31T00:00:00Z", "America/New_York", "9998-12-31T00:00:00"),
+        ("0001-12-31T12:00:00-12:00", "UTC", "0002-01-01T00:00:00"),
     ],
 )
 def test_a_time_is_what_its_offset_says_or_else_what_the_clock_shows(text: str, timezone: str, moment: str) -> None:
@@ -76,6 +80,9 @@ def test_a_time_that_comes_twice_is_the_first(text: str, timezone: str, moment: 
         ("0001-01-01T00:00:00+12:00", "is no moment of the calendar"),
         ("9999-12-31T23:59:59-12:00", "is no moment of the calendar"),
         ("9999-12-31T23:59:59", "is no moment of the calendar"),
+        ("9998-12-31T00:00:00.000001Z", "is not within the years 2 to 9998"),
+        ("9999-12-31T23:59:59.9999999Z", "is not within the years 2 to 9998"),
+        ("0001-01-01T00:00:00Z", "is not within the years 2 to 9998"),
         ("9" * 100_000, "is no ISO 8601 date and time"),
     ],
 )
@@ -87,6 +94,30 @@ def test_a_text_that_is_no_time_is_refused_with_examples(text: str, why: str) ->
     assert why in refused.value.message
     assert "'2030-05-01T09:00:00+02:00'" in refused.value.message
     assert len(refused.value.message) < 500
+
+
+OFFSETS = st.integers(-24 * 60 + 1, 24 * 60 - 1).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(
+    at=st.datetimes(timezones=st.none() | OFFSETS),
+    zone=st.sampled_from(["UTC", "Asia/Tokyo", "Pacific/Kiritimati", "Etc/GMT+12", "America/New_York"]),
+)
+@example(at=datetime(9999, 12, 31, 23, tzinfo=UTC), zone="Asia/Tokyo")
+@example(at=datetime.max.replace(tzinfo=UTC), zone="UTC")
+@example(at=datetime(9998, 12, 31, tzinfo=UTC), zone="Pacific/Kiritimati")
+@example(at=datetime(2, 1, 1, tzinfo=UTC), zone="Etc/GMT+12")
+def test_a_time_that_is_taken_can_be_shown_in_every_zone_and_is_read_back(at: datetime, zone: str) -> None:
+    try:
+        moment = once_at(at.isoformat(), zone)
+    except Refusal:
+        assume(at.year not in range(3, 9998))
+        return
+
+    assert local_time(moment, zone) == moment
+    assert once_at(iso(moment), zone) == moment
+    assert schedule_in_words(None, moment, zone).startswith("once, on ")
+    assert datetime.min.replace(tzinfo=UTC) < moment < datetime.max.replace(tzinfo=UTC)
 
 
 def test_the_timezone_is_checked_even_where_the_time_has_an_offset() -> None:

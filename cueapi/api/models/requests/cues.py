@@ -48,7 +48,7 @@ class ScheduleFields(Bounded):
 
     type: Short | None = optional("`recurring` (has `cron`) or `once` (has `at`).", left_out="follows from these")
     cron: Short | None = optional("The five fields of crontab(5), a macro, `L` or `MON#2`.")
-    at: Short | None = optional("ISO 8601, in the future; without an offset it is local time in `timezone`.")
+    at: Short | None = optional("ISO 8601, in the future, to 9998; without an offset it is local time in `timezone`.")
     timezone: Short | None = optional("IANA time zone in which `cron` and `at` are read.", "UTC")
     catchup: Catchup | None = optional("After a standstill: one firing for all missed times, all, or none.", "latest")
     catch_up: CatchUp | None = optional("Another name of `catchup`: `latest`, `none` and `all` in other words.")
@@ -222,7 +222,7 @@ class FireBody(Closed):
     idempotency_key: Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,255}$")] | None = optional(
         "The key that the header Idempotency-Key may bring as well: a repeat has no further effect."
     )
-    send_at: Short | None = optional("ISO 8601: when to fire. Up to a minute past means now.", left_out="now")
+    send_at: Short | None = optional("ISO 8601, to 9998: when to fire. Up to a minute past means now.", left_out="now")
 
 
 class Ids(ReasonBody):
