@@ -13,6 +13,7 @@ from cueapi.api.http.operations import for_browsers
 from cueapi.api.http.parameters import Text
 from cueapi.api.mails import Mails
 from cueapi.api.pages import Pages
+from cueapi.domain.account import folded
 from cueapi.domain.errors import Refusal
 from cueapi.security.vault import Vault
 from cueapi.storage import address_links, addresses, notifications
@@ -81,7 +82,7 @@ class AddressLinks:
         link = await address_links.show(self.database, digest(token))
         if link is None:
             return self._dead()
-        same = link.email.lower() == link.present.lower()
+        same = folded(link.email) == folded(link.present)
         return self.pages.page("confirm", token=token, link=link, same=same)
 
     @for_browsers()
@@ -108,7 +109,7 @@ class AddressLinks:
         user, former = confirmed.user_id, confirmed.former
         if not confirmed.verified:
             return await replace_key(db, user, self.vault, act_by_mail(), others=True)
-        if former.lower() != confirmed.email.lower() and self.mails.leave:
+        if folded(former) != folded(confirmed.email) and self.mails.leave:
             await notifications.add_notice(db, user=user, what="address_changed", origin=g.address, to=former)
         return None
 

@@ -145,17 +145,17 @@ class Devices:
         token = secrets.token_urlsafe(32)
         user = await addresses.by_email(self.database, email)
         welcome = not user.revoked if user is not None else self.open
+        owner, address = (None, email) if user is None else (user.id, user.email)
         link = f"{self.base_url}/v1/auth/verify?token={token}&device_code={quote(code, safe='')}"
         async with self.database.transaction() as db:
-            if not await sign_in.send(db, code, email=email, token_hash=sign_in.digest(token)):
+            if not await sign_in.send(db, code, email=address, token_hash=sign_in.digest(token)):
                 raise _invalid_status()
             if welcome and self.mails.leave:
-                owner = None if user is None else user.id
-                await self.mails.add_link(db, "sign_in_mail", user=owner, email=email, link=link, device_code=code)
+                await self.mails.add_link(db, "sign_in_mail", user=owner, email=address, link=link, device_code=code)
         if welcome and self.mails.leave:
             self.mails.ready()
         elif welcome:
-            print(f"Magic link for {email}: {link}", file=sys.stderr, flush=True)
+            print(f"Magic link for {address}: {link}", file=sys.stderr, flush=True)
 
     async def _refusal(self, code: str) -> Refusal | None:
         """Why no link can be sent for *code*."""

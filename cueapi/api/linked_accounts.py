@@ -26,13 +26,13 @@ class LinkedAccounts:
     open: bool
 
     async def by_mail(self, db: Executor, email: str) -> SignedIn | None:
-        """Who signs in by a link that went to *email*; None where that address may not."""
+        """Who signs in by a link that went to *email*; None where that address, as it is written, may not."""
         found = await addresses.lock_by_email(db, email)
         if found is None and self.open:
             if (made := await self._add(db, email)) is not None:
                 return made
             found = await addresses.lock_by_email(db, email)  # Another request was faster.
-        if found is None or found.revoked:
+        if found is None or found.revoked or found.email != email:
             return None
         if found.verified or not self.mails.leave:
             return SignedIn(found.id, email)
@@ -49,7 +49,7 @@ class LinkedAccounts:
         found = await addresses.lock_by_email(db, email)
         if found is None:
             return await self._add(db, email) if first else None
-        return None if found.revoked else SignedIn(found.id, email)
+        return None if found.revoked else SignedIn(found.id, found.email)
 
     async def _add(self, db: Executor, email: str) -> SignedIn | None:
         """A new account with a verified address; None where there is one meanwhile."""

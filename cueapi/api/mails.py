@@ -7,6 +7,7 @@ from attrs import frozen
 from quart import g
 
 from cueapi.api.http.rate_limits import HOUR, Windows
+from cueapi.domain.account import folded
 from cueapi.domain.confidential import Confidential
 from cueapi.security.vault import Vault
 from cueapi.storage import notifications
@@ -33,7 +34,7 @@ class Mails:
     async def count_link(self, email: str) -> None:
         """Count a link that the request has sent to *email*; refuses what is one too many."""
         await self.windows.check("link-address", g.address, LINKS_AN_ADDRESS, HOUR)
-        await self.windows.check("link-mail", email.lower(), LINKS_A_MAIL, HOUR)
+        await self.windows.check("link-mail", folded(email), LINKS_A_MAIL, HOUR)
 
     async def add_link(
         self, db: Executor, kind: str, *, user: int | None, email: str, link: str, **content: str

@@ -33,7 +33,8 @@ class SignInLinks:
         """
         Send a link to the address *text*, where that may sign in; the caller cannot tell whether it may.
 
-        Returns the address. Refuses what is none, and links beyond the limits.
+        It goes to the address as the account has it. Returns the address as it was typed. Refuses what is none, and
+        links beyond the limits.
         """
         if not self.can_be_sent:
             raise Refusal("email_not_configured", "This server sends no mail; the operator must set SMTP_URL.")
@@ -42,15 +43,15 @@ class SignInLinks:
         user = await addresses.by_email(self.database, email)
         if user.revoked if user is not None else not self.accounts.open:
             return email
+        owner, address = (None, email) if user is None else (user.id, user.email)
         async with self.database.transaction() as db:
-            link = await new_link(db, self.base_url, email, by_mail=True)
+            link = await new_link(db, self.base_url, address, by_mail=True)
             if self.mails.leave:
-                owner = None if user is None else user.id
-                await self.mails.add_link(db, "sign_in_mail", user=owner, email=email, link=link)
+                await self.mails.add_link(db, "sign_in_mail", user=owner, email=address, link=link)
         if self.mails.leave:
             self.mails.ready()
         else:
-            print(f"Magic link for {email}: {link}", file=sys.stderr, flush=True)
+            print(f"Magic link for {address}: {link}", file=sys.stderr, flush=True)
         return email
 
     async def show(self, token: str) -> SignInLink | None:

@@ -20,6 +20,11 @@ EMAIL_LIMIT = 254
 """Characters of an address (RFC 5321, 4.5.3.1.3), checked before anything parses it."""
 
 
+def folded(email: str) -> str:
+    """An address as it is compared: A to Z in small letters, and no other letter changed, as PostgreSQL does it."""
+    return email.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+
+
 def checked_email(text: str, where: str = "body.email") -> str:
     """
     The normalised address (RFC 5321, 5322); whether it exists is not checked.

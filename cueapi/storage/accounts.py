@@ -70,7 +70,7 @@ ADD = """
 with added as (
     insert into users (id, email, plan, webhook_secret, email_verified_at) overriding system value
     values ($1, $2, $3, $4, case when $8 then now() end)
-        on conflict ((lower(email))) do nothing
+        on conflict ((lower(email collate "C"))) do nothing
  returning id
 )
 insert into api_keys (hash, user_id, prefix, encrypted, own, id, name, scopes)
@@ -208,7 +208,7 @@ select u.email, u.email_verified_at is not null as verified, u.plan, u.live_cues
                   where user_id = u.id and month = date_trunc('month', now() at time zone 'utc')::date), 0)
            as executions,
        (select email from address_links
-         where user_id = u.id and lower(email) <> lower(u.email) and expires_at > now()
+         where user_id = u.id and lower(email collate "C") <> lower(u.email collate "C") and expires_at > now()
          order by expires_at desc limit 1) as pending_email
   from users u
   left join api_keys k on k.user_id = u.id and k.own and k.rotated_at is null
@@ -236,7 +236,8 @@ with former as (
 ), changed as (
     update users u
        set email = coalesce($2, u.email),
-           email_verified_at = case when lower($2) <> lower(u.email) then null else u.email_verified_at end,
+           email_verified_at = case when lower($2::text collate "C") <> lower(u.email collate "C") then null
+                                    else u.email_verified_at end,
            alert_webhook_url = case when $3::text is null then u.alert_webhook_url else nullif($3, '') end,
            alert_webhook_secret = case when $3 <> '' then coalesce(u.alert_webhook_secret, $4)
                                        else u.alert_webhook_secret end,

@@ -10,7 +10,7 @@ LIFETIME = 86_400
 ADD = """
 insert into address_links as a (token_hash, user_id, email, expires_at)
 values ($1, $2, $3, now() + $4::float8 * interval '1 second')
-    on conflict (user_id, (lower(email))) do update
+    on conflict (user_id, (lower(email collate "C"))) do update
    set token_hash = excluded.token_hash, email = excluded.email, expires_at = excluded.expires_at
 """
 

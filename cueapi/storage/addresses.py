@@ -5,22 +5,23 @@ from cueapi.storage.database import Executor, Row
 
 
 class AddressRow(Row):
-    """The user of an address, whether the account is revoked, and whether the address is verified."""
+    """The user of an address, as it is stored, whether the account is revoked, and whether the address is verified."""
 
     id: int
+    email: str
     revoked: bool
     verified: bool
 
 
 BY_EMAIL = """
-select id, revoked_at is not null as revoked, email_verified_at is not null as verified
+select id, email, revoked_at is not null as revoked, email_verified_at is not null as verified
   from users
- where lower(email) = lower($1)
+ where lower(email collate "C") = lower($1::text collate "C")
 """
 
 
 async def by_email(db: Executor, email: str) -> AddressRow | None:
-    """The user of an address; None where it has no account."""
+    """The user of an address, in capitals or not; None where it has no account. Mail goes to the one that is stored."""
     return await db.fetch_one(BY_EMAIL, email, row=AddressRow)
 
 

@@ -70,6 +70,22 @@ async def test_an_existing_user_gets_the_key_that_works_already(daemon: RunningD
     assert (await user.get("/v1/auth/me"))["email"] == "You@example.com"
 
 
+async def test_a_link_goes_to_the_address_of_the_account_and_one_that_resembles_it_has_another_account(
+    daemon: RunningDaemon, capsys: Printed
+) -> None:
+    with trio.fail_after(20):
+        user = await daemon.api.register("mike@example.com")
+        await begin(daemon.api)
+        await submit(daemon.api, email="MIKE@Example.com")
+        ((address, _),) = printed(capsys)
+        # PostgreSQL's lower() makes an i of it, in most locales.
+        got = await sign_in(daemon, capsys, "m\u0130ke@example.com", "OTHER-CODE")
+
+    assert address == "mike@example.com"
+    assert (got["status"], got["email"]) == ("approved", "m\u0130ke@example.com")
+    assert got["api_key"] != user.key
+
+
 async def test_where_the_key_cannot_be_decrypted_an_existing_user_gets_a_session_and_is_told(
     daemon: RunningDaemon, database: Database, capsys: Printed
 ) -> None:

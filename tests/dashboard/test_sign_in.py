@@ -238,6 +238,18 @@ async def test_in_development_a_link_is_printed_and_signs_in_once_behind_a_butto
     assert row["links"] == 0
 
 
+async def test_a_link_is_sent_to_the_address_of_the_account_however_it_was_typed(
+    daemon: RunningDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await daemon.api.register("mike@example.com")
+    sent = []
+    for typed in ("MIKE@example.com", "m\u0130ke@example.com"):
+        await browser(daemon).send("POST", "/ui/sign-in", {"email": typed}, **SAME_ORIGIN)
+        sent += [email for email, _ in printed(capsys)]
+
+    assert sent == ["mike@example.com", "m\u0130ke@example.com"]
+
+
 async def test_a_mailed_link_signs_in_and_shows_the_new_key_of_an_account_that_was_not_verified(
     settings: Settings,
 ) -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from cueapi.domain.account import EMAIL_LIMIT, checked_email
+from cueapi.domain.account import EMAIL_LIMIT, checked_email, folded
 from cueapi.domain.errors import Invalid
 
 REFUSED = {
@@ -41,3 +41,8 @@ def test_the_longest_text_is_refused_before_anything_parses_it() -> None:
 
 def test_an_address_is_normalised() -> None:
     assert checked_email("Me+agents@Example.ORG") == "Me+agents@example.org"
+
+
+def test_addresses_are_compared_without_the_case_of_a_to_z_and_of_no_other_letter() -> None:
+    assert folded("Me+Agents@Example.org") == "me+agents@example.org"
+    assert folded("m\u0130ke\u00dc@example.com") == "m\u0130ke\u00dc@example.com"

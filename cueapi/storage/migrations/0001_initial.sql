@@ -117,7 +117,8 @@ create table users (
     created_at               moment not null default now(),
     updated_at               moment not null default now()
 );
-create unique index users_email on users (lower(email));
+-- In A to Z alone: other letters are folded otherwise in each locale, and some become a letter of these.
+create unique index users_email on users (lower(email collate "C"));
 
 -- A row for each text that a key has had: what a rotation has replaced keeps the id of its key.
 create table api_keys (
@@ -157,7 +158,7 @@ create table address_links (
     expires_at  moment not null
 );
 -- A newer link to an address replaces the older one.
-create unique index address_links_newest on address_links (user_id, lower(email));
+create unique index address_links_newest on address_links (user_id, lower(email collate "C"));
 create index address_links_expiry on address_links (expires_at);
 
 -- Links that sign a browser in: from a mail, or from the operator.
@@ -1241,8 +1242,8 @@ begin
            and u.email_verified_at is not null
            and not exists (select from cues q where q.id = one.cue_id and not q.on_failure_email)
            and not exists (select from channels c
-                            where c.user_id = u.id and lower(c.address) = lower(u.email) and c.confirmed_at is not null
-                              and c.disabled_at is null and what = any (c.events::text[]))
+                            where c.user_id = u.id and lower(c.address collate "C") = lower(u.email collate "C")
+                              and c.confirmed_at is not null and c.disabled_at is null and what = any (c.events::text[]))
     ) and count_mail(one.user_id, mail) is not null then
         insert into notifications (kind, user_id, incident_id, content)
         values (mail, one.user_id, one.id, incident_event(one, what));
