@@ -3,7 +3,7 @@
 import json
 import re
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 from quart import request
 
@@ -14,7 +14,7 @@ from cueapi.api.http.operations import FORM
 from cueapi.api.models.requests.executions import OutcomeBody
 from cueapi.api.outcome_writing import report_of
 from cueapi.domain.errors import Invalid, Problem
-from cueapi.domain.outcome import Report, clean_text, shortened
+from cueapi.domain.outcome import Report, clean_text, decoded_text, shortened
 
 FIELDS_LIMIT = 20
 """Fields of a form."""
@@ -25,7 +25,8 @@ async def read_report() -> Report:
     The report in the body.
 
     What begins with `{` is JSON whatever its Content-Type says, and so is what says that it is. Any other text is the
-    `result` of work that was done, but for a form, whose fields have names.
+    `result` of work that was done, but for a form, whose fields have names. Refuses a text that names `success` as true
+    or false: it is a report that cannot be read, and may be one of a failure.
     """
     return await off_loop(_report_in, await read_bytes(), request.mimetype)
 
@@ -37,17 +38,21 @@ async def read_text() -> str | None:
 
 def _report_in(data: bytes, mimetype: str) -> Report:
     text = _text_of(data)
+    if not json.detect_encoding(data).startswith("utf-8"):
+        data = text.encode()
     if not text or text.startswith("{") or mimetype == "application/json" or mimetype.endswith("+json"):
         return report_of(as_body(OutcomeBody, data))
     # What curl sends as a form, when it is told no type, may be any text.
     if mimetype == FORM and _IS_FORM.match(text):
         return report_of(as_body(OutcomeBody, json.dumps(_fields_of(text)).encode()))
+    if _NAMES_SUCCESS.search(text) or _NAMES_SUCCESS.search(unquote_plus(text)):
+        raise Invalid(Problem("body", _UNREADABLE))
     return shortened(Report(success=True, result=text))
 
 
 def _text_of(data: bytes) -> str:
     """The body without white space around it, as PostgreSQL can hold it."""
-    return clean_text(data.decode("utf-8-sig", "replace")).strip()
+    return clean_text(decoded_text(data)).strip()
 
 
 def _fields_of(text: str) -> dict[str, Any]:
@@ -68,6 +73,16 @@ def _json(text: str) -> object:
 
 
 _IS_FORM = re.compile(r"[A-Za-z_]+=")
+
+# In any notation, or as a field of a form that is not said to be one.
+_NAMES_SUCCESS = re.compile(
+    r"(?i)(?<!\w)success\W{1,16}(?:true|false)\b|(?:\A|&)success=(?:[01]|yes|no|on|off)(?:&|\Z)"
+)
+
+_UNREADABLE = (
+    f"names `success` as true or false, and is no report that can be read: send a JSON object, a form ({FORM}), "
+    "or a text to the report URL's /success or /fail"
+)
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 

@@ -72,7 +72,7 @@ class Reports:
         Report the outcome of an attempt, without a key.
 
         A success of any attempt ends the execution; a failure counts for the present attempt only. A body of plain text
-        is the `result` of a success.
+        is the `result` of a success, but for one that names `success` as true or false, which is refused.
         """
         opened = await self._open(token)
         return await self._record(opened, await read_report())

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import trio
 
+from cueapi.api.http.operations import FORM
 from cueapi.api.reports import BROKEN
 from cueapi.security.report_tokens import ReportTokens
 from cueapi.storage.database import Database
@@ -102,21 +103,30 @@ async def test_workers_are_given_the_report_url_wherever_they_meet_their_work(ap
 
 FORMS: dict[str, tuple[bytes, str | None, dict[str, Any]]] = {
     "JSON without a type": (b'{"success": true, "result": "r"}', None, {"success": True, "result": "r"}),
-    "JSON as curl sends it": (b' {"success": true}', "application/x-www-form-urlencoded", {"success": True}),
+    "JSON as curl sends it": (b' {"success": true}', FORM, {"success": True}),
     "text": (b"done\n", "text/plain", {"success": True, "result": "done"}),
     "text of another type": (b"[1, 2]", None, {"success": True, "result": "[1, 2]"}),
     "text as curl sends it": (
-        b"took 3 min, x=5", "application/x-www-form-urlencoded", {"success": True, "result": "took 3 min, x=5"},
+        b"took 3 min, x=5", FORM, {"success": True, "result": "took 3 min, x=5"},
     ),
     "bytes that are no UTF-8": (b"caf\xe9\x00", "text/plain", {"success": True, "result": "caf\ufffd\ufffd"}),
+    "JSON in UTF-16, as PowerShell writes a file": (
+        '{"success": false, "error": "ä"}'.encode("utf-16"), None, {"success": False, "error": "ä"},
+    ),
+    "text in UTF-16": ("fünf".encode("utf-16"), "text/plain", {"success": True, "result": "fünf"}),
+    "text of a success": (
+        b"success! 3 unsuccessful=false, it is true", None, {
+            "success": True, "result": "success! 3 unsuccessful=false, it is true",
+        },
+    ),
     "a form": (
         urlencode({"success": "true", "result": "ä & b", "metadata": '{"pages": 3}'}).encode(),
-        "application/x-www-form-urlencoded",
+        FORM,
         {"success": True, "result": "ä & b", "metadata": {"pages": 3}},
     ),
     "a form of a failure": (
         urlencode({"success": "no", "error": "no paper", "retry": "false"}).encode(),
-        "application/x-www-form-urlencoded",
+        FORM,
         {"success": False, "error": "no paper"},
     ),
 }  # fmt: skip
@@ -139,12 +149,12 @@ async def test_a_report_is_json_or_a_form_or_plain_text(
 WRONG = {
     "nothing": (b"", None, 422, "body.success: is required"),
     "a misspelt field": (b'{"sucess": true}', None, 422, "body.sucess"),
-    "a misspelt field of a form": (b"sucess=false", "application/x-www-form-urlencoded", 422, "body.sucess"),
-    "a form without a truth": (b"success=maybe", "application/x-www-form-urlencoded", 422, "body.success"),
-    "a form with bad JSON": (b"success=1&metadata={", "application/x-www-form-urlencoded", 400, "not JSON"),
+    "a misspelt field of a form": (b"sucess=false", FORM, 422, "body.sucess"),
+    "a form without a truth": (b"success=maybe", FORM, 422, "body.success"),
+    "a form with bad JSON": (b"success=1&metadata={", FORM, 400, "not JSON"),
     "JSON that says so and is none": (b"{", None, 400, "not JSON"),
     "a list that says that it is JSON": (b"[]", "application/json", 422, "body: must be a JSON object"),
-    "a form with many fields": (b"&".join([b"a=b"] * 30), "application/x-www-form-urlencoded", 422, "20 fields"),
+    "a form with many fields": (b"&".join([b"a=b"] * 30), FORM, 422, "20 fields"),
     "large metadata": (b'{"success": true, "metadata": {"a": "%s"}}' % (b"x" * 10_240), None, 400, "10 KiB"),
     "several parts": (b"--x\r\n", "multipart/form-data; boundary=x", 415, "multipart"),
     "a body of over 256 KiB": (b"x" * (256 * 1024 + 1), "text/plain", 413, "256 KiB"),
@@ -166,11 +176,50 @@ async def test_a_report_that_cannot_be_read_is_refused_and_records_nothing(api: 
     assert longest.json()["truncated"] == ["result"]
 
 
+UNREAD: dict[str, tuple[bytes, str | None]] = {
+    "a list": (b'[{"success": false}]', None),
+    "JSON in UTF-16, cut": ('[{"success": false'.encode("utf-16"), None),
+    "made a text of JSON once more": (b'"{\\"success\\":false}"', None),
+    "encoded as a part of a URL": (b"%7B%22success%22%3A+false%7D", FORM),
+    "YAML": (b"success: false\nerror: no paper", "text/plain"),
+    "YAML of a success": (b"success: True", None),
+    "XML": (b"<report><success>false</success></report>", "application/xml"),
+    "quoted by a shell": (b"'{success:false}'", FORM),
+    "a line before it": (b'Warning: x\n{"success": false}', None),
+    "a form that is not said to be one": (b"error=x&success=false", "text/plain"),
+    "a form that is not said to be one, with a number": (b"success=0&error=x", "text/plain"),
+    "a form that begins with another name": (b"x-y=1&success=no", FORM),
+}
+
+
+async def test_a_report_that_names_success_and_cannot_be_read_is_refused_and_can_be_sent_anew(
+    api: Api, daemon: RunningDaemon
+) -> None:
+    with trio.fail_after(60):
+        one = await claimed(api)
+        refused = [
+            await told(daemon, report_path(one), content, each)
+            for content, kind in UNREAD.values()
+            for each in {kind, None, "text/plain"}
+        ]
+        before = await shown(api, one)
+        taken = await told(daemon, f"{report_path(one)}/fail", b"success: false\nerror: no paper")
+        after = await shown(api, one)
+
+    assert {code(each) for each in refused} == {(422, "validation_error")}
+    assert all("/success or /fail" in each.text for each in refused)
+    assert (before["status"], before["outcome"]) == ("delivering", None)
+    assert taken.status_code == 200
+    assert after["outcome"]["error"] == "success: false\nerror: no paper"
+
+
 ENDINGS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "success": (b"all done", {"success": True, "result": "all done"}),
     "fail": (b"no paper", {"success": False, "error": "no paper"}),
     "0": (b'{"pages": 3}', {"success": True, "result": '{"pages": 3}'}),
+    "00": (b'"success": false, of a log', {"success": True, "result": '"success": false, of a log'}),
     "3": (b"", {"success": False, "error": "exit status 3"}),
+    "254": ("kein Papier für".encode("utf-16"), {"success": False, "error": "kein Papier für"}),
     "255": (b"killed", {"success": False, "error": "killed"}),
 }
 
@@ -180,7 +229,7 @@ async def test_an_outcome_needs_no_json(api: Api, daemon: RunningDaemon, ending:
     content, outcome = ENDINGS[ending]
     with trio.fail_after(30):
         one = await claimed(api)
-        answered = await told(daemon, f"{report_path(one)}/{ending}", content, "application/x-www-form-urlencoded")
+        answered = await told(daemon, f"{report_path(one)}/{ending}", content, FORM)
         ended = await shown(api, one)
 
     assert answered.status_code == 200, answered.text
