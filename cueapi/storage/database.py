@@ -102,6 +102,7 @@ async def fetch_value(db: Executor, statement: LiteralString, *values: object, k
 
 _FOREIGN = (
     asyncpg.PostgresError,
+    asyncpg.PostgresWarning,  # what asyncpg makes of an error that a trigger raises with a code of a warning
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,
@@ -119,7 +120,7 @@ def _ours(error: Exception) -> Exception:
         case asyncpg.InvalidCachedStatementError():
             # A migration has changed what it returns; the driver has forgotten it, and may prepare it anew.
             return TransactionRolledBack(str(error))
-        case asyncpg.PostgresError():
+        case asyncpg.PostgresError() | asyncpg.PostgresWarning():
             return _by_sqlstate(error)
         case asyncpg.DataError():
             return Unstorable(str(error))
@@ -129,7 +130,7 @@ def _ours(error: Exception) -> Exception:
             return StorageUnavailable(str(error) or type(error).__name__)
 
 
-def _by_sqlstate(error: asyncpg.PostgresError) -> Exception:
+def _by_sqlstate(error: asyncpg.PostgresError | asyncpg.PostgresWarning) -> Exception:
     kind = kind_of(error.sqlstate or "")
     if kind is ErrorKind.DUPLICATE:
         return Duplicate(getattr(error, "constraint_name", None) or "")

@@ -20,22 +20,28 @@ from cueapi.storage.database import (
 from cueapi.storage.session import prepare
 from cueapi.storage.sqlstate import ErrorKind, kind_of
 from cueapi.trio_asyncpg.pool import open_pool
+from tests.storage.rows import add_cue, add_user
 
 KINDS = {
     ErrorKind.UNAVAILABLE: (
-        "08000", "08003", "08006", "08P01", "25006", "25P03", "25P04", "26000", "53000", "53100", "53200", "53300",
-        "53400", "55000", "55006", "55P03", "57000", "57014", "57P01", "57P02", "57P03", "57P04", "57P05", "58000",
-        "58030", "58P01", "F0000", "XX000", "XX001", "XX002", "53XYZ",
+        "08000", "08003", "08006", "08P01", "25006", "25P03", "25P04", "26000", "42P05", "53000", "53100", "53200",
+        "53300", "53400", "55000", "55006", "55P03", "57000", "57014", "57P01", "57P02", "57P03", "57P04", "57P05",
+        "58000", "58030", "58P01", "72000", "F0000", "HV001", "HV00L", "HV00M", "HV00N", "XX000", "XX001", "XX002",
+        "53XYZ",
     ),
     ErrorKind.ROLLED_BACK: ("40000", "40001", "40002", "40003", "40P01"),
-    ErrorKind.REFUSED: ("28000", "28P01", "3D000", "3F000", "42501", "42703", "42704", "42883", "42P01"),
+    ErrorKind.REFUSED: ("0P000", "28000", "28P01", "3D000", "3F000", "42501", "42703", "42704", "42883", "42P01"),
     ErrorKind.UNSTORABLE: (
         "22000", "22001", "22003", "22007", "22021", "22P02", "22P05", "23502", "23503", "23514", "44000", "54000",
-        "54001", "P0001",
+        "54001", "01000", "02000", "09000", "0F001", "0LP01", "0Z002", "10608", "20000", "24000", "27000", "2BP01",
+        "2D000", "2F002", "2F005", "34000", "38000", "38002", "39000", "39001", "39P01", "HV000", "HV00R", "P0000",
+        "P0001", "P0002", "P0003", "P0004", "ABC01", "00001", "U0001", "99999", "PT404",
     ),
     ErrorKind.DUPLICATE: ("23505",),
     ErrorKind.EXISTS: ("42710", "42723", "42P06", "42P07"),
-    ErrorKind.BUG: ("0A000", "21000", "25001", "25P02", "34000", "42601", "42804", "42P02", "P0000", "P0002", "", "?"),
+    ErrorKind.BUG: (
+        "03000", "0A000", "0B000", "21000", "25001", "25P02", "3B001", "42601", "42804", "42P02", "", "?", "ABC0",
+    ),
 }  # fmt: skip
 
 OURS: dict[ErrorKind, type[Exception]] = {
@@ -67,6 +73,36 @@ def test_each_class_and_code_of_the_lists_is_tried() -> None:
 
     assert {code[:2] for code in tried} >= set(sqlstate.CLASSES)
     assert tried >= set(sqlstate.CODES)
+
+
+def test_each_class_of_postgresqls_is_decided() -> None:
+    theirs = {str(getattr(error, "sqlstate", None) or "")[:2] for error in vars(asyncpg.exceptions).values()}
+
+    assert set(sqlstate.CLASSES) == theirs - {"", "00"}
+
+
+REFUSING = """
+create function refuse() returns trigger language plpgsql as $$
+begin
+    raise exception 'refused by the operator' using errcode = new.name;
+end $$;
+create trigger refusing before update on cues for each row execute function refuse();
+"""
+
+
+async def test_a_row_that_a_trigger_refuses_by_whichever_code_cannot_be_stored(database: Database) -> None:
+    cue_id = await add_cue(database, await add_user(database))
+    raised: dict[str, type[BaseException]] = {}
+    async with database.transaction() as db:
+        await db.run_script(REFUSING)
+    with trio.fail_after(60):
+        for code in (*KINDS[ErrorKind.UNSTORABLE], *KINDS[ErrorKind.DUPLICATE]):
+            with pytest.raises(Exception, match=r"refused by the operator|^$") as caught:
+                await database.execute("update cues set name = $2 where id = $1", cue_id, code)
+            raised[code] = caught.type
+
+    assert raised.pop("23505") is Duplicate
+    assert set(raised.values()) == {Unstorable}
 
 
 async def test_what_a_server_raises_becomes_an_error_of_ours_and_leaves_a_connection_of_use(database: Database) -> None:
