@@ -20,7 +20,7 @@ How the daemon speaks: one event a fact.
 | holds_ended | accounts | holds were to end by now, and have |
 | target_opened | user_id, host, reason, attempts, failures | what is for it waits from now on |
 | target_probed | user_id, host, reason, next_probe_in | a probe has failed, or (no reason) come to nothing |
-| target_closed | user_id, host | a probe has succeeded |
+| target_closed | user_id, host, reason | a probe has succeeded, or (with a reason) nothing calls it any more |
 | target_unmoved | user_id, host, reason | PostgreSQL is away: the breaker could not say what it has found |
 | waits_ended | executions | they have waited for their targets for too long: an attempt of each has failed |
 | claim_failed | reason | a row made the claim of many fail: each is claimed alone |

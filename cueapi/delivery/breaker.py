@@ -53,6 +53,13 @@ class Breaker:
         if target in self._counts:
             self._counts[target].restart(trio.current_time())
 
+    def announce(self, target: TargetKey) -> None:
+        """It has moved, or was probed."""
+        self.hub.target_changed()
+        # An incident may have opened or ended.
+        self.hub.notice_ready()
+        self.hub.changed(target.user, "cues", "executions", "alerts")
+
     def _trips(self, target: TargetKey, failed: bool, begun: float) -> bool:
         now, counts = trio.current_time(), self._counts.get(target)
         if counts is None:
@@ -74,7 +81,7 @@ class Breaker:
                 "target_opened", user_id=target.user, host=target.host, reason=reason, attempts=attempts,
                 failures=failures,
             )  # fmt: skip
-        self._tell(target)
+        self.announce(target)
 
     async def _opens(self, target: TargetKey, trip: Trip, pause: float) -> bool:
         try:
@@ -98,10 +105,4 @@ class Breaker:
             reason = why(result) if failed else None
             if await targets.reopen(self.database, target, delivery.claim, failed=reason, pause=pause):
                 log.info("target_probed", user_id=target.user, host=target.host, reason=reason, next_probe_in=pause)
-        self._tell(target)
-
-    def _tell(self, target: TargetKey) -> None:
-        self.hub.target_changed()
-        # An incident may have opened or ended.
-        self.hub.notice_ready()
-        self.hub.changed(target.user, "cues", "executions")
+        self.announce(target)

@@ -18,7 +18,7 @@ class _Known:
     noted_at: float = -inf
     """When its row was written by this daemon: what was asked for before does not say so yet."""
     is_awaited: bool = True
-    """False where nothing has waited for it; until the next look."""
+    """False where nothing waits for it, as its row or a claim has said; until the next look."""
 
 
 @define(eq=False)
@@ -80,13 +80,13 @@ class HeldTargets:
         ]
 
     def next_moment(self, now: float) -> float:
-        """When there is something to do: a probe, or some more places."""
+        """When there is something to do: a probe of what is awaited, or some more places."""
         return min(self._moments(now), default=inf)
 
     def _moments(self, now: float) -> Iterator[float]:
         for known in self._known.values():
             if known.state != TargetState.CLOSED:
-                if known.moment > now:
+                if known.is_awaited and known.moment > now:
                     yield known.moment
             else:
                 step = self.rules.doubling
@@ -100,6 +100,6 @@ def _of(row: HeldTarget, now: float) -> _Known:
             return _Known(state, now - row.closed_for)
         case TargetState.HALF_OPEN:
             # A probe that has lost its claim is followed by another one at once.
-            return _Known(state, inf if row.is_probed else now)
+            return _Known(state, inf if row.is_probed else now, is_awaited=row.is_awaited)
         case TargetState.OPEN:
-            return _Known(state, now + row.due_in)
+            return _Known(state, now + row.due_in, is_awaited=row.is_awaited)

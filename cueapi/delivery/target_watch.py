@@ -26,6 +26,9 @@ FREED_AT_ONCE = 10_000
 FAILED_AT_ONCE = 100
 """Attempts that fail in one transaction."""
 
+CLOSED_AT_ONCE = 100
+"""Targets that are closed by one statement."""
+
 log = structlog.get_logger("cueapi.delivery.target_watch")
 
 
@@ -53,6 +56,8 @@ class TargetWatch:
         if not self.breaker.on and rows[0].user_id is not None:
             await targets.close_all(self.database)
             rows = await targets.held_targets(self.database)
+        elif any(row.is_idle for row in rows):
+            await self._close_abandoned()
         held, now = self.breaker.held, trio.current_time()
         for target in held.renew(rows, asked_at, now):
             self.breaker.restart(target)
@@ -61,6 +66,16 @@ class TargetWatch:
             await self._fail_overdue()
             self.hub.delivery_ready(announce=False)
         self.hub.targets.wake_at(held.next_moment(now))
+
+    async def _close_abandoned(self) -> None:
+        """Close what nothing is sent to any more; the next look, which follows at once, finds it so."""
+        more = True
+        while more:
+            closed = await targets.close_abandoned(self.database, CLOSED_AT_ONCE)
+            for target in closed:
+                log.info("target_closed", user_id=target.user, host=target.host, reason=targets.NOT_CALLED)
+                self.breaker.announce(target)
+            more = len(closed) == CLOSED_AT_ONCE
 
     async def _free(self) -> None:
         """Let go on what waits for targets that are no longer held."""

@@ -6,6 +6,7 @@ from uuid import UUID
 from attrs import frozen
 
 from cueapi.storage.database import Executor, Row, fetch_value
+from cueapi.storage.statements import load
 
 
 class TargetKey(NamedTuple):
@@ -133,8 +134,8 @@ class HeldTarget(Row):
     """
     A target that claims leave alone, as of now; without an account there is none.
 
-    *due_in* are the seconds to its next probe, *closed_for* those since it closed. *any_waits* says of all targets
-    whether deliveries wait for them.
+    *due_in* are the seconds to its next probe, *closed_for* those since it closed. *is_awaited* says whether deliveries
+    wait for it, *any_waits* whether they do for any target.
     """
 
     user_id: int | None
@@ -144,7 +145,13 @@ class HeldTarget(Row):
     due_in: float
     closed_for: float
     is_probed: bool
+    is_awaited: bool
     any_waits: bool
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is open, and nothing is sent to it now or waits for it."""
+        return self.user_id is not None and self.state != "closed" and not self.is_probed and not self.is_awaited
 
 
 HELD = """
@@ -152,8 +159,12 @@ select t.user_id, t.host, t.state, t.opens,
        extract(epoch from t.next_probe_at - now())::float8 as due_in,
        extract(epoch from now() - t.since)::float8 as closed_for,
        exists (select from executions e where e.id = t.probe and e.claim = t.probe_claim) as is_probed,
+       -- Not by `exists`: by the index, which has no row mostly.
+       coalesce((select true from outbox o
+                  where o.user_id = t.user_id and o.host = t.host
+                    and o.claimed_by is null and o.waits_until is not null
+                  order by o.ready_at limit 1), false) as is_awaited,
        w.any_waits
-  -- Not by `exists`: by the index, which has no row mostly.
   from (select coalesce((select true from outbox where claimed_by is null and waits_until is not null
                           order by user_id, host limit 1), false) as any_waits) w
   left join targets t on t.held_until > now()
@@ -163,6 +174,25 @@ select t.user_id, t.host, t.state, t.opens,
 async def held_targets(db: Executor) -> list[HeldTarget]:
     """Every target that is not closed, or begins slowly; always at least one row."""
     return await db.fetch(HELD, row=HeldTarget)
+
+
+NOT_CALLED = "no active cue calls it any more"
+
+
+class ClosedTarget(Row):
+    """A target that was closed."""
+
+    user_id: int
+    host: str
+
+
+CLOSE_ABANDONED = load("close_abandoned", ("why", "most"))
+
+
+async def close_abandoned(db: Executor, most: int) -> list[TargetKey]:
+    """Close those that nothing waits for and no active cue calls any more, at most so many; which they were."""
+    rows = await db.fetch(CLOSE_ABANDONED, NOT_CALLED, most, row=ClosedTarget)
+    return [TargetKey(row.user_id, row.host) for row in rows]
 
 
 # Where there is no breaker (any more).

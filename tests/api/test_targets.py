@@ -29,20 +29,20 @@ async def opened(database: Database, receiver: Receiver, *, pause: float = 3000.
     return target
 
 
-async def fired(api: Api, receiver: Receiver, **fields: Any) -> tuple[str, str]:
-    """A cue of *receiver*, and an execution of it that waits."""
+async def fired(api: Api, database: Database, receiver: Receiver, **fields: Any) -> tuple[TargetKey, str, str]:
+    """The host of *receiver* is down: a cue of it, and an execution of that which waits."""
     made = await api.post("/v1/cues", cue(receiver.url(), **fields))
+    target = await opened(database, receiver)
     execution = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
     with trio.fail_after(60):
         while (await api.get(f"/v1/executions/{execution}"))["waiting_for"] is None:
             await trio.sleep(0.02)
-    return made["id"], execution
+    return target, made["id"], execution
 
 
 async def test_what_waits_says_for_what_and_uses_no_attempt(api: Api, database: Database) -> None:
     async with open_receiver([200]) as receiver:
-        target = await opened(database, receiver)
-        cue_id, execution = await fired(api, receiver)
+        target, cue_id, execution = await fired(api, database, receiver)
 
         shown = await api.get(f"/v1/executions/{execution}")
         (listed,) = (await api.get("/v1/executions"))["executions"]
@@ -57,8 +57,7 @@ async def test_what_waits_says_for_what_and_uses_no_attempt(api: Api, database: 
 
 async def test_a_mended_url_frees_what_waits_at_once(api: Api, database: Database) -> None:
     async with open_receiver([200]) as down, open_receiver([200]) as other:
-        await opened(database, down)
-        cue_id, execution = await fired(api, down)
+        _, cue_id, execution = await fired(api, database, down)
 
         changed = await api.patch(f"/v1/cues/{cue_id}", {"callback": {"url": other.url()}})
         shown = await api.execution(execution)
@@ -68,10 +67,35 @@ async def test_a_mended_url_frees_what_waits_at_once(api: Api, database: Databas
     assert (len(down.requests), len(other.requests)) == (0, 1)
 
 
+async def test_a_host_that_is_down_is_forgotten_with_the_last_cue_that_calls_it(
+    settings: Settings, database: Database
+) -> None:
+    async with (
+        open_receiver([200]) as down,
+        running(settings.model_copy(update={"poller_interval_seconds": 1})) as daemon,
+    ):
+        api = await daemon.api.register()
+        made = [await api.post("/v1/cues", cue(down.url())) for _ in range(3)]
+        target = await opened(database, down)
+        await api.patch(f"/v1/cues/{made[0]['id']}", {"callback": {"url": "http://127.0.0.1:9/"}})
+        await api.patch(f"/v1/cues/{made[1]['id']}", {"status": "paused"})
+        still = [one["host"] for one in (await api.get("/v1/targets?state=open"))["targets"]]
+        await api.ask("DELETE", f"/v1/cues/{made[2]['id']}")
+        with trio.fail_after(60):
+            while (await api.get("/v1/targets?state=open"))["targets"]:
+                await trio.sleep(0.05)
+
+        (incident,) = (await api.get("/v1/incidents?kind=target_down"))["incidents"]
+        resumed = await api.patch(f"/v1/cues/{made[1]['id']}", {"status": "active"})
+
+    assert still == [target.host]
+    assert (incident["status"], incident["resolution"]) == ("resolved", "no active cue calls it any more")
+    assert resumed["target_state"] == "closed"
+
+
 async def test_a_probe_that_is_asked_for_closes_a_target_that_serves_again(api: Api, database: Database) -> None:
     async with open_receiver([200]) as receiver:
-        target = await opened(database, receiver)
-        cue_id, execution = await fired(api, receiver)
+        target, cue_id, execution = await fired(api, database, receiver)
 
         assert await api.post(f"/v1/targets/{target.host}/probe") == {"host": target.host, "probed": True}
         shown = await api.execution(execution)
@@ -86,8 +110,7 @@ async def test_a_probe_that_is_asked_for_closes_a_target_that_serves_again(api: 
 
 async def test_a_probe_can_be_asked_for_once_in_thirty_seconds(api: Api, database: Database) -> None:
     async with open_receiver([503]) as receiver:
-        target = await opened(database, receiver)
-        await fired(api, receiver, retry={"max_attempts": 5, "backoff_minutes": [0]})
+        target, _, _ = await fired(api, database, receiver, retry={"max_attempts": 5, "backoff_minutes": [0]})
         await api.post(f"/v1/targets/{target.host}/probe")
         with trio.fail_after(60):
             await receiver.wait_for(1)
@@ -134,8 +157,7 @@ async def test_a_host_of_another_account_is_no_target(api: Api, database: Databa
 
 async def test_targets_are_listed_by_their_hosts_with_what_waits_for_them(api: Api, database: Database) -> None:
     async with open_receiver([200]) as receiver:
-        target = await opened(database, receiver)
-        await fired(api, receiver)
+        target, _, _ = await fired(api, database, receiver)
         await api.post("/v1/cues", cue("http://127.0.0.1:9/"))
         await api.post("/v1/cues", cue("http://127.0.0.1:9/other"))
         await api.post("/v1/cues", cue())
@@ -187,8 +209,7 @@ async def test_a_wait_has_its_bounds(api: Api, seconds: object) -> None:
 
 async def test_what_waits_goes_by_the_wait_that_its_cue_has_now(api: Api, database: Database) -> None:
     async with open_receiver([200]) as receiver:
-        await opened(database, receiver)
-        cue_id, _ = await fired(api, receiver, delivery={"max_wait_seconds": 600})
+        _, cue_id, _ = await fired(api, database, receiver, delivery={"max_wait_seconds": 600})
         (before,) = await database.fetch("select waits_until, now() as now from outbox")
 
         changed = await api.patch(f"/v1/cues/{cue_id}", {"delivery": {"max_wait_seconds": 7200}})
@@ -210,8 +231,7 @@ async def test_metrics_count_targets_and_what_waits_for_them_and_name_no_host(
     api: Api, daemon: RunningDaemon, database: Database
 ) -> None:
     async with open_receiver([200]) as receiver:
-        target = await opened(database, receiver)
-        await fired(api, receiver)
+        target, _, _ = await fired(api, database, receiver)
         text = (await daemon.client.get("/metrics")).text
         queue = (await api.get("/health"))["queue"]
 
@@ -229,8 +249,7 @@ async def test_without_the_breaker_what_waited_is_sent(settings: Settings, datab
     async with open_receiver([200]) as receiver:
         async with running(settings) as daemon:
             api = await daemon.api.register()
-            await opened(database, receiver)
-            _, execution = await fired(api, receiver)
+            _, _, execution = await fired(api, database, receiver)
         async with running(settings.model_copy(update={"breaker": False})) as daemon:
             shown = await evolve(api, client=daemon.client).execution(execution)
 

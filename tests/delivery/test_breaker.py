@@ -35,11 +35,11 @@ async def backlog(database: Database, host: Host, number: int, *, probe_in: floa
     With *probe_in* the host has been found to be down before.
     """
     user, address = await add_user(database), f"127.0.0.1:{host.port}"
-    if probe_in is not None:
-        await targets.open_target(database, TargetKey(user, address), TRIP, pause=probe_in)
     cue_id = await add_cue(
         database, user, callback_url=host.url(), callback_host=address, backoff_minutes=[0], max_attempts=11
     )
+    if probe_in is not None:
+        await targets.open_target(database, TargetKey(user, address), TRIP, pause=probe_in)
     await database.execute(BACKLOG, cue_id, user, address, number)
     return TargetKey(user, address)
 

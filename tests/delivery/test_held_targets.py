@@ -21,6 +21,7 @@ class Told:
     due_in: float = 30.0
     closed_for: float = 0.0
     is_probed: bool = False
+    is_awaited: bool = True
     opens: int = 1
     any_waits: bool = True
 
@@ -38,6 +39,17 @@ def test_an_open_target_is_probed_when_its_pause_is_over_and_where_something_wai
     assert held.to_probe(130.0) == [TARGET, OTHER]
     held.note_unawaited(OTHER)
     assert held.to_probe(130.0) == [TARGET]
+
+
+def test_a_target_that_nothing_waits_for_is_not_probed_until_a_look_says_that_something_does() -> None:
+    held = known(Told(*TARGET, "open", due_in=-1.0, is_awaited=False), Told(*OTHER, "open", is_awaited=False))
+
+    assert (held.to_probe(200.0), held.next_moment(100.0)) == ([], inf)
+    assert held.is_down(TARGET)
+
+    rows: Any = [Told(*TARGET, "open", due_in=-1.0)]
+    held.renew(rows, asked_at=200.0, now=200.0)
+    assert held.to_probe(200.0) == [TARGET]
 
 
 def test_a_probe_that_has_lost_its_claim_is_followed_by_another_one() -> None:

@@ -117,6 +117,14 @@ FILL = (
     "        now() + n * interval '1 second' from generate_series(1, 20000) n",
     "insert into targets (user_id, host, state, reason, attempts, failures, next_probe_at)"
     " values (1, 'down:443', 'open', 'it answered 503', 10, 10, now())",
+    # Those that nothing waits for: one that active cues call, and one that only paused ones do.
+    "update cues set callback_host = 'idle:443'"
+    " where id < 'cue_000000003000' and user_id = 1 and transport = 'webhook'",
+    "update cues set callback_host = 'paused:443', status = 'paused'"
+    " where id > 'cue_000000198000' and user_id = 1 and transport = 'webhook'",
+    "delete from outbox where cue_id > 'cue_000000198000'",
+    "insert into targets (user_id, host, state, reason, attempts, failures, next_probe_at)"
+    " select 1, host, 'open', 'it answered 503', 10, 10, now() from unnest('{idle:443,paused:443}'::text[]) as h(host)",
     "insert into targets (user_id, host, state, reason, attempts, failures, next_probe_at, held_until)"
     " select 1 + n % 20, 'host' || n || ':443', 'closed', 'it answered 503', 10, 10, now(), now() - interval '1 day'"
     "   from generate_series(1, 5000) n",
@@ -230,6 +238,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
         lambda db: target_waits.claim_waiting(db, DOWN, daemon=1, headroom=headroom(1), times=TIMES),
         20,
     ),
+    "closing what nothing calls": (lambda db: targets.close_abandoned(db, 100), 1_000),
     "the lock of a probe": (lambda db: targets.lock_for_probe(db, DOWN, longest_pause=900.0), 10),
     "closing a target": (lambda db: targets.close_target(db, DOWN, uuid4(), slow_start=6.0), 10),
     "due cues": (lambda db: due_cues.due(db, 500), 600),

@@ -342,7 +342,7 @@ create index cues_failing on cues (user_id, id)
 create index cues_deleted on cues (deleted_at) where deleted_at is not null;
 create index cues_with_budget on cues (user_id, id) where budget_per is not null and deleted_at is null;
 create index cues_parked on cues (user_id) where parked_run is not null;
-create index cues_of_target on cues (user_id, callback_host)
+create index cues_of_target on cues (user_id, callback_host, status)
     where callback_host is not null and transport = 'webhook' and deleted_at is null;
 
 -- users.live_cues moves where a cue begins or ceases to count, by whatever statement. Of updates once a user for each
