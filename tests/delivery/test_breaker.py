@@ -309,6 +309,26 @@ async def test_without_a_breaker_every_target_is_closed_and_none_opens(database:
     assert await target_row(database, target) is None
 
 
+async def test_the_incident_and_the_audit_of_a_target_say_that_the_breaker_was_switched_off(database: Database) -> None:
+    target = await waiting(database)
+    await claims_of(database, 1).probe(1, target)
+
+    for _ in range(2):
+        await look(database, on=False)
+
+    (incident,) = await database.fetch("select resolution from incidents where resolved_at is not null")
+    rows = await database.fetch(
+        "select actor_kind, subject_id, changes, reason from audit where action = 'target.closed'"
+    )
+    assert incident["resolution"] == "the breaker was switched off"
+    assert [tuple(row) for row in rows] == [
+        (
+            "system", target.host, '[{"path" : "state", "from" : "half_open", "to" : "closed"}]',
+            "the breaker was switched off",
+        )
+    ]  # fmt: skip
+
+
 async def test_while_postgresql_cannot_say_so_a_target_does_not_move(database: Database) -> None:
     target = await waiting(database)
     (probe,), _ = await claims_of(database, 1).probe(1, target)
