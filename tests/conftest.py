@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import hypothesis
 import pytest
 import trio
 from attrs import define, evolve, field, frozen
@@ -36,6 +37,12 @@ SECRET = "a session secret for the tests, long enough"
 SLOW = {"benchmarks", "chaos", "clients", "machine"}
 _numbers = count()
 
+
+# How long an example takes is the machine's affair, and says nothing of what is tested.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 # What is imported and collected stays, and no garbage is among it until the first test runs.
 gc.disable()
