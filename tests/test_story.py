@@ -2,11 +2,12 @@
 
 import hashlib
 import hmac
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import trio
 
 from tests.conftest import Api, cue
+from tests.moments import moment_of, post_soon
 from tests.process import HANG
 from tests.receiver import open_receiver
 
@@ -14,16 +15,9 @@ from tests.receiver import open_receiver
 async def test_a_one_time_cue_is_delivered_on_time_signed_and_completed(api: Api) -> None:
     with trio.fail_after(HANG):
         async with open_receiver([(200, b'{"success": true, "result": "done"}', {})]) as receiver:
-            at = datetime.now(UTC) + timedelta(seconds=2)
-            made = await api.post(
-                "/v1/cues",
-                {
-                    "name": "soon",
-                    "schedule": {"type": "once", "at": at.isoformat()},
-                    "callback": {"url": receiver.url("/run")},
-                    "payload": {"task": "daily_brief", "ratio": 0.1, "name": "Zoë"},
-                },
-            )
+            payload = {"task": "daily_brief", "ratio": 0.1, "name": "Zoë"}
+            answer, body = await post_soon(api, 2, receiver.url("/run"), payload=payload)
+            made = answer.json()
             (request,) = await receiver.wait_for(1)
             (execution,) = (await api.get(f"/v1/cues/{made['id']}/executions"))["executions"]
             shown = await api.execution(execution["id"])
@@ -37,6 +31,7 @@ async def test_a_one_time_cue_is_delivered_on_time_signed_and_completed(api: Api
     assert shown["outcome"]["result"] == "done"
     assert shown["attempt_log"][0]["http_status"] == 200
     assert (after["status"], after["next_run"], after["run_count"]) == ("completed", None, 1)
+    at = moment_of(body)
     started = datetime.fromisoformat(shown["started_at"])
     assert timedelta(0) <= started - at < timedelta(seconds=15)  # without a wake-up a poll comes after 30
 

@@ -1,7 +1,7 @@
 """Who did that? One call tells: the actor, the change field by field, and why."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,8 @@ from cueapi.storage.database import Database
 from tests.api.mailing import mailing
 from tests.api.work import claimed, report
 from tests.conftest import Api, RunningDaemon, cue
+from tests.moments import post_soon
+from tests.process import HANG
 from tests.receiver import open_receiver
 
 WHY = "The sales desk is closed."
@@ -94,9 +96,8 @@ async def test_a_one_time_cue_that_has_ended_was_changed_by_the_server_and_the_a
     api: Api,
 ) -> None:
     async with open_receiver([200]) as receiver:
-        with trio.fail_after(30):
-            soon = datetime.now(UTC) + timedelta(seconds=1)
-            made = await api.post("/v1/cues", cue(receiver.url("/"), schedule={"at": soon.isoformat()}))
+        with trio.fail_after(HANG):
+            made = (await post_soon(api, 1, receiver.url("/")))[0].json()
             while (shown := await api.get(f"/v1/cues/{made['id']}"))["status"] != "completed":
                 await trio.sleep(0.02)
 

@@ -7,6 +7,7 @@ import trio
 
 from cueapi.storage.notify import notify
 from tests.conftest import Api, RunningDaemon, cue
+from tests.process import HANG
 from tests.receiver import open_receiver
 
 NOTHING = {"held": False, "mode": None, "reason": None, "until": None, "since": None, "by": None}
@@ -109,12 +110,13 @@ async def test_what_was_parked_fires_as_soon_as_the_account_is_released(daemon: 
         once = {"type": "once", "at": (datetime.now(UTC) + timedelta(days=9)).isoformat()}
         parked = f"/v1/cues/{(await api.post('/v1/cues', cue(receiver.url(), schedule=once)))['id']}"
         every = f"/v1/cues/{(await api.post('/v1/cues', cue(receiver.url())))['id']}"
-        soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
-        later = f"/v1/executions/{(await api.post(f'{every}/fire', {'send_at': soon}))['id']}"
+        later = f"/v1/executions/{(await api.post(f'{every}/fire', {'send_at': once['at']}))['id']}"
         await put(api)
         await db.execute("update cues set next_run = now(), schedule_at = now() + (schedule_at - schedule_at)")
-        await notify(db, "test cue:0")
-        with trio.fail_after(120):
+        await db.execute("update executions set scheduled_for = now(), ready_at = now()")
+        await db.execute("update outbox set ready_at = now()")
+        await notify(db, "test cue:0 delivery")
+        with trio.fail_after(HANG):
             while (held := await api.get(parked))["next_run"] is not None:
                 await trio.sleep(0.02)
             while not await db.fetch("select from executions where ready_at <= now() - interval '0.2 seconds'"):

@@ -7,6 +7,8 @@ from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.api.work import MOMENT, TEXT_OR_NULL, claimed, fired, report, shown, wrong_fields
 from tests.conftest import Api, cue
+from tests.moments import BEYOND, make_due
+from tests.process import HANG
 from tests.receiver import open_receiver
 from tests.storage.rows import add_execution, ago
 
@@ -387,14 +389,14 @@ async def test_of_reports_that_race_for_one_attempt_exactly_one_counts(api: Api)
 
 
 async def test_the_end_of_a_one_time_cue_is_what_its_report_says_and_a_fire_by_hand_does_not_move_it(
-    api: Api,
+    api: Api, database: Database
 ) -> None:
-    once = {"type": "once", "at": (ago(seconds=-1)).isoformat()}
-    with trio.fail_after(30):
-        made = await api.post("/v1/cues", cue(schedule=once, retry={"max_attempts": 1}))
+    with trio.fail_after(HANG):
+        made = await api.post("/v1/cues", cue(schedule=BEYOND, retry={"max_attempts": 1}))
         manual_fire = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
         await attempt(api, manual_fire, success=False)
         after_hand = await api.get(f"/v1/cues/{made['id']}")
+        await make_due(database, made["id"])
         (scheduled,) = await due(api, made["id"])
         fired_once = await api.get(f"/v1/cues/{made['id']}")
         await attempt(api, scheduled, success=False)

@@ -13,6 +13,8 @@ from cueapi.settings import Settings
 from cueapi.storage.clock import Clock, MachineClocks
 from tests.api.signing_in import sign_in
 from tests.conftest import Api, cue, running
+from tests.moments import moment_of, post_soon
+from tests.process import HANG
 from tests.receiver import open_receiver
 
 HOURS = pytest.mark.parametrize("hours", [-2, 2], ids=["two hours behind", "two hours ahead"])
@@ -127,14 +129,15 @@ async def test_a_session_serves_for_a_day_by_postgresql_s_clock(
 @HOURS
 async def test_a_cue_fires_on_time_after_the_machine_s_clock_was_set(settings: Settings, hours: float) -> None:
     machine = Machine()
-    with trio.fail_after(30):
+    with trio.fail_after(HANG):
         async with running(settings, clock=machine.clock) as daemon, open_receiver() as receiver:
             api = await daemon.api.register()
             machine.hours = hours
-            at = soon(seconds=1.5)
-            await api.post("/v1/cues", cue(receiver.url(), schedule={"type": "once", "at": at.isoformat()}))
+            answer, body = await post_soon(api, 1.5, receiver.url())
             (request,) = await receiver.wait_for(1)
 
+    at = moment_of(body)
+    assert answer.status_code == 201
     assert at.timestamp() <= request.at + 0.01
     # Well before a poll that nothing has woken.
     assert request.at < at.timestamp() + settings.poller_interval_seconds / 2

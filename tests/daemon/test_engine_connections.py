@@ -1,6 +1,5 @@
 """What fires, claims and records has connections of its own."""
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trio
@@ -9,6 +8,7 @@ from cueapi.daemon.postgres import open_database
 from cueapi.storage.database import Database, Row
 from cueapi.storage.transitions import apply_transitions
 from tests.conftest import cue
+from tests.moments import BEYOND, make_due
 from tests.process import HANG, daemon_process
 from tests.receiver import open_receiver
 
@@ -41,13 +41,15 @@ async def test_what_is_due_is_done_while_requests_hold_every_other_connection(
         async with open_receiver() as receiver:
             async with daemon_process(tmp_path, DATABASE_URL=database_url, DATABASE_POOL_SIZE=2) as daemon:
                 api = await daemon.api.register()
-                soon = {"type": "once", "at": (datetime.now(UTC) + timedelta(seconds=2)).isoformat()}
-                await api.post("/v1/cues", cue(receiver.url(), schedule=soon))
+                made = await api.post("/v1/cues", cue(receiver.url(), schedule=BEYOND))
                 async with database.transaction() as tx, trio.open_nursery() as nursery:
                     # Each request for the operations waits for this lock, and its connection with it.
                     await tx.execute("lock table operations in access exclusive mode")
                     for _ in range(4):
                         nursery.start_soon(api.ask, "GET", "/v1/operations")
+                    while len(await database.fetch(WAITING)) < 2:
+                        await trio.sleep(0.02)
+                    await make_due(database, made["id"])
                     await receiver.wait_for(1)
                     while not await database.fetch("select from executions where status = 'success'"):
                         await trio.sleep(0.02)

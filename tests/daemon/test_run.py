@@ -4,7 +4,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import trio
 from cueapi.embedded_postgres.postmaster import running as running_server
 from cueapi.storage.database import Database
 from tests.conftest import Api, RunningDaemon, cue, in_database, say
+from tests.moments import BEYOND, make_due, post_soon
 from tests.ports import free_port
 from tests.process import HANG, DaemonProcess, daemon_process, embedded_home
 from tests.receiver import Receiver, open_receiver
@@ -69,7 +70,7 @@ async def test_after_a_sigkill_everything_arrives_and_what_was_in_flight_at_most
                 api = await killed.api.register()
                 fired = await fire(api, receiver.url("/quick"), 30)
                 await all_finished(database, 30)
-                fired += await fire(api, receiver.url("/slow"), 120)
+                fired += await fire(api, receiver.url("/slow"), 120, delivery={"timeout_seconds": 900})
                 await receiver.wait_for(30 + 64)
                 await killed.kill()
             left = await statuses(database)
@@ -240,10 +241,11 @@ async def test_two_daemons_on_one_database_fire_each_time_once(
     with trio.fail_after(HANG):
         async with open_receiver([DONE]) as receiver, two_daemons(tmp_path, database_url) as (one, other):
             api = await one.api.register()
-            at = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
-            once = {"type": "once", "at": at}
-            for daemon in (one, other) * 30:
-                await Api(daemon.client, api.key).post("/v1/cues", cue(receiver.url(), schedule=once))
+            made = [
+                await Api(daemon.client, api.key).post("/v1/cues", cue(receiver.url(), schedule=BEYOND))
+                for daemon in (one, other) * 30
+            ]
+            await make_due(database, *(each["id"] for each in made))
             await all_finished(database, 60)
             codes = [await one.stop(), await other.stop()]
 
@@ -390,7 +392,7 @@ async def board(daemon: RunningDaemon) -> set[tuple[str, int]]:
 async def test_a_delivery_that_a_hand_has_damaged_fails_alone(
     daemon: RunningDaemon, api: Api, database: Database, damage: str
 ) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(HANG):
         async with open_receiver({"/bad": [500], "/good": [DONE]}) as receiver:
             sound = await daemon.api.register("neighbour@example.com")
             bad = await api.post("/v1/cues", cue(receiver.url("/bad"), retry={"backoff_minutes": [0]}))
@@ -421,14 +423,13 @@ async def test_a_delivery_that_a_hand_has_damaged_fails_alone(
 async def test_a_cue_that_was_damaged_in_sql_is_quarantined_alone(
     daemon: RunningDaemon, api: Api, database: Database, damage: str
 ) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(HANG):
         async with open_receiver([DONE]) as receiver:
-            soon = {"type": "once", "at": (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat()}
             bad, good = [await api.post("/v1/cues", cue(receiver.url())) for _ in range(2)]
             async with database.transaction() as tx:
                 await tx.run_script(f"update cues set {damage} where id = '{bad['id']}'")
                 await tx.run_script(f"update cues set next_run = now() where id = '{good['id']}'")
-            once = await api.post("/v1/cues", cue(receiver.url(), schedule=soon))
+            once = (await post_soon(api, 0.5, receiver.url()))[0].json()
             requests = await receiver.wait_for(2)
             shown = await api.get(f"/v1/cues/{bad['id']}")
             siblings = await board(daemon)

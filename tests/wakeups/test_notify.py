@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import inf
-from typing import Any
 
 import pytest
 import trio
@@ -18,8 +17,10 @@ from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.identity import DaemonId
 from cueapi.wakeups.notify import WakeupRelay
 from supervisor import Periodic
-from tests.conftest import Api, cue, running
+from tests.conftest import Api, running
 from tests.delivery.siblings import Counting, Run, alive, gone, quiet_hub, until
+from tests.moments import moment_of, post_soon
+from tests.process import HANG
 from tests.receiver import open_receiver
 from tests.storage.rows import ago
 
@@ -132,10 +133,11 @@ async def test_the_other_hears_each_topic_and_the_speaker_heeds_itself_at_once_a
 ) -> None:
     ours, theirs = pair
 
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         async with alive(ours.relay.run, theirs.relay.run):
             await ours.pass_first_ticks()
             await theirs.pass_first_ticks()
+            begun = trio.current_time()
             ours.hub.work_ready(5)
             ours.hub.account_changed(511)
             ours.hub.delivery_ready()
@@ -144,7 +146,8 @@ async def test_the_other_hears_each_topic_and_the_speaker_heeds_itself_at_once_a
             ours.hub.cue_written(None)
             heard = (list(ours.work), list(ours.accounts))
             await wait_woken(theirs.hub.dispatches)
-            on_time = await wait_woken(theirs.hub.polls)
+            await wait_woken(theirs.hub.polls)
+            on_time = trio.current_time() - begun
             await until(lambda: theirs.accounts)
             await trio.sleep(0.1)
 
@@ -296,14 +299,13 @@ async def test_a_key_that_was_rotated_at_one_daemon_is_dead_at_the_other(setting
 
 
 async def test_a_cue_that_is_written_at_one_daemon_is_fired_on_time_whoever_polls(settings: Settings) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with open_receiver([200]) as receiver, running(settings) as first, running(settings):
             api = await first.api.register()
-            at = ago(seconds=-1.5)
-            body: dict[str, Any] = cue(receiver.url(), schedule={"type": "once", "at": at.isoformat()})
-            await api.post("/v1/cues", body)
+            answer, body = await post_soon(api, 1.5, receiver.url())
             (request,) = await receiver.wait_for(1)
             await trio.sleep(0.3)
 
-    assert 0 <= request.at - at.timestamp() < settings.poller_interval_seconds / 2
+    assert answer.status_code == 201
+    assert 0 <= request.at - moment_of(body).timestamp() < settings.poller_interval_seconds / 2
     assert len(receiver.requests) == 1

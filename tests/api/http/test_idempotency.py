@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -17,6 +16,8 @@ from cueapi.storage.database import Database, TransactionRolledBack
 from cueapi.storage.idempotency import Key
 from tests.api.work import report
 from tests.conftest import Api, RunningDaemon, cue, running
+from tests.moments import post_soon
+from tests.process import HANG
 from tests.receiver import open_receiver
 from tests.storage.own_postgres import own_postgres
 from tests.trio_asyncpg.relay import relay_to
@@ -112,13 +113,12 @@ async def test_what_was_fired_under_a_key_is_delivered_at_once(api: Api) -> None
 
 
 async def test_a_once_cue_that_is_created_under_a_key_fires_on_time(api: Api) -> None:
-    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
-    with trio.fail_after(15):
-        first = await send(api, "/v1/cues", cue(schedule={"type": "once", "at": soon}))
+    with trio.fail_after(HANG):
+        first, body = await post_soon(api, 1, key="k")
         while not (listed := await api.get("/v1/executions"))["executions"]:
             await trio.sleep(0.02)
         second = await send(api, "/v1/cues", cue() | {"name": first.json()["name"]})
-        third = await send(api, "/v1/cues", cue(schedule={"type": "once", "at": soon}) | {"name": first.json()["name"]})
+        third = await send(api, "/v1/cues", body)
 
     assert listed["executions"][0]["cue_id"] == first.json()["id"]
     assert code_of(second) == (422, "idempotency_key_reused")
