@@ -11,10 +11,7 @@ from pathlib import Path
 import trio
 
 from tests.conftest import Api
-from tests.process import LOOK, Ended
-
-PATIENCE = 30
-"""Seconds in which a command of a client ends."""
+from tests.process import HANG, LOOK, Ended
 
 
 def address_of(api: Api) -> str:
@@ -30,7 +27,7 @@ def bare(home: Path, **variables: str) -> dict[str, str]:
 
 async def run_client(command: Sequence[Path | str], home: Path, typed: str = "", **variables: str) -> Ended:
     """Run *command* to its end, with *typed* as its standard input."""
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(HANG):
         done = await trio.run_process(
             [str(part) for part in command],
             stdin=typed.encode(),
@@ -65,7 +62,7 @@ async def client_under_way(
 
 async def says(said: Path, pattern: str) -> str:
     """The first group of *pattern* in what a client says, as soon as it is there."""
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(HANG):
         while (found := re.search(pattern, said.read_text())) is None:
             await trio.sleep(LOOK)
     return found[1]

@@ -9,6 +9,7 @@ from attrs import evolve
 from cueapi.settings import Settings
 from tests.clients.command_line import CommandLine, rows, told
 from tests.conftest import Api, cue, running
+from tests.process import HANG
 from tests.receiver import open_receiver
 
 UNLISTED = "cue_000000000000"
@@ -23,7 +24,7 @@ def row_of(made: dict[str, str], status: str = "active") -> str:
 async def test_a_cue_of_each_kind_is_created(command_line: CommandLine, api: Api) -> None:
     url = "http://127.0.0.1:1/run"
     described = ["--payload", '{"task": "größe"}', "--description", "Weekdays", "--on-failure", '{"pause": true}']
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         recurring = await command_line.says(
             *["create", "--name", "a", "--cron", "0 9 * * 1-5", "--timezone", "Asia/Tokyo", "--url", url],
             *["--method", "PUT", *described],
@@ -45,7 +46,7 @@ async def test_a_cue_of_each_kind_is_created(command_line: CommandLine, api: Api
 
 
 async def test_cues_are_listed_with_their_status_and_next_run(command_line: CommandLine, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         none = await command_line.says("list")
         one, two, three = [await api.post("/v1/cues", cue()) for _ in range(3)]
         await api.patch(f"/v1/cues/{two['id']}", {"status": "paused"})
@@ -61,7 +62,7 @@ async def test_cues_are_listed_with_their_status_and_next_run(command_line: Comm
 
 
 async def test_a_cue_is_shown_with_its_recent_executions(command_line: CommandLine, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with open_receiver([(200, b'{"success": true}'), 410]) as receiver:
             made = await api.post("/v1/cues", cue(receiver.url("/run"), description="A test"))
             for _ in range(2):
@@ -79,7 +80,7 @@ async def test_a_cue_is_shown_with_its_recent_executions(command_line: CommandLi
 
 
 async def test_a_cue_is_paused_resumed_and_updated(command_line: CommandLine, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue("http://127.0.0.1:1/old"))
         paused = await command_line.says("pause", made["id"])
         status = (await api.get(f"/v1/cues/{made['id']}"))["status"]
@@ -100,7 +101,7 @@ async def test_a_cue_is_paused_resumed_and_updated(command_line: CommandLine, ap
 
 
 async def test_a_cue_is_deleted_when_the_user_says_yes(command_line: CommandLine, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         asked, unasked = [await api.post("/v1/cues", cue()) for _ in range(2)]
         no = await command_line.says("delete", asked["id"], typed="n\n")
         kept = await api.get(f"/v1/cues/{asked['id']}")
@@ -118,7 +119,7 @@ async def test_a_cue_is_deleted_when_the_user_says_yes(command_line: CommandLine
 
 async def test_a_cue_is_fired_with_a_payload_that_is_merged_or_replaced(command_line: CommandLine, api: Api) -> None:
     other = ["--payload-override", '{"b": 3}']
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with open_receiver([(200, b'{"success": true}')]) as receiver:
             made = await api.post("/v1/cues", cue(receiver.url(), payload={"a": 1, "b": 2}))
             fired = [
@@ -134,7 +135,7 @@ async def test_a_cue_is_fired_with_a_payload_that_is_merged_or_replaced(command_
 
 
 async def test_who_one_is_and_what_one_has_used_is_shown(command_line: CommandLine, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with open_receiver([202]) as receiver:
             made = await api.post("/v1/cues", cue(receiver.url()))
             await api.execution((await api.post(f"/v1/cues/{made['id']}/fire"))["id"])
@@ -151,7 +152,7 @@ async def test_who_one_is_and_what_one_has_used_is_shown(command_line: CommandLi
 
 
 async def test_a_regenerated_key_is_kept_and_the_old_one_is_dead(command_line: CommandLine, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         said = await command_line.says("key", "regenerate", typed="y\n")
         key = told(said, "New API key").split()[0]
         me = await command_line.says("whoami")
@@ -171,7 +172,7 @@ async def test_a_regenerated_key_is_kept_and_the_old_one_is_dead(command_line: C
 async def test_the_key_and_the_server_may_come_from_the_environment(command_line: CommandLine, api: Api) -> None:
     base = json.loads(command_line.credentials.read_text())["default"]["api_base"]
     command_line.credentials.unlink()
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         named = await command_line.run("list", CUEAPI_API_KEY=api.key, CUEAPI_API_BASE=base)
         flagged = await command_line.run("--api-key", api.key, "list", CUEAPI_API_BASE=base)
 
@@ -181,7 +182,7 @@ async def test_the_key_and_the_server_may_come_from_the_environment(command_line
 
 
 async def test_what_is_refused_ends_with_1_and_is_told(command_line: CommandLine, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         unlisted = [
             await command_line.fails(*words)
             for words in (["get", UNLISTED], ["pause", UNLISTED], ["fire", UNLISTED], ["delete", UNLISTED, "-y"])
@@ -202,7 +203,7 @@ async def test_a_cue_that_the_plan_has_no_room_for_is_told_to_exceed_its_limit(
     command_line_programs: Path, settings: Settings, tmp_path: Path
 ) -> None:
     command_line = CommandLine(command_line_programs / "cueapi", tmp_path)
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with running(settings.model_copy(update={"active_cue_limit": 1})) as daemon:
             api = await daemon.api.register()
             command_line.sign_in(api)

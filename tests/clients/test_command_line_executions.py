@@ -5,10 +5,11 @@ import trio
 from tests.api.work import UNKNOWN, claimed, fired
 from tests.clients.command_line import CommandLine, told
 from tests.conftest import Api
+from tests.process import HANG
 
 
 async def test_executions_are_listed_by_cue_and_by_status_and_shown(command_line: CommandLine, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         none = await command_line.says("executions", "list")
         waiting, held = await fired(api), await claimed(api, "w1")
         shown = await api.get(f"/v1/executions/{held}")
@@ -31,7 +32,7 @@ async def test_executions_are_listed_by_cue_and_by_status_and_shown(command_line
 
 
 async def test_what_may_be_claimed_is_listed_by_task(command_line: CommandLine, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         none = await command_line.says("executions", "list-claimable")
         await fired(api, name="cue of a", payload={"task": "a"})
         await fired(api, name="cue of b", payload={"task": "b"})
@@ -46,7 +47,7 @@ async def test_what_may_be_claimed_is_listed_by_task(command_line: CommandLine, 
 
 async def test_an_execution_is_claimed_kept_alive_and_reported_on_once(command_line: CommandLine, api: Api) -> None:
     evidence = ["--external-id", "ch_1", "--result-url", "https://example.com/ch_1", "--summary", "Größe 42"]
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         execution = await fired(api)
         taken = await command_line.says("executions", "claim", execution, "--worker-id", "w1")
         late = await command_line.fails("executions", "claim", execution, "--worker-id", "w2")
@@ -69,7 +70,7 @@ async def test_an_execution_is_claimed_kept_alive_and_reported_on_once(command_l
 
 
 async def test_the_oldest_execution_is_claimed_next_of_all_or_of_a_task(command_line: CommandLine, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         first, second, third = [await fired(api, payload={"task": task}) for task in ("a", "b", "c")]
         of_task = await command_line.says("executions", "claim-next", "--worker-id", "w1", "--task", "b")
         oldest = await command_line.says("executions", "claim-next", "--worker-id", "w1")

@@ -16,7 +16,7 @@ from tests.clients.magic_link import follow, newest_link
 from tests.clients.worker import worker_process, write_config
 from tests.conftest import Api
 from tests.ports import free_port
-from tests.process import DaemonProcess, daemon_process
+from tests.process import HANG, DaemonProcess, daemon_process
 
 EMAIL = "new@example.com"
 
@@ -48,7 +48,7 @@ async def test_a_login_makes_an_account_and_a_later_one_gives_the_same_key(
     command_line_programs: Path, signing_in: DaemonProcess, tmp_path: Path
 ) -> None:
     command_line = CommandLine(command_line_programs / "cueapi", tmp_path)
-    with trio.fail_after(90):
+    with trio.fail_after(HANG):
         first = await log_in(command_line, signing_in, 1)
         kept = json.loads(command_line.credentials.read_text())["default"]
         me = await command_line.says("whoami")
@@ -66,7 +66,7 @@ async def test_the_worker_s_login_writes_the_key_into_its_file(
 ) -> None:
     program = worker_programs / "cueapi-worker"
     config = write_config(tmp_path / "w1.yaml", signing_in.api, {"job": "true"}, worker_id="w1")
-    with trio.fail_after(90):
+    with trio.fail_after(HANG):
         async with client_under_way([program, "login", "--email", EMAIL, "-c", config], tmp_path, tmp_path / "said"):
             await follow(signing_in, await newest_link(signing_in))
         status = await run_client([program, "status", "-c", config], tmp_path)
@@ -81,7 +81,7 @@ async def test_the_worker_s_login_writes_the_key_into_its_file(
 async def test_a_worker_that_knows_its_address_gets_over_a_rotated_key_and_goes_on(
     worker_programs: Path, signing_in: DaemonProcess, tmp_path: Path
 ) -> None:
-    with trio.fail_after(90):
+    with trio.fail_after(HANG):
         api = await signing_in.api.register(EMAIL)
         async with worker_process(worker_programs, tmp_path, api, {"job": "echo done"}, email=EMAIL) as worker:
             await worker.says('/v1/worker/heartbeat "HTTP/1.1 200')

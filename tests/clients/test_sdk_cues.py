@@ -7,6 +7,7 @@ import trio
 
 from tests.clients.sdk import Sdk
 from tests.conftest import Api, cue
+from tests.process import HANG
 from tests.receiver import open_receiver
 
 DONE = (200, b'{"success": true}')
@@ -26,7 +27,7 @@ def kept(shown: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_every_kind_of_cue_is_made_as_it_was_asked_for(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with open_receiver([DONE]) as receiver:
             made = await sdk.run("create", api, url=receiver.url("/hook"))
             shown = {name: await api.get(f"/v1/cues/{one['id']}") for name, one in made.items()}
@@ -63,7 +64,7 @@ async def test_every_kind_of_cue_is_made_as_it_was_asked_for(sdk: Sdk, api: Api)
 
 
 async def test_the_client_shows_a_cue_as_the_server_has_it(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with open_receiver([DONE]) as receiver:
             made = list((await sdk.run("create", api, url=receiver.url("/hook"))).values())
             got = await sdk.call(api, *[("cues.get", {"cue_id": one["id"]}) for one in made])
@@ -74,7 +75,7 @@ async def test_the_client_shows_a_cue_as_the_server_has_it(sdk: Sdk, api: Api) -
 
 
 async def test_a_cue_that_the_client_made_is_delivered_with_its_method_headers_and_payload(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with open_receiver([DONE]) as receiver:
             made = await sdk.run("create", api, url=receiver.url("/hook"))
             fired = await api.post(f"/v1/cues/{made['recurring']['id']}/fire")
@@ -87,7 +88,7 @@ async def test_a_cue_that_the_client_made_is_delivered_with_its_method_headers_a
 
 
 async def test_cues_are_listed_by_status_and_by_page(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         ids = [(await api.post("/v1/cues", cue()))["id"] for _ in range(4)]
         await api.patch(f"/v1/cues/{ids[1]}", {"status": "paused"})
         every, active, paused, page = await sdk.call(
@@ -122,7 +123,7 @@ async def test_each_argument_of_an_update_changes_its_part_and_nothing_else(sdk:
         ),
     ]
     callback = {"url": "http://127.0.0.1:1/old", "method": "PUT", "headers": {"X-Team": "ops"}}
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue(callback=callback, transport="webhook"))
         changed = await sdk.call(api, *[("cues.update", {"cue_id": made["id"], **change}) for change, _ in changes])
 
@@ -132,7 +133,7 @@ async def test_each_argument_of_an_update_changes_its_part_and_nothing_else(sdk:
 
 
 async def test_an_update_of_the_schedule_computes_the_next_run_anew(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         made = await api.post(
             "/v1/cues", cue(schedule={"type": "recurring", "cron": "@daily", "timezone": "Asia/Tokyo"})
         )
@@ -159,7 +160,7 @@ async def test_an_update_of_the_schedule_computes_the_next_run_anew(sdk: Sdk, ap
 
 
 async def test_a_cue_is_paused_resumed_and_deleted(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue())
         this = {"cue_id": made["id"]}
         paused, resumed, deleted = await sdk.call(

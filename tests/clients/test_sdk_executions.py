@@ -7,6 +7,7 @@ import trio
 from tests.api.work import claimed, fired
 from tests.clients.sdk import Sdk
 from tests.conftest import Api, cue
+from tests.process import HANG
 from tests.receiver import open_receiver
 
 EVERYTHING = {
@@ -26,7 +27,7 @@ def ids(found: dict[str, Any]) -> list[str]:
 
 
 async def test_executions_are_listed_by_each_filter(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with open_receiver({"/good": [202], "/bad": [410]}) as receiver:
             good, bad = [await api.post("/v1/cues", cue(receiver.url(path))) for path in ("/good", "/bad")]
             one, two = [(await api.post(f"/v1/cues/{good['id']}/fire"))["id"] for _ in range(2)]
@@ -64,7 +65,7 @@ async def test_executions_are_listed_by_each_filter(sdk: Sdk, api: Api) -> None:
 
 
 async def test_a_report_brings_everything_that_it_can_carry(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         execution = await claimed(api)
         (answer,) = await sdk.call(
             api, ("executions.report_outcome", {"execution_id": execution, "success": True, **EVERYTHING})
@@ -79,7 +80,7 @@ async def test_a_report_brings_everything_that_it_can_carry(sdk: Sdk, api: Api) 
 
 
 async def test_a_failure_that_is_reported_names_its_error_and_is_tried_again(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         execution = await claimed(api)
         (answer,) = await sdk.call(
             api,
@@ -96,7 +97,7 @@ async def test_a_failure_that_is_reported_names_its_error_and_is_tried_again(sdk
 
 
 async def test_the_block_that_reports_by_itself_reports_success_and_failure(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         works, raises = await claimed(api), await claimed(api, retry={"max_attempts": 1})
         told = await sdk.run("handle", api, works=works, raises=raises)
         worked, raised = await api.execution(works), await api.execution(raises)
@@ -108,7 +109,7 @@ async def test_the_block_that_reports_by_itself_reports_success_and_failure(sdk:
 
 
 async def test_a_heartbeat_extends_the_lease_of_what_is_claimed_and_of_nothing_else(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         held, free = await claimed(api), await fired(api)
         (answer,) = await sdk.call(api, ("executions.heartbeat", {"execution_id": held}))
         (refusal,) = await sdk.refusals(api, ("executions.heartbeat", {"execution_id": free}))
@@ -119,7 +120,7 @@ async def test_a_heartbeat_extends_the_lease_of_what_is_claimed_and_of_nothing_e
 
 
 async def test_an_outcome_waits_for_a_person_and_is_verified_by_one(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         execution = {"execution_id": await claimed(api)}
         answers = await sdk.call(
             api,

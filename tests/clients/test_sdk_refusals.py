@@ -10,6 +10,7 @@ from cueapi.settings import Settings
 from tests.api.work import UNKNOWN, claimed
 from tests.clients.sdk import Sdk
 from tests.conftest import Api, cue, running
+from tests.process import HANG
 from tests.storage.own_postgres import own_postgres
 
 WORKER = {"cron": "@daily", "transport": "worker"}
@@ -23,7 +24,7 @@ def told(refusal: dict[str, Any]) -> tuple[str, int, str]:
 
 
 async def test_what_is_refused_raises_the_exception_of_its_kind(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         await api.post("/v1/cues", cue(name="taken"))
         reported = {"execution_id": await claimed(api), "success": True}
         await api.post(f"/v1/executions/{reported['execution_id']}/outcome", {"success": True})
@@ -62,7 +63,7 @@ async def test_what_is_refused_raises_the_exception_of_its_kind(sdk: Sdk, api: A
 
 
 async def test_a_wrong_key_and_a_rotated_one_are_authentication_errors(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         (wrong,) = await sdk.refusals(evolve(api, key="cue_sk_" + "0" * 32), ("cues.list", {}))
         await api.post("/v1/auth/key/regenerate", X_Confirm_Destructive="true")
         (rotated,) = await sdk.refusals(api, ("cues.list", {}))
@@ -72,7 +73,7 @@ async def test_a_wrong_key_and_a_rotated_one_are_authentication_errors(sdk: Sdk,
 
 
 async def test_the_plan_s_last_cue_raises_that_its_limit_is_exceeded(sdk: Sdk, settings: Settings) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with running(settings.model_copy(update={"active_cue_limit": 1})) as daemon:
             api = await daemon.api.register()
             await api.post("/v1/cues", cue())
@@ -84,7 +85,7 @@ async def test_the_plan_s_last_cue_raises_that_its_limit_is_exceeded(sdk: Sdk, s
 async def test_over_the_rate_limit_the_exception_says_in_seconds_when_to_come_back(
     sdk: Sdk, settings: Settings
 ) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with running(settings.model_copy(update={"rate_limit_per_minute": 2})) as daemon:
             api = await daemon.api.register()
             answers = await sdk.run("call", api, calls=[("cues.list", {})] * 3)
@@ -97,7 +98,7 @@ async def test_over_the_rate_limit_the_exception_says_in_seconds_when_to_come_ba
 
 
 async def test_while_postgresql_is_away_every_call_is_a_server_error(sdk: Sdk, settings: Settings) -> None:
-    with trio.fail_after(60), own_postgres() as server:
+    with trio.fail_after(HANG), own_postgres() as server:
         async with running(settings.model_copy(update={"database_url": SecretStr(server.dsn)})) as daemon:
             api = await daemon.api.register()
             await trio.to_thread.run_sync(server.stop)

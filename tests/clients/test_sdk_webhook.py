@@ -9,6 +9,7 @@ import trio
 
 from tests.clients.sdk import Sdk
 from tests.conftest import Api, cue
+from tests.process import HANG
 from tests.receiver import open_receiver
 
 PAYLOAD = {
@@ -26,7 +27,7 @@ def sign(secret: str, timestamp: str, body: bytes) -> str:
 
 
 async def test_a_delivery_is_genuine_in_every_form_and_nothing_else_is(sdk: Sdk, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with open_receiver([(200, b'{"success": true}')]) as receiver:
             secret = (await api.get("/v1/auth/webhook-secret"))["webhook_secret"]
             made = await api.post("/v1/cues", cue(receiver.url(), name="größe", payload=PAYLOAD))

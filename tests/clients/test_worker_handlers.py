@@ -11,6 +11,7 @@ from tests.api.work import fired
 from tests.clients.client import address_of
 from tests.clients.worker import worker_process
 from tests.conftest import Api, running
+from tests.process import HANG
 
 EVIDENCE = {
     "external_id": "stripe_ch_abc123",
@@ -40,7 +41,7 @@ def writes(outcome: dict[str, Any], then: str = "exit 0") -> str:
 async def test_a_handler_that_exits_with_0_is_a_success_with_what_it_printed(
     worker_programs: Path, tmp_path: Path, api: Api
 ) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         shown = await handled(worker_programs, tmp_path, api, "echo 'größe 42'")
 
     assert (shown["status"], shown["attempts"], shown["claimed_by_worker"]) == ("success", 1, "w1")
@@ -57,7 +58,7 @@ async def test_a_handler_knows_what_it_works_on(worker_programs: Path, tmp_path:
         "env": {"WHO": "{{ payload.who }}"},
     }
     payload = {"who": "größe", "deep": {"n": 7}}
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         shown = await handled(worker_programs, tmp_path, api, handler, name="nightly", payload=payload)
 
     *known, as_json, who, deep = shown["outcome"]["result"].split("\n")
@@ -69,7 +70,7 @@ async def test_a_handler_knows_what_it_works_on(worker_programs: Path, tmp_path:
 async def test_a_handler_that_fails_is_tried_again_until_no_attempt_is_left(
     worker_programs: Path, tmp_path: Path, api: Api
 ) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         shown = await handled(
             worker_programs, tmp_path, api, "echo working; echo 'disk full' >&2; exit 1", retry=TWO_TRIES
         )
@@ -84,7 +85,7 @@ async def test_a_handler_that_fails_is_tried_again_until_no_attempt_is_left(
 async def test_a_second_attempt_that_succeeds_ends_a_failed_execution_well(
     worker_programs: Path, tmp_path: Path, api: Api
 ) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         shown = await handled(
             worker_programs, tmp_path, api, "test -e tried && echo fine && exit; touch tried; exit 1", retry=TWO_TRIES
         )
@@ -97,7 +98,7 @@ async def test_evidence_that_a_handler_writes_verifies_its_success(
     worker_programs: Path, tmp_path: Path, settings: Settings
 ) -> None:
     outcome = {"success": True, "result": "charged", "metadata": {"took": 1.5}, **EVIDENCE}
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with running(settings.model_copy(update={"worker_evidence": True})) as daemon:
             api = await daemon.api.register()
             mode = {"mode": "require_external_id"}
@@ -112,7 +113,7 @@ async def test_a_handler_that_knows_better_than_its_exit_code_is_believed(
     worker_programs: Path, tmp_path: Path, api: Api
 ) -> None:
     outcome = {"success": False, "error": "downstream answered 503", "summary": "Nothing charged"}
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         shown = await handled(worker_programs, tmp_path, api, writes(outcome), retry=ONE_TRY)
 
     assert (shown["status"], shown["outcome_state"]) == ("failed", "reported_failure")
@@ -124,7 +125,7 @@ async def test_a_handler_that_crashes_after_its_report_has_failed_but_its_eviden
     worker_programs: Path, tmp_path: Path, api: Api
 ) -> None:
     handler = writes({"success": True, "unknown": 1, **EVIDENCE}, then="exit 3")
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         shown = await handled(worker_programs, tmp_path, api, handler, retry=ONE_TRY)
 
     assert (shown["status"], shown["outcome"]["error"]) == ("failed", "handler failed")
@@ -133,7 +134,7 @@ async def test_a_handler_that_crashes_after_its_report_has_failed_but_its_eviden
 
 
 async def test_a_report_that_is_too_long_is_cut_and_not_lost(worker_programs: Path, tmp_path: Path, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         shown = await handled(worker_programs, tmp_path, api, "printf 'first %03494d' 7")
 
     assert (shown["status"], shown["outcome_state"]) == ("success", "reported_success")
@@ -141,7 +142,7 @@ async def test_a_report_that_is_too_long_is_cut_and_not_lost(worker_programs: Pa
 
 
 async def test_a_handler_that_runs_over_its_time_has_failed(worker_programs: Path, tmp_path: Path, api: Api) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         shown = await handled(worker_programs, tmp_path, api, {"cmd": "exec sleep 30", "timeout": 1}, retry=ONE_TRY)
 
     assert (shown["status"], shown["outcome_state"]) == ("failed", "reported_failure")

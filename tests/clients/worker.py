@@ -19,12 +19,7 @@ from attrs import define
 
 from tests.clients.client import address_of, bare
 from tests.conftest import Api
-
-LOOK = 0.02
-"""Seconds between two looks at what another process does: it tells us of no event."""
-
-PATIENCE = 30
-"""Seconds in which a worker says or does what is waited for."""
+from tests.process import HANG, LOOK
 
 
 @define(eq=False)
@@ -36,14 +31,14 @@ class WorkerProcess:
 
     async def says(self, text: str) -> None:
         """Return when it has said *text*."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(HANG):
             while text not in self.said.read_text():
                 assert self.process.poll() is None, f"ended before {text}: {self.said.read_text()}"
                 await trio.sleep(LOOK)
 
     async def ended(self) -> int:
         """The exit code, once it has ended."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(HANG):
             return await self.process.wait()
 
     def send(self, sign: signal.Signals) -> None:
@@ -90,6 +85,6 @@ async def worker_process(
 
 async def appears(path: Path) -> None:
     """Return when a handler has made the file *path*."""
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(HANG):
         while not path.exists():
             await trio.sleep(LOOK)
