@@ -107,9 +107,10 @@ def own_redis_server() -> Iterator[OwnRedis]:
 
 
 @pytest.fixture
-def redis_url(own_redis_server: OwnRedis) -> str:
-    """The URL of a Redis that holds nothing."""
+def redis_url(own_redis_server: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a Redis that holds nothing. It lives, so daemons do not give it up, however slow the machine is."""
     own_redis_server.empty()
+    monkeypatch.setattr("cueapi.net.redis.PATIENCE", 10.0)
     return own_redis_server.url
 
 

@@ -114,8 +114,13 @@ class Redis:
 
 
 @contextmanager
-def open_redis(url: str, *, prefix: str = "", patience: float = PATIENCE) -> Iterator[Redis]:
-    """The Redis at *url* for the length of the block; connects on first use. Raises RedisMisnamed."""
+def open_redis(url: str, *, prefix: str = "", patience: float | None = None) -> Iterator[Redis]:
+    """
+    The Redis at *url* for the length of the block; connects on first use. Raises RedisMisnamed.
+
+    *patience* is PATIENCE where it is not given.
+    """
+    patience = PATIENCE if patience is None else patience
     try:
         client = redis.Redis.from_url(
             url,

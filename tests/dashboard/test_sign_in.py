@@ -14,6 +14,7 @@ from tests.api.mailing import mailing
 from tests.api.signing_in import printed
 from tests.conftest import Api, RunningDaemon, running
 from tests.dashboard.browsing import SAME_ORIGIN, Browser, browser, path_in, signed_in, target, text_of
+from tests.process import HANG
 
 WRONG = "cue_sk_" + "0" * 32
 
@@ -173,7 +174,7 @@ async def test_the_eleventh_failed_sign_in_of_an_address_within_a_minute_is_refu
 async def test_two_daemons_with_a_redis_share_the_count_of_failed_sign_ins(settings: Settings, redis_url: str) -> None:
     shared = settings.model_copy(update={"redis_url": SecretStr(redis_url)})
     statuses = []
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         async with running(shared) as one, running(shared) as other:
             api = await one.api.register()
             for daemon, key in [*((one, api.key),) * 3, *((one, WRONG),) * 5, *((other, WRONG),) * 5, (one, api.key)]:

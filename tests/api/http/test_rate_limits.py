@@ -41,7 +41,7 @@ async def statuses(api: Api, times: int) -> list[int]:
 
 
 async def test_two_daemons_share_the_window_of_a_user(limited: Settings) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(HANG):
         async with running(limited) as one, running(limited) as other:
             api = await one.api.register()
             elsewhere = Api(other.client, api.key)
@@ -60,7 +60,7 @@ async def test_two_daemons_share_the_window_of_a_user(limited: Settings) -> None
 
 
 async def test_two_daemons_share_the_windows_of_addresses_and_reports_are_never_refused(limited: Settings) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(HANG):
         async with running(limited) as one, running(limited) as other:
             api = await one.api.register()
             strangers = [await statuses(daemon.api, 2) for daemon in (one, other)]
