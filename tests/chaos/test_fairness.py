@@ -54,7 +54,7 @@ async def busy(hosts: list[Receiver], places: int) -> None:
 async def test_behind_ten_thousand_deliveries_that_hang_another_account_s_starts_at_once(
     database_url: str, database: Database, tmp_path: Path, number: int, places: int
 ) -> None:
-    settings = UNLIMITED | {"DATABASE_URL": database_url, "SHUTDOWN_GRACE_SECONDS": 0}
+    settings = UNLIMITED | {"DATABASE_URL": database_url, "SHUTDOWN_GRACE_SECONDS": 0, "WEBHOOK_TIMEOUT_SECONDS": 900}
     with trio.fail_after(HANG):
         async with open_receiver(HANDLERS) as receiver, AsyncExitStack() as hanging:
             hosts = [await hanging.enter_async_context(open_receiver(["hang"])) for _ in range(number)]

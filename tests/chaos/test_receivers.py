@@ -21,7 +21,7 @@ ODD: Script = {
     "/damaged": [200],
     "/never": [(503, b"", {"retry-after": "Mon, 1 Jan 99999999999999999999 00:00:00 GMT"})],
 }
-IMPATIENT = {"retry": {"max_attempts": 1}, "delivery": {"timeout_seconds": 1}}
+IMPATIENT = {"/drip": {"delivery": {"timeout_seconds": 1}}}
 
 DAMAGE_CUE = "update cues set callback_url = 'http://[' where id = $1"
 DAMAGE_SCHEDULE = "update cues set timezone = 'Mars/Olympus_Mons', next_run = now() where id = $1"
@@ -57,7 +57,10 @@ async def test_what_is_beyond_help_fails_alone_and_says_why(database_url: str, t
         ):
             api = await scene.daemon.api.register("odd@example.com")
             urls = {path: odd.url(path) for path in ODD} | {"/untrusted": untrusted.url()}
-            made = {path: await api.post("/v1/cues", cue(url, **IMPATIENT)) for path, url in urls.items()}
+            bodies = {
+                path: cue(url, retry={"max_attempts": 1}, **IMPATIENT.get(path, {})) for path, url in urls.items()
+            }
+            made = {path: await api.post("/v1/cues", body) for path, body in bodies.items()}
             await scene.database.execute(DAMAGE_CUE, made["/damaged"]["id"])
             fired = {path: await fire(api, made[path]) for path in made}
             shown = {path: await api.execution(one) for path, one in fired.items()}

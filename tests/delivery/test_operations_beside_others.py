@@ -7,6 +7,7 @@ from cueapi.storage.database import Database
 from tests.api.test_operations import begun, ended
 from tests.conftest import cue, running
 from tests.delivery.test_operations import add_dead
+from tests.process import HANG
 from tests.receiver import open_receiver
 
 DEAD, AT_ONCE = 300, 4
@@ -18,7 +19,8 @@ async def test_others_are_served_while_hundreds_are_replayed_to_a_host_that_hang
     settings: Settings, database: Database
 ) -> None:
     limits = {"host_concurrency": AT_ONCE, "dispatch_concurrency": 32, "shutdown_grace_seconds": 0.2}
-    with trio.fail_after(120):
+    limits |= {"webhook_timeout_seconds": 900.0}
+    with trio.fail_after(HANG):
         async with (
             open_receiver(["hang"]) as hanging,
             open_receiver([200]) as quick,
