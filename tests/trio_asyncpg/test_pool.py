@@ -137,7 +137,8 @@ async def test_five_cancelled_queries_leave_a_pool_of_three_whole(pool: Pool, ad
                 async with pool.acquire() as connection:
                     await connection.execute("select pg_sleep(60)")
 
-        assert await backends(admin) == 0
+        while await backends(admin):  # One whose login was cut goes when it has noticed.
+            await trio.lowlevel.checkpoint()
         assert await whole(pool)
 
 
