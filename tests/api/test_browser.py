@@ -47,7 +47,7 @@ def browser(home: Path, width: int, height: int, *, dark: bool, mouse: bool = Fa
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(executable_path=str(DRIVER)))
     try:
-        driver.implicitly_wait(10)
+        driver.implicitly_wait(60)  # For the next page, too; the machine may be slow.
         driver.execute_cdp_cmd(
             "Emulation.setEmulatedMedia",
             {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]},

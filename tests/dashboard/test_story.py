@@ -62,6 +62,11 @@ class Person:
         """What the page says."""
         return self.driver.find_element(By.TAG_NAME, "body").text
 
+    @property
+    def content(self) -> str:
+        """What is on the page, whether or not it is unfolded."""
+        return self.driver.find_element(By.TAG_NAME, "main").get_attribute("textContent") or ""
+
     def until(self, fact: Callable[[], T]) -> T:
         """*fact*, as soon as it is true."""
         ends = monotonic() + LONGEST
@@ -88,9 +93,15 @@ class Person:
         self.until(look)
 
     def types(self, name: str, text: str) -> None:
-        field = self.driver.find_element(By.NAME, name)
-        field.clear()
-        field.send_keys(text)
+        """Into the field of that name, once the page has it."""
+
+        def put() -> bool:
+            field = self.driver.find_element(By.NAME, name)
+            field.clear()
+            field.send_keys(text)
+            return True
+
+        self.until(put)
 
     def presses(self, button: str, within: str = "main") -> None:
         """The button of that label."""
@@ -160,8 +171,7 @@ class Person:
         """The first of the list, with its payload and its answer."""
         self.driver.find_element(By.CSS_SELECTOR, "#execution-rows a.opens").send_keys(Keys.ENTER)
         self.sees("Timeline")
-        assert "daily_brief" in self.driver.find_element(By.TAG_NAME, "main").get_attribute("textContent")
-        assert "all done" in self.driver.find_element(By.TAG_NAME, "main").get_attribute("textContent")
+        self.until(lambda: all(text in self.content for text in ("daily_brief", "all done")))
 
     def signs_out(self) -> None:
         self.driver.find_element(By.CSS_SELECTOR, ".menu summary").send_keys(Keys.ENTER)
