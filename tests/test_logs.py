@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from tests.conftest import SECRET, Api, cue
+from tests.moments import post_soon
 from tests.process import daemon_process
 from tests.receiver import open_receiver
 
@@ -28,8 +29,7 @@ async def busy(api: Api, receiver_url: str, dead_url: str) -> None:
         "description": "description-in-confidence",
     }
     headers = {"Authorization": "Bearer header-in-confidence"}
-    soon = {"type": "once", "at": (datetime.now(UTC) + timedelta(seconds=0.3)).isoformat()}
-    await api.post("/v1/cues", cue(f"{receiver_url}/path-in-confidence", schedule=soon, **private))
+    await post_soon(api, 0.3, f"{receiver_url}/path-in-confidence", **private)
     for place in (receiver_url, receiver_url, dead_url):
         url = f"{place}/path-in-confidence?token=query-in-confidence"
         made = await api.post("/v1/cues", cue(url, callback={"url": url, "headers": headers}, **private))

@@ -12,6 +12,8 @@ from cueapi.storage.cues import CueRecord
 from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, cue, running
+from tests.moments import post_soon
+from tests.process import HANG
 from tests.receiver import open_receiver
 from tests.storage.rows import add_cue, add_execution, add_user, wait_for_locks
 
@@ -260,9 +262,9 @@ async def test_a_cue_that_on_failure_has_paused_says_when_and_why_until_its_stat
 
 
 async def test_a_one_time_cue_changes_when_it_ends(api: Api) -> None:
-    with trio.fail_after(20):
-        soon = {"type": "once", "at": (datetime.now(UTC) + timedelta(seconds=0.3)).isoformat()}
-        made = await api.post("/v1/cues", cue("http://127.0.0.1:9/", schedule=soon, retry={"max_attempts": 1}))
+    with trio.fail_after(HANG):
+        answer, _ = await post_soon(api, 0.3, "http://127.0.0.1:9/", retry={"max_attempts": 1})
+        made = answer.json()
         while (ended := await api.get(f"/v1/cues/{made['id']}"))["status"] == "active":
             await trio.sleep(0.02)
 
