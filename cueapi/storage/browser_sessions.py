@@ -140,7 +140,7 @@ select s.hash, s.browser, s.address, s.created_at, s.seen_at
  where s.user_id = $1
    and s.seen_at > now() - interval '12 hours'
    and s.created_at > now() - interval '30 days'
- order by s.created_at desc
+ order by s.created_at desc, s.hash
  limit 100
 """
 

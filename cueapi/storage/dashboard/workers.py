@@ -33,7 +33,7 @@ select e.claimed_by_worker as worker_id, e.id, e.cue_id, c.name as cue_name, e.a
    and e.transport = 'worker'
    and e.status = 'delivering'
    and e.claimed_by_worker is not null
- order by e.claimed_by_worker, e.claimed_at
+ order by e.claimed_by_worker, e.claimed_at, e.id
  limit $2::int
 """
 

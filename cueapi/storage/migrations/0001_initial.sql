@@ -335,7 +335,7 @@ create index cues_by_group on cues (user_id, group_name, created_at desc, id des
 create index cues_due on cues (next_run) where next_run is not null;
 create index cues_written on cues (greatest(last_run, planned_at));    -- later than now: the clock was set back
 -- What the first page shows: what comes next, and what fails.
-create index cues_next on cues (user_id, next_run)
+create index cues_next on cues (user_id, next_run, id)
     where next_run is not null and status = 'active' and deleted_at is null;
 create index cues_failing on cues (user_id, id)
     where consecutive_failures > 0 and status in ('active', 'paused') and deleted_at is null;

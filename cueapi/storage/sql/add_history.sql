@@ -42,9 +42,9 @@ with told as materialized (
       from json_each_text(:failures::json) as f(cue, number)
       join cues c on c.id = f.cue
      cross join lateral (
-           select array_agg(id order by created_at desc) as ids,
-                  array_agg(finished_at::timestamptz order by created_at desc) as moments,
-                  array_agg(coalesce(outcome_error, error_message) order by created_at desc) as reasons
+           select array_agg(id order by created_at desc, id desc) as ids,
+                  array_agg(finished_at::timestamptz order by created_at desc, id desc) as moments,
+                  array_agg(coalesce(outcome_error, error_message) order by created_at desc, id desc) as reasons
              from made
             where cue_id = c.id
               and finished_at is not null

@@ -52,14 +52,14 @@ with open_incidents as materialized (
       where transport = 'webhook' and ready_at < now() - interval '1 minute')
 ), listed as (
     (select 'failing' as kind, id, null::timestamptz as since, 0::bigint as waiting
-       from failing order by coalesce(last_run, updated_at) desc limit 20)
+       from failing order by coalesce(last_run, updated_at) desc, id limit 20)
      union all
-    (select 'late', cue_id, min(ready_at), count(*) from waiting group by cue_id order by min(ready_at) limit 20)
+    (select 'late', cue_id, min(ready_at), count(*) from waiting group by cue_id order by min(ready_at), cue_id limit 20)
      union all
     (select 'next', id, next_run, 0
        from cues
       where user_id = :user and next_run is not null and status = 'active' and deleted_at is null
-      order by next_run
+      order by next_run, id
       limit 10)
 )
 select now() as now, u.live_cues, (select count(*) from failing) as failing,

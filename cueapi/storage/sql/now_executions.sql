@@ -10,7 +10,7 @@
           limit 20) e
 -- include: joined
    left join outbox o on o.execution_id = e.id
-  order by e.last_attempt_at)
+  order by e.last_attempt_at, e.id)
  union all
 (select 'newest', null,
 -- include: line

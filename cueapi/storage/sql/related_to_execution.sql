@@ -16,11 +16,11 @@ with recursive earlier as (
 (select 'replay', id, status, created_at, null
    from executions
   where replayed_from = :execution and user_id = :user
-  order by created_at
+  order by created_at, id
   limit 20)
  union all
 (select 'alert', id, alert_type, created_at, message
    from alerts
   where execution_id = :execution and user_id = :user
-  order by created_at
+  order by created_at, id
   limit 20)
