@@ -13,6 +13,7 @@ from attrs import define, field
 from cueapi.domain.target import Rules
 from cueapi.net.dns import NameNotFound, Resolver, check_reachable
 from cueapi.net.shortage import OwnShortage
+from tests.delivery.siblings import until
 from tests.scarcity import no_file_left, no_thread_left
 
 OPEN = Rules(allow=Rules.parse_allow("127.0.0.0/8,::1/128"))
@@ -110,6 +111,8 @@ async def test_a_look_up_that_hangs_is_abandoned_at_the_deadline_and_takes_at_mo
             with trio.move_on_after(0.05) as scope:
                 await resolver.resolve("hang.example")
             assert scope.cancelled_caught
+        # A thread may begin after it was given up.
+        await until(lambda: names.asked["hang.example"] >= 4)
 
     assert names.asked["hang.example"] == 4
 
@@ -134,6 +137,7 @@ async def test_as_many_look_ups_run_at_once_as_there_are_threads(names: Names) -
         async with trio.open_nursery() as nursery:
             for number in range(5):
                 nursery.start_soon(resolver.resolve, f"hang{number}.example")
+            await until(lambda: names.asked.total() >= 3)
             await trio.testing.wait_all_tasks_blocked(0.05)
             asked = names.asked.total()
             nursery.cancel_scope.cancel()
@@ -155,6 +159,7 @@ async def test_when_the_first_caller_gives_up_the_next_one_asks(names: Names) ->
             first.cancel()
             await trio.testing.wait_all_tasks_blocked()
             names.released.set()
+        await until(lambda: names.asked["hang.example"] >= 2)
 
     assert names.asked["hang.example"] == 2
 

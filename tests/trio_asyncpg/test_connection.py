@@ -585,7 +585,7 @@ async def main(dsn):
         assert (await connection.fetchrow("select $1::jsonb", "[1]"))[0] == "[1]"
         with trio.move_on_after(0.05):
             await connection.execute("select pg_sleep(60)")
-    async with listen(dsn, "unheard", heartbeat=0.2) as listener:
+    async with listen(dsn, "unheard", heartbeat=1.0) as listener:
         assert await listener.next() is None
     await close(await connect(dsn))
 

@@ -112,8 +112,9 @@ async def test_who_comes_first_is_served_first(postgres_url: str) -> None:
 
 async def test_waiting_for_a_connection_has_an_end(postgres_url: str) -> None:
     with trio.fail_after(UNHURRIED):
-        async with open_pool(postgres_url, size=1, patience=0.05) as pool, trio.open_nursery() as nursery:
+        async with open_pool(postgres_url, size=1) as pool, trio.open_nursery() as nursery:
             await nursery.start(hold, pool)
+            pool.patience = 0.05
 
             with pytest.raises(PoolTimeout, match=r"within 0\.05 s: 1 of 1 in use"):
                 await pid_of(pool)
@@ -358,7 +359,7 @@ async def test_a_listener_may_hold_a_lock_and_miss_nothing_while_it_queries(
 
 async def test_silence_is_none_when_the_server_is_alive(postgres_url: str) -> None:
     with trio.fail_after(UNHURRIED):
-        async with listen(postgres_url, "one", heartbeat=0.2) as listener:
+        async with listen(postgres_url, "one", heartbeat=0.8) as listener:
             assert [await listener.next(), await listener.next()] == [None, None]
 
 
@@ -377,8 +378,9 @@ async def test_a_listener_whose_server_fell_silent_says_so(tcp_url: str) -> None
         async with relay_to(tcp_url) as relay:
             before, _, there = tcp_url.rpartition("@")
             dsn = f"{before}@127.0.0.1:{relay.port}/{there.partition('/')[2]}"
-            async with listen(dsn, "one", heartbeat=0.2) as listener:
+            async with listen(dsn, "one", heartbeat=1.0) as listener:
                 assert await listener.next() is None
+                listener.heartbeat = 0.2
                 with relay.frozen(), pytest.raises(asyncpg.ConnectionDoesNotExistError, match="answer"):
                     await listener.next()
 
