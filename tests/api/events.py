@@ -7,6 +7,8 @@ import httpx
 import trio
 from attrs import define, field
 
+from tests.conftest import Api
+
 
 @define(eq=False)
 class Followed:
@@ -32,6 +34,14 @@ class Followed:
         """Return when *topic* was hinted at; the caller sets the deadline."""
         while topic not in self.topics:
             await trio.sleep(0.01)
+
+
+async def ten_requests(api: Api) -> float:
+    """Seconds that ten requests take: what the machine may add to a time that is stated."""
+    begun = trio.current_time()
+    for _ in range(10):
+        await api.get("/v1/auth/me")
+    return trio.current_time() - begun
 
 
 @asynccontextmanager

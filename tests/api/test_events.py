@@ -8,7 +8,7 @@ import trio
 from cueapi.settings import Settings
 from cueapi.storage.database import Database
 from cueapi.storage.notify import notify
-from tests.api.events import Followed, follow
+from tests.api.events import Followed, follow, ten_requests
 from tests.api.work import claimed, fired, report
 from tests.conftest import Api, cue, running
 from tests.receiver import open_receiver
@@ -106,7 +106,7 @@ async def test_two_daemons_hint_at_what_the_other_one_does(settings: Settings) -
             there = Api(second.client, api.key)
             async with follow(first.client, "/v1/events", **key(api)) as followed:
                 await opened(followed)
-                with trio.fail_after(3):
+                with trio.fail_after(3 + await ten_requests(there)):
                     while "cues" not in followed.topics:
                         await there.post("/v1/cues", cue())
                         await trio.sleep(0.1)
@@ -125,8 +125,9 @@ async def test_a_replaced_key_ends_its_streams_on_every_daemon_within_a_second(s
                 theirs = await stack.enter_async_context(follow(first.client, "/v1/events", **key(other)))
                 for followed in (*ours, theirs):
                     await opened(followed)
+                taken = await ten_requests(api)
                 await api.post("/v1/auth/key/regenerate", X_Confirm_Destructive="true")
-                with trio.fail_after(1.5):
+                with trio.fail_after(1.5 + taken):
                     for followed in ours:
                         await followed.over.wait()
                 ended = theirs.over.is_set()

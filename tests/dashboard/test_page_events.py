@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from cueapi.settings import Settings
-from tests.api.events import Followed, follow
+from tests.api.events import Followed, follow, ten_requests
 from tests.conftest import Api, RunningDaemon, cue, running
 from tests.dashboard.browsing import Browser, signed_in
 
@@ -58,8 +58,9 @@ async def test_the_end_of_a_session_ends_its_streams_on_every_daemon_within_a_se
             ):
                 await opened(here)
                 await opened(there)
+                taken = await ten_requests(api)
                 await end(way, browser, api)
-                with trio.fail_after(2):  # a second, and what the machine takes
+                with trio.fail_after(2 + taken):  # a second, and what the machine takes
                     await here.over.wait()
                     await there.over.wait()
 
