@@ -90,7 +90,7 @@ async def test_a_heartbeat_with_a_wrong_field_is_refused_by_name_and_registers_n
 
 
 async def test_workers_are_listed_by_how_long_they_are_silent(api: Api, database: Database) -> None:
-    silences = {"w1": 0, "w2": 178, "w3": 182, "w4": 898, "w5": 902}
+    silences = {"w1": 0, "w2": 165, "w3": 180, "w4": 885, "w5": 900}
     with trio.fail_after(20):
         for worker in silences:
             await beat(api, worker_id=worker, handlers=["a"])

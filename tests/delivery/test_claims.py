@@ -79,6 +79,7 @@ async def test_a_delivery_that_was_claimed_ahead_is_not_sent_while_everything_is
 ) -> None:
     delivery = await claimed(database, age=age)
     await put(database, user=delivery.user_id, hold=HoldRequest("everything"), act=OPERATOR)
+    delivery = evolve(delivery, claimed_at=steady() - age)
 
     if sent:
         await confirm_delivery(database, delivery)

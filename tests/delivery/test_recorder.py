@@ -79,7 +79,10 @@ async def test_a_batch_is_one_statement_and_the_last_ones_are_written_at_the_end
 ) -> None:
     deliveries = await claimed(database, 100)
 
-    await record(recorder, [settled(delivery) for delivery in deliveries])
+    with recorder.results.sender() as results:
+        for delivery in deliveries:
+            await results.send(settled(delivery))
+    await record(recorder, [])
 
     assert await statuses(database) == ["success"] * 100
     assert len(counting.said) <= 3

@@ -376,7 +376,7 @@ async def test_an_attempt_without_an_answer_tells_how_far_it_came(
     with trio.fail_after(10):
         async with open_receiver([step or 200]) as receiver:
             url = receiver.url() if step else "http://127.0.0.1:9/"
-            failed = await webhook.attempt(delivery_to(url, timeout=0.3))
+            failed = await webhook.attempt(delivery_to(url, timeout=0.8))
 
     assert isinstance(failed, Unreachable)
     assert (failed.sent_after is not None, failed.first_byte_after is not None) == (is_sent, begins)

@@ -181,8 +181,11 @@ async def test_a_refused_connection_is_a_connect_error(client: httpx.AsyncClient
 async def test_the_deadline_is_the_caller_s_scope(client: httpx.AsyncClient) -> None:
     with trio.fail_after(10):
         async with open_receiver(["hang", 200]) as receiver:
-            with trio.move_on_after(0.2) as scope:
-                await client.get(receiver.url())
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(client.get, receiver.url())
+                    await receiver.wait_for(1)
+                    scope.deadline = trio.current_time()
             after = await client.get(receiver.url())
 
     assert scope.cancelled_caught

@@ -32,16 +32,16 @@ def unused_port() -> int:
 async def test_a_window_in_redis_slides_and_what_it_refuses_does_not_count(shared: Redis) -> None:
     with trio.fail_after(20):
         begun = time.monotonic()
-        first = [await shared.count("k", 3, 0.5) for _ in range(3)]
-        full = await shared.count("k", 3, 0.5)
-        while (later := await shared.count("k", 3, 0.5)).refused:
-            assert 0 < later.reset <= 0.5
+        first = [await shared.count("k", 3, 1.0) for _ in range(3)]
+        full = await shared.count("k", 3, 1.0)
+        while (later := await shared.count("k", 3, 1.0)).refused:
+            assert 0 < later.reset <= 1.0
             await trio.sleep(0.005)
         passed = time.monotonic() - begun
 
     assert [(one.used, one.refused) for one in first] == [(1, False), (2, False), (3, False)]
     assert (full.used, full.refused) == (3, True)
-    assert passed >= 0.49
+    assert passed >= 0.99
     assert 1 <= later.used <= 3
 
 

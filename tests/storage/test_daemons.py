@@ -73,10 +73,10 @@ async def test_a_daemon_whose_lock_was_free_at_two_looks_five_seconds_apart_is_g
     seen = [await lost(database)]
     await daemons.sweep_dead(database)
     seen.append(await lost(database))
-    await later(database, 4)
+    await later(database, 2)
     await daemons.sweep_dead(database)
     seen.append(await lost(database))
-    await later(database, 1.1)
+    await later(database, 3.1)
     await daemons.sweep_dead(database)
     seen.append(await lost(database))
 
@@ -91,7 +91,7 @@ async def test_a_daemon_that_comes_back_between_two_looks_keeps_its_number_and_i
         async with living(database_url) as (number, _):
             await claim(database, daemon=number)
         await daemons.sweep_dead(database)
-        await later(database, 4)
+        await later(database, 2)
 
         ours = await daemons.resume(database, number)
         async with living(database_url, number=number):

@@ -11,6 +11,7 @@ from cueapi.domain.errors import Refusal
 from cueapi.net.redis import open_redis
 from cueapi.settings import Settings
 from tests.conftest import Api, running
+from tests.delivery.siblings import until
 from tests.net.own_redis import OwnRedis, own_redis
 from tests.process import HANG
 
@@ -142,9 +143,11 @@ async def test_a_redis_that_hangs_is_waited_for_by_one_request_in_a_while(nurser
         with open_redis(f"redis://127.0.0.1:{port}", patience=0.3) as redis:
             windows = Windows(redis, lambda: now)
             counted = [(await windows.count("k", 20)).used for _ in range(20)]
+            await until(lambda: asked >= 1)
             first = asked
             now = PAUSE
             again = (await windows.count("k", 21)).used
+            await until(lambda: asked >= 2)
         nursery.cancel_scope.cancel()
 
     assert counted == list(range(1, 21))
