@@ -334,7 +334,7 @@ async def test_an_operation_that_cannot_be_read_has_failed_and_others_go_on(api:
 async def test_a_revoked_account_has_nothing_more_done(api: Api, database: Database) -> None:
     with trio.fail_after(60):
         made = await api.post("/v1/cues", cue())
-        for _ in range(5):
+        for _ in range(20):
             await add_dead(database, made["id"])
         operation = await begun(api, "dismiss", filter={"cue_id": made["id"]}, rate_per_second=2)
         await database.execute("update users set revoked_at = now()")

@@ -78,8 +78,9 @@ async def test_siblings_that_postgresql_refuses_wait_without_a_restart_and_go_on
             made = await api.post("/v1/cues", cue(receiver.url()))
             await api.post(f"/v1/cues/{made['id']}/fire")
             await receiver.wait_for(1)
-            await breakable.execute("update cues set next_run = now()")
-            await breakable.execute("insert into broken select unnest($1::text[])", list(PASSING))
+            async with breakable.transaction() as tx:
+                await tx.execute("update cues set next_run = now()")
+                await tx.execute("insert into broken select unnest($1::text[])", list(PASSING))
             while (await siblings(daemon))["poller"]["state"] != "waiting":
                 await trio.sleep(0.02)
             await breakable.execute("delete from broken")

@@ -118,7 +118,9 @@ async def test_a_selection_is_replayed_and_one_of_another_account_is_not(
 
 async def test_an_operation_that_runs_is_cancelled_by_its_button(api: Api, person: Browser, database: Database) -> None:
     with trio.fail_after(30):
-        await add_failures(api, database)
+        made = await api.post("/v1/cues", cue(group="night"))
+        for _ in range(20):
+            await add_dead(database, made["id"])
         body = {"kind": "dismiss", "filter": {"group": "night"}, "rate_per_second": 1}
         operation = (await api.ask("POST", "/v1/operations", body)).json()
         place = f"/ui/operations/{operation['id']}"
