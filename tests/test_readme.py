@@ -20,6 +20,7 @@ from cueapi.settings import Settings
 from tests.api.work import claimed, report
 from tests.conftest import Api, cue
 from tests.ports import free_port
+from tests.process import HANG
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
@@ -60,7 +61,7 @@ async def until_open(port: int) -> None:
 async def test_the_receiver_of_the_readme_verifies_a_real_delivery(api: Api, tmp_path: Path) -> None:
     port = free_port()
     secret = (await api.get("/v1/auth/webhook-secret"))["webhook_secret"]
-    with trio.fail_after(30), receiver(tmp_path / "receiver.py", secret, port):
+    with trio.fail_after(HANG), receiver(tmp_path / "receiver.py", secret, port):
         await until_open(port)
         made = await api.post("/v1/cues", cue(f"http://127.0.0.1:{port}/", name="brief", payload={"ü": [1.0, 2**70]}))
         fired = await api.post(f"/v1/cues/{made['id']}/fire")
@@ -72,7 +73,7 @@ async def test_the_receiver_of_the_readme_verifies_a_real_delivery(api: Api, tmp
 
 async def test_the_handler_of_the_readme_needs_no_key_and_eight_lines(api: Api, tmp_path: Path) -> None:
     port = free_port()
-    with trio.fail_after(30), receiver(tmp_path / "handler.py", "", port, KEYLESS):
+    with trio.fail_after(HANG), receiver(tmp_path / "handler.py", "", port, KEYLESS):
         await until_open(port)
         made = await api.post("/v1/cues", cue(f"http://127.0.0.1:{port}/"))
         fired = await api.post(f"/v1/cues/{made['id']}/fire")
@@ -87,7 +88,7 @@ async def test_the_receiver_of_the_readme_verifies_a_delivery_by_get_and_an_aler
     ports = free_port(), free_port()
     secret = (await api.get("/v1/auth/webhook-secret"))["webhook_secret"]
     alerts = (await api.get("/v1/auth/alert-webhook-secret"))["alert_webhook_secret"]
-    with trio.fail_after(30):
+    with trio.fail_after(HANG):
         with receiver(tmp_path / "work.py", secret, ports[0]), receiver(tmp_path / "alerts.py", alerts, ports[1]):
             for port in ports:
                 await until_open(port)
@@ -123,9 +124,9 @@ async def test_the_receiver_of_the_readme_refuses_a_forged_request(tmp_path: Pat
         "webhook-signature": standard_signature([secret], "one", now, b""),
     }
     forged = (genuine if any("webhook" in name for name in changes) else {}) | changes
-    with trio.fail_after(30), receiver(tmp_path / "receiver.py", secret, port):
+    with trio.fail_after(HANG), receiver(tmp_path / "receiver.py", secret, port):
         await until_open(port)
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=HANG) as client:
             url = f"http://127.0.0.1:{port}/"
             statuses = [
                 (

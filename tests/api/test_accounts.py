@@ -16,6 +16,7 @@ from cueapi.storage.api_keys import KeyText, NewKey
 from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, RunningDaemon, cue, running
+from tests.process import HANG
 from tests.receiver import Received, open_receiver
 
 SURE = {"X_Confirm_Destructive": "true"}
@@ -73,7 +74,7 @@ def with_settings(settings: Settings, **changes: object) -> Settings:
 
 
 async def test_a_new_account_gets_a_key_that_works(daemon: RunningDaemon) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         response = await daemon.api.ask("POST", "/v1/auth/register", {"email": "You@Example.com"})
         answer = response.json()
         me = await Api(daemon.client, answer["api_key"]).get("/v1/auth/me")
@@ -85,7 +86,7 @@ async def test_a_new_account_gets_a_key_that_works(daemon: RunningDaemon) -> Non
 
 
 async def test_an_address_has_one_account_however_it_is_written(daemon: RunningDaemon) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         await daemon.api.register("you@example.com")
         again = await daemon.api.refused("POST", "/v1/auth/register", {"email": "YOU@Example.COM"})
 
@@ -100,7 +101,7 @@ async def test_of_many_registrations_of_one_address_at_once_one_succeeds(daemon:
         response = await daemon.api.ask("POST", "/v1/auth/register", {"email": email})
         statuses.append(response.status_code)
 
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         async with trio.open_nursery() as nursery:
             for number in range(8):
                 nursery.start_soon(register, number)
@@ -141,7 +142,7 @@ async def test_closed_registration_looks_like_no_path(settings: Settings) -> Non
 
 
 async def test_an_account_shows_its_limits_and_what_it_uses(owner: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         paused = await owner.post("/v1/cues", cue())
         await owner.post("/v1/cues", cue())
         gone = await owner.post("/v1/cues", cue())
@@ -190,7 +191,7 @@ async def test_the_default_plan_and_its_numbers_are_the_operators(settings: Sett
 
 async def test_the_address_and_the_alert_url_can_be_changed_and_the_url_cleared(owner: Api) -> None:
     url = "https://alerts.invalid/cueapi"
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         first = await owner.patch("/v1/auth/me", {"alert_webhook_url": url})
         with_url = await owner.get("/v1/auth/me")
         second = await owner.patch("/v1/auth/me", {"email": "other@example.com"})
@@ -220,7 +221,7 @@ async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(owner: Api
 
 
 async def test_nothing_is_replaced_without_a_confirmation(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         before = [await api.get(path) for path in SECRETS]
         bare = [await api.refused("POST", f"{path}/regenerate") for path in SECRETS]
         denied = [await api.refused("POST", f"{path}/regenerate", X_Confirm_Destructive="false") for path in SECRETS]
@@ -232,7 +233,7 @@ async def test_nothing_is_replaced_without_a_confirmation(api: Api) -> None:
 
 
 async def test_the_key_is_shown_again_to_whoever_has_it(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         shown = await api.get("/v1/auth/key")
 
     assert shown == {"api_key": api.key}
@@ -262,7 +263,7 @@ async def test_a_key_of_another_session_secret_cannot_be_shown_but_works(
 
 
 async def test_a_replaced_key_is_dead_at_once_and_says_so(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         await api.get("/v1/auth/me")
         answer = await api.post("/v1/auth/key/regenerate", **SURE)
         renewed = Api(api.client, answer["api_key"])
@@ -318,7 +319,7 @@ async def test_of_many_replacements_of_a_key_at_once_one_key_stays(daemon: Runni
 
 
 async def test_each_account_has_secrets_of_its_own(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         other = await api.register("other@example.com")
         mine = await api.get("/v1/auth/webhook-secret")
         again = await api.get("/v1/auth/webhook-secret")
@@ -338,7 +339,7 @@ async def test_each_account_has_secrets_of_its_own(api: Api) -> None:
 
 
 async def test_secrets_are_replaced_for_one_account_only(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         other = await api.register("other@example.com")
         before = await other.get("/v1/auth/webhook-secret"), await other.get("/v1/auth/alert-webhook-secret")
         old = await api.get("/v1/auth/webhook-secret"), await api.get("/v1/auth/alert-webhook-secret")
@@ -391,7 +392,7 @@ async def test_a_replaced_webhook_secret_signs_beside_the_new_one_for_the_overla
 
 async def test_an_overlap_is_from_one_hour_to_seventy_two(api: Api) -> None:
     path = "/v1/auth/webhook-secret/regenerate?overlap_hours="
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         before = await api.get("/v1/auth/webhook-secret")
         refused = [await api.refused("POST", path + hours, **SURE) for hours in ("73", "-1", "1.5", "soon")]
         after = await api.get("/v1/auth/webhook-secret")
@@ -404,7 +405,7 @@ async def test_an_overlap_is_from_one_hour_to_seventy_two(api: Api) -> None:
 
 
 async def test_who_shows_no_valid_key_is_told_so_everywhere(daemon: RunningDaemon) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         answers = {
             (header, path): await daemon.api.refused("GET", path, Authorization=header)
             for header in NO_KEYS

@@ -136,7 +136,7 @@ async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(api: Api) 
 
 
 async def test_what_is_left_out_stays_and_nothing_at_all_is_accepted(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue(URL, name="brief", description="d", payload={"a": 1, "b": 2}))
         path = f"/v1/cues/{made['id']}"
         same = await api.patch(path, {})
@@ -161,7 +161,7 @@ async def test_nested_objects_merge_one_level_deep(api: Api) -> None:
         "verification": {"mode": "manual"},
         "delivery": {"timeout_seconds": 5},
     }
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue(**said))
         changed = await api.patch(
             f"/v1/cues/{made['id']}",
@@ -199,7 +199,7 @@ async def test_null_clears_what_may_be_empty(api: Api) -> None:
         "callback": {"url": URL, "headers": {"X-A": "1"}},
         "on_failure": {"webhook": f"{URL}/failed", "email": False},
     }
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue(**said, transport="webhook"))
         cleared = await api.patch(f"/v1/cues/{made['id']}", NULL)
         again = await api.patch(f"/v1/cues/{made['id']}", NULL)
@@ -273,7 +273,7 @@ async def test_a_one_time_cue_changes_when_it_ends(api: Api) -> None:
 
 
 async def test_a_worker_cue_cannot_be_given_an_evidence_mode(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue())
         response = await api.ask("PATCH", f"/v1/cues/{made['id']}", {"verification": {"mode": "require_result_url"}})
         manual = await api.patch(f"/v1/cues/{made['id']}", {"verification": {"mode": "manual"}})
@@ -286,7 +286,7 @@ async def test_a_worker_cue_cannot_be_given_an_evidence_mode(api: Api) -> None:
 
 
 async def test_an_equal_schedule_and_an_equal_status_leave_the_next_run_alone(api: Api, database: Database) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue(URL, schedule={"cron": "0 9 * * *", "timezone": "Europe/Paris"}))
         path = f"/v1/cues/{made['id']}"
         await place(database, made["id"], next_run=ODD)
@@ -309,7 +309,7 @@ async def test_an_equal_schedule_and_an_equal_status_leave_the_next_run_alone(ap
 
 
 async def test_an_equal_one_time_schedule_leaves_the_next_run_alone(api: Api, database: Database) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", once())
         await place(database, made["id"], next_run=ODD)
         same = await api.patch(f"/v1/cues/{made['id']}", {"schedule": {"at": "2090-01-01T01:00:00+01:00"}})
@@ -320,7 +320,7 @@ async def test_an_equal_one_time_schedule_leaves_the_next_run_alone(api: Api, da
 
 
 async def test_a_schedule_may_become_another_type_and_keeps_its_timezone(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue(URL, schedule={"cron": "@daily", "timezone": "America/New_York"}))
         path = f"/v1/cues/{made['id']}"
         single = await api.patch(path, {"schedule": {"type": "once", "at": "2090-07-01T09:00:00"}})
@@ -340,7 +340,7 @@ async def test_a_schedule_may_become_another_type_and_keeps_its_timezone(api: Ap
 
 
 async def test_pausing_clears_the_next_run_and_resuming_computes_it_anew(api: Api, database: Database) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue(URL))
         path = f"/v1/cues/{made['id']}"
         await place(database, made["id"], next_run=ODD)
@@ -357,7 +357,7 @@ async def test_pausing_clears_the_next_run_and_resuming_computes_it_anew(api: Ap
 
 async def test_the_status_applies_last(api: Api) -> None:
     daily, nightly = {"cron": "0 9 * * *"}, {"cron": "0 2 * * *"}
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue(URL))
         path = f"/v1/cues/{made['id']}"
         both = await api.patch(path, {"status": "paused", "schedule": daily})
@@ -374,7 +374,7 @@ async def test_the_status_applies_last(api: Api) -> None:
 
 
 async def test_a_paused_one_time_cue_is_resumed_only_before_its_time(api: Api, database: Database) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         early, late = await api.post("/v1/cues", once()), await api.post("/v1/cues", once())
         for made in (early, late):
             await api.patch(f"/v1/cues/{made['id']}", {"status": "paused"})
@@ -390,7 +390,7 @@ async def test_a_paused_one_time_cue_is_resumed_only_before_its_time(api: Api, d
 
 
 async def test_a_one_time_cue_that_has_ended_is_revived_by_a_new_time_only(api: Api, database: Database) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         completed, failed = await api.post("/v1/cues", once()), await api.post("/v1/cues", once())
         await finish(database, [completed["id"]])
         await finish(database, [failed["id"]], "failed")
@@ -577,7 +577,7 @@ async def test_a_change_that_is_refused_moves_no_delivery_to_another_host(databa
 
 
 async def test_a_group_is_set_shown_changed_and_cleared(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue(URL, group="a" + "9._-" * 15 + "zz"))
         path = f"/v1/cues/{made['id']}"
         kept = await api.patch(path, {"description": "d"})
@@ -592,7 +592,7 @@ async def test_a_group_is_set_shown_changed_and_cleared(api: Api) -> None:
 
 
 async def test_a_policy_is_changed_in_the_words_of_catch_up_and_nothing_else_moves(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue(URL))
         path = f"/v1/cues/{made['id']}"
         top = await api.patch(path, {"catch_up": "skip_missed"})

@@ -9,6 +9,7 @@ import trio
 from cueapi.settings import Settings
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, RunningDaemon, cue, running
+from tests.process import HANG
 
 URL = "https://93.184.215.14/run"
 """An address: nothing to look up, and nothing is sent there before the new year."""
@@ -212,7 +213,7 @@ async def test_in_production_a_callback_must_be_https(settings: Settings) -> Non
 
 async def test_every_wrong_field_is_named_and_the_first_is_spelled_out(api: Api) -> None:
     body = cue(URL, name="", retry={"max_attempts": 0}, schedule={"type": 5})
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         response = await api.ask("POST", "/v1/cues", body)
 
     error = response.json()["error"]
@@ -227,7 +228,7 @@ async def test_every_wrong_field_is_named_and_the_first_is_spelled_out(api: Api)
 
 async def test_a_cue_that_says_the_least_gets_every_default(api: Api) -> None:
     body = {"name": "least", "schedule": {"type": "recurring", "cron": "0 9 * * *"}, "callback": {"url": URL}}
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         response = await api.ask("POST", "/v1/cues", body)
         made = response.json()
         shown = await api.get(f"/v1/cues/{made['id']}")
@@ -293,7 +294,7 @@ async def test_a_cue_that_says_everything_is_shown_as_it_was_said(api: Api) -> N
         "delivery": {"timeout_seconds": 900, "outcome_deadline_seconds": 604_800},
         "alerts": {"consecutive_failures": 100, "missed_window_multiplier": 1},
     }
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", said)
 
     assert {name: made[name] for name in said} == said
@@ -302,7 +303,7 @@ async def test_a_cue_that_says_everything_is_shown_as_it_was_said(api: Api) -> N
 
 
 async def test_a_worker_cue_needs_no_callback_and_shows_one_all_the_same(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", {"name": "w", "transport": "worker", "schedule": {"cron": "@daily"}})
         await api.post("/v1/worker/heartbeat", {"handlers": ["w"]})
         served = await api.get(f"/v1/cues/{made['id']}")
@@ -317,7 +318,7 @@ async def test_a_worker_cue_needs_no_callback_and_shows_one_all_the_same(api: Ap
 
 
 async def test_the_short_form_says_the_same_as_the_long_one(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         short = await api.post(
             "/v1/cues", {"name": "a", "cron": "0 9 * * MON", "timezone": "Europe/Paris", "callback_url": URL}
         )
@@ -361,7 +362,7 @@ async def test_unknown_keys_are_named_and_ignored(api: Api) -> None:
         delivery={"timeout_seconds": 5, "retries": 2},
         payload={"anything": "goes"},
     )
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", body)
         shown = await api.get(f"/v1/cues/{made['id']}")
 
@@ -392,7 +393,7 @@ async def test_unknown_keys_are_named_and_ignored(api: Api) -> None:
     ids=["a time", "a cron", "headers"],
 )
 async def test_what_is_given_and_does_nothing_is_named(api: Api, given: dict[str, Any], warning: str) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = await api.post("/v1/cues", cue(URL, **given))
 
     assert made["warning"] == warning
@@ -411,7 +412,7 @@ async def test_a_host_that_does_not_resolve_yet_is_taken_with_a_warning(api: Api
 
 
 async def test_tries_are_one_more_than_pauses_where_they_are_not_said(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         made = [await api.post("/v1/cues", cue(URL, retry=said)) for said, _ in RETRIES]
 
     assert [one["retry"] for one in made] == [
@@ -420,7 +421,7 @@ async def test_tries_are_one_more_than_pauses_where_they_are_not_said(api: Api) 
 
 
 async def test_a_one_time_cue_without_an_offset_means_its_timezone(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         local = await api.post("/v1/cues", scheduled(type="once", at="2090-07-01T09:00:00", timezone="Europe/London"))
         offset = await api.post(
             "/v1/cues", scheduled(type="once", at="2090-07-01T09:00:00+02:00", timezone="Europe/London")
@@ -452,7 +453,7 @@ async def test_a_payload_may_have_a_mebibyte_in_the_form_in_which_it_is_sent(api
 
 
 async def test_a_name_belongs_to_one_cue_of_a_user_until_it_is_deleted(api: Api) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         first = await api.post("/v1/cues", cue(URL, name="brief"))
         again = await api.refused("POST", "/v1/cues", cue(URL, name="brief"))
         await api.post("/v1/cues", cue(URL, name="Brief"))
@@ -466,7 +467,7 @@ async def test_a_name_belongs_to_one_cue_of_a_user_until_it_is_deleted(api: Api)
 
 async def test_a_worker_cue_cannot_ask_for_evidence(api: Api) -> None:
     modes = ("require_external_id", "require_result_url", "require_artifacts")
-    with trio.fail_after(10):
+    with trio.fail_after(HANG):
         refused = [await api.ask("POST", "/v1/cues", cue(verification={"mode": mode})) for mode in modes]
         taken = [await api.post("/v1/cues", cue(verification={"mode": mode})) for mode in ("none", "manual")]
 

@@ -12,6 +12,7 @@ from cueapi.daemon.run import build_tree, release_claims
 from supervisor import Sibling
 from supervisor.health import HealthBoard, State
 from tests.conftest import Api
+from tests.process import HANG
 
 
 class Bug(Exception):
@@ -52,7 +53,8 @@ class Patient:
 
     async def register(self) -> Api:
         """A new user; the client sends nothing more."""
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", trust_env=False) as client:
+        address = f"http://127.0.0.1:{self.port}"
+        async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=HANG) as client:
             return await Api(client).register()
 
     async def falls(self, name: str) -> None:

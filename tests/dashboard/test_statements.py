@@ -22,6 +22,7 @@ from tests.conftest import NO_TLS, Api, cue
 from tests.dashboard.browsing import SAME_ORIGIN
 from tests.dashboard.test_alerts_workers import add_alert
 from tests.dashboard.test_incidents import add_incident
+from tests.process import HANG
 from tests.receiver import open_receiver
 from tests.storage.rows import add_cue, add_execution, ago
 
@@ -186,7 +187,10 @@ async def counted_daemon(settings: Settings) -> AsyncIterator[tuple[Api, Counted
         database = CountedDatabase(opened.database.pool)
         tree = build_tree(evolve(opened, database=database))
         address = f"http://127.0.0.1:{opened.listener.getsockname()[1]}"
-        async with trio.open_nursery() as nursery, httpx.AsyncClient(base_url=address, verify=NO_TLS) as client:
+        async with (
+            trio.open_nursery() as nursery,
+            httpx.AsyncClient(base_url=address, verify=NO_TLS, timeout=HANG) as client,
+        ):
             await nursery.start(tree.run)
             yield Api(client), database
             tree.stop("the block has ended")

@@ -17,6 +17,7 @@ import trio
 from attrs import define
 
 from cueapi.trio_asyncpg.connection import SIMPLE_TYPES, Connection, close, connect
+from tests.process import HANG
 
 UNHURRIED = 20  # seconds; only a test that hangs needs them
 
@@ -422,7 +423,7 @@ async def a_whole_life(dsn: str) -> None:
 
 async def test_cancelled_at_every_single_await_it_leaves_nothing_behind(postgres_url: str, admin: Connection) -> None:
     steps = 0
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         while True:
             steps += 1
             with trio.CancelScope() as scope:
@@ -542,7 +543,7 @@ async def answers_on_asyncio(dsn: str, statements: Sequence[Statement]) -> list[
 async def test_10000_random_statements_are_answered_as_on_asyncio(postgres_url: str, connection: Connection) -> None:
     random = Random(20310203)
     statements = [random_statement(random) for _ in range(10_000)]
-    with trio.fail_after(90):
+    with trio.fail_after(HANG):
         ours = await answers(connection, statements)
         theirs = await trio.to_thread.run_sync(asyncio.run, answers_on_asyncio(postgres_url, statements))
 
@@ -594,7 +595,7 @@ trio.run(main, sys.argv[1])
 
 
 async def test_asyncio_is_not_needed_for_any_of_it(postgres_url: str) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(HANG):
         ended = await trio.run_process(
             [sys.executable, "-W", "error", "-c", WITHOUT_ASYNCIO, postgres_url],
             capture_stderr=True,

@@ -8,6 +8,7 @@ import trio
 
 from tests.api.work import claimed, report
 from tests.conftest import Api, cue
+from tests.process import HANG
 
 SURE = {"X_Confirm_Destructive": "true"}
 
@@ -234,7 +235,7 @@ async def told_of(api: Api, name: str, reason: dict[str, str]) -> tuple[object, 
 
 
 async def test_each_change_is_told_with_its_request_and_why_by_the_header_or_the_body(api: Api) -> None:
-    with trio.fail_after(120):
+    with trio.fail_after(HANG):
         by_header = {name: await told_of(api, name, {}) for name in CHANGES}
         by_body = {name: await told_of(api, name, {"reason": "by the body"}) for name in CHANGES}
 
@@ -255,7 +256,7 @@ async def refusals_of(api: Api, name: str) -> set[tuple[int, str]]:
 
 
 async def test_a_reason_of_more_than_500_characters_is_refused_and_nothing_is_done(api: Api) -> None:
-    with trio.fail_after(120):
+    with trio.fail_after(HANG):
         refused = {name: await refusals_of(api, name) for name in CHANGES}
 
     assert refused == {name: {(422, "validation_error")} for name in CHANGES}

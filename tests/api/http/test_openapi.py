@@ -16,7 +16,7 @@ from cueapi.api.http.errors import STATUS
 from cueapi.domain.scope import SCOPES
 from cueapi.settings import Settings
 from tests.conftest import RunningDaemon, cue, running
-from tests.process import ROOT
+from tests.process import HANG, ROOT
 
 CONTRACT = """
 POST /v1/auth/register · GET /v1/auth/me · PATCH /v1/auth/me · POST /v1/auth/key/regenerate · GET /v1/auth/key
@@ -295,7 +295,7 @@ async def test_whatever_is_asked_nothing_answers_500_or_outside_of_the_descripti
             # It does not end.
             "--exclude-path", "/v1/events",
         ]  # fmt: skip
-        with trio.fail_after(240):
+        with trio.fail_after(HANG):
             done = await trio.run_process(
                 command,
                 capture_stdout=True,

@@ -12,6 +12,7 @@ from cueapi.settings import Settings
 from tests.api.keys import with_key
 from tests.api.work import claimed, fired
 from tests.conftest import Api, RunningDaemon, cue, running
+from tests.process import HANG
 
 NAMED = {
     "cue_id": "cue_000000000000",
@@ -72,7 +73,7 @@ async def answer(api: Api, route: Route, **named: str) -> tuple[int, dict[str, A
 async def test_a_key_reaches_the_routes_of_its_scope_and_no_others(daemon: RunningDaemon, api: Api) -> None:
     every = [*routes(await api.get("/openapi.json"))]
     wrong = []
-    with trio.fail_after(120):
+    with trio.fail_after(HANG):
         for scope in SCOPES:
             one = await with_key(api, scope)
             for route in every:
@@ -97,7 +98,7 @@ async def test_for_a_key_of_groups_nothing_of_other_groups_exists_on_any_route(a
     ci = await with_key(api, *SCOPES, groups=["a"])
 
     told, reached = [], []
-    with trio.fail_after(120):
+    with trio.fail_after(HANG):
         for route in every:
             if not route.scopes:
                 continue
