@@ -60,6 +60,12 @@ async def claims(database: Database) -> int:
     return int(row["held"])
 
 
+async def held_by(database: Database, daemon: int) -> set[str]:
+    """The executions that the daemon of this number delivers."""
+    rows = await database.fetch("select execution_id from outbox where claimed_by = $1", daemon)
+    return {str(row["execution_id"]) for row in rows}
+
+
 async def test_after_a_sigkill_everything_arrives_and_what_was_in_flight_at_most_twice(
     database_url: str, database: Database, tmp_path: Path
 ) -> None:
@@ -287,9 +293,12 @@ async def test_what_a_killed_daemon_held_is_taken_over_by_the_other_one(
             fired = await fire(api, receiver.url(), 60)
             await all_finished(database, 20)
             fired += await fire(api, receiver.url(), 60)
+            number = killed.log("daemon_registered")[0]["daemon"]
+            while not arrivals(receiver).keys() & await held_by(database, number):
+                fired += await fire(api, receiver.url(), 1)
             await killed.kill()
             held = {one for one, status in (await statuses(database)).items() if status == "delivering"}
-            await all_finished(database, 120)
+            await all_finished(database, len(fired))
 
     arrived = arrivals(receiver)
     assert set(arrived) == set(fired)
