@@ -76,7 +76,7 @@ _IS_FORM = re.compile(r"[A-Za-z_]+=")
 
 # In any notation, or as a field of a form that is not said to be one.
 _NAMES_SUCCESS = re.compile(
-    r"(?i)(?<!\w)success\W{1,16}(?:true|false)\b|(?:\A|&)success=(?:[01]|yes|no|on|off)(?:&|\Z)"
+    r"""(?i)(?<!\w)success\\*["']?\s{0,9}(?::|=>?|>)\s{0,9}(?:true|false)\b|(?:\A|&)success=(?:[01]|yes|no|on|off)(?:&|\Z)"""
 )
 
 _UNREADABLE = (

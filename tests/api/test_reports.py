@@ -213,6 +213,16 @@ async def test_a_report_that_names_success_and_cannot_be_read_is_refused_and_can
     assert after["outcome"]["error"] == "success: false\nerror: no paper"
 
 
+async def test_prose_that_speaks_of_success_is_a_result(api: Api, daemon: RunningDaemon) -> None:
+    with trio.fail_after(60):
+        one = await claimed(api)
+        prose = b"A success. True positives: 12; false ones: none."
+        taken = await told(daemon, report_path(one), prose, "text/plain")
+        after = await shown(api, one)
+
+    assert (taken.status_code, after["outcome"]["success"], after["outcome"]["result"]) == (200, True, prose.decode())
+
+
 ENDINGS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "success": (b"all done", {"success": True, "result": "all done"}),
     "fail": (b"no paper", {"success": False, "error": "no paper"}),
