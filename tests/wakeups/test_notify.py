@@ -16,7 +16,6 @@ from cueapi.storage.database import Database, StorageRefused, StorageUnavailable
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.identity import DaemonId
 from cueapi.wakeups.notify import WakeupRelay
-from supervisor import Periodic
 from tests.conftest import Api, running
 from tests.delivery.siblings import Counting, Run, alive, gone, quiet_hub, until
 from tests.moments import moment_of, post_soon
@@ -78,14 +77,6 @@ async def run_until_cut_off(run: Run, *, task_status: trio.TaskStatus[None]) -> 
         pass
 
 
-async def wait_woken(turns: Periodic) -> float:
-    """Seconds until the next turn begins."""
-    begun = trio.current_time()
-    with trio.fail_after(60):
-        await turns.wait()
-    return trio.current_time() - begun
-
-
 async def test_all_that_is_said_within_twenty_milliseconds_is_one_notify(pair: tuple[Daemon, Daemon]) -> None:
     ours, theirs = pair
 
@@ -145,8 +136,8 @@ async def test_the_other_hears_each_topic_and_the_speaker_heeds_itself_at_once_a
             ours.hub.cue_written(ago(seconds=-60))
             ours.hub.cue_written(None)
             heard = (list(ours.work), list(ours.accounts))
-            await wait_woken(theirs.hub.dispatches)
-            await wait_woken(theirs.hub.polls)
+            await theirs.hub.dispatches.wait()
+            await theirs.hub.polls.wait()
             on_time = trio.current_time() - begun
             await until(lambda: theirs.accounts)
             await trio.sleep(0.1)
