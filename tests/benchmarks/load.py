@@ -84,7 +84,7 @@ def dial(ask: Ask, number: int) -> ConnectionHandler:
 
 
 def load(ask: Ask) -> float:
-    """Ask for so many seconds; answers a second, once it is warm."""
+    """Ask for so many seconds, and on until one was answered; answers a second, once it is warm."""
     with selectors.DefaultSelector() as selector:
         for number in range(ask.connections):
             line = dial(ask, number)
@@ -93,15 +93,17 @@ def load(ask: Ask) -> float:
         begun = time.perf_counter()
         warm, end = begun + WARM_UP * ask.seconds, begun + ask.seconds
         answered = 0
-        while (now := time.perf_counter()) < end:
-            for key, _ in selector.select(end - now):
+        while (now := time.perf_counter()) < end or not answered:
+            if now > end + PATIENCE:
+                raise TimeoutError(f"nothing was answered within {PATIENCE} s")
+            for key, _ in selector.select(end - now if now < end else 1.0):
                 line = key.data
                 if line.hear() is not None:
                     answered += now >= warm
                     line.say(ask)
         for key in list(selector.get_map().values()):
             key.data.plug.close()
-        return answered / (end - warm)
+        return answered / (max(now, end) - warm)
 
 
 if __name__ == "__main__":
