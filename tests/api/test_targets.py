@@ -6,14 +6,16 @@ import pytest
 import trio
 from attrs import evolve
 
+from cueapi.domain.audit import SYSTEM
 from cueapi.settings import Settings
-from cueapi.storage import targets
-from cueapi.storage.database import Database
+from cueapi.storage import target_pages, targets
+from cueapi.storage.database import Database, Executor
+from cueapi.storage.target_pages import AskedProbe
 from cueapi.storage.targets import TargetKey, Trip
 from tests.conftest import Api, RunningDaemon, cue, running
 from tests.delivery.siblings import until
 from tests.receiver import Receiver, open_receiver
-from tests.storage.rows import add_cue, add_user
+from tests.storage.rows import CUE, add_cue, add_execution, add_user, claim
 
 TRIP = Trip("it answered 503", 12, 11)
 SHOWN = {
@@ -122,6 +124,34 @@ async def test_a_probe_can_be_asked_for_once_in_thirty_seconds(api: Api, databas
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert 1 <= int(answer.headers["Retry-After"]) <= 30
+
+
+async def test_of_two_who_ask_for_a_probe_at_once_the_other_waits_for_as_long_as_it_may_not(database: Database) -> None:
+    user = await add_user(database)
+    target = TargetKey(user, CUE["callback_host"])
+    await add_execution(database, await add_cue(database, user))
+    await targets.open_target(database, target, TRIP, pause=800.0)
+    assert await claim(database) == []
+    heard: list[AskedProbe] = []
+
+    async def ask(tx: Executor) -> None:
+        heard.append(await target_pages.ask_for_probe(tx, target, pause=30.0, act=SYSTEM))
+
+    with trio.fail_after(20):
+        async with database.transaction() as late, trio.open_nursery() as nursery:
+            # It has begun before the one that is heard, and has seen nothing of that.
+            await late.fetch("select now()")
+            async with database.transaction() as first:
+                await ask(first)
+                nursery.start_soon(ask, late)
+                await until(lambda: database.fetch(WAITING))
+
+    assert [(one.is_asked, one.is_awaited) for one in heard] == [(True, True), (False, True)]
+    # No more than some seconds of a loaded machine are over.
+    assert 1.0 < heard[1].pause <= 30.0
+
+
+WAITING = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 
 async def waits(database: Database) -> bool:

@@ -1,23 +1,29 @@
+-- Guarantee: of those who ask at the same moment one is heard. The others wait for it at the row, and go by what it wrote.
+--
 -- :pause   seconds between two
 -- :act     who asks
 --
--- A moment of a clock that has been set back keeps no one from asking.
-with awaited as materialized (
-    select t.state, coalesce(extract(epoch from t.asked_at - now()) + :pause::float8, 0) as pause
+-- A moment of a clock that has been set back keeps no one from asking. The clock is read once the row is ours: the
+-- transaction may have begun before the one that was heard.
+with locked as materialized (
+    select t.user_id, t.host, t.asked_at
       from targets t
      where t.user_id = :user
        and t.host = :host
        and t.state <> 'closed'
        and exists (select from outbox o
                     where o.user_id = :user and o.host = :host and o.claimed_by is null and o.waits_until is not null)
+       for no key update
+), awaited as materialized (
+    select user_id, host, coalesce(extract(epoch from asked_at - clock_timestamp()) + :pause::float8, 0) as pause
+      from locked
 ), asked as (
     update targets t
-       set asked_at = now(), next_probe_at = case when t.state = 'open' then now() else t.next_probe_at end
-     where t.user_id = :user
-       and t.host = :host
-       and t.state <> 'closed'
-       and exists (select from awaited)
-       and (t.asked_at is null or t.asked_at not between now() - :pause::float8 * interval '1 second' and now())
+       set asked_at = clock_timestamp(), next_probe_at = case when t.state = 'open' then now() else t.next_probe_at end
+      from awaited a
+     where t.user_id = a.user_id
+       and t.host = a.host
+       and (a.pause <= 0 or a.pause > :pause)
  returning t.user_id, t.host
 ), told as materialized (
     select write_audit(user_id, :act, 'target.probed', 'target', host, host) as id from asked
