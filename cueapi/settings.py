@@ -64,8 +64,7 @@ class SecretFiles(PydanticBaseSettingsSource):
     def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
         """The content of the file that NAME_FILE names; None where it is not set."""
         name = f"{field_name}_file".upper()
-        path = self.given.get(name.lower())
-        if not path:
+        if not (path := self.given.get(name.lower())):
             return None, field_name, False
         if self.given.get(field_name):
             raise BadSetting(f"{name}: set it or {field_name.upper()}, not both")
@@ -79,8 +78,7 @@ class SecretFiles(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, object]:
         """What the files hold, by the name of the setting."""
-        fields = self.settings_cls.model_fields
-        read = {name: self.get_field_value(fields[name], name)[0] for name in SECRETS}
+        read = {name: self.get_field_value(self.settings_cls.model_fields[name], name)[0] for name in SECRETS}
         return {name: value for name, value in read.items() if value}
 
 
