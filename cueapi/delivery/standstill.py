@@ -18,9 +18,9 @@ log = structlog.get_logger("cueapi.delivery.standstill")
 
 def stood_still(*, lost: float, deadline: float, now: float) -> bool:
     """
-    Whether it is due to us, not to the handler, that an attempt came to its *deadline* without an answer.
+    Whether it may be due to us, not to the handler, that an attempt has failed, at its *deadline* or before.
 
-    It is where so much of its time was *lost*, or where we come to it so long after.
+    It may where so much of its time was *lost*, or where we come to it so long after the deadline.
     """
     return lost >= NOTICED or now - deadline >= NOTICED
 

@@ -22,6 +22,9 @@ from cueapi.net.http_wire import Answer
 from cueapi.net.shortage import shortage_in
 from cueapi.storage.clock import Clock
 
+REQUEST_TIMEOUT = 408
+"""The request did not come whole in the time that the server waits for it."""
+
 
 def _do_nothing(_: object = None) -> None:
     """Default callback: do nothing."""
@@ -120,22 +123,28 @@ class Webhook:
         """
         Send once; the deadline covers look-up, connect, TLS, write and read.
 
-        Interrupted where we stood still, or where *scope*, which is new and has no deadline yet, is cancelled.
+        Interrupted where we stood still and it failed, or where *scope*, which is new and has no deadline yet, is
+        cancelled.
         """
         lost, scope = self.standstills.lost(), scope or trio.CancelScope()
         sending = _Sending(outgoing, trio.current_time())
         scope.deadline = sending.begun + outgoing.timeout
+        result: Result = Interrupted()
         with scope:
-            try:
-                return await self._send(sending)
-            except httpx.TransportError as failure:
-                if (reason := shortage_in(failure)) is not None:
-                    return Postponed(reason)
-                return sending.unreachable(str(failure), refused=_is_ours(failure))
+            result = await self._send_or_say_why(sending)
         now = trio.current_time()
-        if now < scope.deadline or stood_still(lost=self.standstills.lost() - lost, deadline=scope.deadline, now=now):
-            return Interrupted()
-        return sending.unreachable(f"no answer within {outgoing.timeout:g} s")
+        if scope.cancelled_caught and now >= scope.deadline:
+            result = sending.unreachable(f"no answer within {outgoing.timeout:g} s")
+        ours = stood_still(lost=self.standstills.lost() - lost, deadline=scope.deadline, now=now)
+        return Interrupted() if ours and _may_be_due_to_us(result) else result
+
+    async def _send_or_say_why(self, sending: _Sending) -> Result:
+        try:
+            return await self._send(sending)
+        except httpx.TransportError as failure:
+            if (reason := shortage_in(failure)) is not None:
+                return Postponed(reason)
+            return sending.unreachable(str(failure), refused=_is_ours(failure))
 
     async def _send(self, sending: _Sending) -> Answered:
         out = sending.outgoing
@@ -148,6 +157,17 @@ class Webhook:
 def _is_ours(failure: httpx.TransportError) -> bool:
     """Whether the rules refuse the URL or its address, or the request cannot be written."""
     return isinstance(failure, httpx.LocalProtocolError) or isinstance(failure.__cause__, Refusal)
+
+
+def _may_be_due_to_us(result: Result) -> bool:
+    """Whether it is what a server does that has waited too long for the rest of a request, or for anything else."""
+    match result:
+        case Unreachable():
+            return not result.refused
+        case Answered():
+            return result.status == REQUEST_TIMEOUT
+        case _:
+            return False
 
 
 def _answered(answer: Answer, sending: _Sending) -> Answered:

@@ -1,9 +1,10 @@
 """A process that did not run for a while: whose fault it is that no answer came."""
 
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -54,9 +55,12 @@ async def test_a_beat_that_comes_late_tells_how_much_was_lost() -> None:
     assert NOTICED <= during <= after
 
 
+Act = Callable[[socket.socket], None]
+
+
 @contextmanager
-def handler(body: bytes | None) -> Iterator[tuple[str, threading.Event]]:
-    """Answers one request as soon as its head has come, in a thread that runs whatever our loop does; None: never."""
+def handler(act: Act) -> Iterator[tuple[str, threading.Event]]:
+    """Does *act* to one request as soon as its head has come, in a thread that runs whatever our loop does."""
     came, over = threading.Event(), threading.Event()
 
     def serve() -> None:
@@ -65,8 +69,7 @@ def handler(body: bytes | None) -> Iterator[tuple[str, threading.Event]]:
             connection.recv(65_536)
             came.set()
             time.sleep(0.1)
-            if body is not None:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            act(connection)
             over.wait()
 
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -75,6 +78,28 @@ def handler(body: bytes | None) -> Iterator[tuple[str, threading.Event]]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/", came
         over.set()
         thread.join()
+
+
+def answering(body: bytes | None) -> Act:
+    """Answers; None: never."""
+
+    def act(connection: socket.socket) -> None:
+        if body is not None:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    return act
+
+
+def giving_up(said: bytes, *, reset: bool = False) -> Act:
+    """Says that and hangs up."""
+
+    def act(connection: socket.socket) -> None:
+        connection.sendall(said)
+        if reset:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    return act
 
 
 TIMEOUT = 0.6
@@ -95,7 +120,7 @@ async def test_after_a_standstill_an_answer_that_has_arrived_is_read_though_the_
     request_body: bytes, answer: bytes | None, result: Result
 ) -> None:
     made: list[Result] = []
-    with trio.fail_after(30), Webhook(OPEN, Resolver()) as webhook, handler(answer) as (url, came):
+    with trio.fail_after(30), Webhook(OPEN, Resolver()) as webhook, handler(answering(answer)) as (url, came):
 
         async def post() -> None:
             made.append(await webhook.post(Outgoing("POST", url, [], request_body, TIMEOUT)))
@@ -107,6 +132,63 @@ async def test_after_a_standstill_an_answer_that_has_arrived_is_read_though_the_
             time.sleep(TIMEOUT + NOTICED + 0.1)
 
     assert made == [result]
+
+
+LARGE = b"x" * 8_000_000
+GIVING_UP: dict[str, tuple[bytes, Act, int | None]] = {
+    "it resets": (LARGE, giving_up(b"", reset=True), None),
+    "it closes": (LARGE, giving_up(b""), None),
+    "it closes after a whole request": (b"{}", giving_up(b""), None),
+    "its answer breaks off": (LARGE, giving_up(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), None),
+    "it says that it has waited too long": (
+        LARGE, giving_up(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"), 408,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stands_still", [True, False], ids=["we stand still", "we run"])
+@pytest.mark.parametrize(("request_body", "act", "status"), GIVING_UP.values(), ids=GIVING_UP)
+async def test_a_handler_that_gives_up_before_the_deadline_has_failed_unless_we_stood_still(
+    request_body: bytes, act: Act, status: int | None, *, stands_still: bool
+) -> None:
+    made: list[Result] = []
+    with trio.fail_after(60), Webhook(OPEN, Resolver()) as webhook, handler(act) as (url, came):
+        async with trio.open_nursery() as nursery:
+            if stands_still:
+                nursery.start_soon(webhook.standstills.watch)
+                await trio.testing.wait_all_tasks_blocked()
+
+            async def post() -> None:
+                made.append(await webhook.post(Outgoing("POST", url, [], request_body, 50.0)))
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(post)
+            while not came.is_set():
+                await trio.lowlevel.checkpoint()
+            if stands_still:
+                time.sleep(NOTICED + 0.6)
+
+    [result] = made
+    assert isinstance(result, Interrupted) is stands_still
+    if not stands_still:
+        assert isinstance(result, Answered if status else Unreachable)
+
+
+async def test_an_answer_of_a_failure_counts_though_we_stood_still() -> None:
+    made: list[Result] = []
+    refusing = giving_up(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+    with trio.fail_after(30), Webhook(OPEN, Resolver()) as webhook, handler(refusing) as (url, came):
+
+        async def post() -> None:
+            made.append(await webhook.post(Outgoing("POST", url, [], LARGE, TIMEOUT)))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(post)
+            while not came.is_set():
+                await trio.lowlevel.checkpoint()
+            time.sleep(TIMEOUT + NOTICED + 0.1)
+
+    assert made == [Answered(500)]
 
 
 async def test_a_handler_that_hangs_while_we_run_times_out() -> None:
