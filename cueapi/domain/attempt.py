@@ -199,14 +199,19 @@ def _evaluate_success(delivery: Delivery, answer: Answered, record: AttemptRecor
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float:
-    """Seconds of a Retry-After header (RFC 9110, 10.2.3), at most a day; of several the most; 0 where unreadable."""
-    if header is None:
-        return 0.0
-    text = header.strip()
-    # Sent twice, by a proxy say, two lines are one list.
-    parts = [part.strip() for part in text.split(",")]
-    if all(part.isascii() and part.isdigit() for part in parts):
-        return min(max(map(float, parts)), RETRY_AFTER_LIMIT)
+    """
+    How long a handler asks us to wait, at most a day; what cannot be read is ignored.
+
+    Sent twice, by a proxy say, two lines are one list: the longest counts.
+    """
+    # A date has a comma behind the day of the week, which it can be read without.
+    return max((_seconds(part.strip(), now) for part in (header or "").split(",")), default=0.0)
+
+
+def _seconds(text: str, now: datetime) -> float:
+    """Of one number or date."""
+    if text.isascii() and text.isdigit():
+        return min(float(text), RETRY_AFTER_LIMIT)
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):

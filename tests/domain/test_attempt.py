@@ -272,6 +272,8 @@ def test_an_invalid_field_is_dropped_and_named_and_the_rest_counts(
     assert step.report.metadata is None
 
 
+LATER = [format_datetime(NOW + timedelta(minutes=minutes), usegmt=True) for minutes in (10, 20)]
+
 RETRY_AFTER: dict[str, tuple[str | None, float]] = {
     "seconds": ("120", 120.0),
     "blanks around": (" 5 ", 5.0),
@@ -286,7 +288,16 @@ RETRY_AFTER: dict[str, tuple[str | None, float]] = {
     "none": (None, 0.0),
     "two of them": ("120, 300", 300.0),
     "two of them, the longer one first": ("300,120", 300.0),
-    "a number and a word": ("120, soon", 0.0),
+    "a number and a word": ("120, soon", 120.0),
+    "a number and nothing": ("120,", 120.0),
+    "nothing and a number": (", 120", 120.0),
+    "nothing twice": (",", 0.0),
+    "two dates": (f"{LATER[0]}, {LATER[1]}", 1200.0),
+    "two dates, the later one first": (f"{LATER[1]}, {LATER[0]}", 1200.0),
+    "a number and a date": (f"120, {LATER[0]}", 600.0),
+    "a date and a number": (f"{LATER[0]},900", 900.0),
+    "a date as RFC 850 has it, and a number": ("Wednesday, 04-Mar-26 05:16:07 GMT, 5", 600.0),
+    "a date as asctime has it, and a number": ("Wed Mar  4 05:16:07 2026, 5", 600.0),
     "empty": ("", 0.0),
     "negative": ("-5", 0.0),
     "a fraction": ("1.5", 0.0),
@@ -305,6 +316,25 @@ RETRY_AFTER: dict[str, tuple[str | None, float]] = {
 @pytest.mark.parametrize(("header", "seconds"), RETRY_AFTER.values(), ids=RETRY_AFTER.keys())
 def test_retry_after_is_read_as_seconds_or_date_and_at_most_a_day(header: str | None, seconds: float) -> None:
     assert retry_after_seconds(header, NOW) == seconds
+
+
+DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", "%d %b %Y %H:%M:%S +0000")
+UNREAD = ("", "soon", "-5", "1.5", "Wed", "99 Mar 2026 05:06:07 GMT", "١٢")
+
+
+def forms_of(wait: int) -> list[str]:
+    """How that many seconds can be written: those that have passed only as a date."""
+    return [str(wait)] * (wait >= 0) + [(NOW + timedelta(seconds=wait)).strftime(form) for form in DATES]
+
+
+@given(st.data())
+def test_of_several_retry_afters_the_longest_counts_in_whichever_order_and_form(data: st.DataObject) -> None:
+    waits = data.draw(st.lists(st.integers(-90_000, 90_000), max_size=5))
+    said = [data.draw(st.sampled_from(forms_of(wait))) for wait in waits]
+    parts = data.draw(st.permutations([*said, *data.draw(st.lists(st.sampled_from(UNREAD), max_size=3))]))
+    header = data.draw(st.sampled_from([",", ", ", " , "])).join(parts)
+
+    assert retry_after_seconds(header, NOW) == min(max([0, *waits]), RETRY_AFTER_LIMIT)
 
 
 @given(st.text(max_size=60))
