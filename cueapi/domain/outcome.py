@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from math import isfinite
+from sys import float_info
 from typing import Any
 
 from attrs import evolve, frozen
@@ -100,6 +100,11 @@ def shortened(report: Report) -> Report:
         truncated=long,
         whole_length=len(report.result or "") if "result" in long else None,
     )
+
+
+def is_beyond_double(number: float) -> bool:
+    """Whether the contract's JSON cannot carry it: many readers take each number for a double."""
+    return not -float_info.max <= number <= float_info.max
 
 
 def decoded_text(data: bytes) -> str:
@@ -230,6 +235,6 @@ def _cleaned(value: Any) -> Any:  # noqa: ANN401 (JSON)
         return {clean_text(key): _cleaned(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_cleaned(item) for item in value]
-    if isinstance(value, float) and not isfinite(value):
+    if isinstance(value, int | float) and is_beyond_double(value):
         return None
     return value

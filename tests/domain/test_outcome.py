@@ -1,6 +1,7 @@
 """Reports, evidence, and how far they are believed."""
 
 import json
+import sys
 import time
 
 import pytest
@@ -146,6 +147,33 @@ def test_an_inline_report_that_is_nested_too_deep_counts_without_what_is() -> No
     assert inline is not None
     assert (inline.report.success, inline.report.metadata, inline.report.evidence.artifacts) == (True, None, None)
     assert inline.dropped == ("metadata", "artifacts")
+
+
+LARGEST = int(sys.float_info.max)
+NUMBERS = {
+    "a whole number of 400 digits": ("9" * 400, None),
+    "a negative one": ("-" + "9" * 400, None),
+    "one of 5,000 digits": ("9" * 5_000, None),
+    "the largest double": (str(LARGEST), LARGEST),
+    "the smallest one": (str(-LARGEST), -LARGEST),
+    "one more": (str(LARGEST + 1), None),
+    "with an exponent": ("1e400", None),
+    "no number": ("NaN", None),
+    "true": ("true", True),
+}
+
+
+@pytest.mark.parametrize(("written", "kept"), NUMBERS.values(), ids=NUMBERS)
+def test_of_an_inline_report_no_number_beyond_a_double_is_kept_however_it_is_written(
+    written: str, kept: object
+) -> None:
+    inline = read_inline(
+        f'{{"success": true, "metadata": {{"n": {written}}}, "artifacts": [[{written}], {{"m": {written}}}]}}'.encode()
+    )
+
+    assert inline is not None
+    assert inline.report.metadata == {"n": kept}
+    assert inline.report.evidence.artifacts == [[kept], {"m": kept}]
 
 
 @given(st.text(max_size=50))

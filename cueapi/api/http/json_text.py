@@ -7,11 +7,10 @@ from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import accumulate
-from sys import float_info
 from typing import Any, NoReturn
 
 from cueapi.domain.errors import Refusal
-from cueapi.domain.outcome import DEPTH_LIMIT
+from cueapi.domain.outcome import DEPTH_LIMIT, is_beyond_double
 
 _TOO_LARGE = "The body holds a number that is beyond a double."
 _TOO_DEEP = f"The body is nested more than {DEPTH_LIMIT} deep."
@@ -96,7 +95,7 @@ def _check(value: object) -> None:
     elif isinstance(value, list):
         for item in value:
             _check(item)
-    elif isinstance(value, int | float) and not -float_info.max <= value <= float_info.max:
+    elif isinstance(value, int | float) and is_beyond_double(value):
         raise Refusal("invalid_json", _TOO_LARGE)
 
 
