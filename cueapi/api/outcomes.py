@@ -89,7 +89,8 @@ class Outcomes:
         """
         Verify or reject an outcome.
 
-        Verifying acknowledges its `verification_failed` alert. A reason of a rejection is added to the evidence.
+        Verifying acknowledges its `verification_failed` alert, and counts towards the end of its incident. A reason of
+        a rejection is added to the evidence.
         """
         body = await read(VerifyBody)
         valid, given = body.valid is not False, body.reason and body.reason[:REASON_KEPT]
@@ -120,6 +121,7 @@ class Outcomes:
         )  # fmt: skip
         if not written:
             raise Refusal("invalid_state", "The outcome has changed meanwhile; look at it again.")
+        self.writer.hub.notice_ready()
 
     @operation(
         responses.EvidenceUpdated,

@@ -181,6 +181,26 @@ async def test_evidence_that_comes_later_ends_what_was_not_verified(api: Api) ->
     assert (await api.get(f"/v1/incidents/{opened['id']}"))["resolved_by_execution_id"] == execution
 
 
+async def test_a_person_s_word_ends_what_was_not_verified_and_counts_once(api: Api) -> None:
+    made = await api.post(
+        "/v1/cues",
+        cue("http://127.0.0.1:9/", verification={"mode": "require_external_id"}, alerts={"recovery_threshold": 2}),
+    )
+    lacking, other, proved = [(await api.post(f"/v1/cues/{made['id']}/fire"))["id"] for _ in range(3)]
+    await report(api, proved, success=True, external_id="m1")
+    for one in (lacking, other):
+        await report(api, one, success=True)
+    ends = []
+    for one in (proved, lacking, lacking, other):
+        await api.post(f"/v1/executions/{one}/verification-pending")
+        await api.post(f"/v1/executions/{one}/verify", {"valid": True})
+        (incident,) = await listed(api, "kind=unverified")
+        ends.append(incident["resolved_by_execution_id"])
+
+    assert ends == [None, None, None, other]
+    assert (incident["status"], incident["resolution"]) == ("resolved", None)
+
+
 async def test_what_may_be_muted_and_for_how_long(api: Api) -> None:
     made = await api.post("/v1/cues", cue(name="brief"))
     until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()

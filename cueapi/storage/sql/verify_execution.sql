@@ -1,4 +1,5 @@
--- :seen is the state that the person saw: the verdict counts for no other. :act says who gives it.
+-- :seen is the state that the person saw: the verdict counts for no other. :act says who gives it. What was not verified,
+-- and is by it, counts as in add_evidence.sql; what lacked nothing counted when it was reported.
 with moved as (
     update executions e
        set outcome_state = :state, validation_state = coalesce(:validation, e.validation_state),
@@ -14,6 +15,14 @@ with moved as (
      where a.execution_id = m.id
        and a.alert_type = 'verification_failed'
        and m.outcome_state = 'verified_success'
+ returning a.execution_id
+), recovered as (
+    select recover_incidents(m.cue_id, '{}', array[m.id]) as incidents
+      from moved m
+      join executions b on b.id = m.id
+     where m.id in (select execution_id from settled)
+       and b.validation_state is distinct from 'valid'
+       and exists (select from incidents where cue_id = m.cue_id and kind = 'unverified' and resolved_at is null)
 ), audited as (
     select write_audit(m.user_id, :act::json, 'execution.verified', 'execution', m.id::text, c.name,
                        changes_of(field_change('outcome_state', :seen::text, m.outcome_state::text)))
@@ -22,4 +31,7 @@ with moved as (
 ), tallied as (
 -- include: tally_change
 )
-select id from moved where (select count(*) from audited) is not null
+select id
+  from moved
+ where (select count(*) from audited) is not null
+   and (select count(*) from recovered) is not null
