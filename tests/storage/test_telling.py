@@ -1,17 +1,18 @@
 """Of what mails tell, and reminders: nothing that opens is silenced by what others have to say."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
+import trio
 
 from cueapi.domain.audit import SYSTEM
 from cueapi.domain.incident import IncidentKind
 from cueapi.storage import incidents
 from cueapi.storage.database import Database
 from cueapi.storage.quarantine import quarantine_cue, quarantine_execution
-from tests.storage.rows import add_cue, add_execution, add_user, ago, notified
+from tests.storage.rows import add_cue, add_execution, add_user, ago, notified, wait_for_locks
 from tests.storage.test_incidents import BAD, ONE_TRY, settle
 
 
@@ -136,3 +137,46 @@ async def test_what_no_cue_asks_for_holds_no_reminder_of_others_back(database: D
     assert told == [[], [one["user"]], []]
     (left,) = await database.fetch("select count(*) from incidents where remind_at <= now()")
     assert left["count"] == 0
+
+
+@pytest.mark.parametrize("seen", [None, "acknowledged", "snoozed"])
+async def test_reminders_that_a_cue_asks_for_later_come_of_what_is_open(database: Database, seen: str | None) -> None:
+    one, later = await reminding(database, alert_renotify_minutes=None), ago(hours=-2)
+    if seen == "acknowledged":
+        await incidents.acknowledge(database, **one, note=None)
+    elif seen == "snoozed":
+        await incidents.snooze(database, **one, until=later)
+
+    found = []
+    for minutes in (5, 60, 0, None):
+        (row,) = await database.fetch("update cues set alert_renotify_minutes = $1 returning now() as now", minutes)
+        found.append(await reminded_at(database, one))
+        if minutes and seen is None:
+            assert found[-1] == row["now"] + timedelta(minutes=minutes)
+
+    if seen is not None:
+        assert found == [None if seen == "acknowledged" else later] * 2 + [None] * 2
+    assert found[2:] == [None] * 2
+
+
+@pytest.mark.parametrize("what", ["failure", "quarantine"])
+async def test_a_change_of_the_reminders_and_what_opens_at_once_do_not_miss_each_other(
+    database: Database, what: str
+) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, **ONE_TRY)
+
+    async def open_one() -> None:
+        if what == "failure":
+            await settle(database, cue_id, BAD)
+        else:
+            await quarantine_execution(database, await add_execution(database, cue_id), reason="cannot be read")
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery, database.transaction() as tx:
+            await tx.execute("update cues set alert_renotify_minutes = 5 where id = $1", cue_id)
+            nursery.start_soon(open_one)
+            await wait_for_locks(database)
+
+    (row,) = await database.fetch("select remind_at from incidents")
+    assert row["remind_at"] is not None

@@ -1391,6 +1391,22 @@ create trigger cues_incidents_ended after update on cues for each row
           or new.status = 'paused' and old.status <> 'paused' and new.pause_reason is null)
     execute function end_incidents_of_cue();
 
+-- What is unresolved and was not acknowledged is told of again as its cue says now. What opens an incident of a cue has
+-- locked the cue before, as its change has: neither misses the other.
+create function change_reminders() returns trigger language plpgsql as $$
+begin
+    update incidents
+       set remind_at = case when new.alert_renotify_minutes > 0
+                            then greatest(now() + new.alert_renotify_minutes * interval '1 minute', snoozed_until) end
+     where cue_id = new.id
+       and resolved_at is null
+       and acknowledged_at is null;
+    return null;
+end $$;
+create trigger cues_reminders_changed after update of alert_renotify_minutes on cues for each row
+    when (new.alert_renotify_minutes is distinct from old.alert_renotify_minutes)
+    execute function change_reminders();
+
 -- Whether a user may have one channel more. The user's row is locked: of any number at once no more are made.
 create function has_channel_room(whose bigint) returns boolean language plpgsql as $$
 begin

@@ -19,6 +19,9 @@ with quarantined as (
      where x.execution_id = q.id
        and q.triggered_by = 'backfill'
        and q.status = 'failed'
+), locked as materialized (
+    -- Before the tallies, and before an incident opens, which must see how the cue asks to be told of it.
+    select id from cues where id in (select cue_id from quarantined) and deleted_at is null for no key update
 ), ended as (
     update cues c
        set status = case when c.schedule_type = 'once' then 'failed' else 'paused' end,
@@ -26,6 +29,7 @@ with quarantined as (
            next_run = null, revision = least(c.revision, 9223372036854775806) + 1, updated_at = clock_timestamp()
       from quarantined q
      where c.id = q.cue_id
+       and (select count(*) from locked) is not null
        and c.deleted_at is null
        and c.status = 'active'
        and case when c.schedule_type = 'recurring' then c.on_failure_pause and q.triggered_by <> 'backfill'
