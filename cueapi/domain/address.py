@@ -15,6 +15,7 @@ PRIVATE_IPV4 = tuple(
         "10.0.0.0/8",
         "100.64.0.0/10",  # carrier-grade NAT
         "127.0.0.0/8",
+        "168.63.129.16/32",  # routable by its number, and Azure's metadata service
         "169.254.0.0/16",  # link-local, metadata services
         "172.16.0.0/12",
         "192.0.0.0/24",  # protocol assignments
@@ -41,6 +42,9 @@ PRIVATE_IPV6 = tuple(
 )
 # Where a network has IPv6 only, DNS64 gives every name such an address: the IPv4 address inside decides.
 NAT64 = IPv6Network("64:ff9b::/96")
+MAPPED = IPv6Network("::ffff:0:0/96")
+# Networks whose addresses end in an IPv4 address: translated here or by the network itself, compatible, mapped.
+ENDING_IN_IPV4 = (NAT64, IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"), MAPPED)
 
 
 @lru_cache(maxsize=4096)
@@ -48,6 +52,15 @@ def read_address(text: str) -> Address:
     """An IPv4 address mapped into IPv6 is read as what it is."""
     address = ip_address(text)
     return (address.version == 6 and address.ipv4_mapped) or address
+
+
+def inner_ipv4(address: Address) -> IPv4Address | None:
+    """The IPv4 address in an IPv6 address that a network may lead to it; None where there is none."""
+    if isinstance(address, IPv4Address):
+        return None
+    if any(address in network for network in ENDING_IN_IPV4):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour
 
 
 def is_loopback(host: str) -> bool:

@@ -11,7 +11,7 @@ from ipaddress import ip_network
 
 from attrs import field, frozen
 
-from cueapi.domain.address import Address, Network, is_public, read_address
+from cueapi.domain.address import Address, Network, inner_ipv4, is_public, read_address
 from cueapi.domain.errors import Refusal
 from cueapi.domain.url import DEFAULT_PORTS, UrlParts, is_address, read_host, split_url
 
@@ -201,9 +201,15 @@ def _private(host: str, address: str) -> str:
 
 
 METADATA_NAMES = BLOCKED_NAMES - {"localhost"}
-METADATA_ADDRESSES = tuple(
-    map(ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "100.100.100.200/32", "192.0.0.192/32"))
-)
+METADATA_NETWORKS = tuple(
+    map(
+        ip_network,
+        (
+            "169.254.0.0/16", "fe80::/10", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32",
+            "fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128",
+        ),
+    )
+)  # fmt: skip
 
 
 def _is_metadata(host: str, address: str) -> bool:
@@ -211,4 +217,5 @@ def _is_metadata(host: str, address: str) -> bool:
     if host in METADATA_NAMES:
         return True
     found = read_address(address) if is_address(address) else None
-    return found is not None and any(found in network for network in METADATA_ADDRESSES)
+    inner = None if found is None else inner_ipv4(found)
+    return any(one in network for one in (found, inner) if one is not None for network in METADATA_NETWORKS)

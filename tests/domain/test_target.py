@@ -279,7 +279,22 @@ class TestCallbackAllow:
             assert reachable is allowed
 
     @pytest.mark.parametrize(
-        "url", ["http://169.254.169.254/", "http://metadata.google.internal/", "http://[fe80::1]/"]
+        "url",
+        [
+            "http://169.254.169.254/",
+            "http://metadata.google.internal/",
+            "http://[fe80::1]/",
+            "http://168.63.129.16/",
+            "http://[64:ff9b::a83f:8110]/",
+            "http://[fd20:ce::254]/",
+            "http://[fd00:ec2::254]/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://[64:ff9b:1::a9fe:a9fe]/",
+            "http://[::ffff:a9fe:a9fe]/",
+            "http://[::a9fe:a9fe]/",
+            "http://[2002:a9fe:a9fe::]/",
+            "http://[2002:a9fe:a9fe::1]/",
+        ],
     )
     def test_no_message_advises_to_open_a_metadata_service(self, url: str) -> None:
         with pytest.raises(Refusal) as refused:
