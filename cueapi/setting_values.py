@@ -3,9 +3,9 @@
 import re
 from collections.abc import Collection
 from difflib import get_close_matches
-from ipaddress import ip_network
 from urllib.parse import urlsplit
 
+from cueapi.domain.address import read_network
 from cueapi.domain.target import Rules
 from cueapi.domain.url import split_url
 from cueapi.net.smtp import read_sender
@@ -113,7 +113,7 @@ def hosts(text: str) -> str:
 def networks(text: str) -> str:
     """CIDRs, separated by commas."""
     for entry in filter(None, (part.strip() for part in text.split(","))):
-        ip_network(entry, strict=False)
+        read_network(entry, strict=False)
     return text
 
 

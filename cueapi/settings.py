@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from cueapi import setting_values as values
-from cueapi.domain.address import is_loopback
+from cueapi.domain.address import is_loopback, read_network
 from cueapi.domain.plan import PLANS, Limits
 from cueapi.domain.target import Rules
 from cueapi.domain.url import split_url
@@ -222,7 +222,7 @@ class Settings(BaseSettings):
     def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """Whose X-Forwarded-For counts."""
         entries = filter(None, (part.strip() for part in self.trusted_proxies.split(",")))
-        return tuple(ip_network(entry, strict=False) for entry in entries)
+        return tuple(read_network(entry, strict=False) for entry in entries)
 
 
 def load() -> Settings:

@@ -2,11 +2,13 @@
 
 import os
 import re
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import platformdirs
 import pytest
 
+from cueapi.api.http.rate_limits import is_trusted
 from cueapi.domain.plan import Limits
 from cueapi.settings import BadSetting, Settings, ignored_variables, load, postgres_url
 
@@ -263,6 +265,8 @@ def test_a_word_may_be_written_in_any_case_and_origins_stand_in_a_list(
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
         ("CALLBACK_ALLOW", "http://intranet/"),
         ("CALLBACK_ALLOW", "10.0.0.1/8"),
+        ("CALLBACK_ALLOW", "::1:9000"),
+        ("CALLBACK_ALLOW", "10.0.0.0/8, fd00::5:80"),
         ("SESSION_SECRET", "too short"),
         ("DATABASE_URL", f"mysql://me:{PASSWORD}@host/database"),
         ("DATABASE_URL", f"{PASSWORD}"),
@@ -447,6 +451,20 @@ def test_the_address_in_links_follows_the_port_unless_it_is_set(monkeypatch: pyt
 
     monkeypatch.setenv("BASE_URL", "https://cueapi.example.com/")
     assert load().url_at(8123) == "https://cueapi.example.com"
+
+
+def test_networks_that_are_mapped_into_ipv6_are_those_of_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", "::ffff:10.0.0.0/104, ::ffff:192.0.2.7, fd00::/8")
+    monkeypatch.setenv("CALLBACK_ALLOW", "::ffff:10.0.0.0/104, [::ffff:192.0.2.7]:9000, [fd00::5:80]")
+
+    opened = load().rules_at(8000).allow
+
+    assert [str(one) for one in load().proxies] == ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]
+    assert is_trusted("10.1.2.3", load().proxies)
+    assert is_trusted("::ffff:10.1.2.3", load().proxies)
+    assert [str(network) for network, _ in opened.networks] == ["10.0.0.0/8", "192.0.2.7/32", "fd00::5:80/128"]
+    assert opened.covers(IPv4Address("10.1.2.3"), 80)
+    assert opened.covers(IPv4Address("192.0.2.7"), 9000)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Which addresses are globally routable, and which belong to a private network."""
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -52,6 +52,14 @@ def read_address(text: str) -> Address:
     """An IPv4 address mapped into IPv6 is read as what it is."""
     address = ip_address(text)
     return (address.version == 6 and address.ipv4_mapped) or address
+
+
+def read_network(text: str, *, strict: bool = True) -> Network:
+    """A CIDR; one of addresses mapped into IPv6 is read as what they are. Where *strict*, no host bits may be set."""
+    network = ip_network(text, strict=strict)
+    if isinstance(network, IPv6Network) and network.subnet_of(MAPPED):
+        return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
+    return network
 
 
 def inner_ipv4(address: Address) -> IPv4Address | None:

@@ -11,7 +11,7 @@ from ipaddress import ip_network
 
 from attrs import field, frozen
 
-from cueapi.domain.address import Address, Network, inner_ipv4, is_public, read_address
+from cueapi.domain.address import Address, Network, inner_ipv4, is_public, read_address, read_network
 from cueapi.domain.errors import Refusal
 from cueapi.domain.url import DEFAULT_PORTS, UrlParts, is_address, read_host, split_url
 
@@ -83,7 +83,7 @@ class Rules:
         for entry in filter(None, (part.strip() for part in text.split(","))):
             place, port = _parse_allowed_port(entry)
             try:
-                networks.append((ip_network(place), port))
+                networks.append((read_network(place), port))
             except ValueError as error:
                 if "host bits" in str(error):
                     raise
@@ -149,15 +149,29 @@ _HTTPS_ONLY = "the URL must begin with https:// (http:// is only for what CALLBA
 # 10.0.0.0/8:9000, host.docker.internal:9000, [::1]:9000; without brackets the colons of IPv6 are its own.
 _ALLOWED = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 
+_LIKE_A_PORT = re.compile(r"[0-9]{2,5}")
+
 
 def _parse_allowed_port(entry: str) -> tuple[str, int | None]:
     found = _ALLOWED.fullmatch(entry)
     if found is None:
+        _refuse_ambiguous(entry)
         return entry, None
     port = None if found["port"] is None else int(found["port"])
     if port is not None and not 1 <= port <= 65_535:
         raise ValueError(f"{entry!r} is neither a name nor a CIDR: its port must be from 1 to 65535")
     return found["bracketed"] or found["plain"], port
+
+
+def _refuse_ambiguous(entry: str) -> None:
+    """`::1:9000` is an address, and whoever writes it means a port."""
+    before, _, last = entry.rpartition(":")
+    if _LIKE_A_PORT.fullmatch(last):
+        try:
+            read_address(before)
+        except ValueError:
+            return
+        raise ValueError(f"{entry!r} is an address without a port: write [{before}]:{last}, or [{entry}]")
 
 
 def _parse_allowed_name(entry: str) -> str:
