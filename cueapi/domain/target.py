@@ -7,7 +7,7 @@ Nothing here resolves a name: the caller does, has every address checked, and co
 import re
 from enum import Enum
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from attrs import field, frozen
 
@@ -233,3 +233,10 @@ def _is_metadata(host: str, address: str) -> bool:
     found = read_address(address) if is_address(address) else None
     inner = None if found is None else inner_ipv4(found)
     return any(one in network for one in (found, inner) if one is not None for network in METADATA_NETWORKS)
+
+
+def opens_metadata(network: Network) -> bool:
+    """Whether *network* has an address of such a service, in one of its forms."""
+    if isinstance(network, IPv6Network) and (inner := inner_ipv4(network.network_address)) is not None:
+        network = IPv4Network(inner)
+    return any(network.overlaps(one) for one in METADATA_NETWORKS if one.version == network.version)

@@ -22,6 +22,18 @@ SOFT = {
     "development in public, by name": ({"env": "development", "host": "cueapi.internal"}, "ENV: "),
     "open registration": ({"allow_register": True}, "ALLOW_REGISTER: "),
     "every origin": ({"cors_origins": "https://app.example.com,*"}, "CORS_ORIGINS: "),
+    "every origin, behind a blank": ({"cors_origins": "https://app.example.com, *"}, "CORS_ORIGINS: "),
+    "open registration behind a proxy": ({"host": "127.0.0.1", "allow_register": True}, "ALLOW_REGISTER: "),
+    "development behind a proxy": ({"host": "127.0.0.1", "env": "development"}, "ENV: "),
+    "a metadata service": ({"callback_allow": "169.254.169.254"}, "CALLBACK_ALLOW: 169.254.169.254/32 "),
+    "a metadata service's port": ({"callback_allow": "169.254.169.254:80"}, "CALLBACK_ALLOW: 169.254.169.254/32 "),
+    "a metadata service's network": ({"callback_allow": "100.64.0.0/10"}, "CALLBACK_ALLOW: 100.64.0.0/10 "),
+    "a metadata service by IPv6": ({"callback_allow": "fd00:ec2::254"}, "CALLBACK_ALLOW: fd00:ec2::254/128 "),
+    "a metadata service by NAT64": (
+        {"callback_allow": "64:ff9b::a9fe:a9fe"},
+        "CALLBACK_ALLOW: 64:ff9b::a9fe:a9fe/128 ",
+    ),
+    "a metadata service by name": ({"callback_allow": "metadata.internal"}, "CALLBACK_ALLOW: metadata.internal "),
     "no TLS": ({"base_url": "http://cueapi.example.com"}, "BASE_URL: "),
     "no address": ({"base_url": None}, "BASE_URL: "),
     "no token for metrics": ({"metrics_token": None}, "METRICS_TOKEN: "),
@@ -45,8 +57,10 @@ def test_nothing_is_said_of_hard_settings() -> None:
     assert of_settings(warnings(settings())) == []
 
 
-def test_a_newcomer_on_loopback_is_not_warned() -> None:
-    newcomer = settings(host="127.0.0.1", env="development", allow_register=True, base_url=None)
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "::1", "LOCALHOST", "localhost."])
+@pytest.mark.parametrize("base_url", [None, "http://localhost:8000"])
+def test_a_newcomer_on_loopback_is_not_warned(host: str, base_url: str | None) -> None:
+    newcomer = settings(host=host, env="development", allow_register=True, base_url=base_url)
 
     assert of_settings(warnings(newcomer)) == []
 
