@@ -210,11 +210,10 @@ class Settings(BaseSettings):
         return {**PLANS, self.default_plan: own}
 
     def host_names_at(self, bound: str) -> frozenset[str] | None:
-        """The names that Host may have on the address *bound*, beside those of loopback; None: any."""
+        """The names that Host may have on the address *bound*, beside those of loopback; in ASCII. None: any."""
         names = {name for part in self.allowed_hosts.split(",") if (name := part.strip())}
         if not names and not is_loopback(bound):
             return None
-        # As browsers send them: a name of other letters than ours in its ASCII form.
         base = split_url(self.base_url).host if self.base_url else ""
         return frozenset(names | ({f"[{base}]" if ":" in base else base} if base else set()))
 
@@ -295,6 +294,5 @@ def _refuse_default_passwords(settings: Settings) -> None:
 
 def postgres_url(settings: Settings) -> str | None:
     """DATABASE_URL as the driver understands it; None: the embedded database."""
-    if settings.database_url is None:
-        return None
-    return values.checked_postgres_url(settings.database_url.get_secret_value())
+    url = settings.database_url
+    return None if url is None else values.checked_postgres_url(url.get_secret_value())

@@ -164,7 +164,7 @@ def _parse_allowed_port(entry: str) -> tuple[str, int | None]:
 
 
 def _refuse_ambiguous(entry: str) -> None:
-    """`::1:9000` is an address, and whoever writes it means a port."""
+    """Raises ValueError for an address such as `::1:9000`, whose end is meant as a port."""
     before, _, last = entry.rpartition(":")
     if _LIKE_A_PORT.fullmatch(last):
         try:
