@@ -17,6 +17,7 @@ from cueapi.api.models.requests.incidents import MuteBody, MuteSubject
 from cueapi.api.models.responses import incidents as responses
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.ids import is_cue_id
+from cueapi.domain.incident import MOST_MUTES
 from cueapi.storage import key_groups, mutes
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database
@@ -49,14 +50,19 @@ class Mutes:
         return answer({"mutes": [shown(row) for row in rows]})
 
     @operation(
-        responses.Mute, body=MuteBody, parameters=(REASON,), refuses=("cue_not_found",), scope="write", in_groups=True
+        responses.Mute,
+        body=MuteBody,
+        parameters=(REASON,),
+        refuses=("cue_not_found", "mute_limit_exceeded"),
+        scope="write",
+        in_groups=True,
     )
     async def put(self) -> Response:
         """
         Mute a cue, a group, or the account.
 
         No message, no mail and no reminder is sent of it; incidents are kept, and alert webhooks go on. It replaces the
-        mute that there is of the same subject.
+        mute that there is of the same subject. An account has 1,000 at most.
         """
         body = await read(MuteBody)
         scope, subject = subject_of(body)
@@ -69,8 +75,10 @@ class Mutes:
             self.database, user=g.account.id, scope=scope, subject=subject, until=until, reason=body.reason,
             act=act(body.reason).text(),
         )  # fmt: skip
-        if row is None:
+        if not row.is_known:
             raise Refusal("cue_not_found", "There is no such cue.")
+        if not row.has_room:
+            raise Refusal("mute_limit_exceeded", f"An account has {MOST_MUTES:,} mutes at most; delete one first.")
         return answer(shown(row))
 
     @operation(

@@ -10,6 +10,10 @@ Content: TypeAlias = Mapping[str, Any]
 """An incident as the API shows it."""
 
 
+MOST_MUTES = 1_000
+"""Mutes that an account may have."""
+
+
 class IncidentKind(StrEnum):
     """What is wrong."""
 

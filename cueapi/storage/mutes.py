@@ -37,32 +37,44 @@ async def every(db: Executor, user: int, *, groups: Collection[str] | None = Non
     return await db.fetch(EVERY, user, None if groups is None else list(groups), row=MuteRow)
 
 
-# $2 the scope, $3 the subject, $4 until when (null: until it is deleted), $5 why, $6 the act. A cue that is not there:
-# no row.
+class PutMute(MuteRow):
+    """The mute that was asked for, whether its subject is there, and whether the user may have it."""
+
+    is_known: bool
+    has_room: bool
+
+
+# $2 the scope, $3 the subject, $4 until when (null: until it is deleted), $5 why, $6 the act.
 PUT = """
 with cue as (
     select id, name from cues where $2 = 'cue' and id = $3 and user_id = $1 and deleted_at is null
+), asked as materialized (
+    select $2 <> 'cue' or exists (select from cue) as is_known, has_mute_room($1, $2, $3) as has_room
 ), put as (
     insert into mutes as m (user_id, scope, subject, until, reason)
-    select $1::bigint, $2::text, $3::text, $4::timestamptz, $5::text
-     where $2 <> 'cue' or exists (select from cue)
+    select $1::bigint, $2::text, $3::text, $4::timestamptz, $5::text from asked where is_known and has_room
         on conflict (user_id, scope, subject) do update
        set until = excluded.until, reason = excluded.reason, created_at = excluded.created_at
  returning *
+), audited as (
+    select write_audit(user_id, $6::json, 'mute.set', scope, subject, coalesce((select name from cue), subject)) as id
+      from put
 )
-select p.scope, p.subject, (select name from cue) as name, p.until, p.reason, p.created_at
-  from put p
- cross join lateral (select write_audit(p.user_id, $6::json, 'mute.set', p.scope, p.subject,
-                                        coalesce((select name from cue), p.subject)) as id offset 0) a
- where a.id is not null
+select $2 as scope, $3 as subject, (select name from cue) as name, p.until, p.reason,
+       coalesce(p.created_at, now()) as created_at, a.is_known, a.has_room
+  from asked a
+  left join put p on true
+ where (select count(*) from audited) is not null
 """
 
 
 async def put(  # noqa: PLR0913 (the columns of a mute)
     db: Executor, *, user: int, scope: str, subject: str, until: datetime | None, reason: str | None, act: str
-) -> MuteRow | None:
-    """The mute that is in force from now on; None where the cue is not this user's."""
-    return await db.fetch_one(PUT, user, scope, subject, until, reason, act, row=MuteRow)
+) -> PutMute:
+    """The mute that is in force from now on, where the cue is this user's, and there are not too many."""
+    row = await db.fetch_one(PUT, user, scope, subject, until, reason, act, row=PutMute)
+    assert row is not None
+    return row
 
 
 DELETE = """

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import trio
+
 from cueapi.storage.database import Database
 from tests.api.keys import with_key
 from tests.api.work import NO_IDS, claimed, report
@@ -224,3 +226,32 @@ async def test_what_may_be_muted_and_for_how_long(api: Api) -> None:
     for stranger, one in ((api, "cue_abcdefghijkl"), (other, made["id"])):
         assert (await stranger.refused("PUT", "/v1/mutes", {"cue_id": one}))[:2] == (404, "cue_not_found")
     assert (await other.refused("DELETE", f"/v1/mutes?cue_id={made['id']}"))[:2] == (404, "mute_not_found")
+
+
+async def test_an_account_has_a_thousand_mutes_however_many_ask_at_once(api: Api, database: Database) -> None:
+    await database.execute(
+        "insert into mutes (user_id, scope, subject, until)"
+        " select u.id, 'group', 'g' || n, case when n > 995 then now() - interval '1 second' end"
+        "   from users u, generate_series(1, 1100) n"
+    )
+    statuses = []
+
+    async def mute(group: str) -> None:
+        statuses.append((await api.ask("PUT", "/v1/mutes", {"group": group})).status_code)
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for number in range(12):
+                nursery.start_soon(mute, f"new-{number}")
+        full = await api.refused("PUT", "/v1/mutes", {"account": True})
+        again = await api.ask("PUT", "/v1/mutes", {"group": "g1", "reason": "noisy"})
+        shown = (await api.get("/v1/mutes"))["mutes"]
+        audited = await database.fetch("select from audit where action = 'mute.set'")
+        await api.ask("DELETE", "/v1/mutes", {"group": "g2"})
+        freed = await api.ask("PUT", "/v1/mutes", {"account": True})
+
+    assert sorted(statuses) == [200] * 5 + [403] * 7
+    assert full[:2] == (403, "mute_limit_exceeded")
+    assert (again.status_code, len(shown), shown[0]["reason"]) == (200, 1_000, "noisy")
+    assert len(audited) == 6
+    assert freed.status_code == 200

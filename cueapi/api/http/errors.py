@@ -35,6 +35,7 @@ STATUS = {
     "channel_limit_exceeded": 403,
     "insufficient_scope": 403,
     "key_limit_exceeded": 403,
+    "mute_limit_exceeded": 403,
     "metrics_closed": 403,
     "not_execution_owner": 403,
     "not_found": 404,

@@ -1414,6 +1414,20 @@ begin
     return found and (select count(*) from channels where user_id = whose) < 20;
 end $$;
 
+-- Whether a user may have this mute; one that is there already is replaced, and one that has ended is none. The user's row
+-- is locked: of any number at once no more are made.
+create function has_mute_room(whose bigint, of_scope text, of_subject text) returns boolean language plpgsql as $$
+begin
+    perform from users where id = whose and revoked_at is null for no key update;
+    if not found then
+        return false;
+    end if;
+    delete from mutes
+     where user_id = whose and until <= now() and (scope, subject) is distinct from (of_scope, of_subject);
+    return (select count(*) from mutes
+             where user_id = whose and (scope, subject) is distinct from (of_scope, of_subject)) < 1000;
+end $$;
+
 -- Tells once more of what is open, where its cue asks for that and its time has come; of whose incidents.
 create function remind_of_incidents() returns setof bigint language plpgsql as $$
 declare
