@@ -47,7 +47,13 @@ class ChannelLinks:
         return routes
 
     async def needed(self, address: str) -> ChannelLink | None:
-        """The link that *address* needs; None for none, and for the account's own that is verified."""
+        """As `wanted`, counted: refuses links beyond the limits."""
+        if (link := await self.wanted(address)) is not None:
+            await self.mails.count_link(address)
+        return link
+
+    async def wanted(self, address: str) -> ChannelLink | None:
+        """The link that *address* is confirmed by; None for no address, and for the account's own that is verified."""
         if not address:
             return None
         if not self.mails.leave:
@@ -55,7 +61,6 @@ class ChannelLinks:
         found = await addresses.by_email(self.database, address)
         if found is not None and found.id == g.account.id and found.verified:
             return None
-        await self.mails.count_link(address)
         return ChannelLink(secrets.token_urlsafe(32))
 
     async def send(self, db: Executor, link: ChannelLink, address: str, channel: str) -> None:
@@ -64,6 +69,11 @@ class ChannelLinks:
         await self.mails.add_link(
             db, "address_mail", user=g.account.id, email=address, link=text, channel=channel, asked_by=g.account.email
         )
+
+    async def send_again(self, db: Executor, link: ChannelLink, address: str, channel: str) -> None:
+        """As `send`, counted: refuses links beyond the limits."""
+        await self.mails.count_link(address)
+        await self.send(db, link, address, channel)
 
     @for_browsers(TOKEN)
     async def show(self) -> Response:

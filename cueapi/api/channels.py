@@ -132,30 +132,32 @@ class Channels:
         """
         Change a channel, or enable it again.
 
-        What is left out stays; its kind does. Another mail address is confirmed by its link. A `webhook` whose secret
-        was encrypted under another `SESSION_SECRET` needs its `url` anew, and has a new secret, shown this once.
+        What is left out stays; its kind does. A mail address is sent a link, where it is another one or was not
+        confirmed yet. A `webhook` whose secret was encrypted under another `SESSION_SECRET` needs its `url` anew, and
+        has a new secret, shown this once.
         """
         given = (await read(ChannelPatch)).given()
         why = act(given.get("reason"))
         row = await self._find(channel_id)
         target = await self.planner.target(self._target(row), given)
-        link = await self.links.needed(target.address) if given.get("address") is not None else None
+        named = given.get("address") is not None
+        link = await self.links.wanted(target.address) if named else None
         async with self.database.transaction() as db:
             before = await channels.lock(db, channel=row.id, user=g.account.id)
             if before is None:
                 raise not_found()
             # Upon what another change has left, which may have come between.
             target, secret = with_secret(self.planner.merged(self._target(before), given))
-            moves = target.address != (before.address or "")
+            asks = named and (target.address != (before.address or "") or not before.confirmed)
             said = standing(before) | {name: value for name, value in given.items() if name in standing(before)}
             values = self.planner.values(target, row.id, said | {"confirm_hash": link and link.token_hash})
             after = described(values, enabled=said["enabled"])
             row = await channels.change(
-                db, values, channel=row.id, user=g.account.id, moves=moves, enabled=said["enabled"], act=why.text(),
+                db, values, channel=row.id, user=g.account.id, asks=asks, enabled=said["enabled"], act=why.text(),
                 changes=json.dumps(changes(channels.described(before), after)),
             )  # fmt: skip
-            if moves and link is not None:
-                await self.links.send(db, link, target.address, row.name)
+            if asks and link is not None:
+                await self.links.send_again(db, link, target.address, row.name)
         self.hub.notice_ready()
         return answer(with_new(secret, shown(row)))
 

@@ -91,16 +91,16 @@ async def lock(db: Executor, *, channel: UUID, user: int) -> ChannelRow | None:
 
 CHANGE = load(
     "change_channel",
-    ("channel", "user", "act", "changes", "moves", "enabled", *ChannelValues._fields),
+    ("channel", "user", "act", "changes", "asks", "enabled", *ChannelValues._fields),
     columns=COLUMNS,
 )
 
 
 async def change(  # noqa: PLR0913 (what a change is made of)
-    db: Executor, values: ChannelValues, *, channel: UUID, user: int, moves: bool, enabled: bool, act: str, changes: str
+    db: Executor, values: ChannelValues, *, channel: UUID, user: int, asks: bool, enabled: bool, act: str, changes: str
 ) -> ChannelRow:
-    """The changed channel, which the transaction has locked; *moves*: it leads to another mail box."""
-    row = await db.fetch_one(CHANGE, channel, user, act, changes, moves, enabled, *values, row=ChannelRow)
+    """The changed channel, which the transaction has locked; *asks*: its mail box is to be confirmed anew."""
+    row = await db.fetch_one(CHANGE, channel, user, act, changes, asks, enabled, *values, row=ChannelRow)
     assert row is not None
     return row
 

@@ -356,6 +356,32 @@ async def test_a_mail_box_hears_of_nothing_before_its_owner_has_agreed(settings:
     assert sorted(to for to, _ in subjects) == ["team@example.com"] * 2 + ["you@example.com"] * 2
 
 
+async def test_a_link_that_has_expired_is_sent_again_for_the_same_address_and_none_once_it_is_confirmed(
+    settings: Settings, database: Database
+) -> None:
+    with trio.fail_after(60):
+        async with mailing_to_a_user(settings) as mailed:
+            address = "team@example.com"
+            made = await channel(mailed.api, "email", address=address)
+            path = f"/v1/channels/{made['id']}"
+            old = await mailed.post.link_to(address)
+            await database.execute("update channels set confirm_until = now() - interval '1 second'")
+            expired = await mailed.post.press(old)
+            del mailed.box.mails[:]
+            asked = await mailed.api.patch(path, {"address": address})
+            new = await mailed.post.link_to(address)
+            dead, pressed = await mailed.post.press(old), await mailed.post.press(new)
+            later = [await mailed.api.patch(path, {"address": address, "name": f"team {n}"}) for n in range(4)]
+            others = await mailed.api.patch(path, {"address": "other@example.com"})
+            await mailed.post.link_to("other@example.com")
+
+    assert new != old
+    assert (expired.status_code, asked["confirmed"], dead.status_code, pressed.status_code) == (400, False, 400, 200)
+    assert [one["confirmed"] for one in later] == [True] * 4
+    assert others["confirmed"] is False
+    assert len([mail for mail in mailed.box.mails if mail["To"] == address]) == 1
+
+
 async def test_begin_and_end_are_mailed_to_the_accounts_address(settings: Settings) -> None:
     with trio.fail_after(60):
         async with mailing_to_a_user(settings) as mailed:

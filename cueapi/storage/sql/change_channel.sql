@@ -3,10 +3,10 @@
 with changed as (
     update channels
        set name = :name, shown = :shown, topic = :topic, has_token = :has_token, config = :config, address = :address,
-           confirm_hash = case when :moves then :confirm_hash::bytea else confirm_hash end,
-           confirm_until = case when :moves and :confirm_hash::bytea is not null then now() + interval '1 day'
-                                when :moves then null else confirm_until end,
-           confirmed_at = case when not :moves then confirmed_at when :confirm_hash::bytea is null then now() end,
+           confirm_hash = case when :asks then :confirm_hash::bytea else confirm_hash end,
+           confirm_until = case when :asks and :confirm_hash::bytea is not null then now() + interval '1 day'
+                                when :asks then null else confirm_until end,
+           confirmed_at = case when not :asks then confirmed_at when :confirm_hash::bytea is null then now() end,
            events = :events::text[], min_severity = :min_severity, groups = :groups::text[], kinds = :kinds::text[],
            disabled_at = case when :enabled then null else coalesce(disabled_at, now()) end,
            failing_since = case when :enabled and disabled_at is not null then null else failing_since end,

@@ -42,7 +42,7 @@ class ChannelPatch(ReasonBody):
     name: Name = _kept("Name for people.")
     url: Url = _kept("Where messages go.")
     topic: Topic = _kept("Topic of ntfy.")
-    address: Short = _kept("Mail address; another one is confirmed by its link.")
+    address: Short = _kept("Mail address; one that is not confirmed is sent a link, anew where it is the same.")
     token: Token | None = _kept("Access token of ntfy.")
     on: Events = _kept("What to tell.")
     min_severity: Severity = _kept("Only incidents that are at least so bad.")
