@@ -76,7 +76,8 @@ async def test_it_claims_for_three_quarters_of_the_pool_and_keeps_the_rest_for_a
     database: Database,
 ) -> None:
     for number in range(4):
-        await backlog(database, 50, user=await add_user(database), host=f"h{number}:1")
+        # No more in all than a claim looks at: it sees each account, however long it took to write their rows.
+        await backlog(database, 30, user=await add_user(database), host=f"h{number}:1")
     dispatcher = dispatcher_on(database, size=32)
 
     await one_turn(dispatcher.run)
