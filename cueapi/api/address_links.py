@@ -67,7 +67,7 @@ class AddressLinks:
             raise taken()
         if not self.mails.leave or (found is not None and found.verified):
             return None
-        await self.mails.count_link(email)
+        await self.mails.count_link(email, known=found is not None)
         return email
 
     async def ask(self, db: Executor, email: str) -> None:

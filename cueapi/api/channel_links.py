@@ -20,9 +20,10 @@ TOKEN = Text("token", "The token of the link.")
 
 @frozen
 class ChannelLink:
-    """A link that is to be sent; its token stands readable in no row."""
+    """A link that is to be sent; its token stands readable in no row. *known*: its address has an account."""
 
     token: str = field(repr=False)
+    known: bool
 
     @property
     def token_hash(self) -> bytes:
@@ -49,7 +50,7 @@ class ChannelLinks:
     async def needed(self, address: str) -> ChannelLink | None:
         """As `wanted`, counted: refuses links beyond the limits."""
         if (link := await self.wanted(address)) is not None:
-            await self.mails.count_link(address)
+            await self.mails.count_link(address, known=link.known)
         return link
 
     async def wanted(self, address: str) -> ChannelLink | None:
@@ -61,7 +62,7 @@ class ChannelLinks:
         found = await addresses.by_email(self.database, address)
         if found is not None and found.id == g.account.id and found.verified:
             return None
-        return ChannelLink(secrets.token_urlsafe(32))
+        return ChannelLink(secrets.token_urlsafe(32), known=found is not None)
 
     async def send(self, db: Executor, link: ChannelLink, address: str, channel: str) -> None:
         """Have the link sent, in the caller's transaction."""
@@ -72,7 +73,7 @@ class ChannelLinks:
 
     async def send_again(self, db: Executor, link: ChannelLink, address: str, channel: str) -> None:
         """As `send`, counted: refuses links beyond the limits."""
-        await self.mails.count_link(address)
+        await self.mails.count_link(address, known=link.known)
         await self.send(db, link, address, channel)
 
     @for_browsers(TOKEN)

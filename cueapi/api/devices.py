@@ -141,9 +141,9 @@ class Devices:
             raise Refusal("email_not_configured", "This server sends no mail; the operator must set SMTP_URL.")
         if (refusal := await self._refusal(code)) is not None:
             raise refusal
-        await self.mails.count_link(email)
-        token = secrets.token_urlsafe(32)
         user = await addresses.by_email(self.database, email)
+        await self.mails.count_link(email, known=user is not None)
+        token = secrets.token_urlsafe(32)
         welcome = not user.revoked if user is not None else self.open
         owner, address = (None, email) if user is None else (user.id, user.email)
         link = f"{self.base_url}/v1/auth/verify?token={token}&device_code={quote(code, safe='')}"

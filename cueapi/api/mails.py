@@ -31,10 +31,14 @@ class Mails:
     vault: Vault
     windows: Windows
 
-    async def count_link(self, email: str) -> None:
-        """Count a link that the request has sent to *email*; refuses what is one too many."""
+    async def count_link(self, email: str, *, known: bool) -> None:
+        """
+        Count a link that the request has sent to *email*; refuses what is one too many.
+
+        Addresses that are *known* to have an account are counted by themselves: those that are made up push out none.
+        """
         await self.windows.check("link-address", g.address, LINKS_AN_ADDRESS, HOUR)
-        await self.windows.check("link-mail", folded(email), LINKS_A_MAIL, HOUR)
+        await self.windows.check("link-known" if known else "link-unknown", folded(email), LINKS_A_MAIL, HOUR)
 
     async def add_link(
         self, db: Executor, kind: str, *, user: int | None, email: str, link: str, **content: str

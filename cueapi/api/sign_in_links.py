@@ -39,8 +39,8 @@ class SignInLinks:
         if not self.can_be_sent:
             raise Refusal("email_not_configured", "This server sends no mail; the operator must set SMTP_URL.")
         email = checked_email(text)
-        await self.mails.count_link(email)
         user = await addresses.by_email(self.database, email)
+        await self.mails.count_link(email, known=user is not None)
         if user.revoked if user is not None else not self.accounts.open:
             return email
         owner, address = (None, email) if user is None else (user.id, user.email)

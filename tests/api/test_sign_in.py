@@ -316,6 +316,21 @@ async def test_signing_in_has_limits_of_its_own(daemon: RunningDaemon, capsys: P
     assert 1 <= int(polls[-1].headers["Retry-After"]) <= 60
 
 
+async def test_addresses_that_are_made_up_are_counted_apart_from_those_of_accounts(
+    daemon: RunningDaemon, capsys: Printed
+) -> None:
+    body = {"device_code": CODE, "email": EMAIL}
+    await begin(daemon.api)
+    path = "/v1/auth/device-code/submit-email"
+    with trio.fail_after(20):
+        made_up = [(await daemon.api.ask("POST", path, body)).status_code for _ in range(4)]
+        await daemon.api.register(EMAIL)
+        known = [(await daemon.api.ask("POST", path, body)).status_code for _ in range(4)]
+
+    assert (made_up, known) == ([200, 200, 200, 429], [200, 200, 200, 429])
+    assert len(printed(capsys)) == 6
+
+
 async def test_what_a_stranger_writes_is_text_on_every_page_and_never_markup(
     daemon: RunningDaemon, capsys: Printed
 ) -> None:
