@@ -16,8 +16,8 @@ from cueapi.storage import audit, key_groups
 from cueapi.storage.audit import AuditFilter
 from cueapi.storage.database import Database
 
-SUBJECT = Text("subject_id", "Only what was done to this: the id of a cue, a key, an execution, …")
-ACTOR = Text("actor_id", "Only what this key, or this session, has done.")
+SUBJECT = Text("subject_id", "Only what was done to this: the id of a cue, a key, an execution, …", names_one=True)
+ACTOR = Text("actor_id", "Only what this key, or this session, has done.", names_one=True)
 ACTION = Pattern("action", "Only this action, as in `cue.paused`.", r"^[a-z_]+[.][a-z_]+$")
 SINCE = Moment("since", "Only what was done at this moment or later.")
 UNTIL = Moment("until", "Only what was done before this moment.")

@@ -52,8 +52,8 @@ from cueapi.storage.paging import PAGE_CAP
 from cueapi.wakeups.hub import WakeupHub
 
 STATUS = Choice("status", "Only cues in this status.", domain.STATUSES)
-NAME = Text("name", "Only the cue of exactly this name.")
-GROUP = Pattern("group", "Only cues of this group.", values.GROUP)
+NAME = Text("name", "Only the cue of exactly this name.", names_one=True)
+GROUP = Pattern("group", "Only cues of this group.", values.GROUP, names_one=True)
 LIMIT = page_limit(50)
 EXECUTION_LIMIT = Whole("execution_limit", "Executions to show, at most.", 1, 100, 10)
 EXECUTION_OFFSET = Whole("execution_offset", "Executions to skip.", 0, PAGE_CAP, 0)

@@ -28,9 +28,12 @@ class Place(Text):
             raise self._wrong(str(error)) from None
 
 
-CUE_ID = Text("cue_id", "Only dead letters of this cue.")
-GROUP = Pattern("group", "Only dead letters of cues in this group.", values.GROUP)
-HOST = Place("host", "Only dead letters of cues that call this host and port now, for example `agent.example.com:443`.")
+CUE_ID = Text("cue_id", "Only dead letters of this cue.", names_one=True)
+GROUP = Pattern("group", "Only dead letters of cues in this group.", values.GROUP, names_one=True)
+HOST = Place(
+    "host", "Only dead letters of cues that call this host and port now, for example `agent.example.com:443`.",
+    names_one=True,
+)  # fmt: skip
 HTTP_STATUS = Pattern(
     "http_status", "Only dead letters whose last attempt was answered so; `none`: that have no status.",
     values.STATUS_OR_NONE,

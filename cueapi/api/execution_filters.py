@@ -21,14 +21,14 @@ from cueapi.domain.execution import SHOWN
 from cueapi.domain.outcome import OutcomeState
 from cueapi.storage.execution_pages import Filter
 
-CUE_ID = Text("cue_id", "Only executions of this cue.")
-GROUP = Pattern("group", "Only executions of cues in this group.", values.GROUP)
-CUE_NAME = Text("cue_name", "Only executions of the cue of exactly this name.")
+CUE_ID = Text("cue_id", "Only executions of this cue.", names_one=True)
+GROUP = Pattern("group", "Only executions of cues in this group.", values.GROUP, names_one=True)
+CUE_NAME = Text("cue_name", "Only executions of the cue of exactly this name.", names_one=True)
 STATUS = Choice("status", "Only executions in this status.", SHOWN)
 STATUS_IN = Choices("status__in", "Only executions in one of these statuses, separated by commas.", SHOWN)
 OUTCOME_STATE = Choice("outcome_state", "Only executions with an outcome in this state.", OutcomeState)
 TRIGGERED_BY = Choice("triggered_by", "Only executions made this way.", get_args(values.TriggeredBy))
-WORKER = Text("worker_id", "Only executions that this worker holds, or was the last to hold.")
+WORKER = Text("worker_id", "Only executions that this worker holds, or was the last to hold.", names_one=True)
 HAS_EVIDENCE = Flag("has_evidence", "Only executions that have (`true`) or have not (`false`) any evidence.")
 RESULT_TYPE = Text("result_type", "Only executions whose evidence has exactly this `result_type`.")
 SINCE = Moment("since", "Only executions made at this moment or later.")

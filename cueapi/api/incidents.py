@@ -28,8 +28,8 @@ from cueapi.wakeups.hub import WakeupHub
 
 STATUS = Choice("status", "Only incidents in this status.", IncidentStatus)
 KIND = Choice("kind", "Only incidents of this kind.", IncidentKind)
-CUE = Text("cue_id", "Only incidents of this cue.")
-GROUP = Pattern("group", "Only incidents of the cues of this group.", values.GROUP)
+CUE = Text("cue_id", "Only incidents of this cue.", names_one=True)
+GROUP = Pattern("group", "Only incidents of the cues of this group.", values.GROUP, names_one=True)
 LIMIT = page_limit(20)
 FURTHEST = timedelta(days=366)
 

@@ -23,8 +23,8 @@ from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database
 from cueapi.storage.mutes import MuteRow
 
-CUE = Text("cue_id", "The cue that is muted.")
-GROUP = Pattern("group", "The group that is muted.", values.GROUP)
+CUE = Text("cue_id", "The cue that is muted.", names_one=True)
+GROUP = Pattern("group", "The group that is muted.", values.GROUP, names_one=True)
 ACCOUNT = Flag("account", "`true`: everything is muted.")
 
 

@@ -150,7 +150,7 @@ def _of_deleted(kind: Kind) -> list[str]:
 
 def _filter(kind: Kind, given: Scope) -> Scope:
     """The filter as it is stored; refuses an empty one, and what the list of its kind does not know."""
-    found = {name: value for name, value in given.items() if value not in {None, ""}}
+    found = {name: value for name, value in given.items() if value is not None}
     known = CUE_FILTERS if kind in OF_CUES else DEAD_FILTERS
     if not found:
         names = ", ".join(f"`{name}`" for name in sorted(known))

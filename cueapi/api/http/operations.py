@@ -110,15 +110,18 @@ def operation_of(view: Handler) -> Operation | None:
 
 async def refuse_unknown(described: Operation) -> None:
     """
-    Refuse a request that names a parameter which the operation does not know, or sends fields where it takes none.
+    Refuse a request that names a parameter twice, or one which the operation does not know, or sends fields where it
+    takes none.
 
     The fields of a body that it takes are checked where that is read.
     """
     if request.query_string and not described.takes_any_query:
-        known = described.query
-        unknown = sorted(query_names() - known - SENT_WITHOUT_MEANING)[:MOST_PROBLEMS]
+        known, named = described.query, query_names()
+        unknown = sorted(set(named) - known - SENT_WITHOUT_MEANING)[:MOST_PROBLEMS]
         if unknown:
             raise Invalid(*(Problem(f"query.{name}", unknown_name("parameter", name, known)) for name in unknown))
+        if repeated := sorted(name for name, times in named.items() if times > 1):
+            raise Invalid(*(Problem(f"query.{name}", "is sent more than once: which is meant?") for name in repeated))
     takes_nothing = described.body is None and not described.forms and not described.for_browsers
     if takes_nothing and request.method in TAKING_BODIES:
         await read(Nothing)

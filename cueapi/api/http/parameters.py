@@ -4,6 +4,7 @@ reads and checks itself in the request that is being answered (*read*).
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
@@ -32,18 +33,22 @@ class Parameter:
 
     name: str
     description: str
+    names_one: bool = field(default=False, kw_only=True)
+    """Whether it names what is asked for: an empty one, as of a shell's variable that is not set, is refused then."""
 
     @property
     def schema(self) -> Schema:
         """Its JSON schema."""
-        return {"type": "string"}
+        return {"type": "string"} | ({"minLength": 1} if self.names_one else {})
 
     def _given(self) -> str | None:
-        """The value as it was sent; None where it is missing or empty."""
+        """The value as it was sent; None where it is missing, or empty and may be so."""
         # Asked first: `get` of what is missing raises an error inside, which costs more than all the rest.
         if self.name not in request.args:
             return None
         value = request.args[self.name]
+        if not value and self.names_one:
+            raise self._wrong("is empty: it would ask for all; leave it out, or say which is meant")
         if value and ("\x00" in value or any("\ud800" <= sign <= "\udfff" for sign in value)):
             raise self._wrong("U+0000 and lone surrogates cannot be searched for.")
         return value or None
@@ -160,9 +165,7 @@ class Whole(Parameter):
 
     def read(self) -> int:
         """The number; the default where it is missing or empty."""
-        value = self._given()
-        if value is None:
-            return self.default
+        value = self._given() or str(self.default)
         if not (_WHOLE.fullmatch(value) and self.least <= int(value) <= self.most):
             raise self._wrong(f"must be a whole number from {self.least} to {self.most}{self.advice}")
         return int(value)
@@ -181,9 +184,7 @@ class Seconds(Parameter):
 
     def read(self) -> float:
         """The seconds; 0 where it is missing or empty."""
-        value = self._given()
-        if value is None:
-            return 0.0
+        value = self._given() or "0"
         if not (_DECIMAL.fullmatch(value) and float(value) <= self.most):
             raise self._wrong(f"must be a number from 0 to {self.most}")
         return float(value)
@@ -210,9 +211,9 @@ class Moment(Parameter):
             raise self._wrong("must be an ISO 8601 moment, for example 2026-01-01T00:00:00Z") from None
 
 
-def query_names() -> set[str]:
-    """The names in the query of the request."""
-    return set(request.args)
+def query_names() -> Counter[str]:
+    """The names in the query of the request, each with how often it stands there."""
+    return Counter(name for name, _ in request.args.items(multi=True))
 
 
 def page_limit(default: int) -> Whole:

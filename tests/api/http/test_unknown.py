@@ -107,6 +107,48 @@ async def test_each_name_is_told_of_up_to_twenty(api: Api) -> None:
     assert "did you mean `timezone`?" in nested.json()["error"]["message"]
 
 
+NAMING = (
+    "/v1/cues?name=", "/v1/cues?group=", "/v1/executions?cue_id=", "/v1/executions?cue_name=", "/v1/executions?group=",
+    "/v1/executions?worker_id=", "/v1/executions/claimable?task=", "/v1/executions/claimable?agent=",
+    "/v1/dead?cue_id=", "/v1/dead?host=", "/v1/incidents?cue_id=", "/v1/audit?subject_id=", "/v1/audit?actor_id=",
+)  # fmt: skip
+
+
+async def test_an_empty_name_of_what_is_meant_is_refused_and_is_not_all(api: Api) -> None:
+    with trio.fail_after(20):
+        asked = {path: await api.refused("GET", path) for path in NAMING}
+        body = {"kind": "pause", "filter": {"status": "active", "name": ""}}
+        many = await api.ask("POST", "/v1/operations", body, **SURE)
+        others = [await api.ask("GET", f"/v1/executions?{name}=") for name in ("status", "since", "limit", "cursor")]
+
+    names = {path: path.partition("?")[2].rstrip("=") for path in NAMING}
+    told = "is empty: it would ask for all; leave it out, or say which is meant"
+    assert asked == {path: (422, "validation_error", f"query.{names[path]}: {told}") for path in NAMING}
+    assert (many.status_code, details(many.json())) == (422, ["body.filter.name"])
+    assert {one.status_code for one in others} == {200}
+
+
+async def test_every_route_refuses_a_parameter_that_is_sent_twice(daemon: RunningDaemon) -> None:
+    with trio.fail_after(60):
+        api = await daemon.api.register()
+        described = await api.get("/openapi.json")
+        asked = [
+            (route, one["name"])
+            for route in routes(described)
+            for one in described["paths"][route[1]][route[0].lower()].get("parameters", [])
+            if one["in"] == "query"
+        ]
+        found = {
+            (route, name): await api.ask(route[0], f"{filled(route[1])}?{name}=1&{name}=1", **SURE)
+            for route, name in asked
+        }
+
+    lenient = {route for (route, name), one in found.items() if details(one.json()) != [f"query.{name}"]}
+    assert lenient <= set(TAKE_ANY_QUERY)
+    assert {one.status_code for (route, _), one in found.items() if route not in lenient} == {422}
+    assert len(asked) > 40
+
+
 async def test_create_names_what_it_does_not_know_and_makes_the_cue(api: Api) -> None:
     with trio.fail_after(20):
         made = await api.post("/v1/cues", cue(shedule={"cron": "@daily"}))

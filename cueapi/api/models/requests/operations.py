@@ -10,22 +10,26 @@ from cueapi.api.models.values import GROUP, STATUS_OR_NONE, CueStatus
 MOST_IDS = 1_000
 
 
+Named = Annotated[Short, Field(min_length=1)]
+"""Not empty, as of a shell's variable that is not set: without it more would match."""
+
+
 class FilterBody(Closed):
     """The query of the list that it came from: of `GET /v1/dead` to replay or dismiss, else of `GET /v1/cues`."""
 
-    cue_id: Short | None = optional("Only dead letters of this cue.")
+    cue_id: Named | None = optional("Only dead letters of this cue.")
     group: Annotated[str, Field(pattern=GROUP)] | None = optional("Only those of this group.")
-    host: Short | None = optional("Only dead letters of cues that call this host and port now.")
+    host: Named | None = optional("Only dead letters of cues that call this host and port now.")
     http_status: Annotated[int, Field(ge=100, le=999)] | Annotated[str, Field(pattern=STATUS_OR_NONE)] | None = (
         optional("Only dead letters whose last attempt was answered so; `none`: that have no status.")
     )
-    error: Short | None = optional(
+    error: Named | None = optional(
         "Only dead letters with this error, as a summary shows it; `none`: for which no reason was given."
     )
-    since: Short | None = optional("ISO 8601: only dead letters that have ended then or later.")
-    until: Short | None = optional("ISO 8601: only dead letters that have ended then or earlier.")
+    since: Named | None = optional("ISO 8601: only dead letters that have ended then or later.")
+    until: Named | None = optional("ISO 8601: only dead letters that have ended then or earlier.")
     status: CueStatus | None = optional("Only cues in this status.")
-    name: Short | None = optional("Only the cue of exactly this name.")
+    name: Named | None = optional("Only the cue of exactly this name.")
 
 
 class OperationFields(ReasonBody):
