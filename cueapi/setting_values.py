@@ -17,8 +17,8 @@ def checked_postgres_url(text: str) -> str:
     if not separator or scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
         raise ValueError("must look like postgresql://user:password@host:5432/database")
     # A password with one of these signs ends the URL's authority too early, or is taken for an address.
-    hosts = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2].split(",")
-    if not all(map(_is_host, hosts)) or not _can_be_split(f"postgresql://{rest}"):
+    user, _, hosts = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")
+    if not all(map(_is_host, hosts.split(","))) or re.search(r"[\[\]]", user):
         raise ValueError(f"has no host and port that can be read; {_ESCAPED}")
     return f"postgresql://{rest}"
 
@@ -53,15 +53,6 @@ def smtp_url(text: str) -> str:
     if text.startswith("smtps:") and found["options"] == "starttls=true":
         raise ValueError("speaks TLS from the first byte on with smtps://; leave ?starttls=true out")
     return text
-
-
-def _can_be_split(url: str) -> bool:
-    """Whether the driver's reader takes it: of brackets it has its own opinion."""
-    try:
-        urlsplit(url)
-    except ValueError:
-        return False
-    return True
 
 
 def _has_port(url: str) -> bool:

@@ -40,10 +40,8 @@ from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import ANYTHING, Found, Recheck
 
-TASK = Text("task", "Only executions whose `payload.task` is this.", names_one=True)
-AGENT = Text(
-    "agent", "Only executions whose `payload.agent` is this, a text of at most 255 characters.", names_one=True
-)
+TASK = Text("task", "Only executions whose `payload.task` is this.")
+AGENT = Text("agent", "Only executions whose `payload.agent` is this, a text of at most 255 characters.")
 WAIT_SECONDS = Seconds("wait_seconds", "Seconds to wait for something claimable, 0 to 30.", 30)
 
 MOST_CLAIMABLE = 50
