@@ -20,6 +20,10 @@ def checked_postgres_url(text: str) -> str:
     user, _, hosts = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")
     if not all(map(_is_host, hosts.split(","))) or re.search(r"[\[\]]", user):
         raise ValueError(f"has no host and port that can be read; {_ESCAPED}")
+    if not _can_be_split(f"postgresql://{rest}"):
+        raise ValueError(
+            "has [ ] among several hosts, which this Python cannot read: name them by ?host=one,::1&port=1,2"
+        )
     return f"postgresql://{rest}"
 
 
@@ -53,6 +57,15 @@ def smtp_url(text: str) -> str:
     if text.startswith("smtps:") and found["options"] == "starttls=true":
         raise ValueError("speaks TLS from the first byte on with smtps://; leave ?starttls=true out")
     return text
+
+
+def _can_be_split(url: str) -> bool:
+    """Whether Python's reader takes it, which the driver goes by: some releases take brackets at the ends alone."""
+    try:
+        urlsplit(url)
+    except ValueError:
+        return False
+    return True
 
 
 def _has_port(url: str) -> bool:

@@ -4,6 +4,7 @@ import os
 import re
 from ipaddress import IPv4Address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 import pytest
@@ -313,7 +314,8 @@ def test_a_value_that_cannot_be_stops_the_start_with_a_line_that_names_it_and_te
         ("postgresql+asyncpg://me:pw@host/cueapi", "postgresql://me:pw@host/cueapi"),
         ("postgres://me:pw@host/cueapi?sslmode=require", "postgresql://me:pw@host/cueapi?sslmode=require"),
         ("postgresql:///cueapi?host=/run/postgresql", "postgresql:///cueapi?host=/run/postgresql"),
-        ("postgresql://me:pw@one:5432,[::1]:5433,three/cueapi", "postgresql://me:pw@one:5432,[::1]:5433,three/cueapi"),
+        ("postgresql://me:pw@one:5432,two:5433,three/cueapi", "postgresql://me:pw@one:5432,two:5433,three/cueapi"),
+        ("postgresql://me:pw@/cueapi?host=one,::1&port=1,2", "postgresql://me:pw@/cueapi?host=one,::1&port=1,2"),
         ("postgresql://me:p%23w@%2Frun%2Fpostgresql/cueapi", "postgresql://me:p%23w@%2Frun%2Fpostgresql/cueapi"),
     ],
 )
@@ -323,6 +325,18 @@ def test_the_urls_of_libpq_and_of_sqlalchemy_are_understood(
     monkeypatch.setenv("DATABASE_URL", given)
 
     assert postgres_url(load()) == understood
+
+
+def test_an_ipv6_address_among_several_hosts_is_taken_where_python_can_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql://me:pw@one:5432,[::1]:5433,three/cueapi"
+    monkeypatch.setenv("DATABASE_URL", url)
+    try:
+        urlsplit(url)
+    except ValueError:
+        with pytest.raises(BadSetting, match="DATABASE_URL: has .* name them by .host="):
+            load()
+    else:
+        assert postgres_url(load()) == url
 
 
 def test_production_needs_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
