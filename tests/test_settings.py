@@ -333,7 +333,7 @@ def test_an_ipv6_address_among_several_hosts_is_taken_where_python_can_read_it(m
     try:
         urlsplit(url)
     except ValueError:
-        with pytest.raises(BadSetting, match="DATABASE_URL: has .* name them by .host="):
+        with pytest.raises(BadSetting, match="name them by"):
             load()
     else:
         assert postgres_url(load()) == url
