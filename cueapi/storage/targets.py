@@ -196,28 +196,9 @@ async def close_abandoned(db: Executor, most: int) -> list[TargetKey]:
 
 
 # Where there is no breaker (any more).
-CLOSE_ALL = """
-with held as materialized (
-    select user_id, host, state
-      from targets
-     where state <> 'closed'
-     order by user_id, host
-       for no key update
-), moved as (
-    update targets t
-       set state = 'closed', since = now(), probe = null, probe_claim = null, held_until = now()
-      from held h
-     where t.user_id = h.user_id
-       and t.host = h.host
- returning t.user_id, t.host, h.state as was
-)
-select count(write_audit(user_id, system_act($1), 'target.closed', 'target', host, host,
-                         changes_of(field_change('state', was::text, 'closed'::text))))
-           + count(resolve_incident(user_id, 'target_down', host, $1))
-  from moved
-"""
+CLOSE_ALL = load("close_all", ("why",))
 
 
 async def close_all(db: Executor) -> None:
     """Close every target."""
-    await fetch_value(db, CLOSE_ALL, "the breaker was switched off", kind=int)
+    await db.fetch(CLOSE_ALL, "the breaker was switched off", row=ClosedTarget)

@@ -31,7 +31,7 @@ with found as materialized (
                         join outbox o on o.cue_id = c.id
                        limit 1) is null end
      limit :most
-), abandoned as materialized (
+), locked as materialized (
     select t.user_id, t.host, t.state
       from found f
       join targets t on t.user_id = f.user_id and t.host = f.host
@@ -40,16 +40,4 @@ with found as materialized (
        and t.probe_claim is not distinct from f.probe_claim
      order by t.user_id, t.host
        for no key update of t skip locked
-), moved as (
-    update targets t
-       set state = 'closed', since = now(), probe = null, probe_claim = null, held_until = now()
-      from abandoned a
-     where t.user_id = a.user_id
-       and t.host = a.host
- returning t.user_id, t.host, a.state as was
-)
-select user_id, host,
-       write_audit(user_id, system_act(:why), 'target.closed', 'target', host, host,
-                   changes_of(field_change('state', was::text, 'closed'::text))) as told,
-       resolve_incident(user_id, 'target_down', host, :why) as incident
-  from moved
+-- include: close_locked
