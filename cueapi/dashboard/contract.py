@@ -9,8 +9,8 @@ import trio
 from attrs import field, frozen
 from quart import current_app, g, request
 
-from cueapi.dashboard.off_loop import off_loop
 from cueapi.dashboard.sessions import BrowserSession, SignedOut
+from cueapi.off_loop import off_loop
 
 Message = dict[str, Any]
 

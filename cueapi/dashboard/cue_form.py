@@ -10,7 +10,6 @@ from cueapi.dashboard import cue_fields
 from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.cue_fields import FieldProblems
 from cueapi.dashboard.forms import Form, once
-from cueapi.dashboard.off_loop import AT_ONCE, off_loop
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sent_requests import contract_command
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
@@ -20,6 +19,7 @@ from cueapi.domain.ids import is_cue_id
 from cueapi.domain.outcome import Mode
 from cueapi.domain.schedule_words import schedule_in_words
 from cueapi.domain.zone import zone_names
+from cueapi.off_loop import AT_ONCE, off_loop
 
 SHOWN_TIMES = 10
 

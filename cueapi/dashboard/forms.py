@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl
 from attrs import frozen
 from quart import request
 
-from cueapi.dashboard.off_loop import off_loop
 from cueapi.domain.errors import Refusal
+from cueapi.off_loop import off_loop
 
 FIELDS = 1_000
 """The most fields of a form: a selection of rows has one for each."""

@@ -16,10 +16,11 @@ from pydantic import BaseModel, model_validator
 from cueapi.api.http.body import as_body
 from cueapi.api.http.errors import CHARACTERS, DETAILS
 from cueapi.api.http.json_text import parse
-from cueapi.api.http.off_loop import AT_ONCE, off_loop
+from cueapi.api.http.off_loop import off_loop
 from cueapi.api.models.requests import accounts, alerts, cues, executions
 from cueapi.daemon.run import GC_THRESHOLDS
 from cueapi.domain.errors import Refusal
+from cueapi.off_loop import AT_ONCE
 from tests.api.http.hostile import SHAPES, Shape, fields_of, of_fields, within
 from tests.conftest import Api, RunningDaemon, cue
 
