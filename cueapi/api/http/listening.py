@@ -34,7 +34,7 @@ def bind(host: str, port: int) -> socket.socket:
         bound.bind(address)
         bound.listen(1024)
     except (OSError, UnicodeError) as error:
-        # A name that is none (`a..b`) fails as it is being encoded.
+        # UnicodeError: of what is no host name, such as `a..b`.
         why = getattr(error, "strerror", None) or error
         raise CannotListen(
             f"Cannot listen on {host} port {port}: {why}. HOST and PORT choose another address."
