@@ -48,7 +48,7 @@ def _is_public(settings: Settings) -> bool:
 def _wide_networks(settings: Settings) -> list[str]:
     allow = Rules.parse_allow(settings.callback_allow)
     opened = [network for network, _ in allow.networks if _wide(network)]
-    named = [*sorted(name for name, _ in allow.names if name in METADATA_NAMES)]
+    named = sorted(name for name, _ in allow.names if name in METADATA_NAMES)
     named += [str(network) for network, _ in allow.networks if not _wide(network) and opens_metadata(network)]
     trusted = [network for network in settings.proxies if _wide(network)]
     return [
