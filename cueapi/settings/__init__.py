@@ -19,12 +19,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from cueapi import setting_values as values
 from cueapi.domain.address import is_loopback, read_network
 from cueapi.domain.plan import PLANS, Limits
 from cueapi.domain.target import Rules
 from cueapi.domain.url import split_url
 from cueapi.net.smtp import Mailer
+from cueapi.settings import values
 
 
 class BadSetting(Exception):
