@@ -45,9 +45,9 @@ async def _kinds(scene: Scene, ask: Ask) -> list[Kind]:
     (cue,) = (await scene.api.get("/v1/cues?limit=1"))["cues"]
     return [
         Kind("read a cue", 0.8, evolve(ask, path=f"/v1/cues/{cue['id']}")),
-        Kind("list 20 cues", 0.5, evolve(ask, path="/v1/cues?limit=20")),
-        Kind("list 20 executions", 0.45, evolve(ask, path="/v1/executions?limit=20")),
-        Kind("create a cue", 0.45, _posting(ask, "/v1/cues", CUE)),
+        Kind("list 20 cues", 0.6, evolve(ask, path="/v1/cues?limit=20")),
+        Kind("list 20 executions", 0.6, evolve(ask, path="/v1/executions?limit=20")),
+        Kind("create a cue", 0.65, _posting(ask, "/v1/cues", CUE)),
         Kind("worker heartbeat", 0.5, _posting(ask, "/v1/worker/heartbeat", HEARTBEAT)),
     ]
 

@@ -1,7 +1,6 @@
 """How many executions a second workers take and report on, who claim 20 with a heartbeat."""
 
 import json
-from statistics import median
 
 from attrs import asdict, evolve
 
@@ -9,11 +8,12 @@ from tests.benchmarks.filling import NEVER, Batch, add_cues, queue_executions
 from tests.benchmarks.load import Ask
 from tests.benchmarks.scene import Scene, open_scene, open_server, result_of
 from tests.benchmarks.size import Size
-from tests.benchmarks.table import Row
+from tests.benchmarks.table import Row, ratio
 from tests.ports import free_port
 from tests.storage.own_postgres import OwnPostgres
 
-GOAL = 300
+GOAL = 0.5
+"""Of the answers of a trivial route. 20 executions are claimed by one heartbeat; each is reported on by itself."""
 
 
 async def measure(server: OwnPostgres, size: Size) -> list[Row]:
@@ -27,10 +27,7 @@ async def measure(server: OwnPostgres, size: Size) -> list[Row]:
             for _ in range(size.rounds):
                 bare.append(await result_of(scene.home, "-m", "tests.benchmarks.load", json.dumps(asdict(trivial))))
                 ours.append(await _pull(scene, evolve(trivial, port=scene.port, key=scene.api.key)))
-    measured = f"{size.work:,} executions, {size.workers} workers"
-    ratio = median(one / other for one, other in zip(ours, bare, strict=True))
-    compared = f"a trivial route: {median(bare):,.0f} a second (ratio {ratio:.2f})"
-    return [Row("worker round trip", measured, compared, ours, GOAL, " a second")]
+    return [ratio("worker round trip", ours, bare, goal=GOAL, unit="a second", what="a trivial route")]
 
 
 async def _pull(scene: Scene, ask: Ask) -> float:
