@@ -83,7 +83,7 @@ def cue_state(cue: Kept, newest: Sequence[Ended]) -> CueState:
     }
     if cue.status in resting:
         return resting[cue.status]
-    if cue.consecutive_failures:
+    if cue.consecutive_failures and not _is_well_again(newest):
         return CueState("failed", "failing", _failures(cue.consecutive_failures))
     if cue.next_run is not None and cue.now - cue.next_run > LATE:
         return CueState("missed", "late", "Its time has come, and it has not fired yet.")
@@ -99,6 +99,12 @@ def schedule_words(cue: Scheduled) -> str:
         return schedule_in_words(cue.cron, cue.schedule_at, check_timezone(cue.timezone))
     except Refusal as refused:
         return refused.message
+
+
+def _is_well_again(newest: Sequence[Ended]) -> bool:
+    """Whether its handler has taken its last work: an outcome that is not known leaves the failures in a row."""
+    last = next((one for one in newest if one.finished_at is not None), None)
+    return last is not None and state_of(last).sign == "succeeded"
 
 
 def _failures(number: int) -> str:

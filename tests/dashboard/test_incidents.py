@@ -1,6 +1,7 @@
 """Incidents, channels and mutes as pages: what is open, and each thing that can be done about it."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from cueapi.storage.database import Database
@@ -35,6 +36,17 @@ async def test_the_first_line_speaks_of_incidents_and_leads_to_them(
     assert "2 incidents are open since" in text_of(two)
     assert 'href="/ui/incidents"' in two.text
     assert "1 cue is failing since" in snoozed
+
+
+async def test_of_very_many_incidents_the_first_line_tells_the_oldest(
+    person: Browser, database: Database, user: int
+) -> None:
+    for number in range(102):
+        await add_incident(database, user, f"w{number}", "A worker is silent", kind="worker_offline")
+    await database.execute("update incidents set opened_at = opened_at - interval '3 days' where subject = 'w0'")
+    said = text_of(await person.get("/ui"))
+
+    assert f"More than 100 incidents are open since {datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}" in said
 
 
 async def test_an_incident_says_what_is_wrong_since_when_and_what_follows_and_is_looked_after(

@@ -4,6 +4,7 @@ import gzip
 import re
 from datetime import UTC, datetime, timedelta
 
+import pytest
 import trio
 
 from cueapi.storage.database import Database
@@ -49,6 +50,31 @@ async def test_a_failing_cue_is_named_with_its_reason_its_beginning_and_the_way_
     assert "503 from agent.example.com · 3 attempts · 2 in a row" in text_of(page)
     assert f'href="/ui/executions/{last}"' in page.text
     assert f'href="/ui/cues/{cue_id}"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("last", "fails"),
+    [
+        ({"status": "success"}, False),
+        ({"status": "success", "outcome_deadline_at": ago(hours=-1)}, True),
+        ({"status": "success", "outcome_attempt": 1, "outcome_state": "reported_failure"}, True),
+        ({"status": "outcome_timeout"}, True),
+    ],
+    ids=["taken", "outcome awaited", "reported failed", "no outcome"],
+)
+async def test_a_cue_fails_until_its_handler_has_taken_its_work(
+    person: Browser, database: Database, user: int, last: dict[str, object], fails: bool
+) -> None:
+    cue_id = await add_cue(database, user, consecutive_failures=1, **SOON)
+    for hours, ended in ((2, {"status": "failed"}), (1, last)):
+        await add_execution(
+            database, cue_id, attempts=1, created_at=ago(hours=hours), finished_at=ago(hours=hours), **ended
+        )
+    await add_execution(database, cue_id, status="delivering", attempts=1, last_attempt_at=ago())
+
+    pages = [text_of(await person.get(path)) for path in ("/ui", "/ui/cues", f"/ui/cues/{cue_id}")]
+
+    assert ["1 cue is failing" in pages[0], *("▲ failing" in page for page in pages[1:])] == [fails] * 3
 
 
 async def test_a_delivery_that_was_reported_as_failed_gives_its_error(

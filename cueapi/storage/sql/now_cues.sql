@@ -3,9 +3,9 @@
 -- the newest executions have begun. The rollup has sums and maxima only: a histogram would cost each batch of ends 50
 -- microseconds.
 --
--- A cue fails whose last executions failed. It is late where work of it that is due for a minute was not begun.
+-- A cue fails whose last execution failed. It is late where work of it that is due for a minute was not begun.
 with open_incidents as materialized (
-    select kind, opened_at::timestamptz
+    select kind
       from incidents
      where user_id = :user and resolved_at is null and (snoozed_until is null or snoozed_until <= now())
      order by opened_at desc, id desc
@@ -22,8 +22,20 @@ with open_incidents as materialized (
        and created_at > now() - interval '1 day'
 ), failing as materialized (
     (select id, last_run, updated_at
-       from cues
+       from cues c
       where user_id = :user and consecutive_failures > 0 and status in ('active', 'paused') and deleted_at is null
+            -- An outcome that is not known leaves the failures in a row, and is none.
+        and not exists (
+            select
+              from (select *
+                      from (select * from executions where cue_id = c.id order by created_at desc, id desc limit 60) newest
+                     where finished_at is not null
+                     limit 1) last
+             where status = 'success'
+               and not coalesce(outcome_attempt = attempts and outcome_state in ('reported_failure',
+                                'verification_failed', 'verification_pending'), false)
+               and not coalesce(outcome_deadline_at > now()
+                                and (outcome_attempt is null or outcome_attempt < attempts), false))
       order by id
       limit 101)
      union all
@@ -65,7 +77,12 @@ with open_incidents as materialized (
 select now() as now, u.live_cues, (select count(*) from failing) as failing,
        (select id from cues where user_id = :user and deleted_at is null order by created_at desc, id desc limit 1)
            is not null as has_cues,
-       (select count(*) from open_incidents) as incidents, (select min(opened_at) from open_incidents) as open_since,
+       (select count(*) from open_incidents) as incidents,
+       (select opened_at::timestamptz
+          from incidents
+         where user_id = :user and resolved_at is null and (snoozed_until is null or snoozed_until <= now())
+         order by opened_at, id
+         limit 1) as open_since,
        (select count(*) from open_incidents where kind = 'failing') as failing_incidents,
        (select count(*) from begun) as begun,
        (select percentile_disc(0.95) within group (order by lag) from begun) as lag_p95,
