@@ -1,7 +1,7 @@
 """Writes what was decided of executions, with everything that follows from it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -33,6 +33,7 @@ class TransitionResult(Row):
     is_told: bool
     has_paused: bool
     is_backfill: bool
+    budget_alerts: list[str]
 
 
 class Written(dict[UUID, TransitionResult]):
@@ -78,7 +79,7 @@ async def write_transitions(db: Database | Transaction, transitions: Iterable[Tr
 FIND_APPLIED = """
 select e.id, e.user_id, e.status, e.ready_at, e.cue_id, c.name as cue_name,
        x.is_told and e.triggered_by <> 'backfill' as is_told, false as has_paused,
-       e.triggered_by = 'backfill' as is_backfill
+       e.triggered_by = 'backfill' as is_backfill, '{}'::text[] as budget_alerts
   from json_to_recordset($1::json) as x(
        id uuid, attempts int, left_attempts int, status text, logged_as text, is_told bool)
   join executions e on e.id = x.id
@@ -159,14 +160,21 @@ def log_transition(transition: Transition, row: TransitionResult) -> None:
         log.warning("cue_paused", **subject, reason=transition.reason)
 
 
-def has_alerts(written: Mapping[UUID, TransitionResult]) -> bool:
+def has_alerts(written: Written) -> bool:
     """True where what was written may have raised alerts or notifications."""
+    return bool(written.alerts) or _is_any_told(written)
+
+
+def _is_any_told(written: Written) -> bool:
     return any(row.is_told for row in written.values())
 
 
 async def _apply(db: Executor, records: list[dict[str, Any]]) -> Written:
     rows = await db.fetch(APPLY_TRANSITIONS, _json(records), row=TransitionResult)
-    return Written((row.id, row) for row in rows)
+    written = Written((row.id, row) for row in rows)
+    if rows:
+        written.alerts = tuple(rows[0].budget_alerts)
+    return written
 
 
 async def _apply_with_failures(tx: Transaction, records: list[dict[str, Any]]) -> Written:
@@ -174,12 +182,12 @@ async def _apply_with_failures(tx: Transaction, records: list[dict[str, Any]]) -
     lost = [row.id for row in written.values() if row.is_backfill and row.status in DEAD]
     if lost:
         await count_failed(tx, lost)
-    if has_alerts(written):
+    if _is_any_told(written):
         ids = {str(row.id) for row in written.values() if not row.is_backfill}
         failures = _json([_failure(record) for record in records if record["id"] in ids])
         recorded = await tx.fetch_one(RECORD_FAILURES, failures, row=FailuresRecorded)
         assert recorded is not None
-        written.alerts = tuple(recorded.alerts)
+        written.alerts += tuple(recorded.alerts)
     return written
 
 

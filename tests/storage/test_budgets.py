@@ -17,7 +17,7 @@ from cueapi.storage import budgets, due_cues, fires
 from cueapi.storage.database import Database
 from cueapi.storage.due_cues import DueCue, PollResult, fire_due
 from cueapi.storage.fires import FiredExecution, ManualFire
-from cueapi.storage.transitions import apply_transitions
+from cueapi.storage.transitions import apply_transitions, has_alerts
 from tests.storage.rows import MONTHLY, ONCE, add_cue, add_user, ago, alert_types, claim, fence_of, look_up_cue
 
 MINUTE = timedelta(minutes=1)
@@ -237,12 +237,14 @@ async def test_cost_is_added_with_the_outcome_and_stops_what_comes_after(databas
         await put(database, user, scope, max_cost=100.0)
     await fire(database, cue_id, times=3)
 
+    told = []
     for delivery in await claim(database):
         report = Report(success=True, metadata={"cost": 0.1})
-        await apply_transitions(
+        written = await apply_transitions(
             database,
             [succeeded(await fence_of(database, delivery.execution_id), report, verify(VerificationRules(), report))],
         )
+        told.append((written.alerts, has_alerts(written)))
     await fire(database, cue_id)
 
     cue = await look_up_cue(database, cue_id)
@@ -253,6 +255,8 @@ async def test_cost_is_added_with_the_outcome_and_stops_what_comes_after(databas
     assert last["error_message"].startswith("Budget of cost 0.3 a week is reached; next period ")
     assert [await use(database, user, scope) for scope in ("account", "group:g")] == [(3, 0.3, "ok")] * 2
     assert await alert_types(database) == ["budget_reached"]
+    # The notifier is woken, and the metric of alerts counts it.
+    assert told == [((), False), ((), False), (("budget_reached",), True)]
 
 
 @pytest.mark.parametrize("cost", [-1, True, "3", None, [1]], ids=str)

@@ -290,7 +290,10 @@ with transitions as materialized (
 select d.id, d.user_id, d.status, d.ready_at, d.cue_id, c.name as cue_name,
        coalesce(d.consecutive_failures = 1, false) or d.lost or d.missing is not null
            or coalesce(r.incidents > 0, false) as is_told,
-       coalesce(p.paused_by = d.id, false) as has_paused, d.triggered_by = 'backfill' as is_backfill
+       coalesce(p.paused_by = d.id, false) as has_paused, d.triggered_by = 'backfill' as is_backfill,
+       array(select told from moved where told is not null
+              union all
+             select told from costed where told is not null) as budget_alerts
   from decided d
   left join cues c on c.id = d.cue_id
   left join paused p on p.id = d.cue_id
