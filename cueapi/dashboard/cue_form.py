@@ -137,4 +137,6 @@ def _body_of(values: dict[str, Any], cue: dict[str, Any] | None) -> dict[str, An
     body = cue_fields.body_of(values, changes=cue is not None)
     if cue is not None and cue["payload"] == body["payload"]:
         del body["payload"]  # As it stands: its numbers are those that were stored.
+    if cue is not None and "at" in body["schedule"] and cue["schedule"].get("at") == body["schedule"]["at"]:
+        del body["schedule"]["at"]  # As it was asked for: where that was a time of day, it stays one.
     return body

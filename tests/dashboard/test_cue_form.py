@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import trio
 
+from cueapi.storage.database import Database
 from tests.conftest import Api, RunningDaemon, cue
 from tests.dashboard.browsing import signed_in, target, text_of
 from tests.dashboard.test_cues import URL, make
@@ -146,6 +147,24 @@ async def test_a_cue_is_changed_by_the_form_and_what_is_emptied_is_cleared(daemo
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     # Boxes that were not ticked.
     assert after["on_failure"] == {"email": False, "webhook": None, "pause": False}
+
+
+async def test_a_time_of_day_stays_one_where_the_form_leaves_it(
+    daemon: RunningDaemon, api: Api, database: Database
+) -> None:
+    local = []
+    with trio.fail_after(30):
+        (made,) = await make(api, "before", schedule={"at": "2030-05-01T09:00", "timezone": "America/Los_Angeles"})
+        browser = await signed_in(daemon, api)
+        fields = typed(await browser.get(f"/ui/cues/{made}/edit")) | {"transport": "webhook", "kind": "once"}
+        for at in (fields["at"], "2030-05-01T17:00:00Z"):
+            target(await browser.post(f"/ui/cues/{made}/edit", fields | {"name": "after", "at": at}))
+            local.append(await database.fetch_one("select name, schedule_local::text from cues"))
+
+    assert fields["at"] == "2030-05-01T16:00:00Z"
+    assert [(row["name"], row["schedule_local"]) for row in local if row] == [
+        ("after", "2030-05-01 09:00:00"), ("after", None),
+    ]  # fmt: skip
 
 
 async def test_the_call_is_shown_quoted_for_a_shell_and_nothing_is_done(daemon: RunningDaemon, api: Api) -> None:
