@@ -9,6 +9,7 @@ from cueapi.domain.attempt import webhook_body
 from cueapi.domain.clock import iso
 from cueapi.domain.confidential import Confidential, Decrypt
 from cueapi.domain.masking import MASK, is_named_secret
+from cueapi.domain.signature import is_reserved
 from cueapi.storage.dashboard.execution import ShownExecution
 
 UNREADABLE = "What callback.headers holds was encrypted under another SESSION_SECRET."
@@ -38,7 +39,7 @@ def sent_request(execution: ShownExecution, decrypt: Decrypt) -> SentRequest | N
         ("X-CueAPI-Execution-Id", str(execution.id)),
         ("X-CueAPI-Scheduled-For", iso(execution.scheduled_for)),
         ("X-CueAPI-Attempt", str(max(execution.attempts, 1))),
-        *((name, mask(name, value)) for name, value in own.items()),
+        *((name, mask(name, value)) for name, value in own.items() if not is_reserved(name)),
     ]
     return SentRequest(execution.callback_method, execution.callback_url, headers, _body(execution), problem)
 

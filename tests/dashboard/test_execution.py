@@ -42,7 +42,7 @@ async def test_a_failed_execution_says_why_and_shows_each_answer(
                 receiver.url(), retry={"max_attempts": 2, "backoff_minutes": [0]}, on_failure={"email": False},
                 payload={"n": 12345678901234567890, "text": "größe"},
             )
-            | {"callback": {"url": receiver.url(), "headers": {"X-Api-Key": "sk-1", "Accept-Language": "de"}}},
+            | {"callback": {"url": receiver.url(), "headers": {"X-Api-Key": "sk-1", "Accept-Language": "de", "Host": "fake.example"}}},
         )  # fmt: skip
         fired = await api.post(f"/v1/cues/{made['id']}/fire")
         await api.execution(fired["id"], "failed")
@@ -61,6 +61,7 @@ async def test_a_failed_execution_says_why_and_shows_each_answer(
     assert "Accept-Language de" in text
     assert "X-Api-Key ••••••" in text
     assert "sk-1" not in page.text
+    assert "fake.example" not in page.text  # It was not sent: only the connection says its host.
 
 
 async def test_the_waits_of_an_attempt_are_drawn_to_scale_and_told_in_words(
