@@ -21,6 +21,7 @@ Receive = Callable[..., AbstractAsyncContextManager[Receiver]]
 PASTE = re.compile(r'<pre class="command"[^>]*>(.*?)</pre>', re.DOTALL)
 NONCE = re.compile(r'name="nonce" value="(\w+)"')
 WORKER: dict[str, Any] = {"transport": "worker", "callback_url": None, "callback_host": None}
+HEADERS = {"X-Api-Key": "sk-1", "Accept-Language": "de", "Host": "fake.example"}
 DONE = {"status": "success", "attempts": 1, "started_at": ago(), "finished_at": ago(), "http_status": 200}
 
 
@@ -42,7 +43,7 @@ async def test_a_failed_execution_says_why_and_shows_each_answer(
                 receiver.url(), retry={"max_attempts": 2, "backoff_minutes": [0]}, on_failure={"email": False},
                 payload={"n": 12345678901234567890, "text": "größe"},
             )
-            | {"callback": {"url": receiver.url(), "headers": {"X-Api-Key": "sk-1", "Accept-Language": "de", "Host": "fake.example"}}},
+            | {"callback": {"url": receiver.url(), "headers": HEADERS}},
         )  # fmt: skip
         fired = await api.post(f"/v1/cues/{made['id']}/fire")
         await api.execution(fired["id"], "failed")
