@@ -51,7 +51,9 @@ class ChannelPlanner:
         return target
 
     def values(self, target: ChannelTarget, channel: UUID, said: dict[str, Any]) -> ChannelValues:
-        """What is stored; *said* are the other fields of the channel."""
+        """What is stored; *said* are the other fields of the channel. Refuses one that would hear of nothing."""
+        if {*said["on"]} == {"digest"}:
+            raise Invalid(Problem("body.on", "names nothing that a digest could be made of, for example opened"))
         secret = {"url": target.url, "token": target.token, "secret": target.secret}
         return ChannelValues(
             name=said["name"],

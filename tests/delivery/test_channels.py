@@ -403,6 +403,7 @@ async def test_what_no_channel_can_be_is_refused(api: Api) -> None:
         ({"kind": "ntfy", "url": f"{public}/cue", "topic": "cue"}, 422, "validation_error"),
         ({"kind": "pager", "url": public}, 422, "validation_error"),
         ({"kind": "webhook", "url": public, "on": []}, 422, "validation_error"),
+        ({"kind": "webhook", "url": public, "on": ["digest", "digest"]}, 422, "validation_error"),
         ({"kind": "webhook", "url": public, "on": ["closed"]}, 422, "validation_error"),
         ({"kind": "webhook", "url": public, "groups": ["Night"]}, 422, "validation_error"),
         ({"kind": "webhook", "url": "http://10.0.0.1/"}, 400, "invalid_channel_url"),
