@@ -281,7 +281,9 @@ def test_a_word_may_be_written_in_any_case_and_origins_stand_in_a_list(
         ("DATABASE_URL", f"postgresql://me:{PASSWORD}@host:99999/database"),
         ("REDIS_URL", f"http://:{PASSWORD}@host"),
         ("REDIS_URL", f"redis://:{PASSWORD}/1@host"),
+        ("REDIS_URL", f"redis://:{PASSWORD}@host:0"),
         ("SMTP_URL", f"http://me:{PASSWORD}@host"),
+        ("SMTP_URL", f"smtp://me:{PASSWORD}@[::1"),
         ("SMTP_URL", f"smtp://me:{PASSWORD}@"),
         ("SMTP_URL", f"smtp://me:{PASSWORD}@host:many"),
         ("SMTP_URL", f"smtp://me:{PASSWORD}#1@host:many"),
@@ -358,6 +360,13 @@ def test_secrets_do_not_show_in_a_representation(monkeypatch: pytest.MonkeyPatch
 
     assert PASSWORD not in repr(load().mailer)
     assert PASSWORD not in repr(load()) + str(load()) + load().model_dump_json()
+
+
+def test_a_mail_server_may_be_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMAIL_FROM", "cueapi@example.com")
+    for url in ("smtp://[::1]:25", "smtp://me:pw@[fe80::1]", "smtp://10.0.0.1:25?starttls=true"):
+        monkeypatch.setenv("SMTP_URL", url)
+        assert load().mailer is not None
 
 
 def test_whoever_sends_mail_says_in_whose_name(monkeypatch: pytest.MonkeyPatch) -> None:

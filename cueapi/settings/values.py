@@ -46,9 +46,14 @@ def redis_url(text: str) -> str:
     return text
 
 
+_MAIL_SERVER = re.compile(
+    r"smtps?://([^/?#]*@)?(\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]]+)(:[0-9]{1,5})?/?(\?(?P<options>[^#]*))?"
+)
+
+
 def smtp_url(text: str) -> str:
     """The URL of a mail server."""
-    found = re.fullmatch(r"smtps?://([^/?#]*@)?[^/?#@:]+(:[0-9]{1,5})?/?(\?(?P<options>[^#]*))?", text)
+    found = _MAIL_SERVER.fullmatch(text)
     if found is None or not _has_port(text):
         raise ValueError("must look like smtp://user:pass@host:587?starttls=true")
     # Reject unknown options: a misspelt `starttls` would silently send the password unencrypted.
@@ -69,11 +74,11 @@ def _can_be_split(url: str) -> bool:
 
 
 def _has_port(url: str) -> bool:
+    """Whether its port, if any, is one: clients take 0 for none."""
     try:
-        _ = urlsplit(url).port
+        return urlsplit(url).port != 0
     except ValueError:
         return False
-    return True
 
 
 def sender(text: str) -> str:
