@@ -84,9 +84,15 @@ def ignored(body: CueBody, planned: Cue) -> list[str]:
     found = {
         "Unknown fields were ignored": body.unknown(),
         f"Of no use in a schedule of type {planned.schedule.type}": [prefix + idle] if getattr(part, idle) else [],
-        "Headers that only we set are not sent": [name for name in planned.callback.headers if is_reserved(name)],
     }
-    return [f"{what}: {', '.join(names)[:500]}." for what, names in found.items() if names]
+    said = [f"{what}: {', '.join(names)[:500]}." for what, names in found.items() if names]
+    return said + unsent(planned.callback.headers)
+
+
+def unsent(headers: Mapping[str, str]) -> list[str]:
+    """A sentence about the *headers* that a cue cannot set, if any."""
+    names = [name for name in headers if is_reserved(name)]
+    return [f"Headers that only we set are not sent: {', '.join(names)[:500]}."] if names else []
 
 
 def check(planned: Cue, *, worker_evidence: bool) -> None:

@@ -1,7 +1,9 @@
 """Cues: create, list, show, change, delete, fire."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from attrs import frozen
 from quart import Blueprint, Response, g
@@ -110,9 +112,7 @@ class Cues:
             planned = cue_planning.plan(body)
             ignored = cue_planning.ignored(body, planned)
             row = await self.writer.add(once, planned, act(body.reason))
-            shown = self.headers.shown(row)
-            shown["warning"] = " ".join([*ignored, *filter(None, [shown["warning"]])]) or None
-            shown |= await VERIFY_ECHO.received()
+            shown = _warned(self.headers.shown(row), ignored) | await VERIFY_ECHO.received()
             return once.keep(answer(shown, 201), then=partial(self.hub.cue_written, row.next_run))
 
     @shows_secret
@@ -207,7 +207,8 @@ class Cues:
         if "callback" in patch:
             # What has waited for a host that is down may go to another one at once.
             self.hub.delivery_ready()
-        return answer({**self.headers.shown(changed), **await VERIFY_ECHO.received()})
+        unsent = cue_planning.unsent((patch.get("callback") or {}).get("headers") or {})
+        return answer(_warned(self.headers.shown(changed), unsent) | await VERIFY_ECHO.received())
 
     @operation(None, scope="write", status=204, body=ReasonBody, parameters=(REASON,), refuses=("cue_not_found",))
     async def delete(self, cue_id: str) -> Response:
@@ -279,3 +280,8 @@ class Cues:
             payload = await off_loop(json.loads, row.payload, size=stored) | payload
         text = await cue_planning.payload_text(payload, stored=stored)
         return ManualFire(new_uuid7(), text, domain.payload_task(payload), at, forced=force)
+
+
+def _warned(shown: dict[str, Any], sentences: Sequence[str]) -> dict[str, Any]:
+    """A cue as it is *shown*, with what is to be said of the request before what it warns of itself."""
+    return shown | {"warning": " ".join([*sentences, *filter(None, [shown["warning"]])]) or None}

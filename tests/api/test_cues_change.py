@@ -224,6 +224,16 @@ async def test_the_warning_follows_the_url(api: Api) -> None:
     assert mended["warning"] is None
 
 
+async def test_headers_that_are_not_sent_are_named_when_they_are_set(api: Api) -> None:
+    path = f"/v1/cues/{(await api.post('/v1/cues', cue(URL)))['id']}"
+    answers = [
+        await api.patch(path, {"callback": {"headers": headers}})
+        for headers in ({"Host": "other", "X-Mine": "1"}, {"X-Mine": "1"}, None)
+    ]
+
+    assert [answer["warning"] for answer in answers] == ["Headers that only we set are not sent: Host.", None, None]
+
+
 async def test_that_no_worker_is_alive_is_not_told_any_more_once_one_is_whatever_was_changed_meanwhile(
     api: Api,
 ) -> None:
