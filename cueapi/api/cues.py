@@ -241,6 +241,8 @@ class Cues:
         if (groups := g.account.grant.groups) is not None:
             known = [*await key_groups.cues_of(self.database, user=g.account.id, groups=groups, ids=known)]
         deleted = {*await cue_deletion.delete(self.database, cue_ids=known, user=g.account.id, act=why)}
+        if deleted:
+            self.hub.notice_ready()  # Of the incidents that have ended with them.
         missing = [one for one in wanted if one not in deleted]
         shown = {"deleted": [one for one in wanted if one in deleted], "not_found": missing, "skipped": missing}
         return answer(shown)

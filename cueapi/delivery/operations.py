@@ -30,6 +30,9 @@ from supervisor import beat
 BUSY_PAUSE = 0.1
 """Seconds after which what other daemons are at is looked at again."""
 
+ENDING_INCIDENTS = {Kind.PAUSE, Kind.DELETE}
+"""What ends the incidents of a cue, of which its user is told."""
+
 log = structlog.get_logger("cueapi.delivery.operations")
 
 
@@ -147,7 +150,8 @@ class Operations:
             self.hub.delivery_ready()
         if any(one.transport == "worker" for one in worked.made):
             self.hub.work_ready(row.user_id)
-        if alerts := [alert for one in worked.made for alert in one.alerts]:
+        alerts = [alert for one in worked.made for alert in one.alerts]
+        if alerts or (worked.done and row.kind in ENDING_INCIDENTS):
             self.hub.notice_ready(alerts)
         self.hub.cue_written(worked.next_run)
         self.hub.changed(row.user_id, "executions", "cues")

@@ -3,6 +3,7 @@
 import random
 from uuid import UUID
 
+import pytest
 import trio
 
 from cueapi.delivery.bulk_works import works
@@ -199,3 +200,16 @@ async def test_replays_and_fires_under_one_budget_never_wait_for_each_other_for_
 
     (row,) = await database.fetch("select deadlocks from pg_stat_database where datname = current_database()")
     assert row["deadlocks"] == 0
+
+
+@pytest.mark.parametrize("kind", [Kind.PAUSE, Kind.DELETE])
+async def test_the_notifier_is_woken_by_what_ends_incidents(database: Database, kind: Kind) -> None:
+    with trio.fail_after(60):
+        user = await add_user(database)
+        await add_cue(database, user, group_name="a")
+        operation = await begin(database, user, kind, 1)
+        working = sibling(database)
+        await working.hub.notifications.wait()  # Its first turn.
+        async with alive(working.run):
+            await until(lambda: _has_ended(database, user, operation))
+            await working.hub.notifications.wait()
