@@ -1453,35 +1453,37 @@ begin
     end loop;
 end $$;
 
--- Of what waits of one event on a channel, admits what makes no more than twenty in 5 minutes; how much waited. The
--- channel's row is locked.
-create function admit_event(which uuid, what text) returns bigint language plpgsql as $$
+-- Of what waits of one event on a channel, admits what makes no more than twenty in 5 minutes; how much waited, and the
+-- *rest*, which was not admitted. The channel's row is locked.
+create function admit_event(which uuid, what text, out waiting bigint, out rest bigint[]) language plpgsql as $$
 declare
     recent timestamptz[] := array(select m from channel_gates g, unnest(g.moments) m
                                    where g.channel_id = which and g.event = what and m > now() - interval '5 minutes'
                                    order by m);
+    room integer := greatest(20 - cardinality(recent), 0);
     found_ids bigint[] := array(select id from notifications
                                  where held and channel_id = which and event = what order by id);
 begin
-    if cardinality(found_ids) > 0 then
-        update notifications set held = false
-         where id = any (found_ids[1:greatest(20 - cardinality(recent), 0)]);
+    waiting := cardinality(found_ids);
+    rest := found_ids[room + 1:];
+    if waiting > 0 then
+        update notifications set held = false where id = any (found_ids[:room]);
         recent := recent || array(select now() from unnest(found_ids) limit 20);
         insert into channel_gates (channel_id, event, moments)
         values (which, what, recent[greatest(cardinality(recent) - 19, 1):])
             on conflict (channel_id, event) do update set moments = excluded.moments;
     end if;
-    return cardinality(found_ids);
 end $$;
 
--- What is beyond that becomes one digest, which grows until it is claimed.
-create function fold_messages(channel channels) returns void language plpgsql as $$
+-- What is beyond that, the *beyond*, becomes one digest, which grows until it is claimed. What came to wait meanwhile is
+-- not of it: the next admission finds that.
+create function fold_messages(channel channels, beyond bigint[]) returns void language plpgsql as $$
 declare
     folded record;
     due timestamptz := greatest(now() + interval '20 seconds', channel.digest_at + interval '5 minutes');
 begin
     with rest as (
-        delete from notifications where held and channel_id = channel.id returning id, event, content
+        delete from notifications where id = any (beyond) returning id, event, content
     )
     select count(*) as all_of_them, count(*) filter (where event = 'opened') as opened,
            count(*) filter (where event = 'resolved') as resolved, count(*) filter (where event = 'reminder') as reminders,
@@ -1515,6 +1517,8 @@ create function admit_messages() returns bigint language plpgsql as $$
 declare
     channel channels%rowtype;
     what text;
+    one record;
+    beyond bigint[];
     waiting bigint := 0;
 begin
     for channel in
@@ -1523,10 +1527,13 @@ begin
          order by id
            for no key update skip locked
     loop
+        beyond := '{}';
         foreach what in array array['opened', 'resolved', 'reminder'] loop
-            waiting := waiting + admit_event(channel.id, what);
+            select * into one from admit_event(channel.id, what);
+            waiting := waiting + one.waiting;
+            beyond := beyond || one.rest;
         end loop;
-        perform fold_messages(channel);
+        perform fold_messages(channel, beyond);
     end loop;
     return waiting;
 end $$;
