@@ -1260,15 +1260,18 @@ begin
     end if;
     insert into notifications (kind, user_id, channel_id, incident_id, event, held, content)
     select 'channel_message', one.user_id, c.id, one.id, what, true, incident_event(one, what)
-      from channels c
-     where c.user_id = one.user_id
-       and c.disabled_at is null
-       and c.confirmed_at is not null
-       and what = any (c.events::text[])
-       and (c.min_severity = 'warning' or one.severity = 'critical')
-       and (c.kinds is null or one.kind = any (c.kinds::text[]))
-       and (c.groups is null or incident_group(one) = any (c.groups::text[]))
-     order by c.id
+      from (select id
+              from channels
+             where user_id = one.user_id
+               and disabled_at is null
+               and confirmed_at is not null
+               and what = any (events::text[])
+               and (min_severity = 'warning' or one.severity = 'critical')
+               and (kinds is null or one.kind = any (kinds::text[]))
+               and (groups is null or incident_group(one) = any (groups::text[]))
+             order by id
+               -- One that is being deleted is waited for, and is then no longer there.
+               for key share) c
         on conflict (channel_id, incident_id, event) where channel_id is not null and incident_id is not null
         do nothing;
     if by_mail then
