@@ -27,13 +27,24 @@ R = TypeVar("R")
 async def run_isolating(
     batch: Sequence[T], run: Callable[[Sequence[T]], Awaitable[R]], quarantine: Callable[[T, Unstorable], Awaitable[R]]
 ) -> list[R]:
-    """Run the batch; where it cannot be stored run it one by one, and quarantine the one. What each run returned."""
+    """
+    Run the batch; where it cannot be stored run it one by one, and quarantine the one. What each run returned.
+
+    A batch of one is run again, too: what failed because of a race is stored then.
+    """
     try:
         return [await run(batch)]
+    except Unstorable:
+        return [await _run_alone(one, run, quarantine) for one in batch]
+
+
+async def _run_alone(
+    one: T, run: Callable[[Sequence[T]], Awaitable[R]], quarantine: Callable[[T, Unstorable], Awaitable[R]]
+) -> R:
+    try:
+        return await run([one])
     except Unstorable as error:
-        if len(batch) == 1:
-            return [await quarantine(batch[0], error)]
-    return [result for one in batch for result in await run_isolating([one], run, quarantine)]
+        return await quarantine(one, error)
 
 
 def _tell_no_one(_: Sequence[str] = ()) -> None:
