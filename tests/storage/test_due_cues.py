@@ -284,3 +284,27 @@ async def test_the_payload_goes_into_the_execution_to_the_byte(database: Databas
 
     (row,) = await database.fetch("select id from executions")
     assert (await look_up(database, row["id"]))["payload"] == payload
+
+
+NOTHING_FIRES: dict[str, tuple[dict[str, Any], FiringPlan]] = {
+    "catchup none": ({"catchup": "none"}, FiringPlan((), Occurrence(DUE, 7), DUE + MINUTE)),
+    "overlap skip": ({"overlap": "skip"}, FiringPlan((Occurrence(DUE),), None, DUE + MINUTE)),
+    "budget": (
+        {"budget_per": "month", "budget_max_runs": 1, "budget_runs": 1, "budget_told": "reached"},
+        FiringPlan((Occurrence(DUE),), None, DUE + MINUTE),
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "plan"), NOTHING_FIRES.values(), ids=NOTHING_FIRES.keys())
+async def test_what_did_not_fire_at_all_is_not_said_to_have_fired_late(
+    database: Database, fields: dict[str, Any], plan: FiringPlan
+) -> None:
+    cue_id = await add_cue(database, await add_user(database), next_run=DUE, **fields)
+    await database.execute("update cues set budget_begins_at = date_trunc('month', now(), 'UTC')")
+    await add_execution(database, cue_id, status="retrying", attempts=1)
+
+    written = await fire_due(database, [DueCue(cue_id, DUE, 0, plan, late=True)], MONTHLY)
+
+    assert (written.fired, written.missed, written.alerts) == (0, 1, [])
+    assert await database.fetch("select from incidents union all select from notifications") == []

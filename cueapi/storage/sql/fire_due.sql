@@ -236,21 +236,23 @@ with due as (
       join cues c on c.id = m.cue_id
      where m.transport = 'webhook' and m.status = 'pending'
 ), raised as (
-    select raise_alert(h.user_id, 'missed_run', h.id, h.id,
-                       (select m.id from made m where m.cue_id = h.id order by m.scheduled_for desc limit 1),
+    -- Only what fires is late: what was missed, or is beyond a budget, says so itself.
+    select raise_alert(h.user_id, 'missed_run', h.id, h.id, h.firing,
                        format('%s was due at %s and fired %s s late.', h.name, iso(h.seen),
                               round(extract(epoch from now() - h.seen))),
                        json_build_object('due_at', iso(h.seen)),
                        of_incident => open_incident(
                            h.user_id, 'late', h.id, h.name,
                            format('%s fired %s s late', h.name, round(extract(epoch from now() - h.seen))), 'critical',
-                           h.id, (select m.id from made m where m.cue_id = h.id order by m.scheduled_for desc limit 1))
-                       ) as id
-      from (select *
-              from held
+                           h.id, h.firing)) as id
+      from (select h.*,
+                   (select m.id from made m
+                     where m.cue_id = h.id and m.status = 'pending' order by m.scheduled_for desc limit 1) as firing
+              from held h
              where late and id not in (select cue from decided where stopped)
              order by user_id, id
             offset 0) h
+     where h.firing is not null
 )
 select (select count(*) from held) as held,
        array(select 'missed_run' from raised where id is not null
