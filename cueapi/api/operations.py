@@ -95,9 +95,9 @@ class BulkOperations:
         Begin an operation on many cues or executions, or see what it would do (`dry_run`).
 
         Works in batches of at most 100, each with the cursor behind it in one transaction: a daemon that is killed
-        neither skips nor repeats any. Three of an account run at once; a further one is `queued`. Where more than 1,000
-        match, `expected` must be the number that a dry run has shown, within 1 %. A key that is limited to groups names
-        one of them in its filter.
+        neither skips nor repeats any. Three of an account run at once; a further one is `queued`, and so is one that a
+        hold keeps from firing. Where more than 1,000 match, `expected` must be the number that a dry run has shown,
+        within 1 %. A key that is limited to groups names one of them in its filter.
         """
         body = await read(OperationBody)
         await self._check_groups(body)

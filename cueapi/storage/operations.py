@@ -189,7 +189,7 @@ CANCELLED = "select write_audit($1, $2::json, 'operation.cancelled', 'operation'
 LOCK_ACCOUNT = "select id from users where id = $1 for no key update"
 BEGIN = """
 update operations
-   set status = 'running', started_at = now()
+   set status = 'running', started_at = coalesce(started_at, now())
  where id = $1
    and (select count(*) from operations where user_id = $2 and status = 'running') < $3
 """
@@ -215,11 +215,17 @@ async def advance(db: Executor, operation: UUID, *, cursor: str | None, progress
     await db.execute(ADVANCE, operation, cursor, *_numbers(progress), pause)
 
 
-PUT_OFF = "update operations set next_at = now() + $2::float8 * interval '1 second' where id = $1"
+# Its place among those that run at once is free for others meanwhile.
+PUT_OFF = """
+update operations
+   set status = 'queued', next_at = now() + $2::float8 * interval '1 second'
+ where id = $1
+   and finished_at is null
+"""
 
 
 async def put_off(db: Executor, operation: UUID, pause: float) -> None:
-    """Have the next batch of an operation begin *pause* seconds from now."""
+    """Queue an operation again, whose next batch may begin *pause* seconds from now."""
     await db.execute(PUT_OFF, operation, pause)
 
 

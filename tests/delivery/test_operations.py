@@ -9,12 +9,13 @@ import trio
 from cueapi.delivery.bulk_works import works
 from cueapi.delivery.operations import Operations
 from cueapi.domain.audit import SYSTEM
-from cueapi.domain.bulk import Kind
+from cueapi.domain.bulk import AT_ONCE, Kind
 from cueapi.domain.ids import new_uuid7
 from cueapi.metrics import Metrics
-from cueapi.storage import budgets, fires, operations
+from cueapi.storage import budgets, fires, holds, operations
 from cueapi.storage.database import Database
 from cueapi.storage.fires import ManualFire
+from cueapi.storage.holds import HoldRequest
 from cueapi.storage.operations import NewOperation, OperationRow
 from tests.delivery.siblings import alive, quiet_hub, until
 from tests.storage.rows import MONTHLY, add_cue, add_execution, add_user, ago, wait_for_locks
@@ -178,6 +179,34 @@ async def test_an_operation_goes_on_when_the_clock_was_set_back(database: Databa
         row = await find(database, user, operation)
 
     assert row.done == 12
+
+
+async def test_replays_that_a_hold_puts_off_leave_their_places_to_others_and_go_on_at_the_release(
+    database: Database,
+) -> None:
+    with trio.fail_after(60):
+        user = await add_user(database)
+        await add_dead(database, user, 600)
+        replays = [await begin(database, user, Kind.REPLAY, 600, rate=1) for _ in range(AT_ONCE)]
+
+        async def rows() -> list[OperationRow]:
+            return [await find(database, user, one) for one in replays]
+
+        async def all_run() -> bool:
+            return all(row.status == "running" for row in await rows())
+
+        async with alive(sibling(database).run):
+            await until(all_run)
+            before = await rows()
+            await holds.put(database, user=user, hold=HoldRequest("fires"), act=SYSTEM)
+            pause = await begin(database, user, Kind.PAUSE, 3)
+            await until(lambda: _has_ended(database, user, pause))
+            await holds.release(database, [user], SYSTEM)
+            await until(all_run)
+            after = await rows()
+
+    assert [row.started_at for row in after] == [row.started_at for row in before]
+    assert all(now.done >= then.done for now, then in zip(after, before, strict=True))
 
 
 async def test_replays_and_fires_under_one_budget_never_wait_for_each_other_for_ever(database: Database) -> None:

@@ -43,7 +43,9 @@ class BulkOperation(BaseModel):
 
     id: UUID = Field(description="Id of the operation.")
     kind: Kind = Field(description="What it does to each.")
-    status: OperationStatus = Field(description="`queued`: three others of the account run.")
+    status: OperationStatus = Field(
+        description="`queued`: three others of the account run, or a hold keeps it from firing."
+    )
     filter: dict[str, Any] | None = Field(description="Which are meant; null where ids were named, or times.")
     backfill: dict[str, Any] | None = Field(description="The cue and the times of a backfill; else null.")
     as_of: datetime = Field(description="What is made later does not belong to it.")
