@@ -86,16 +86,17 @@ def read_assertions(given: list[dict[str, Any]]) -> tuple[Assertion, ...]:
     return tuple(Assertion(one["field"], one["op"], one.get("value")) for one in given)
 
 
+def described_assertions(assertions: tuple[Assertion, ...]) -> list[dict[str, Any]] | None:
+    """In the form of the contract; None where there are none."""
+    return [
+        {"field": one.field, "op": one.op} | ({} if one.op == "exists" else {"value": one.value}) for one in assertions
+    ] or None
+
+
 def stored_assertions(assertions: tuple[Assertion, ...]) -> str | None:
     """As JSON, as they are stored and shown; None where there are none."""
-    if not assertions:
-        return None
-    return json.dumps(
-        [
-            {"field": one.field, "op": one.op} | ({} if one.op == "exists" else {"value": one.value})
-            for one in assertions
-        ]
-    )
+    described = described_assertions(assertions)
+    return None if described is None else json.dumps(described)
 
 
 def _faults(given: dict[str, Any]) -> list[tuple[str, str]]:

@@ -90,10 +90,16 @@ def told(found: list[Change]) -> list[Change]:
 
 
 def _masked(path: str, value: object) -> object:
-    """Headers may hold anything, whatever their names."""
+    """Headers may hold anything, whatever their names; a value that is asserted has its name beside it."""
     if path.startswith("callback.headers"):
         return None if value is None else MASK
+    if path == "verification.assert" and isinstance(value, list):
+        return [_masked_assertion(one) for one in value]
     return masked(path, value)
+
+
+def _masked_assertion(one: dict[str, Any]) -> dict[str, Any]:
+    return one | {"value": masked(one["field"], one["value"])} if "value" in one else one
 
 
 def _shortened(value: object) -> object:

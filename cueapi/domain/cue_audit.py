@@ -4,6 +4,7 @@ from typing import Any
 
 from attrs import asdict
 
+from cueapi.domain.assertion import described_assertions
 from cueapi.domain.audit import Change, Entry, changes, told
 from cueapi.domain.clock import iso
 from cueapi.domain.cue import Cue
@@ -42,7 +43,11 @@ def described(cue: Cue) -> dict[str, Any]:
         "payload": cue.payload,
         "retry": {"max_attempts": cue.retry.max_attempts, "backoff_minutes": [*cue.retry.backoff_minutes]},
         "on_failure": cue.on_failure,
-        "verification": {"mode": str(cue.verification)},
+        "verification": {
+            "mode": str(cue.verification.mode),
+            "assert": described_assertions(cue.verification.assertions),
+            "on_failed": str(cue.verification.on_failed),
+        },
         "delivery": cue.delivery,
         "alerts": cue.alerts,
         "budget": cue.budget,

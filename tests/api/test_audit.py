@@ -187,6 +187,21 @@ async def test_urls_are_masked_alike_in_the_database_and_outside(database: Datab
     assert "s3cret" not in row["shown"]
 
 
+async def test_another_verification_is_told_by_its_parts_without_the_values_of_secrets(api: Api) -> None:
+    asserted = [{"field": "metadata.token", "op": "=", "value": "s3cret"}, {"field": "duration_ms", "op": "exists"}]
+    made = await api.post("/v1/cues", cue())
+    await api.patch(f"/v1/cues/{made['id']}", {"verification": {"assert": asserted, "on_failed": "fail"}})
+    told = await rows(api)
+
+    assert [(row["action"], row["changes"]) for row in told] == [
+        ("cue.updated", [
+            {"path": "verification.assert", "from": None, "to": [asserted[0] | {"value": MASK}, asserted[1]]},
+            {"path": "verification.on_failed", "from": "keep", "to": "fail"},
+        ]),
+        ("cue.created", []),
+    ]  # fmt: skip
+
+
 async def test_deletes_are_told_one_by_one_and_those_of_nothing_are_not(api: Api) -> None:
     with trio.fail_after(30):
         made = [await api.post("/v1/cues", cue(name=f"cue {number}")) for number in range(3)]

@@ -2,8 +2,11 @@
 
 from attrs import evolve, fields
 
+from cueapi.domain.assertion import Assertion
 from cueapi.domain.cue import Cue, Schedule
 from cueapi.domain.cue_audit import cue_entries, described
+from cueapi.domain.masking import MASK
+from cueapi.domain.verification import VerificationRules
 
 CUE = Cue("brief", Schedule("recurring", cron="0 9 * * *"))
 
@@ -27,3 +30,25 @@ def test_the_status_has_a_row_of_its_own_behind_that_of_all_else() -> None:
 
 def test_what_changes_nothing_is_not_told() -> None:
     assert cue_entries(CUE, evolve(CUE, payload={}), "active") == []
+
+
+def test_what_a_success_must_say_is_told_by_its_parts_and_without_secrets() -> None:
+    pages, token = Assertion("metadata.pages", ">=", 1), Assertion("metadata.token", "=", "hunter2")
+    given = evolve(CUE, verification=VerificationRules("manual", (pages, token), "fail"))
+    moved = evolve(given, verification=VerificationRules("manual", (pages, evolve(token, value="hunter3")), "fail"))
+
+    told = cue_entries(CUE, given, "active")[0]["changes"]
+    masked = [
+        {"field": "metadata.pages", "op": ">=", "value": 1},
+        {"field": "metadata.token", "op": "=", "value": MASK},
+    ]
+
+    assert told == [
+        {"path": "verification.mode", "from": "none", "to": "manual"},
+        {"path": "verification.assert", "from": None, "to": masked},
+        {"path": "verification.on_failed", "from": "keep", "to": "fail"},
+    ]
+    assert cue_entries(given, moved, "active")[0]["changes"] == [
+        {"path": "verification.assert", "from": masked, "to": masked}
+    ]
+    assert "hunter" not in str(cue_entries(moved, CUE, "active"))
