@@ -53,6 +53,23 @@ async def test_a_cue_s_raised_budget_is_told_of_again_when_it_is_reached_again(a
     assert len(told) == 2
 
 
+async def test_a_cue_s_budget_that_is_cleared_and_set_again_counts_from_then_on(api: Api, database: Database) -> None:
+    made = await api.post("/v1/cues", cue(budget=DAILY))
+    path = f"/v1/cues/{made['id']}"
+    await api.post(f"{path}/fire")
+    await api.patch(path, {"budget": None})
+    stored = await database.fetch("select budget_begins_at, budget_runs, budget_cost, budget_told from cues")
+    again = await api.patch(path, {"budget": DAILY})
+    await api.post(f"{path}/fire")
+    used = (await api.get(path))["budget_use"]
+
+    assert [dict(row) for row in stored] == [
+        {"budget_begins_at": None, "budget_runs": 0, "budget_cost": 0, "budget_told": "ok"}
+    ]
+    assert (again["budget_use"]["used_runs"], again["budget_use"]["state"]) == (0, "ok")
+    assert (used["used_runs"], used["state"]) == (1, "reached")
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no period": ({"max_runs": 1}, "budget.per"),
     "another period": ({"per": "year", "max_runs": 1}, "budget.per"),

@@ -12,6 +12,9 @@ with room as (
       from users
      where id = :user and revoked_at is null and (:room::int is null or live_cues < :room)
        for no key update
+), before as (
+    -- A budget that is cleared, or set anew, has counted nothing.
+    select budget_per is not null and :budget_per::text is not null as keeps_count from cues where id = :cue_id
 ), changed as (
     update cues c
        set status = :status,
@@ -30,10 +33,16 @@ with room as (
            updated_at = clock_timestamp(),
            consecutive_failures = case when :revives then 0 else c.consecutive_failures end,
            callback_host = coalesce(:callback_host, c.callback_host),
-           budget_told = lower_state(c.budget_told, budget_state(c.budget_runs, c.budget_cost, :budget_max_runs,
-                                                                 :budget_max_cost, :budget_warn_at)),
+           budget_begins_at = case when b.keeps_count then c.budget_begins_at end,
+           budget_runs = case when b.keeps_count then c.budget_runs else 0 end,
+           budget_cost = case when b.keeps_count then c.budget_cost else 0 end,
+           budget_told = case when b.keeps_count
+                              then lower_state(c.budget_told,
+                                               budget_state(c.budget_runs, c.budget_cost, :budget_max_runs,
+                                                            :budget_max_cost, :budget_warn_at))
+                              else 'ok' end,
 -- include: assignments
-      from room
+      from room, before b
      where c.id = :cue_id
        and c.user_id = room.id
        and c.deleted_at is null
