@@ -1,5 +1,6 @@
 """Mutes: of what no notices are sent."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -97,9 +98,7 @@ class Mutes:
         The body names its subject, or the query does.
         """
         body = await read(MuteSubject)
-        cue, group, account = CUE.read(), GROUP.read(), ACCOUNT.read()
-        in_query = MuteSubject(cue_id=cue, group=group, account=account or None)
-        scope, subject = subject_of(body if {*body.model_fields_set} - {"reason"} else in_query)
+        scope, subject = subject_of(body, _in_query())
         if not await self._is_known(scope, subject) or not await mutes.delete(
             self.database, user=g.account.id, scope=scope, subject=subject, act=act(body.reason).text()
         ):
@@ -119,12 +118,21 @@ class Mutes:
         return True
 
 
-def subject_of(body: MuteSubject) -> tuple[str, str]:
+def _in_query() -> list[tuple[str, str]]:
+    """What the query names: of each its scope, and the subject in it."""
+    return _named(CUE.read(), GROUP.read(), account=ACCOUNT.read())
+
+
+def _named(cue: str | None, group: str | None, *, account: bool | None) -> list[tuple[str, str]]:
+    named = [("cue", cue), ("group", group), ("account", "" if account else None)]
+    return [(scope, subject) for scope, subject in named if subject is not None]
+
+
+def subject_of(body: MuteSubject, in_query: Sequence[tuple[str, str]] = ()) -> tuple[str, str]:
     """What is muted: its scope, and the subject in it; refuses none, and more than one."""
-    named = [("cue", body.cue_id), ("group", body.group), ("account", "" if body.account else None)]
-    given = [(scope, subject) for scope, subject in named if subject is not None]
+    given = [*_named(body.cue_id, body.group, account=body.account), *in_query]
     if len(given) != 1:
-        raise Invalid(Problem("body", "name one of cue_id, group, and account: true"))
+        raise Invalid(Problem("body", "name one of cue_id, group, and account: true, once"))
     return given[0]
 
 

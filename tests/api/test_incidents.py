@@ -219,13 +219,32 @@ async def test_what_may_be_muted_and_for_how_long(api: Api) -> None:
     assert gone.status_code == 204
     assert (await api.ask("DELETE", "/v1/mutes?account=true")).status_code == 204
     assert (await api.refused("DELETE", "/v1/mutes", {"group": "night"}))[:2] == (404, "mute_not_found")
-    for wrong in ({}, {"account": False}, {"account": True, "group": "night"}, {"group": "Night"},
+    for wrong in ({}, {"account": False}, {"account": 1}, {"account": True, "group": "night"}, {"group": "Night"},
                   {"account": True, "until": "2020-01-01T00:00:00Z"}):  # fmt: skip
         assert (await api.refused("PUT", "/v1/mutes", wrong))[:2] == (422, "validation_error")
     other = await api.register("other@example.com")
     for stranger, one in ((api, "cue_abcdefghijkl"), (other, made["id"])):
         assert (await stranger.refused("PUT", "/v1/mutes", {"cue_id": one}))[:2] == (404, "cue_not_found")
     assert (await other.refused("DELETE", f"/v1/mutes?cue_id={made['id']}"))[:2] == (404, "mute_not_found")
+
+
+async def test_what_is_muted_no_more_is_named_once_by_the_body_or_by_the_query(api: Api) -> None:
+    for group in ("night", "day"):
+        await api.ask("PUT", "/v1/mutes", {"group": group})
+    wrong = [
+        ("?group=night", {"group": "day"}), ("?group=night", {"group": "night"}), ("?group=night", {"account": True}),
+        ("?group=night&account=true", None), ("?account=false", None), ("?group=Night", None), ("", {"group": None}),
+    ]  # fmt: skip
+
+    twice = [await api.refused("DELETE", f"/v1/mutes{query}", body) for query, body in wrong]
+    unknown = await api.refused("DELETE", f"/v1/mutes?cue_id={'x' * 1_001}")
+    kept = (await api.get("/v1/mutes"))["mutes"]
+    gone = await api.ask("DELETE", "/v1/mutes?group=night", {"group": None, "cue_id": None})
+
+    assert {one[:2] for one in twice} == {(422, "validation_error")}
+    assert unknown[:2] == (404, "mute_not_found")
+    assert [one["group"] for one in kept] == ["day", "night"]
+    assert gone.status_code == 204
 
 
 async def test_an_account_has_a_thousand_mutes_however_many_ask_at_once(api: Api, database: Database) -> None:

@@ -2,13 +2,24 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from cueapi.api.models.requests.bodies import Reason, ReasonBody, Short, optional
 from cueapi.api.models.values import GROUP
 
 Remark = Annotated[str, Field(max_length=500)]
 YEAR_IN_MINUTES = 527_040
+
+
+def _no_number(given: object) -> object:
+    # To Python 1 equals True, and so a Literal takes it.
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        raise PydanticCustomError("bool_type", "must be true")
+    return given
+
+
+Yes = Annotated[Literal[True], BeforeValidator(_no_number)]
 
 
 class AcknowledgeBody(ReasonBody):
@@ -37,7 +48,7 @@ class MuteSubject(ReasonBody):
 
     cue_id: Short | None = optional("The cue.", left_out="another one is named")
     group: Annotated[str, Field(pattern=GROUP)] | None = optional("The group.", left_out="another one is named")
-    account: Literal[True] | None = optional("`true`: everything.", left_out="another one is named")
+    account: Yes | None = optional("`true`: everything.", left_out="another one is named")
 
 
 class MuteBody(MuteSubject):
