@@ -62,7 +62,7 @@ class CueDetails:
         session, _ = await self.sessions.require_post()
         if what not in UNDONE:
             raise _not_found()
-        done = await do(self.contract, session, what, cue_id, "")
+        done = await do(self.contract, session, what, cue_id, {})
         if not done.ok:
             raise Refusal(done.code, done.message)
         undo = Undo(UNDONE[what].capitalize(), f"/ui/cues/{cue_id}/{UNDONE[what]}")

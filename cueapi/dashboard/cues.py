@@ -10,7 +10,7 @@ from quart import Blueprint, Response, request
 from cueapi.dashboard.contract import CONFIRMED, Contract, ContractAnswer
 from cueapi.dashboard.cue_history import cue_history
 from cueapi.dashboard.cue_states import cue_state, schedule_words
-from cueapi.dashboard.forms import Form
+from cueapi.dashboard.forms import Form, once
 from cueapi.dashboard.paths import asked_for, with_query
 from cueapi.dashboard.rendering import Rendering, Undo
 from cueapi.dashboard.sent_requests import contract_command
@@ -91,18 +91,18 @@ class CueList:
             return self.pages.render(
                 "delete_cues", session, cues=found, executions=sum(cue.fired_count for cue in found), back=back
             )
-        refusals = await self._act_on(session, what, found, form.text("nonce"))
+        refusals = await self._act_on(session, what, found, once(form))
         return self._done(what, found, refusals, back)
 
     async def _act_on(
-        self, session: BrowserSession, what: str, found: list[CueCount], nonce: str
+        self, session: BrowserSession, what: str, found: list[CueCount], headers: dict[str, str]
     ) -> dict[str, ContractAnswer]:
         """The refusals of the contract, by the name of the cue."""
         if what == "delete":
             body = {"ids": [cue.id for cue in found]}
             answer = await self.contract.call(session, "POST", "/v1/cues/bulk-delete", body, CONFIRMED)
             return {} if answer.ok else {cue.name: answer for cue in found}
-        answers = {cue.name: await do(self.contract, session, what, cue.id, nonce) for cue in found}
+        answers = {cue.name: await do(self.contract, session, what, cue.id, headers) for cue in found}
         return {name: answer for name, answer in answers.items() if not answer.ok}
 
     def _done(self, what: str, found: list[CueCount], refusals: dict[str, ContractAnswer], back: str) -> Response:
@@ -116,10 +116,11 @@ class CueList:
         return self.pages.back(back, " ".join(said), undo)
 
 
-async def do(contract: Contract, session: BrowserSession, what: str, cue_id: str, nonce: str) -> ContractAnswer:
-    """Pause, resume or fire a cue; *nonce* makes a second click on the same page harmless."""
+async def do(
+    contract: Contract, session: BrowserSession, what: str, cue_id: str, headers: dict[str, str]
+) -> ContractAnswer:
+    """Pause, resume or fire a cue; *headers* make a second click on the same page harmless."""
     if what == "fire":
-        headers = {"Idempotency-Key": f"page-{nonce}-{cue_id}"} if nonce else {}
         return await contract.call(session, "POST", f"/v1/cues/{cue_id}/fire", {}, headers)
     status = "paused" if what == "pause" else "active"
     return await contract.call(session, "PATCH", f"/v1/cues/{cue_id}", {"status": status})

@@ -7,7 +7,7 @@ from attrs import frozen
 from quart import Blueprint, Response
 
 from cueapi.dashboard.contract import Contract, ContractAnswer
-from cueapi.dashboard.forms import Form
+from cueapi.dashboard.forms import Form, once
 from cueapi.dashboard.rendering import HEADERS, Rendering
 from cueapi.dashboard.sent_requests import SHOWN, SentRequest, contract_command, delivery_command, sent_request
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
@@ -60,8 +60,7 @@ class ExecutionPages:
         """The same work once more; a second click of the same page does not begin it again."""
         session, form = await self.sessions.require_post()
         identity = _identity(execution_id)
-        headers = {"Idempotency-Key": form.text("nonce")[:64] or token_hex(16)}
-        answer = await self.contract.call(session, "POST", f"/v1/executions/{identity}/replay", {}, headers)
+        answer = await self.contract.call(session, "POST", f"/v1/executions/{identity}/replay", {}, once(form))
         if not answer.ok:
             return await self._refused(session, identity, "replay", answer, form)
         return self.pages.back(f"/ui/executions/{answer.body['id']}", "Replayed: this is the new execution.")

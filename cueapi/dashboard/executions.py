@@ -7,6 +7,7 @@ from attrs import frozen
 from quart import Blueprint, Response, request
 
 from cueapi.dashboard.contract import Contract
+from cueapi.dashboard.forms import once
 from cueapi.dashboard.paths import (
     a_text,
     asked_for,
@@ -87,10 +88,8 @@ class ExecutionsPage:
         """Replay each execution that was selected; a second click of the same page replays none of them again."""
         session, form = await self.sessions.require_post()
         back, selected = own_path(form.text("back")), form.all("execution")
-        done, refused = 0, ""
-        for one in selected:
-            headers = {"Idempotency-Key": f"{form.text('nonce')[:64]}-{one}"}
-            identity = parse_uuid(one)
+        headers, done, refused = once(form), 0, ""
+        for identity in map(parse_uuid, selected):
             answer = await self.contract.call(session, "POST", f"/v1/executions/{identity}/replay", {}, headers)
             done, refused = done + answer.ok, refused or answer.message
         return self.pages.back(back, _replayed(len(selected), done, refused))

@@ -1,5 +1,6 @@
 """What an HTML form sent."""
 
+import re
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -11,6 +12,8 @@ from cueapi.off_loop import off_loop
 
 FIELDS = 1_000
 """The most fields of a form: a selection of rows has one for each."""
+
+_NONCE = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 @frozen
@@ -39,8 +42,17 @@ class Form:
 
 
 def once(form: Form) -> dict[str, str]:
-    """What makes a second click on the same page harmless: the page's nonce, as the contract takes it."""
-    return {"Idempotency-Key": f"page-{form.text('nonce')[:64]}"} if form.text("nonce") else {}
+    """
+    What makes a second click on the same page harmless: the page's nonce, as the contract takes it.
+
+    Refuses a damaged one: it could be no header, and without it a second click would not be known.
+    """
+    nonce = form.text("nonce")
+    if not nonce:
+        return {}
+    if _NONCE.fullmatch(nonce) is None:
+        raise Refusal("invalid_payload", "The field nonce of the form is damaged; load its page again.")
+    return {"Idempotency-Key": f"page-{nonce}"}
 
 
 async def read_form() -> Form:
