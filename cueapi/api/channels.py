@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.channel_links import ChannelLinks
-from cueapi.api.channel_planning import ChannelPlanner, shown, standing
+from cueapi.api.channel_planning import PLACES, ChannelPlanner, shown, standing
 from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read
 from cueapi.api.http.idempotency import idempotent
@@ -27,7 +27,7 @@ from cueapi.domain.errors import Refusal
 from cueapi.domain.ids import new_uuid7, new_webhook_secret
 from cueapi.domain.masking import without_secrets
 from cueapi.storage import channels
-from cueapi.storage.channels import ChannelRow
+from cueapi.storage.channels import ChannelChange, ChannelRow
 from cueapi.storage.database import Database
 from cueapi.wakeups.hub import WakeupHub
 
@@ -152,10 +152,11 @@ class Channels:
             said = standing(before) | {name: value for name, value in given.items() if name in standing(before)}
             values = self.planner.values(target, row.id, said | {"confirm_hash": link and link.token_hash})
             after = described(values, enabled=said["enabled"])
-            row = await channels.change(
-                db, values, channel=row.id, user=g.account.id, asks=asks, enabled=said["enabled"], act=why.text(),
-                changes=json.dumps(changes(channels.described(before), after)),
+            change = ChannelChange(
+                asks, not given.keys().isdisjoint(PLACES), said["enabled"], why.text(),
+                json.dumps(changes(channels.described(before), after)),
             )  # fmt: skip
+            row = await channels.change(db, values, channel=row.id, user=g.account.id, change=change)
             if asks and link is not None:
                 await self.links.send_again(db, link, target.address, row.name)
         self.hub.notice_ready()

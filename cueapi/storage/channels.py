@@ -89,18 +89,27 @@ async def lock(db: Executor, *, channel: UUID, user: int) -> ChannelRow | None:
     return await db.fetch_one(LOCK, channel, user, row=ChannelRow)
 
 
-CHANGE = load(
-    "change_channel",
-    ("channel", "user", "act", "changes", "asks", "enabled", *ChannelValues._fields),
-    columns=COLUMNS,
-)
+class ChannelChange(NamedTuple):
+    """
+    What a change comes to, beside the values.
+
+    *asks*: the mail box is to be confirmed anew; *leads*: it was said where the channel leads; *changes*: as the audit
+    tells them.
+    """
+
+    asks: bool
+    leads: bool
+    enabled: bool
+    act: str
+    changes: str
 
 
-async def change(  # noqa: PLR0913 (what a change is made of)
-    db: Executor, values: ChannelValues, *, channel: UUID, user: int, asks: bool, enabled: bool, act: str, changes: str
-) -> ChannelRow:
-    """The changed channel, which the transaction has locked; *asks*: its mail box is to be confirmed anew."""
-    row = await db.fetch_one(CHANGE, channel, user, act, changes, asks, enabled, *values, row=ChannelRow)
+CHANGE = load("change_channel", ("channel", "user", *ChannelChange._fields, *ChannelValues._fields), columns=COLUMNS)
+
+
+async def change(db: Executor, values: ChannelValues, *, channel: UUID, user: int, change: ChannelChange) -> ChannelRow:
+    """The changed channel, which the transaction has locked."""
+    row = await db.fetch_one(CHANGE, channel, user, *change, *values, row=ChannelRow)
     assert row is not None
     return row
 

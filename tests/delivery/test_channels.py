@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
+import pytest
 import trio
 
 from cueapi.domain.attempt import Unreachable, evaluate_attempt
@@ -317,6 +318,29 @@ async def test_a_channel_that_was_mended_is_not_disabled_by_what_its_former_plac
     assert (late, after["disabled_at"], after["last_error"]) == (None, None, None)
     assert due is not None
     assert due.is_disabled
+
+
+@pytest.mark.parametrize(
+    ("change", "behind"),
+    [
+        ({"url": "http://127.0.0.1:10/"}, (None, None)),
+        ({"topic": "new"}, (None, None)),
+        ({"token": None}, (None, None)),
+        ({"name": "new"}, ("2026-01-02T03:04:05Z", "the channel answered 500")),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+async def test_a_channel_that_leads_elsewhere_now_has_no_failures_behind_it(
+    api: Api, database: Database, change: dict[str, Any], behind: tuple[str | None, str | None]
+) -> None:
+    made = await channel(api, "ntfy", url="http://127.0.0.1:9/", topic="old", token="tk_1")
+    await database.execute(
+        "update channels set failing_since = '2026-01-02 03:04:05Z', last_error = 'the channel answered 500'"
+    )
+
+    changed = await api.patch(f"/v1/channels/{made['id']}", change)
+
+    assert (changed["failing_since"], changed["last_error"]) == behind
 
 
 async def test_of_two_changes_at_once_neither_undoes_the_other(api: Api, database: Database) -> None:

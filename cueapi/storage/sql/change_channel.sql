@@ -1,5 +1,5 @@
--- Upon a row that the transaction has locked. A channel that is enabled again has no failures behind it, and its incident
--- is over.
+-- Upon a row that the transaction has locked. A channel that is enabled again, or :leads elsewhere now, has no failures
+-- behind it; of one that is enabled the incident is over.
 with changed as (
     update channels
        set name = :name, shown = :shown, topic = :topic, has_token = :has_token, config = :config, address = :address,
@@ -9,8 +9,8 @@ with changed as (
            confirmed_at = case when not :asks then confirmed_at when :confirm_hash::bytea is null then now() end,
            events = :events::text[], min_severity = :min_severity, groups = :groups::text[], kinds = :kinds::text[],
            disabled_at = case when :enabled then null else coalesce(disabled_at, now()) end,
-           failing_since = case when :enabled and disabled_at is not null then null else failing_since end,
-           last_error = case when :enabled and disabled_at is not null then null else last_error end,
+           failing_since = case when not (:leads or :enabled and disabled_at is not null) then failing_since end,
+           last_error = case when not (:leads or :enabled and disabled_at is not null) then last_error end,
            updated_at = clock_timestamp()
      where id = :channel and user_id = :user
  returning *
