@@ -58,9 +58,6 @@ log = structlog.get_logger("cueapi.executions")
 
 APPLY_TRANSITIONS = load("apply_transitions", ("transitions",))
 
-DEAD = frozenset({"failed", "missed", "outcome_timeout"})
-"""Statuses in which an execution has come to nothing."""
-
 RECORD_FAILURES = load("record_failures", ("failures",))
 
 
@@ -179,7 +176,9 @@ async def _apply(db: Executor, records: list[dict[str, Any]]) -> Written:
 
 async def _apply_with_failures(tx: Transaction, records: list[dict[str, Any]]) -> Written:
     written = await _apply(tx, records)
-    lost = [row.id for row in written.values() if row.is_backfill and row.status in DEAD]
+    # An alert says why one has come to nothing, also one that was delivered and whose failure is reported later.
+    dead = {record["id"] for record in records if record["alert"] is not None}
+    lost = [row.id for row in written.values() if row.is_backfill and str(row.id) in dead]
     if lost:
         await count_failed(tx, lost)
     if _is_any_told(written):

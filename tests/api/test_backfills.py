@@ -10,6 +10,7 @@ from cueapi.domain.clock import iso
 from cueapi.storage.database import Database
 from tests.api.test_dead_letters import listed
 from tests.api.test_operations import begun, done, dry, ended
+from tests.api.work import report
 from tests.conftest import Api, cue
 from tests.receiver import open_receiver
 from tests.storage.rows import add_execution, ago
@@ -94,6 +95,25 @@ async def test_what_fails_is_counted_by_the_operation_and_raises_no_alert(api: A
     assert set(dead) == {one["id"] for one in rows}
     assert (alerts, told, after["status"]) == ([], [], "active")
     assert (failures[0]["consecutive_failures"], failures[0]["run_count"]) == (0, 4)
+
+
+async def test_a_failure_that_is_reported_of_what_was_delivered_counts_as_failed_once(api: Api) -> None:
+    with trio.fail_after(60):
+        async with open_receiver([202]) as receiver:
+            made = await api.post("/v1/cues", cue(receiver.url("/run")) | HOURLY)
+            operation = await ended(api, await begun(api, "backfill", cue_id=made["id"], **FOUR))
+            rows = [await api.execution(one["id"], "success") for one in await made_by(api, made["id"])]
+            before = await api.get(f"/v1/operations/{operation['id']}")
+            await report(api, rows[0]["id"], success=False, error="no paper")
+            await report(api, rows[1]["id"], success=True)
+            refused = await api.refused("POST", f"/v1/executions/{rows[0]['id']}/outcome", {"success": False})
+            shown = await api.get(f"/v1/operations/{operation['id']}")
+            alerts, dead = (await api.get("/v1/alerts"))["alerts"], await listed(api)
+
+    assert (before["done"], before["failed"]) == (4, 0)
+    assert (shown["done"], shown["failed"]) == (3, 1)
+    assert refused[:2] == (409, "outcome_already_recorded")
+    assert (alerts, dead) == ([], [])
 
 
 async def test_a_success_ends_no_row_of_failures(api: Api, database: Database) -> None:
