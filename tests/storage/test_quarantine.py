@@ -86,3 +86,15 @@ async def test_the_execution_of_a_deleted_cue_is_ended_without_an_alert(database
     assert (result.alerts, result.notices) == (0, 0)
     assert (await look_up(database, execution))["status"] == "failed"
     assert await queued(database) == []
+
+
+async def test_of_the_execution_of_a_backfill_no_one_is_told(database: Database) -> None:
+    cue_id = await add_cue(database, await add_user(database), name="past", on_failure_webhook=HOOK)
+    execution = await add_execution(database, cue_id, triggered_by="backfill")
+
+    result = await quarantine_execution(database, execution, reason="cannot be read")
+
+    assert (result.alerts, result.notices, result.cue_name) == (0, 0, "past")
+    assert (await look_up(database, execution))["dead_at"] is not None
+    assert await database.fetch("select from alerts union all select from incidents") == []
+    assert await database.fetch("select from notifications") == []

@@ -1,5 +1,6 @@
 -- An execution that was delivered, and awaits its outcome, stays as it is and awaits it no more. The cue's counters are not
--- touched: one of them may be what cannot be written. `least`: the revision may be at the end of its numbers.
+-- touched: one of them may be what cannot be written. `least`: the revision may be at the end of its numbers. Of a
+-- backfill's execution its operation tells alone.
 with quarantined as (
     update executions
        set status = case when finished_at is null then 'failed' else status end,
@@ -58,20 +59,25 @@ with quarantined as (
 -- include: add_tally
  returning 1
 )
-select count(raise_alert(c.user_id, 'execution_failed', q.id::text, c.id, q.id, format('%s: %s', c.name, :reason::text),
-                         json_build_object('status', q.status, 'attempts', q.attempts,
-                                           'http_status', q.http_status), of_incident => i.id)) as alerts,
-       count(tell_of_failure(c.user_id, c.on_failure_webhook, c.on_failure_email,
-                             jsonb_build_object('event', 'cue.failed', 'cue_id', c.id, 'cue_name', c.name,
-                                                'execution_id', q.id, 'attempts', q.attempts,
-                                                'last_http_status', q.http_status, 'last_error', :reason::text,
-                                                'failed_at', iso(now())), i.id)) as notices,
+select count(case when q.triggered_by <> 'backfill'
+                  then raise_alert(c.user_id, 'execution_failed', q.id::text, c.id, q.id,
+                                   format('%s: %s', c.name, :reason::text),
+                                   json_build_object('status', q.status, 'attempts', q.attempts,
+                                                     'http_status', q.http_status), of_incident => i.id) end) as alerts,
+       count(case when q.triggered_by <> 'backfill'
+                  then tell_of_failure(c.user_id, c.on_failure_webhook, c.on_failure_email,
+                                       jsonb_build_object('event', 'cue.failed', 'cue_id', c.id, 'cue_name', c.name,
+                                                          'execution_id', q.id, 'attempts', q.attempts,
+                                                          'last_http_status', q.http_status,
+                                                          'last_error', :reason::text,
+                                                          'failed_at', iso(now())), i.id) end) as notices,
        max(c.id) as cue_id, max(c.name) as cue_name, exists (select from ended where status = 'paused') as has_paused
   from quarantined q
   join cues c on c.id = q.cue_id and c.deleted_at is null
   left join lateral (
        select open_incident(c.user_id, 'set_aside', c.id, c.name, format('%s: an execution was set aside: %s', c.name,
                             :reason::text), 'critical', c.id, q.id, by_mail => not c.on_failure_email) as id
+        where q.triggered_by <> 'backfill'
        offset 0) i on true
  -- Before the alerts and mails, whose gates others lock behind their tallies.
  where (select count(*) from tallied) is not null
