@@ -197,7 +197,8 @@ def _is_told(record: dict[str, Any]) -> bool:
 def _failure(record: dict[str, Any]) -> dict[str, Any]:
     """Of a record, what record_failures.sql needs."""
     names = (
-        "ord", "id", "attempts", "http_status", "alert", "missing", "unmet", "consecutive_failures", "good", "report",
+        "ord", "id", "attempts", "seen", "http_status", "alert", "missing", "unmet", "consecutive_failures", "good",
+        "report",
     )  # fmt: skip
     return {name: record.get(name) for name in names} | {"error": record["error_message"] or record.get("error")}
 

@@ -9,13 +9,24 @@ import trio
 
 from cueapi.domain.attempt import Answered, Unreachable, evaluate_attempt
 from cueapi.domain.audit import SYSTEM
+from cueapi.domain.outcome import Evidence, Report
+from cueapi.domain.reporting import apply_report
 from cueapi.storage import cue_deletion, workers
 from cueapi.storage import incidents as stored
 from cueapi.storage.database import Database
 from cueapi.storage.session import prepare
 from cueapi.storage.transitions import apply_transitions
 from cueapi.trio_asyncpg.pool import open_pool
-from tests.storage.rows import add_cue, add_execution, add_user, ago, alert_types, claim, wait_for_locks
+from tests.storage.rows import (
+    add_cue,
+    add_execution,
+    add_user,
+    ago,
+    alert_types,
+    claim,
+    standing_of,
+    wait_for_locks,
+)
 
 ONE_TRY = {"max_attempts": 1}
 GOOD, BAD, TAKEN = Answered(200, b'{"success": true}'), Unreachable("refused"), Answered(202, b"ok")
@@ -92,6 +103,36 @@ async def test_what_a_handler_has_taken_and_owes_no_report_of_counts_as_good(dat
         await settle(database, one, TAKEN)
 
     assert [row["resolved_at"] is None for row in await incidents(database)] == [False, True]
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["alone", "behind a failure"])
+async def test_one_that_owed_no_report_counts_once_when_it_reports_all_the_same(
+    database: Database, *, behind: bool
+) -> None:
+    cue_id = await add_cue(database, await add_user(database), alert_recovery_threshold=2, **ONE_TRY)
+    await settle(database, cue_id, BAD)
+    (taken,) = await settle(database, cue_id, TAKEN)
+    late = apply_report(await standing_of(database, taken), Report(success=True), worker_id=None)
+    if behind:
+        await add_execution(database, cue_id)
+    failures = [evaluate_attempt(one, BAD, duration=0.1, now=ago()) for one in await claim(database)]
+
+    await apply_transitions(database, [*failures, late])
+
+    (incident,) = await incidents(database)
+    assert (incident["recovered"], incident["resolved_at"]) == (0 if behind else 1, None)
+
+
+async def test_its_report_with_evidence_ends_what_lacked_evidence(database: Database) -> None:
+    cue_id = await add_cue(database, await add_user(database), verification="require_external_id")
+    await settle(database, cue_id, GOOD)
+    (taken,) = await settle(database, cue_id, TAKEN)
+    report = Report(success=True, evidence=Evidence(external_id="m1"))
+
+    await apply_transitions(database, [apply_report(await standing_of(database, taken), report, worker_id=None)])
+
+    (ended,) = await incidents(database)
+    assert (ended["kind"], ended["resolved_by_execution_id"]) == ("unverified", taken)
 
 
 async def test_an_alert_names_its_incident(database: Database) -> None:

@@ -1342,8 +1342,8 @@ begin
 end $$;
 
 -- Counts executions of a cue that did well, in the order of their ids, towards the end of its incidents; how many have
--- ended.
--- *reported* are those of them that came with a report and its evidence.
+-- ended. *reported* are those that came with a report and its evidence; one of them that counted before, since it owed no
+-- report, is not among the *good*.
 create function recover_incidents(of_cue text, good uuid[], reported uuid[]) returns integer language plpgsql as $$
 declare
     one incidents%rowtype;

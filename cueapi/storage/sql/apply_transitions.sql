@@ -78,7 +78,9 @@ with transitions as materialized (
            case when e.triggered_by <> 'backfill' then x.consecutive_failures end as consecutive_failures,
            x.alert is not null and e.triggered_by <> 'backfill' as lost,
            case when e.triggered_by <> 'backfill' then x.missing end as missing,
-           x.good and e.triggered_by <> 'backfill' as good, x.report, x.success, x.cost, x.logged_as,
+           x.good and e.triggered_by <> 'backfill' as good,
+           -- Delivered, and without a report that it owed: it counted as good before its report came.
+           x.seen = 'success' and e.outcome_deadline_at is null as was_good, x.report, x.success, x.cost, x.logged_as,
            x.reported, x.seen = 'delivering' as was_delivering,
            x.http_status, x.response_body, x.duration_ms, x.sent_after_ms, x.first_byte_after_ms,
            coalesce(x.error_message, x.error) as reason
@@ -142,8 +144,8 @@ with transitions as materialized (
            coalesce(bool_or(consecutive_failures = 1), false) as failed,
            bool_or(lost) as lost, sum(cost) as cost,
            -- Of what did well among failures, record_failures.sql keeps the order.
-           case when not coalesce(bool_or(consecutive_failures = 1 or missing is not null), false)
-                then array_agg(id) filter (where good) end as good,
+           case when bool_or(good) and not coalesce(bool_or(consecutive_failures = 1 or missing is not null), false)
+                then coalesce(array_agg(id) filter (where good and not was_good), '{}') end as good,
            array_agg(id) filter (where good and report) as reported,
            (array_agg(id order by id desc) filter (where lost))[1] as lost_id,
            (array_agg(reason order by id desc) filter (where lost))[1] as lost_reason,

@@ -8,6 +8,8 @@
 -- that a user gets ten mails in an hour.
 with failures as materialized (
     select f.ord, f.attempts, f.http_status, f.alert, f.missing, f.unmet, f.consecutive_failures, f.good, f.report,
+           -- As in apply_transitions.sql.
+           f.seen = 'success' and e.outcome_deadline_at is null as was_good,
            e.id, e.status, e.outcome_state, e.transport, e.cue_id, c.user_id, c.name,
            c.consecutive_failures as before, c.on_failure_email,
            coalesce(e.error_message, f.error) as reason,
@@ -15,7 +17,7 @@ with failures as materialized (
            bool_or(f.consecutive_failures = 1 or f.missing is not null) over (partition by e.cue_id) as of_failures
       from json_to_recordset(:failures::json) as f(
            ord int, id uuid, attempts int, http_status int, error text, alert text, missing text, unmet bool,
-           consecutive_failures int, good bool, report bool)
+           seen text, consecutive_failures int, good bool, report bool)
       join executions e on e.id = f.id
       join cues c on c.id = e.cue_id and c.deleted_at is null
 ), tracked as materialized (
@@ -31,7 +33,8 @@ with failures as materialized (
                                                else '%s: the outcome was reported without %s' end, name, missing),
                                    'warning',
                                    cue_id, id)
-                when recover_incidents(cue_id, array[id], case when report then array[id] else '{}'::uuid[] end) > 0
+                when recover_incidents(cue_id, case when was_good then '{}'::uuid[] else array[id] end,
+                                       case when report then array[id] else '{}'::uuid[] end) > 0
                 then null end as incident
       from (select f.*, f.alert is not null as lost,
                    case when f.run = 0 then f.before else 0 end
