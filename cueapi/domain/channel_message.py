@@ -111,7 +111,8 @@ def slack(message: Wording) -> dict[str, Any]:
     The body of an incoming webhook of Slack.
 
     `&`, `<` and `>` are escaped, as its documentation asks (Formatting text for app surfaces): no text of others
-    becomes a link or a mention. A link is `<url|text>`. Mattermost knows `@channel` in plain text: it is parted.
+    becomes a link or a mention. A link is `<url|text>`. Mattermost and Rocket.Chat, which take the same, read Markdown
+    and mentions in plain text: what would be one is parted by a character without a width.
     """
     lines = [f"{SIGNS[message.tone]} {_cut(message.line, SLACK_LIMIT // 3)}", _cut(message.more, SLACK_LIMIT // 2)]
     text = "\n".join(_parted(_escaped(line)) for line in lines if line)
@@ -145,7 +146,7 @@ def ntfy(message: Wording, topic: str) -> dict[str, Any]:
 
 
 _MARKDOWN = re.compile(r"([\\*_~`|>#\[\]()<:@-])")
-_ALL = re.compile(r"@(?=channel|all|here|everyone)", re.IGNORECASE)
+_LINK_OR_MENTION = re.compile(r"@|](?=[(:])")
 
 
 def _plain(text: str) -> str:
@@ -157,7 +158,7 @@ def _escaped(text: str) -> str:
 
 
 def _parted(text: str) -> str:
-    return _ALL.sub("@\u200b", text)
+    return _LINK_OR_MENTION.sub("\\g<0>\u200b", text)
 
 
 def _cut(text: str, longest: int) -> str:

@@ -47,6 +47,23 @@ def test_slack_escapes_what_would_be_a_link_or_a_mention() -> None:
     assert text.endswith(f"<{AT}/incidents/01985f3a-9f20-7c88-b3d5-7e1a4c6f0b30|Open in CueAPI>")
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("[x](https://evil.example.com)", "[x]\u200b(https://evil.example.com)"),
+        ("![x](https://evil.example.com/p.png)", "![x]\u200b(https://evil.example.com/p.png)"),
+        ("[x]: https://evil.example.com", "[x]\u200b: https://evil.example.com"),
+        ("@anna and @HERE", "@\u200banna and @\u200bHERE"),
+        ("exit [1] at 12:00 (again)", "exit [1] at 12:00 (again)"),
+    ],
+)
+def test_what_mattermost_would_read_as_a_link_or_a_mention_is_parted(written: str, told: str) -> None:
+    digest = DIGEST | {"titles": [written]}
+
+    assert f" {told}\n" in body("slack", content(written))["text"]
+    assert f"- {told}\n" in body("slack", digest)["text"]
+
+
 def test_discord_escapes_markdown_and_lets_nothing_be_mentioned() -> None:
     told = body("discord", content(HOSTILE))
 
