@@ -62,7 +62,8 @@ class Targets:
         """
         Probe a target that is down at once, by the delivery that has waited longest.
 
-        Where nothing waits for it, it is not probed. At most one probe in 30 seconds can be asked for.
+        Where nothing waits for it, or a hold stops all that does, it is not probed. At most one probe in 30 seconds can
+        be asked for.
         """
         target = _target(host)
         asked = await self._ask(target, await act_of_body())

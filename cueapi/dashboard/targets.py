@@ -61,5 +61,6 @@ class TargetsPage:
         answer.require()
         probed = answer.body["probed"]
         return self.pages.back(
-            PATH, f"{host} is being probed." if probed else f"Nothing waits for {host}: it was not probed."
+            PATH,
+            f"{host} is being probed." if probed else f"Nothing that may be sent waits for {host}: it was not probed.",
         )

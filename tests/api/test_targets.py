@@ -169,6 +169,25 @@ async def test_where_nothing_waits_nothing_is_probed(api: Api, database: Databas
             assert await api.post(f"/v1/targets/{host}/probe") == {"host": known, "probed": False}
 
 
+@pytest.mark.parametrize("forced", [False, True])
+async def test_what_a_hold_of_everything_stops_is_not_probed_and_uses_no_ask(
+    api: Api, database: Database, *, forced: bool
+) -> None:
+    async with open_receiver([200]) as receiver:
+        target, cue_id, _ = await fired(api, database, receiver)
+        await api.ask("PUT", "/v1/hold", {"mode": "everything"})
+        if forced:
+            await api.post(f"/v1/cues/{cue_id}/fire?force=true")
+            with trio.fail_after(60):
+                await until(lambda: database.fetch("select from outbox where forced and waits_until is not null"))
+
+        answer = await api.post(f"/v1/targets/{target.host}/probe")
+        audited = await database.fetch("select from audit where action = 'target.probed'")
+        await api.ask("DELETE", "/v1/hold")
+
+    assert (answer["probed"], len(audited)) == (forced, int(forced))
+
+
 @pytest.mark.parametrize("host", ["other.example:443", "127.0.0.1", "%00", "a/b:1"])
 async def test_a_host_that_no_cue_calls_is_no_target(api: Api, host: str) -> None:
     status, code, _ = await api.refused("POST", f"/v1/targets/{host}/probe")

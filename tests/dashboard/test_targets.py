@@ -74,7 +74,7 @@ async def test_where_nothing_waits_the_page_says_that_nothing_was_probed(
 
     await person.post("/ui/targets/probe", {"host": HOST})
 
-    assert f"Nothing waits for {HOST}: it was not probed." in text_of(await person.get("/ui/targets"))
+    assert f"Nothing that may be sent waits for {HOST}: it was not probed." in text_of(await person.get("/ui/targets"))
 
 
 async def test_a_cue_and_an_execution_say_what_they_wait_for(person: Browser, database: Database, user: int) -> None:

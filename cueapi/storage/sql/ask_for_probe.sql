@@ -12,7 +12,10 @@ with locked as materialized (
        and t.host = :host
        and t.state <> 'closed'
        and exists (select from outbox o
-                    where o.user_id = :user and o.host = :host and o.claimed_by is null and o.waits_until is not null)
+                    where o.user_id = :user and o.host = :host and o.claimed_by is null and o.waits_until is not null
+                      -- What a hold stops is claimed for no probe.
+                      and (o.forced or not (select is_held(:user, 'everything')))
+                      and (o.forced or not o.deferred or not (select is_held(:user))))
        for no key update
 ), awaited as materialized (
     select user_id, host, coalesce(extract(epoch from asked_at - clock_timestamp()) + :pause::float8, 0) as pause

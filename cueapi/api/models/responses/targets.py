@@ -42,4 +42,6 @@ class Probed(BaseModel):
     """What came of asking for a probe."""
 
     host: str = Field(description="The target.")
-    probed: bool = Field(description="Whether it is being probed; `false` where nothing waits for it.")
+    probed: bool = Field(
+        description="Whether it is being probed; `false` where nothing waits for it, or a hold stops what does."
+    )
