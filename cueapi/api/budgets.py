@@ -15,6 +15,7 @@ from cueapi.domain.budget import SCOPE, merged_budget
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.storage import budgets
 from cueapi.storage.database import Database
+from cueapi.wakeups.hub import WakeupHub
 
 LIMIT = page_limit(50)
 CURSOR = Text("cursor", "`next_cursor` of the page before: where the list goes on.")
@@ -25,6 +26,7 @@ class Budgets:
     """`/v1/budgets`."""
 
     database: Database
+    hub: WakeupHub
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -73,6 +75,7 @@ class Budgets:
         budget = merged_budget({}, given, path="body")
         assert budget is not None
         row = await budgets.put(self.database, user=g.account.id, scope=scope, budget=budget, act=why)
+        self.hub.notice_ready(row.alerts)  # With lower limits more of them may be used up.
         return answer(_shown(row))
 
     @operation(
@@ -108,7 +111,7 @@ def _group_of(scope: str) -> str | None:
     return None if scope == "account" else scope.removeprefix("group:")
 
 
-def _shown(row: budgets.BudgetRow) -> dict[str, object]:
+def _shown(row: budgets.BudgetColumns) -> dict[str, object]:
     return responses.ScopeBudget.render(row)
 
 

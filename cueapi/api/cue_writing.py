@@ -21,7 +21,7 @@ from cueapi.domain.target import Rules
 from cueapi.net.dns import Resolver
 from cueapi.storage import cue_changes, cue_descriptions, cues
 from cueapi.storage.clock import Clock
-from cueapi.storage.cue_changes import CueUpdate
+from cueapi.storage.cue_changes import ChangedCueRow, CueUpdate
 from cueapi.storage.cues import CueRecord, CueRow
 from cueapi.storage.database import (
     ROLLBACK_PATIENCE,
@@ -73,7 +73,7 @@ class CueWriter:
             raise _no_room(limit)
         return row
 
-    async def change(self, cue_id: str, patch: dict[str, Any], act: Act) -> CueRow:
+    async def change(self, cue_id: str, patch: dict[str, Any], act: Act) -> ChangedCueRow:
         """
         The row of the changed cue; what *patch* leaves out stays.
 
@@ -88,7 +88,9 @@ class CueWriter:
                     return await self._write(db, cue_id, patch, found, act)
         raise StorageUnavailable("it was rolled back for another transaction, again and again")
 
-    async def _write(self, db: Executor, cue_id: str, patch: dict[str, Any], found: FoundTargets, act: Act) -> CueRow:
+    async def _write(
+        self, db: Executor, cue_id: str, patch: dict[str, Any], found: FoundTargets, act: Act
+    ) -> ChangedCueRow:
         """Lock the cue, decide upon what stands there, and write it."""
         row = await cue_changes.lock(db, cue_id=cue_id, user=g.account.id)
         if row is None:

@@ -202,8 +202,9 @@ class Cues:
         why = act(patch.pop("reason", None))
         changed = await self.writer.change(cue_id, cue_planning.with_catchup(patch), why)
         self.hub.cue_written(changed.next_run)
-        if changed.status == "paused":
-            self.hub.notice_ready()  # Of the incidents that have ended with it.
+        if changed.status == "paused" or "budget" in patch:
+            # Of the incidents that have ended with it; with lower limits more of a budget may be used up.
+            self.hub.notice_ready(changed.budget_alerts)
         if "callback" in patch:
             # What has waited for a host that is down may go to another one at once.
             self.hub.delivery_ready()

@@ -99,7 +99,7 @@ def api_resources(resources: Resources, wiring: Wiring) -> list[Resource]:
         Alerts(database),
         Holds(database, resources.clock, hub),
         AuditRoutes(database),
-        Budgets(database),
+        Budgets(database, hub),
         Incidents(database, resources.clock, hub),
         Mutes(database, resources.clock),
         *channel_routes(resources, wiring),

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, LiteralString
+from decimal import Decimal
+from typing import Any, LiteralString, NamedTuple
 
 from cueapi.domain.audit import Act
 from cueapi.storage.database import Executor, Row
 from cueapi.storage.numbers import decimal
+from cueapi.storage.statements import load
 
 
 class BudgetColumns:
@@ -60,39 +62,35 @@ async def show(db: Executor, *, user: int, scope: str) -> BudgetRow | None:
     return await db.fetch_one(SHOW, user, scope, row=BudgetRow)
 
 
-# One that is there goes on counting: what was used of the period stays used.
-SET: LiteralString = (
-    """
-with before as materialized (
-    select per, max_runs, max_cost, on_limit, warn_at from budgets where user_id = $1 and scope = $2
-), b as (
-    insert into budgets as b (user_id, scope, per, max_runs, max_cost, on_limit, warn_at, begins_at)
-    values ($1, $2, $3::text, $4, $5, $6, $7, budget_begin($3::text, 'UTC'))
-        on conflict (user_id, scope) do update
-       set per = excluded.per, max_runs = excluded.max_runs, max_cost = excluded.max_cost,
-           on_limit = excluded.on_limit, warn_at = excluded.warn_at, updated_at = clock_timestamp(),
-           told = lower_state(b.told, budget_state(b.runs, b.cost, excluded.max_runs, excluded.max_cost,
-                                                   excluded.warn_at))
- returning b.*
-)
-select """
-    + COLUMNS
-    + """
-  from b
- cross join lateral write_audit($1, $8::json, 'budget.set', 'budget', b.scope, b.scope, json_build_array(
-            json_build_object('path', 'budget', 'from', (select to_json(o) from before o),
-                              'to', json_build_object('per', b.per, 'max_runs', b.max_runs, 'max_cost', b.max_cost,
-                                                      'on_limit', b.on_limit, 'warn_at', b.warn_at)))) written
-"""
-)
+class SetBudgetRow(BudgetColumns, Row):
+    """A budget that was set, and the types of the alerts that its new limits have raised."""
+
+    alerts: list[str]
 
 
-async def put(db: Executor, *, user: int, scope: str, budget: dict[str, Any], act: Act) -> BudgetRow:
+class BudgetValues(NamedTuple):
+    """What a budget is set to."""
+
+    user: int
+    scope: str
+    per: str
+    max_runs: int | None
+    max_cost: Decimal | None
+    on_limit: str
+    warn_at: Decimal | None
+    act: str
+
+
+SET = load("set_budget", BudgetValues._fields, columns=COLUMNS)
+
+
+async def put(db: Executor, *, user: int, scope: str, budget: dict[str, Any], act: Act) -> SetBudgetRow:
     """Set the budget of a group or of the account."""
-    row = await db.fetch_one(
-        SET, user, scope, budget["per"], budget["max_runs"], decimal(budget["max_cost"]), budget["on_limit"],
-        decimal(budget["warn_at"]), act.text(), row=BudgetRow,
+    values = BudgetValues(
+        user, scope, budget["per"], budget["max_runs"], decimal(budget["max_cost"]), budget["on_limit"],
+        decimal(budget["warn_at"]), act.text(),
     )  # fmt: skip
+    row = await db.fetch_one(SET, *values, row=SetBudgetRow)
     assert row is not None
     return row
 

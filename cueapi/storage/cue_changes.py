@@ -24,6 +24,12 @@ async def lock(db: Executor, *, cue_id: str, user: int) -> CueRow | None:
     return await db.fetch_one(LOCK, cue_id, user, row=CueRow)
 
 
+class ChangedCueRow(CueRow):
+    """A cue that was changed, and the types of the alerts that its new budget has raised."""
+
+    budget_alerts: list[str]
+
+
 CHANGE = load(
     "change_cue",
     (
@@ -60,12 +66,12 @@ class CueUpdate:
 
 async def change(
     db: Executor, placed: CueRecord, made: CueUpdate, *, cue_id: str, user: int, act: Act
-) -> CueRow | None:
+) -> ChangedCueRow | None:
     """The changed cue, which the transaction has locked; None where there is no room to revive it."""
     local = placed.cue.schedule.reading_at(made.next_run)
     return await db.fetch_one(
         CHANGE, cue_id, user, act.text(), json.dumps(made.entries), made.room, made.status, made.moves,
-        made.next_run, local, made.room is not None, placed.host, *CueValues.of(placed), row=CueRow,
+        made.next_run, local, made.room is not None, placed.host, *CueValues.of(placed), row=ChangedCueRow,
     )  # fmt: skip
 
 

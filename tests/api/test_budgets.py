@@ -7,6 +7,7 @@ import pytest
 
 from cueapi.storage import incidents
 from cueapi.storage.database import Database
+from tests.api.test_health import metrics_of
 from tests.conftest import Api, RunningDaemon, cue
 
 DAILY = {"per": "day", "max_runs": 1}
@@ -58,7 +59,8 @@ async def test_a_cue_s_budget_that_is_cleared_and_set_again_counts_from_then_on(
     path = f"/v1/cues/{made['id']}"
     await api.post(f"{path}/fire")
     await api.patch(path, {"budget": None})
-    stored = await database.fetch("select budget_begins_at, budget_runs, budget_cost, budget_told from cues")
+    columns = "budget_begins_at, budget_runs, budget_cost, budget_told"
+    stored = await database.fetch(f"select {columns} from cues where id = $1", made["id"])
     again = await api.patch(path, {"budget": DAILY})
     await api.post(f"{path}/fire")
     used = (await api.get(path))["budget_use"]
@@ -68,6 +70,35 @@ async def test_a_cue_s_budget_that_is_cleared_and_set_again_counts_from_then_on(
     ]
     assert (again["budget_use"]["used_runs"], again["budget_use"]["state"]) == (0, "ok")
     assert (used["used_runs"], used["state"]) == (1, "reached")
+
+
+@pytest.mark.parametrize("of", ["account", "cue"])
+async def test_a_budget_lowered_to_what_is_used_is_told_of_at_once_and_once(api: Api, of: str) -> None:
+    made = await api.post("/v1/cues", cue())
+    path = f"/v1/cues/{made['id']}"
+
+    async def limit(runs: int) -> list[str]:
+        """Set that limit; the types of the alerts that there are of budgets."""
+        if of == "cue":
+            changed = await api.patch(path, {"budget": DAILY | {"max_runs": runs}})
+            assert changed["alerts"] == made["alerts"]
+        else:
+            await put(api, of, **DAILY | {"max_runs": runs})
+        alerts = (await api.get("/v1/alerts"))["alerts"]
+        return sorted(one["alert_type"] for one in alerts if one["alert_type"].startswith("budget"))
+
+    raised, told = [await metrics_of(api)], [await limit(100)]
+    for _ in range(4):
+        await api.post(f"{path}/fire")
+    told += [await limit(runs) for runs in (10, 5, 4, 3)]
+
+    (opened,) = (await api.get("/v1/incidents?kind=budget"))["incidents"]
+    raised.append(await metrics_of(api))
+    assert told == [[], [], ["budget_warning"], *[["budget_reached", "budget_warning"]] * 2]
+    assert (opened["kind"], opened["subject"]["id"]) == ("budget", "account" if of == "account" else made["id"])
+    assert opened["title"].startswith("Budget of 4 runs a day is reached")
+    # The notifier was woken with them.
+    assert raised[1]["alerts_raised_total budget_reached"] == raised[0].get("alerts_raised_total budget_reached", 0) + 1
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

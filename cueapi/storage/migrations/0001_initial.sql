@@ -1049,11 +1049,6 @@ create function higher_state(one text, other text) returns text language sql imm
     select case when 'reached' in (one, other) then 'reached' when 'warned' in (one, other) then 'warned' else 'ok' end
 $$;
 
--- With other limits less is used up: what is reached again is told of again.
-create function lower_state(one text, other text) returns text language sql immutable as $$
-    select case when 'ok' in (one, other) then 'ok' when 'warned' in (one, other) then 'warned' else 'reached' end
-$$;
-
 -- The sentence of what a budget has stopped.
 create function budget_sentence(per text, max_runs bigint, max_cost numeric, used_cost numeric, ends timestamptz)
 returns text language sql stable as $$

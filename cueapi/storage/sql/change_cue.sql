@@ -14,7 +14,9 @@ with room as (
        for no key update
 ), before as (
     -- A budget that is cleared, or set anew, has counted nothing.
-    select budget_per is not null and :budget_per::text is not null as keeps_count from cues where id = :cue_id
+    select budget_told as told, budget_per is not null and :budget_per::text is not null as keeps_count
+      from cues
+     where id = :cue_id
 ), changed as (
     update cues c
        set status = :status,
@@ -37,9 +39,10 @@ with room as (
            budget_runs = case when b.keeps_count then c.budget_runs else 0 end,
            budget_cost = case when b.keeps_count then c.budget_cost else 0 end,
            budget_told = case when b.keeps_count
-                              then lower_state(c.budget_told,
-                                               budget_state(c.budget_runs, c.budget_cost, :budget_max_runs,
-                                                            :budget_max_cost, :budget_warn_at))
+                              then case when c.budget_begins_at < budget_begin(:budget_per, :timezone)
+                                        then c.budget_told
+                                        else budget_state(c.budget_runs, c.budget_cost, :budget_max_runs,
+                                                          :budget_max_cost, :budget_warn_at) end
                               else 'ok' end,
 -- include: assignments
       from room, before b
@@ -64,5 +67,16 @@ with room as (
     select write_audit(:user, :act::json, e.action, 'cue', c.id, c.name, e.changes)
       from changed c
      cross join json_to_recordset(:entries::json) as e(action text, changes json)
+), told as (
+    -- As in set_budget.sql.
+    select tell_of_budget(:user, 'cue:' || c.id, c.id, b.told, b.told, c.budget_state, c.budget_per, c.budget_used_runs,
+                          c.budget_used_cost::numeric, c.budget_max_runs, c.budget_max_cost::numeric,
+                          budget_begin(c.budget_per, c.timezone), c.budget_resets_at) as alert
+      from changed c
+     cross join before b
+     where b.keeps_count
+       and higher_state(b.told, c.budget_state) <> b.told
 )
-select * from changed where (select count(*) from audited) is not null
+select changed.*, array(select alert from told where alert is not null) as budget_alerts
+  from changed
+ where (select count(*) from audited) is not null
