@@ -196,6 +196,18 @@ async def test_a_heartbeat_says_to_stop_while_the_account_is_held_with_everythin
     assert [each["cancel"] for each in found] == [False, True, False]
 
 
+async def test_what_was_forced_under_a_hold_is_not_told_to_stop(api: Api) -> None:
+    with trio.fail_after(30):
+        await api.ask("PUT", "/v1/hold", {"reason": "The agents loop.", "mode": "everything"})
+        async with open_receiver([202]) as receiver:
+            made = await api.post("/v1/cues", cue(receiver.url()))
+            forced = str((await api.post(f"/v1/cues/{made['id']}/fire?force=true"))["id"])
+            await api.execution(forced)
+        answered = await beat(api, forced)
+
+    assert answered["cancel"] is False
+
+
 async def test_a_wrong_heartbeat_is_refused_by_name(api: Api) -> None:
     with trio.fail_after(30):
         one = await claimed(api)

@@ -9,6 +9,7 @@
 -- :lease, :deadline    seconds of a worker's claim, and until an outcome must be there where the cue says nothing
 with found as (
     select e.id, e.user_id, e.transport, e.status, e.attempts, e.outcome_attempt, e.outcome_deadline_at, e.lease_until,
+           e.forced,
            c.deleted_at is not null as is_gone,
            e.finished_at is not null
                and greatest(e.finished_at, e.outcome_deadline_at) < now() - interval '7 days' as is_over,
@@ -67,7 +68,9 @@ with found as (
  returning e.id, e.outcome_deadline_at, e.lease_until
 )
 select a.user_id, a.is_over, a.is_withdrawn,
-       a.is_gone or a.is_called_off or is_held(a.user_id, 'everything') as is_cancelled, m.id is not null as is_written,
+       -- What was asked for in spite of a hold is wanted under it.
+       a.is_gone or a.is_called_off or not a.forced and is_held(a.user_id, 'everything') as is_cancelled,
+       m.id is not null as is_written,
        case when a.is_awaited then coalesce(m.outcome_deadline_at, a.outcome_deadline_at) end as outcome_deadline_at,
        case when a.is_awaited and a.status = 'delivering'
             then coalesce(m.lease_until, a.lease_until) end as lease_until

@@ -69,5 +69,6 @@ class AttemptHeartbeatTaken(BaseModel):
     )
     lease_until: datetime | None = Field(description="Until when its worker holds the claim; null: no worker does.")
     cancel: bool = Field(
-        description="`true`: stop working. The cue was deleted, another attempt has succeeded, or the account is held."
+        description="`true`: stop working. The cue was deleted, another attempt has succeeded, or the account is held "
+        "and this was not forced."
     )
