@@ -58,8 +58,9 @@ class Holds:
         until = None
         if body.until is not None:
             until = await self.clock.decide(self.database, partial(hold_until, body.until))
-        hold = HoldRequest(body.mode or HoldMode.FIRES, body.reason, until)
-        row = await holds.put(self.database, user=g.account.id, hold=hold, act=act(body.reason))
+        why = act(body.reason)
+        hold = HoldRequest(body.mode or HoldMode.FIRES, why.reason, until)
+        row = await holds.put(self.database, user=g.account.id, hold=hold, act=why)
         return answer(_shown(row))
 
     @operation(None, scope="write", status=204, body=ReasonBody, parameters=(REASON,))

@@ -72,9 +72,10 @@ class Mutes:
         until = None
         if body.until is not None:
             until = await self.clock.decide(self.database, partial(future, body.until))
+        why = act(body.reason)
         row = await mutes.put(
-            self.database, user=g.account.id, scope=scope, subject=subject, until=until, reason=body.reason,
-            act=act(body.reason).text(),
+            self.database, user=g.account.id, scope=scope, subject=subject, until=until, reason=why.reason,
+            act=why.text(),
         )  # fmt: skip
         if not row.is_known:
             raise Refusal("cue_not_found", "There is no such cue.")

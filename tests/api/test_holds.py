@@ -36,6 +36,14 @@ async def test_an_account_is_held_seen_and_released(api: Api) -> None:
     assert (await api.ask("DELETE", "/v1/hold")).status_code == 204
 
 
+async def test_the_header_s_reason_is_that_of_the_hold_and_of_a_mute(api: Api) -> None:
+    held = (await api.ask("PUT", "/v1/hold", {}, X_Reason="The agents loop.")).json()
+    muted = (await api.ask("PUT", "/v1/mutes", {"account": True}, X_Reason="Tonight.")).json()
+
+    assert (held["reason"], (await api.get("/v1/hold"))["reason"]) == ("The agents loop.", "The agents loop.")
+    assert (muted["reason"], (await api.get("/v1/mutes"))["mutes"][0]["reason"]) == ("Tonight.", "Tonight.")
+
+
 MOMENTS = {
     "past": timedelta(seconds=-1),
     "over a year": timedelta(days=366),
