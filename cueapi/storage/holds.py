@@ -42,7 +42,7 @@ class HoldRequest:
 # One that is in force already is changed, and began when it began.
 SET = """
 with before as materialized (
-    select mode, reason, until from holds where user_id = $1 and ended_at is null
+    select mode, reason, iso(until) as until from holds where user_id = $1 and ended_at is null
 ), held as (
     insert into holds as h (user_id, mode, reason, until, actor) values ($1, $2, $3, $4, $5::json -> 'actor')
         on conflict (user_id) do update
@@ -54,7 +54,8 @@ select h.mode, h.reason, h.until, h.since, h.actor
   from held h
  cross join lateral write_audit($1, $5::json, 'hold.set', 'account', $1::text, null, json_build_array(
             json_build_object('path', 'hold', 'from', (select to_json(b) from before b),
-                              'to', json_build_object('mode', h.mode, 'reason', h.reason, 'until', h.until)))) written
+                              'to', json_build_object('mode', h.mode, 'reason', h.reason,
+                                                      'until', iso(h.until))))) written
 """
 
 
@@ -85,8 +86,8 @@ with due as materialized (
 )
 select user_id,
        write_audit(user_id, $2::json, 'hold.released', 'account', user_id::text, null, json_build_array(
-           json_build_object('path', 'hold', 'to', null,
-                             'from', json_build_object('mode', mode, 'reason', reason, 'until', until)))) as audited
+           json_build_object('path', 'hold', 'to', null, 'from', json_build_object('mode', mode, 'reason', reason,
+                                                                                   'until', iso(until))))) as audited
   from ended
 """
 

@@ -152,6 +152,18 @@ async def test_who_has_held_and_released_the_account_is_kept(daemon: RunningDaem
     ]
 
 
+async def test_moments_of_holds_are_told_as_all_others(api: Api) -> None:
+    until = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
+    for mode in ("fires", "everything"):
+        await put(api, mode=mode, until=until.isoformat())
+    await api.ask("DELETE", "/v1/hold")
+
+    changes = [row["changes"][0] for row in (await api.get("/v1/audit"))["audit"]]
+    moments = [[side and side["until"] for side in (one["from"], one["to"])] for one in changes if one["path"] == "hold"]
+    written = f"{until:%Y-%m-%dT%H:%M:%S}.000000Z"
+    assert moments == [[written, None], [written, written], [None, written]]
+
+
 async def test_a_hold_whose_time_is_over_ends_by_itself(daemon: RunningDaemon, api: Api) -> None:
     db = daemon.resources.database
     await put(api, until=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
