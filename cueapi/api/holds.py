@@ -61,6 +61,9 @@ class Holds:
         why = act(body.reason)
         hold = HoldRequest(body.mode or HoldMode.FIRES, why.reason, until)
         row = await holds.put(self.database, user=g.account.id, hold=hold, act=why)
+        if hold.mode == HoldMode.FIRES:
+            # Claims were stopped perhaps until now. Each of what is woken looks for itself.
+            self.hub.released(g.account.id)
         return answer(_shown(row))
 
     @operation(None, scope="write", status=204, body=ReasonBody, parameters=(REASON,))

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from cueapi.storage.notify import notify
+from tests.api.events import follow
 from tests.conftest import Api, RunningDaemon, cue
 from tests.process import HANG
 from tests.receiver import open_receiver
@@ -139,6 +140,18 @@ async def test_what_was_parked_fires_as_soon_as_the_account_is_released(daemon: 
     assert (waiting, shown["status"], shown["late"]) == ("pending", "success", True)
     assert (held["held_count"], fired["fired_count"], fired["executions"][0]["late"]) == (0, 1, True)
     assert (await api.get(every))["held_count"] == 1
+
+
+async def test_claims_go_on_at_once_where_a_hold_stops_no_more_than_fires(api: Api) -> None:
+    with trio.fail_after(HANG):
+        await put(api, mode="everything")
+        async with follow(api.client, "/v1/events", Authorization=f"Bearer {api.key}") as followed:
+            while not followed.heard:
+                await trio.sleep(0.01)
+            await put(api, mode="fires")
+            await followed.until_told("executions")
+
+    assert (await api.get("/v1/hold"))["mode"] == "fires"
 
 
 async def test_who_has_held_and_released_the_account_is_kept(daemon: RunningDaemon, api: Api) -> None:
