@@ -126,9 +126,13 @@ class Workers:
         if any(step.pause == 0 for step in steps):
             self.hub.work_ready(user)
 
-    @operation(responses.WorkerList, scope="read", in_groups=True)
+    @operation(responses.WorkerList, scope="read")
     async def list(self) -> Response:
-        """List the workers of the account."""
+        """
+        List the workers of the account.
+
+        They name what they work on, of any group: a key that is limited to groups is refused.
+        """
         rows = await workers.every(self.database, g.account.id)
         return answer({"workers": [responses.Worker.render(row) for row in rows]})
 

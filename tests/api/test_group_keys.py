@@ -154,6 +154,7 @@ async def test_what_is_of_the_whole_account_stays_closed_to_it(api: Api) -> None
 
     for method, path in (
         ("GET", "/v1/targets"), ("GET", "/v1/channels"), ("GET", "/v1/hold"), ("PUT", "/v1/hold"), ("GET", "/v1/usage"),
+        ("GET", "/v1/workers"),
     ):  # fmt: skip
         status, code, said = await ci.refused(method, path, {"reason": "x"} if method == "PUT" else None)
         assert (status, code, said) == (*REFUSED, "This is of the whole account; this key is limited to groups."), path
