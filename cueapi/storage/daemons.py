@@ -215,7 +215,8 @@ async def dropped(db: Executor, *, user: int, worker: str, running: list[UUID]) 
 
 # $1 seconds for which an execution may wait for a worker: from its time on, or from when it was made, which is later
 # where a time is caught up.
-# What a hold has stopped waits for as long anew from its end.
+# What a hold has stopped waits for as long anew from its end: all while its mode is `everything`, and what was asked for
+# at a later time in any mode.
 UNCLAIMED = """
 select s.*
   from execution_states s
@@ -227,7 +228,10 @@ select s.*
    and s.deleted_at is null
    and not exists (select from holds h
                     where h.user_id = s.user_id
-                      and (h.ended_at is null or h.ended_at > now() - $1::float8 * interval '1 second'))
+                      and not s.forced
+                      and ((h.mode = 'everything' or s.deferred)
+                           and (h.ended_at is null or h.ended_at > now() - $1::float8 * interval '1 second')
+                           or h.eased_at > now() - $1::float8 * interval '1 second'))
  limit 500
 """
 

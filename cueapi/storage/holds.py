@@ -47,7 +47,9 @@ with before as materialized (
     insert into holds as h (user_id, mode, reason, until, actor) values ($1, $2, $3, $4, $5::json -> 'actor')
         on conflict (user_id) do update
        set mode = excluded.mode, reason = excluded.reason, until = excluded.until, actor = excluded.actor,
-           since = case when h.ended_at is null then h.since else excluded.since end, ended_at = null
+           since = case when h.ended_at is null then h.since else excluded.since end, ended_at = null,
+           eased_at = case when h.mode = 'everything' and excluded.mode <> h.mode
+                           then coalesce(h.ended_at, least(now(), h.until)) else h.eased_at end
  returning mode, reason, until, since, actor
 )
 select h.mode, h.reason, h.until, h.since, h.actor

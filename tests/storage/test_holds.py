@@ -261,6 +261,29 @@ async def test_what_no_worker_could_claim_under_a_hold_is_not_missed(database: D
     assert len(await daemons.unclaimed(database, 900.0)) == 1
 
 
+async def test_a_hold_of_fires_stops_no_worker_and_what_none_claims_is_missed(database: Database) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, transport="worker")
+    long_ago = {"ready_at": ago(hours=1), "created_at": ago(hours=1)}
+    stopped = await add_execution(database, cue_id, **long_ago, deferred=True)
+    free, forced = [await add_execution(database, cue_id, **long_ago, forced=one) for one in (False, True)]
+
+    async def missed() -> set[object]:
+        return {one.state.fence.execution_id for one in await daemons.unclaimed(database, 900.0)}
+
+    await hold(database, user, "everything")
+    assert await missed() == {forced}
+    # It has stopped claims until now.
+    await hold(database, user)
+    assert await missed() == {forced}
+    await database.execute("update holds set eased_at = $1", ago(seconds=901))
+    assert await missed() == {free, forced}
+    await release(database, user)
+    assert await missed() == {free, forced}
+    await database.execute("update holds set ended_at = $1", ago(seconds=901))
+    assert await missed() == {stopped, free, forced}
+
+
 async def test_another_schedule_takes_the_place_of_a_parked_time(database: Database) -> None:
     user = await add_user(database)
     cue_id = await add_cue(database, user, **ONCE, next_run=ago(seconds=5))

@@ -206,7 +206,8 @@ create table holds (
     until     moment,                               -- null: until it is released
     since     moment not null default now(),
     actor     json not null,                        -- who has set it
-    ended_at  moment
+    ended_at  moment,
+    eased_at  moment                                -- until when it has stopped claims, where another mode followed
 );
 create index holds_in_force on holds (user_id) where ended_at is null;
 create index holds_until on holds (until) where ended_at is null and until is not null;
@@ -908,7 +909,7 @@ select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.tran
        e.lost_claims, c.max_attempts, c.backoff_minutes, c.verification, c.assertions, c.verification_on_failed,
        (extract(epoch from now() - e.last_attempt_at) * 1000)::bigint as elapsed_ms, e.last_attempt_at,
        -- What such executions are found by.
-       e.claimed_at, e.lease_until, e.outcome_deadline_at, e.created_at, c.deleted_at,
+       e.claimed_at, e.lease_until, e.outcome_deadline_at, e.created_at, c.deleted_at, e.deferred, e.forced,
        -- What the one who reports by a token is told.
        c.name as cue_name, e.outcome_state, e.finished_at
   from executions e
