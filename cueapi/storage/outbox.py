@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from math import inf
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 from attrs import evolve, frozen
@@ -215,8 +215,15 @@ async def ready(db: Executor, look_at: int) -> list[UUID]:
     return [row.execution_id for row in await db.fetch(READY, look_at, row=WaitingDelivery)]
 
 
+# What no hold stops, as in sql/claimable.sql.
+UNHELD: LiteralString = """(forced or user_id <> all (select user_id from holds
+                                      where ended_at is null and mode = 'everything'
+                                        and (until is null or until > now())))
+           and (forced or not deferred or user_id <> all (select user_id from holds where ended_at is null))"""
+
 # $1 accounts that hold a place, $2 hosts that are full, $3 seconds. Of the first rows only: it is asked again.
-WAITING_ACCOUNTS = """
+WAITING_ACCOUNTS: LiteralString = (
+    """
 select count(distinct user_id)
   from (select user_id
           from outbox
@@ -225,10 +232,13 @@ select count(distinct user_id)
            and ready_at <= now() - $3::float8 * interval '1 second'
            and user_id <> all ($1::bigint[])
            and host <> all ($2::text[])
-           and user_id <> all (select user_id from holds where ended_at is null)
+           and """
+    + UNHELD
+    + """
          order by ready_at
          limit 64) waiting
 """
+)
 
 
 async def waiting_accounts(db: Executor, headroom: Headroom, patience: float) -> int:
@@ -247,7 +257,8 @@ class KeptWaiting(Row):
 
 # $1 accounts that hold a place, $2 hosts that are full, $3 seconds. Of the first rows only: it is asked again. Where
 # there is one account, nothing is looked through: it is the one that holds the places.
-KEPT_WAITING = """
+KEPT_WAITING: LiteralString = (
+    """
 select distinct on (user_id) execution_id, host, extract(epoch from now() - ready_at)::float8 as waited
   from (select execution_id, user_id, host, ready_at
           from outbox
@@ -256,13 +267,16 @@ select distinct on (user_id) execution_id, host, extract(epoch from now() - read
            and ready_at <= now() - $3::float8 * interval '1 second'
            and user_id <> all ($1::bigint[])
            and host = any ($2::text[])
-           and user_id <> all (select user_id from holds where ended_at is null)
+           and """
+    + UNHELD
+    + """
            and (user_id, host) not in (select user_id, host from held_targets)
            and exists (select from users offset 1)
          order by ready_at
          limit 64) waiting
  order by user_id, ready_at
 """
+)
 
 
 async def kept_waiting(db: Executor, headroom: Headroom, patience: float) -> list[KeptWaiting]:

@@ -172,7 +172,9 @@ async def test_moments_of_holds_are_told_as_all_others(api: Api) -> None:
     await api.ask("DELETE", "/v1/hold")
 
     changes = [row["changes"][0] for row in (await api.get("/v1/audit"))["audit"]]
-    moments = [[side and side["until"] for side in (one["from"], one["to"])] for one in changes if one["path"] == "hold"]
+    moments = [
+        [side and side["until"] for side in (one["from"], one["to"])] for one in changes if one["path"] == "hold"
+    ]
     written = f"{until:%Y-%m-%dT%H:%M:%S}.000000Z"
     assert moments == [[written, None], [written, written], [None, written]]
 

@@ -9,7 +9,7 @@ from cueapi.delivery.full_hosts import LAST_PATIENCE, PATIENCE, interval_after
 from cueapi.domain.attempt import Delivery
 from cueapi.settings import Settings
 from cueapi.storage.database import Database
-from cueapi.storage.outbox import kept_waiting
+from cueapi.storage.outbox import kept_waiting, waiting_accounts
 from tests.conftest import cue, running
 from tests.delivery.siblings import one_turn
 from tests.delivery.test_dispatcher import backlog, dispatcher_on, taken
@@ -125,11 +125,19 @@ async def test_a_turn_that_another_daemon_has_taken_is_forgotten(database: Datab
     [
         "update outbox set ready_at = now() where user_id = $1",
         "update outbox set waits_until = now() + interval '1 hour' where user_id = $1",
-        "insert into holds (user_id, mode, reason, actor) values ($1, 'fires', 'x', '{}')",
+        "insert into holds (user_id, mode, reason, actor) values ($1, 'everything', 'x', '{}')",
+        "with h as (insert into holds (user_id, mode, reason, actor) values ($1, 'fires', 'x', '{}'))"
+        " update outbox set deferred = true where user_id = $1",
         "insert into targets (user_id, host, state, reason, attempts, failures, next_probe_at)"
         " values ($1, 'shared:1', 'open', 'x', 9, 9, now())",
     ],
-    ids=["it has just come", "it waits for its target", "its account is held", "its target is down"],
+    ids=[
+        "it has just come",
+        "it waits for its target",
+        "its account is held",
+        "it is held until the release",
+        "its target is down",
+    ],
 )
 async def test_there_is_no_turn_for_what_may_not_start(database: Database, why: str) -> None:
     await add_user(database)
@@ -140,6 +148,17 @@ async def test_there_is_no_turn_for_what_may_not_start(database: Database, why: 
 
     assert [one.host for one in before] == [HOST]
     assert await kept_waiting(database, FULL, PATIENCE) == []
+
+
+@pytest.mark.parametrize("mode", ["fires", "everything"])
+async def test_what_no_hold_stops_has_its_turn(database: Database, mode: str) -> None:
+    await add_user(database)
+    user = await newcomer(database, waited=600)
+    await database.execute("insert into holds (user_id, mode, actor) values ($1, $2, '{}')", user, mode)
+    await database.execute("update outbox set forced = $2 where user_id = $1", user, mode == "everything")
+
+    assert [one.host for one in await kept_waiting(database, FULL, PATIENCE)] == [HOST]
+    assert await waiting_accounts(database, evolve(FULL, hosts={}), PATIENCE) == 1
 
 
 async def test_where_there_is_one_account_nobody_is_looked_for(database: Database) -> None:
