@@ -12,8 +12,9 @@ from cueapi.storage.database import Database
 from cueapi.storage.due_cues import FIRE_DUE
 from cueapi.storage.outbox import CLAIM_DELIVERIES, DeliveryClaim
 from cueapi.storage.transitions import APPLY_TRANSITIONS
+from cueapi.storage.workers import ALERT_OFFLINE
 from tests.benchmarks.filling import CUES
-from tests.storage.rows import add_user
+from tests.storage.rows import add_cue, add_execution, add_user
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 EXPLAIN = "explain (analyze, timing off, format json) "
@@ -89,3 +90,28 @@ async def test_five_times_the_results_are_five_times_the_work(burst: Database) -
     few = await settle(burst, 20)
 
     assert await settle(burst, 100) < 8 * few
+
+
+async def look_for_silent_workers(db: Database, users: list[int], workers: int) -> float:
+    """Look for silent workers where each user has so many, as many living ones, and none that does what waits."""
+    await db.execute("delete from workers")
+    await db.execute(
+        "insert into workers (user_id, worker_id, handlers, last_heartbeat)"
+        " select u, kind || w, array(select kind || w || '-' || h from generate_series(1, 100) h),"
+        "        now() - case kind when 'silent' then interval '6 minutes' else interval '0' end"
+        "   from unnest($1::bigint[]) u, unnest(array['silent', 'living']) kind, generate_series(1, $2::int) w",
+        users, workers,
+    )  # fmt: skip
+    return await work(db, ALERT_OFFLINE)
+
+
+async def test_five_times_the_silent_workers_are_five_times_the_work_whatever_waits(database: Database) -> None:
+    users = [await add_user(database) for _ in range(4)]
+    for user in users:
+        cue = await add_cue(database, user, transport="worker")
+        for number in range(100):
+            await add_execution(database, cue, task=f"task {number}")
+    few = await look_for_silent_workers(database, users, 10)
+
+    assert await look_for_silent_workers(database, users, 50) < 6 * few
+    assert few < 3 * 4 * (10 + 10) * 100  # names of handlers
