@@ -53,17 +53,27 @@ class Workers:
         return routes
 
     @shows_secret
-    @operation(responses.HeartbeatTaken, scope="work", in_groups=True, body=HeartbeatBody)
+    @operation(
+        responses.HeartbeatTaken,
+        scope="work",
+        in_groups=True,
+        body=HeartbeatBody,
+        refuses=("worker_limit_exceeded",),
+    )
     async def heartbeat(self) -> Response:
         """
         Send a worker's heartbeat, and claim work with it.
 
         Without `claim` nothing is claimed. With it, the answer has up to so many `executions`; `wait_seconds` holds
         the call until there is one. What `running` does not name was dropped by the worker, and is a failed attempt.
+        An account has 1,000 workers at most; those that were silent for a day make room for new ones.
         """
         body = await read(HeartbeatBody)
         user, worker = g.account.id, body.worker_id or "default"
         now = await workers.heartbeat(self.database, user=user, worker=worker, handlers=body.handlers)
+        if now is None:
+            told = f"An account has {workers.MOST_WORKERS:,} workers at most; forget one first."
+            raise Refusal("worker_limit_exceeded", told)
         if body.running is not None:
             await self._take_back(user, worker, [one for one in map(parse_uuid, body.running) if one is not None])
         answered = {"acknowledged": True, "server_time": now, "worker_id": worker}

@@ -5,20 +5,31 @@ from datetime import datetime
 from cueapi.storage.database import Executor, Row, fetch_value
 from cueapi.storage.statements import load
 
-# A heartbeat without handlers is one of a worker that can do anything.
+MOST_WORKERS = 1_000
+"""Of an account."""
+
+# A heartbeat without handlers is one of a worker that can do anything. A name that is known is written at once; only
+# where it is new is it asked whether there is room.
 HEARTBEAT = """
-insert into workers (user_id, worker_id, handlers) values ($1, $2, coalesce($3::text[], '{}'))
-    on conflict (user_id, worker_id) do update
-   set handlers = excluded.handlers, last_heartbeat = now()
-returning now() as now
+with known as (
+    update workers set handlers = coalesce($3::text[], '{}'), last_heartbeat = now()
+     where user_id = $1 and worker_id = $2
+ returning worker_id
+), made as (
+    insert into workers (user_id, worker_id, handlers)
+    select $1::bigint, $2::text, coalesce($3::text[], '{}')
+     where case when exists (select from known) then false else has_worker_room($1, $2) end
+        on conflict (user_id, worker_id) do update
+       set handlers = excluded.handlers, last_heartbeat = now()
+ returning worker_id
+)
+select now() as now from (select from known union all select from made) w
 """
 
 
-async def heartbeat(db: Executor, *, user: int, worker: str, handlers: list[str] | None) -> datetime:
-    """Store a heartbeat, and what the worker can do; the moment of it."""
-    moment = await fetch_value(db, HEARTBEAT, user, worker, handlers, kind=datetime)
-    assert moment is not None
-    return moment
+async def heartbeat(db: Executor, *, user: int, worker: str, handlers: list[str] | None) -> datetime | None:
+    """Store a heartbeat, and what the worker can do; its moment, or None where the account has no room for one more."""
+    return await fetch_value(db, HEARTBEAT, user, worker, handlers, kind=datetime)
 
 
 ALERT_OFFLINE = load("alert_offline_workers")

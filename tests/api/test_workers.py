@@ -423,3 +423,29 @@ async def test_a_worker_s_name_is_read_from_the_header_as_it_is_from_a_body(api:
         )
 
     assert beat.status_code == 200
+
+
+async def test_an_account_has_a_thousand_workers_however_many_are_new_at_once(api: Api, database: Database) -> None:
+    await database.execute(
+        "insert into workers (user_id, worker_id) select u.id, 'w' || n from users u, generate_series(1, 995) n"
+    )
+    statuses = []
+
+    async def introduce(worker: str) -> None:
+        statuses.append((await api.ask("POST", "/v1/worker/heartbeat", {"worker_id": worker})).status_code)
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for number in range(24):
+                nursery.start_soon(introduce, f"new-{number // 2}")
+        full = await api.refused("POST", "/v1/worker/heartbeat", {"worker_id": "another"})
+        known = await api.ask("POST", "/v1/worker/heartbeat", {"worker_id": "w7", "handlers": ["print"]})
+        await database.execute("update workers set last_heartbeat = now() - interval '25 hours' where worker_id = 'w8'")
+        in_its_place = await api.ask("POST", "/v1/worker/heartbeat", {"worker_id": "another"})
+
+    names = {row["worker_id"] for row in await database.fetch("select worker_id from workers")}
+    assert sorted(statuses) == [200] * 10 + [403] * 14
+    assert full[:2] == (403, "worker_limit_exceeded")
+    assert (known.status_code, in_its_place.status_code) == (200, 200)
+    assert len(names) == 1_000
+    assert "w8" not in names

@@ -36,6 +36,7 @@ STATUS = {
     "insufficient_scope": 403,
     "key_limit_exceeded": 403,
     "mute_limit_exceeded": 403,
+    "worker_limit_exceeded": 403,
     "metrics_closed": 403,
     "not_execution_owner": 403,
     "not_found": 404,

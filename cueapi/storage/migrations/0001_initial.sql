@@ -1427,6 +1427,21 @@ begin
              where user_id = whose and (scope, subject) is distinct from (of_scope, of_subject)) < 1000;
 end $$;
 
+-- Whether the user may have a worker of that name, asked where it has none. Only where it has 1,000 others do those make
+-- room that were silent for a day: names that are made up at each start must not use up what there is.
+create function has_worker_room(whose bigint, of_name text) returns boolean language plpgsql as $$
+begin
+    perform from users where id = whose and revoked_at is null for no key update;
+    if not found then
+        return false;
+    end if;
+    if (select count(*) from workers where user_id = whose and worker_id <> of_name) < 1000 then
+        return true;
+    end if;
+    delete from workers where user_id = whose and worker_id <> of_name and last_heartbeat < now() - interval '1 day';
+    return found;
+end $$;
+
 -- Tells once more of what is open, where its cue asks for that and its time has come; of whose incidents.
 create function remind_of_incidents() returns setof bigint language plpgsql as $$
 declare
