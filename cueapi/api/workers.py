@@ -12,8 +12,10 @@ from quart import Blueprint, Response, g
 
 from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.http.body import read
+from cueapi.api.http.cursors import CURSOR, Cursor
 from cueapi.api.http.incoming import incoming
 from cueapi.api.http.operations import operation, shows_secret
+from cueapi.api.http.parameters import page_limit
 from cueapi.api.models.rendering import Shown, answer
 from cueapi.api.models.requests.executions import HeartbeatBody
 from cueapi.api.models.responses import workers as responses
@@ -30,6 +32,8 @@ from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.storage.worker_claims import Work as FoundWork
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import ANYTHING, Found, Recheck
+
+LIMIT = page_limit(100)
 
 
 @frozen
@@ -136,15 +140,24 @@ class Workers:
         if any(step.pause == 0 for step in steps):
             self.hub.work_ready(user)
 
-    @operation(responses.WorkerList, scope="read")
+    @operation(responses.WorkerList, scope="read", parameters=(LIMIT, CURSOR), refuses=("invalid_filter",))
     async def list(self) -> Response:
         """
-        List the workers of the account.
+        List the workers of the account, the one heard of last first.
 
-        They name what they work on, of any group: a key that is limited to groups is refused.
+        One that is heard of while you page stands on the first page again. They name what they work on, of any group:
+        a key that is limited to groups is refused.
         """
-        rows = await workers.every(self.database, g.account.id)
-        return answer({"workers": [responses.Worker.render(row) for row in rows]})
+        cursor = Cursor.over()
+        page = await workers.page(self.database, g.account.id, behind=cursor.read_named(), limit=LIMIT.read())
+        last = page.rows[-1] if page.more else None
+        return answer(
+            {
+                "workers": [responses.Worker.render(row) for row in page.rows],
+                "has_more": page.more,
+                "next_cursor": last and cursor.write(last.last_heartbeat, last.worker_id),
+            }
+        )
 
     @operation(None, scope="write", status=204, refuses=("worker_not_found",))
     async def forget(self, worker_id: str) -> Response:

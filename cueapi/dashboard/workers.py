@@ -17,8 +17,6 @@ from cueapi.storage.dashboard.reading import PageReader
 from cueapi.storage.dashboard.workers import WORKERS, HeldExecution
 
 PATH = "/ui/workers"
-HANDLERS = 12
-"""How many handlers of a worker are named; of the others the number is."""
 
 
 @frozen
@@ -46,7 +44,7 @@ class WorkersPage:
             held[one.worker_id].append(one)
         return self.pages.render(
             "workers", session, workers=found.workers[:WORKERS], has_more=len(found.workers) > WORKERS, held=held,
-            state_of=self._state, handlers=HANDLERS, strays=_strays(found, held),
+            state_of=self._state, strays=_strays(found, held),
             command=contract_command(
                 self.sessions.base_url, "POST", "/v1/worker/heartbeat", {"worker_id": "worker-1", "claim": 1}
             ),

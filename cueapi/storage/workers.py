@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from cueapi.storage.database import Executor, Row, fetch_value
+from cueapi.storage.keyset import KeysetPage
 from cueapi.storage.statements import load
 
 MOST_WORKERS = 1_000
@@ -59,19 +60,24 @@ class WorkerRow(Row):
     silent: float
 
 
-EVERY = """
+# $2 and $3 the last one of the page before, or null.
+PAGE = """
 select worker_id, handlers, registered_since, last_heartbeat,
        extract(epoch from now() - last_heartbeat)::float8 as silent
   from workers
  where user_id = $1
- order by last_heartbeat desc, worker_id
- limit $2::int
+   and ($2::timestamptz is null or (last_heartbeat, worker_id) < ($2::timestamptz, $3::text))
+ order by last_heartbeat desc, worker_id desc
+ limit $4::int
 """
 
 
-async def every(db: Executor, user: int, *, most: int | None = None) -> list[WorkerRow]:
-    """The user's workers, the latest heartbeat first; *most* of them, None: all."""
-    return await db.fetch(EVERY, user, most, row=WorkerRow)
+async def page(
+    db: Executor, user: int, *, behind: tuple[datetime, str] | None = None, limit: int
+) -> KeysetPage[WorkerRow]:
+    """The user's workers, the latest heartbeat first; those *behind* the last one of the page before."""
+    rows = await db.fetch(PAGE, user, *(behind or (None, None)), limit + 1, row=WorkerRow)
+    return KeysetPage(rows[:limit], len(rows) > limit)
 
 
 FORGET = "delete from workers where user_id = $1 and worker_id = $2"

@@ -1,8 +1,11 @@
+import base64
+import json
 from datetime import timedelta
 from typing import Any
 
 import trio
 
+from cueapi.api.http.cursors import Cursor
 from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.api.work import MOMENT, NO_IDS, claimed, fired, report, shown, wrong_fields
@@ -46,6 +49,12 @@ CALLERS = 24
 async def beat(api: Api, **body: object) -> dict[str, Any]:
     """A worker's heartbeat."""
     return await api.post("/v1/worker/heartbeat", body)
+
+
+def behind(name: object) -> str:
+    """A cursor that goes on behind a worker of this name."""
+    content = json.dumps(["2030-01-01T00:00:00Z", name, Cursor.over().filters])
+    return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
 
 
 async def claim_next(api: Api, **body: object) -> str | None:
@@ -423,6 +432,29 @@ async def test_a_worker_s_name_is_read_from_the_header_as_it_is_from_a_body(api:
         )
 
     assert beat.status_code == 200
+
+
+async def test_workers_are_listed_by_pages_the_one_heard_of_last_first(api: Api, database: Database) -> None:
+    await database.execute(
+        "insert into workers (user_id, worker_id, last_heartbeat)"
+        " select u.id, 'w é' || n, now() - n / 3 * interval '1 minute' from users u, generate_series(1, 130) n"
+    )
+    seen, cursor, pages = [], "", []
+
+    with trio.fail_after(20):
+        first = await api.get("/v1/workers")
+        while not pages or cursor:
+            page = await api.get(f"/v1/workers?limit=50&cursor={cursor}")
+            seen += page["workers"]
+            pages.append(page["has_more"])
+            cursor = page["next_cursor"]
+        damaged = [await api.refused("GET", f"/v1/workers?cursor={behind(name)}") for name in ("\x00", 5, "\ud800")]
+
+    assert (len(first["workers"]), first["has_more"]) == (100, True)
+    assert pages == [True, True, False]
+    assert len({one["worker_id"] for one in seen}) == len(seen) == 130
+    assert [one["last_heartbeat"] for one in seen] == sorted((one["last_heartbeat"] for one in seen), reverse=True)
+    assert {one[:2] for one in damaged} == {(400, "invalid_filter")}
 
 
 async def test_an_account_has_a_thousand_workers_however_many_are_new_at_once(api: Api, database: Database) -> None:

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 from cueapi.dashboard.alerts import WORDS
 from cueapi.domain.execution import AlertType
+from cueapi.storage.dashboard import workers
 from cueapi.storage.database import Database
 from tests.conftest import RunningDaemon
 from tests.dashboard.browsing import SAME_ORIGIN, Browser, signed_in, target, text_of
@@ -160,6 +161,18 @@ async def test_a_worker_shows_its_age_its_handlers_and_what_it_holds(
     assert text.index("embed attempt 2, 3 min") < text.index("pi ")
     assert f'href="/ui/executions/{stray}"' in page.text
     assert "gone ◌ no heartbeat" in text
+
+
+async def test_the_page_reads_of_each_worker_the_handlers_that_it_names(database: Database, user: int) -> None:
+    await database.execute(
+        "insert into workers (user_id, worker_id, handlers) values"
+        " ($1, 'mac', array(select 'h' || n from generate_series(1, 1000) n))",
+        user,
+    )
+
+    (worker,) = (await workers.read(database, user)).workers
+
+    assert (worker.handlers, worker.handler_count) == ([f"h{number}" for number in range(1, 13)], 1_000)
 
 
 async def test_a_worker_of_any_name_is_removed(person: Browser, database: Database, user: int) -> None:

@@ -32,7 +32,7 @@ class Cursor:
         given = json.dumps({name: str(value) for name, value in sorted(filters.items())})
         return cls(hashlib.sha256(given.encode()).hexdigest()[:16])
 
-    def write(self, created_at: datetime, identity: UUID | int) -> str:
+    def write(self, created_at: datetime, identity: UUID | int | str) -> str:
         """The cursor that goes on behind this row."""
         content = json.dumps([iso(created_at), str(identity), self.filters]).encode()
         return base64.urlsafe_b64encode(content).decode().rstrip("=")
@@ -44,6 +44,10 @@ class Cursor:
     def read_numbered(self) -> tuple[datetime, int] | None:
         """As `read`, of a list whose rows have numbers."""
         return self._read(_number)
+
+    def read_named(self) -> tuple[datetime, str] | None:
+        """As `read`, of a list whose rows have names."""
+        return self._read(_name)
 
     def _read(self, parse: Callable[[str], T | None]) -> tuple[datetime, T] | None:
         given = CURSOR.read()
@@ -63,3 +67,9 @@ class Cursor:
 def _number(text: str) -> int | None:
     """A row's number; None where it is none that a row can have."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _name(text: str) -> str | None:
+    """A row's name; None where it is none that PostgreSQL can hold, or raises ValueError."""
+    text.encode()
+    return None if "\x00" in text else text

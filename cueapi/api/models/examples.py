@@ -194,7 +194,7 @@ ANSWERS |= ACCOUNT_ANSWERS | {
     },
     outcomes.VerificationPending: {**STATE, "outcome_state": "verification_pending"},
     outcomes.EvidenceUpdated: {**STATE, "evidence_updated": True},
-    workers.WorkerList: {"workers": [WORKER]},
+    workers.WorkerList: {"workers": [WORKER], "has_more": False, "next_cursor": None},
     alerts.Alert: {**ALERT, "acknowledged": True},
     alerts.AcknowledgedAlerts: {"acknowledged": [ALERT_ID], "not_found": [OTHER_ALERT_ID]},
     alerts.AlertList: {"alerts": [ALERT], **PAGE, "next_cursor": None},

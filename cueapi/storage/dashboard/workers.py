@@ -1,15 +1,37 @@
 """Workers, and what each holds."""
 
+from datetime import datetime
 from uuid import UUID
 
 from attrs import frozen
 
-from cueapi.storage import workers
 from cueapi.storage.database import Executor, Row
-from cueapi.storage.workers import WorkerRow
 
 WORKERS = 200
 """How many workers, and how many executions that they hold, a page shows at most."""
+
+HANDLERS = 12
+"""How many handlers of a worker are named; of the others the number is."""
+
+
+class ShownWorker(Row):
+    """A worker, its first handlers and how many it has, and for how many seconds it has been silent."""
+
+    worker_id: str
+    handlers: list[str]
+    handler_count: int
+    last_heartbeat: datetime
+    silent: float
+
+
+SHOWN = """
+select worker_id, handlers[1:$3::int] as handlers, cardinality(handlers) as handler_count, last_heartbeat,
+       extract(epoch from now() - last_heartbeat)::float8 as silent
+  from workers
+ where user_id = $1
+ order by last_heartbeat desc, worker_id desc
+ limit $2::int
+"""
 
 
 class HeldExecution(Row):
@@ -42,7 +64,7 @@ select e.claimed_by_worker as worker_id, e.id, e.cue_id, c.name as cue_name, e.a
 class WorkerOverview:
     """The workers of a user, the latest heartbeat first, and what they hold."""
 
-    workers: list[WorkerRow]
+    workers: list[ShownWorker]
     held: list[HeldExecution]
 
 
@@ -50,6 +72,6 @@ async def read(db: Executor, user: int) -> WorkerOverview:
     """Every worker of *user*, and what it holds."""
     # One more than is shown says that there are more.
     return WorkerOverview(
-        await workers.every(db, user, most=WORKERS + 1),
+        await db.fetch(SHOWN, user, WORKERS + 1, HANDLERS, row=ShownWorker),
         await db.fetch(HELD, user, WORKERS + 1, row=HeldExecution),
     )

@@ -56,4 +56,6 @@ class Worker(Rendered):
 class WorkerList(BaseModel):
     """The workers of the account."""
 
-    workers: list[Worker] = Field(description="Workers, the one heard of last first.")
+    workers: list[Worker] = Field(description="The workers of this page, the one heard of last first.")
+    has_more: bool = Field(description="Whether there are workers behind this page.")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null at the end.")
