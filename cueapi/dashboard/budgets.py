@@ -6,7 +6,7 @@ from urllib.parse import quote
 from attrs import frozen
 from quart import Blueprint, Response
 
-from cueapi.dashboard.contract import Contract, ContractAnswer
+from cueapi.dashboard.contract import Contract, ContractAnswer, cue_path
 from cueapi.dashboard.forms import Form
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sent_requests import contract_command
@@ -67,7 +67,7 @@ class BudgetsPage:
 
     async def _set(self, session: BrowserSession, scope: str, body: dict[str, Any]) -> ContractAnswer:
         if is_cue_id(scope.removeprefix("cue:")):
-            path = f"/v1/cues/{scope.removeprefix('cue:')}"
+            path = cue_path(scope.removeprefix("cue:"))
             return await self.contract.call(session, "PATCH", path, {"budget": body})
         given = {name: value for name, value in body.items() if value is not None}
         return await self.contract.call(session, "PUT", f"/v1/budgets/{quote(scope, safe=':')}", given)
@@ -82,7 +82,7 @@ class BudgetsPage:
     async def _delete(self, session: BrowserSession, form: Form) -> ContractAnswer:
         scope = form.text("scope")
         if scope.startswith("cue:"):
-            path = f"/v1/cues/{quote(scope.removeprefix('cue:'), safe='')}"
+            path = cue_path(scope.removeprefix("cue:"))
             return await self.contract.call(session, "PATCH", path, {"budget": None})
         return await self.contract.call(session, "DELETE", f"/v1/budgets/{quote(scope, safe=':')}")
 

@@ -10,12 +10,21 @@ from attrs import field, frozen
 from quart import current_app, g, request
 
 from cueapi.dashboard.sessions import BrowserSession, SignedOut
+from cueapi.domain.errors import Refusal
+from cueapi.domain.ids import is_cue_id
 from cueapi.off_loop import off_loop
 
 Message = dict[str, Any]
 
 CONFIRMED = {"X-Confirm-Destructive": "true"}
 """A page has asked before what cannot be undone."""
+
+
+def cue_path(cue_id: str) -> str:
+    """The contract's path of a cue; refuses what is no id, since it could name another path, or have a query."""
+    if not is_cue_id(cue_id):
+        raise Refusal("cue_not_found", "There is no such cue.")
+    return f"/v1/cues/{cue_id}"
 
 
 class ContractRefused(Exception):

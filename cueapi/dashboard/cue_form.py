@@ -7,7 +7,7 @@ from attrs import frozen
 from quart import Blueprint, Response
 
 from cueapi.dashboard import cue_fields
-from cueapi.dashboard.contract import Contract
+from cueapi.dashboard.contract import Contract, cue_path
 from cueapi.dashboard.cue_fields import FieldProblems
 from cueapi.dashboard.forms import Form, once
 from cueapi.dashboard.rendering import Rendering
@@ -74,7 +74,7 @@ class CueForm:
     async def _save(self, session: BrowserSession, form: Form, cue: dict[str, Any] | None) -> Response:
         values, long = cue_fields.fitting(cue_fields.typed(form))
         cue_id = None if cue is None else str(cue["id"])
-        method, path = ("POST", "/v1/cues") if cue_id is None else ("PATCH", f"/v1/cues/{cue_id}")
+        method, path = ("POST", "/v1/cues") if cue_id is None else ("PATCH", cue_path(cue_id))
         if long:
             return await self._page(session, values, 422, long, cue_id=cue_id)
         try:
@@ -92,7 +92,7 @@ class CueForm:
         return self.pages.back(f"/ui/cues/{done.body['id']}", f"{said} {done.body['warning'] or ''}".strip())
 
     async def _cue(self, session: BrowserSession, cue_id: str) -> dict[str, Any]:
-        answer = await self.contract.call(session, "GET", f"/v1/cues/{cue_id}?execution_limit=1")
+        answer = await self.contract.call(session, "GET", f"{cue_path(cue_id)}?execution_limit=1")
         if not answer.ok:
             raise Refusal(answer.code, answer.message)
         return answer.body

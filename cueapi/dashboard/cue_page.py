@@ -11,7 +11,7 @@ from quart import Blueprint, Response
 
 from cueapi.dashboard.actors import changed_by
 from cueapi.dashboard.assertion_lines import lines_of
-from cueapi.dashboard.contract import CONFIRMED, Contract
+from cueapi.dashboard.contract import CONFIRMED, Contract, cue_path
 from cueapi.dashboard.cue_history import cue_history, figures
 from cueapi.dashboard.cue_states import cue_state, schedule_words
 from cueapi.dashboard.cues import DONE, UNDONE, do
@@ -21,7 +21,7 @@ from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.dashboard.states import state_of
 from cueapi.dashboard.texts import readable_json, typed_json
 from cueapi.domain.errors import Refusal
-from cueapi.domain.ids import is_cue_id
+from cueapi.domain.ids import is_cue_id, parse_uuid
 from cueapi.domain.zone import local_time
 from cueapi.storage.dashboard import cues
 from cueapi.storage.dashboard.cues import ShownCueRow
@@ -78,7 +78,7 @@ class CueDetails:
                 body = {"payload_override": typed_json(typed["payload"]), "merge_strategy": typed["merge"]}
             except ValueError as error:
                 return await self._page(session, cue_id, 422, typed, str(error))
-        done = await self.contract.call(session, "POST", f"/v1/cues/{cue_id}/fire", body, once(form))
+        done = await self.contract.call(session, "POST", f"{cue_path(cue_id)}/fire", body, once(form))
         if not done.ok:
             told = next(iter(done.fields.values()), done.message)
             return await self._page(session, cue_id, done.status, typed, told)
@@ -87,7 +87,7 @@ class CueDetails:
     async def replay(self, cue_id: str) -> Response:
         """Replay an execution of the cue."""
         session, form = await self.sessions.require_post()
-        path = f"/v1/executions/{form.text('execution')}/replay"
+        path = f"/v1/executions/{parse_uuid(form.text('execution'))}/replay"
         done = await self.contract.call(session, "POST", path, None, once(form))
         if not done.ok:
             raise Refusal(done.code, done.message)
@@ -97,7 +97,7 @@ class CueDetails:
         """Delete the cue; the form has asked before."""
         session, _ = await self.sessions.require_post()
         row = await self._row(session, cue_id)
-        done = await self.contract.call(session, "DELETE", f"/v1/cues/{cue_id}", None, CONFIRMED)
+        done = await self.contract.call(session, "DELETE", cue_path(cue_id), None, CONFIRMED)
         if not done.ok:
             raise Refusal(done.code, done.message)
         return self.pages.back("/ui/cues", f"Deleted “{row.name}”.")

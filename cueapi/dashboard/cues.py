@@ -7,7 +7,7 @@ from typing import Any
 from attrs import frozen
 from quart import Blueprint, Response, request
 
-from cueapi.dashboard.contract import CONFIRMED, Contract, ContractAnswer
+from cueapi.dashboard.contract import CONFIRMED, Contract, ContractAnswer, cue_path
 from cueapi.dashboard.cue_history import cue_history
 from cueapi.dashboard.cue_states import cue_state, schedule_words
 from cueapi.dashboard.forms import Form, once
@@ -121,9 +121,9 @@ async def do(
 ) -> ContractAnswer:
     """Pause, resume or fire a cue; *headers* make a second click on the same page harmless."""
     if what == "fire":
-        return await contract.call(session, "POST", f"/v1/cues/{cue_id}/fire", {}, headers)
+        return await contract.call(session, "POST", f"{cue_path(cue_id)}/fire", {}, headers)
     status = "paused" if what == "pause" else "active"
-    return await contract.call(session, "PATCH", f"/v1/cues/{cue_id}", {"status": status})
+    return await contract.call(session, "PATCH", cue_path(cue_id), {"status": status})
 
 
 def named(cues: list[CueCount]) -> str:
