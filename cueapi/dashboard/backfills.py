@@ -73,5 +73,6 @@ class BackfillPage:
 
 
 def _asked(cue_id: str, form: Form) -> dict[str, Any]:
+    bulk_forms.refuse_unknown(form, ("only_missing", *FIELDS))
     body = {"kind": "backfill", "cue_id": cue_id, "only_missing": form.has("only_missing")}
     return body | {name: form.text(name) or None for name in FIELDS}

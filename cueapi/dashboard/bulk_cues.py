@@ -111,6 +111,7 @@ def _fields(scope: dict[str, Any]) -> dict[str, str]:
 
 def _asked(form: Form) -> dict[str, Any]:
     """Which are meant, as `_fields` has written it."""
+    bulk_forms.refuse_unknown(form, ("do", "ids", "status", "group"))
     if form.has("ids"):
         return {"ids": form.text("ids").split()}
     return {"filter": {name: form.text(name) for name in ("status", "group") if form.text(name)}}

@@ -1,13 +1,24 @@
 """What the pages share that begin an operation on many: a look at it first, then its order."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from cueapi.dashboard.contract import CONFIRMED, Contract, ContractAnswer
 from cueapi.dashboard.forms import Form, once
 from cueapi.dashboard.sessions import BrowserSession
+from cueapi.domain.errors import Invalid, Problem
 
 RATE = 50
 """How many a second, where the form says nothing else."""
+
+
+OF_EVERY_FORM = {"form_token", "nonce", "expected", "rate", "reason", "back"}
+
+
+def refuse_unknown(form: Form, known: Iterable[str]) -> None:
+    """Refuse a form with a field that it does not have: a misspelt filter would leave more than were meant."""
+    if unknown := sorted(form.values.keys() - OF_EVERY_FORM - {*known}):
+        raise Invalid(*(Problem(name[:64], "is no field of this form") for name in unknown))
 
 
 async def look(contract: Contract, session: BrowserSession, body: dict[str, Any]) -> ContractAnswer:
@@ -35,6 +46,9 @@ async def begin(contract: Contract, session: BrowserSession, form: Form, body: d
 
 
 def _number(form: Form, name: str) -> int | None:
-    """A number as it was typed; None where it is none. One of more digits than these is beyond what is taken anyway."""
+    """A number as it was typed; None where nothing was. Refuses anything else."""
+    # One of more digits than these is beyond what is taken anyway.
     text = form.text(name)[:18]
-    return int(text) if text.isascii() and text.isdecimal() else None
+    if text and not (text.isascii() and text.isdecimal()):
+        raise Invalid(Problem(name, "must be a whole number"))
+    return int(text) if text else None

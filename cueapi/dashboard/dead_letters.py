@@ -13,6 +13,7 @@ from cueapi.dashboard.forms import Form
 from cueapi.dashboard.paths import a_text, asked_for, read_cursor, read_filters, read_moment, with_query, write_cursor
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
+from cueapi.domain.errors import Invalid, Problem
 from cueapi.domain.url import read_place
 from cueapi.storage import dead_letters
 from cueapi.storage.dashboard.reading import PageReader, TooSlow
@@ -94,10 +95,15 @@ class DeadLettersPage:
 
 
 def _asked(form: Form) -> tuple[str, dict[str, Any]]:
-    """What a form asks to be done, and to which: those that are selected, else those of its filter."""
+    """
+    What a form asks to be done, and to which: those that are selected, else those of its filter.
+
+    Refuses one that says something else: more could be meant by it than was.
+    """
+    bulk_forms.refuse_unknown(form, ("kind", "selected", "execution", *READERS))
     kind = form.text("kind")
     if kind not in KINDS:
-        kind = "replay"
+        raise Invalid(Problem("kind", f"must be one of {', '.join(KINDS)}"))
     if form.has("selected"):
         ids = form.all("execution")
         return kind, {"ids": ids} if ids else {}

@@ -1,5 +1,6 @@
 """Keys of the account: what each may do and when it was last used; make, rename, rotate and end them."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from secrets import token_hex
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from cueapi.dashboard.forms import Form, once
 from cueapi.dashboard.rendering import Rendering
 from cueapi.dashboard.sessions import BrowserSession, BrowserSessions
 from cueapi.domain.clock import iso
+from cueapi.domain.errors import Invalid, Problem
 from cueapi.domain.scope import SCOPES
 from cueapi.storage import api_keys
 from cueapi.storage.clock import Clock
@@ -75,13 +77,15 @@ class KeysPage:
         return await self._page(session, answer.status, form, problems or {"name": answer.message})
 
     def _body(self, form: Form) -> dict[str, object]:
-        scopes = [scope for scope in SCOPES if scope in form.all("scopes")]
+        typed = dict.fromkeys(form.all("scopes"))
+        # In their order; the contract refuses one that there is not.
+        scopes = sorted(typed, key=lambda scope: [*SCOPES, scope].index(scope))
         body: dict[str, object] = {"name": form.text("name"), "scopes": scopes}
         groups = [group for group in form.text("groups").replace(",", " ").split() if group]
         if groups:
             body["groups"] = groups
-        if form.text("days") in DAYS and form.text("days"):
-            body["expires_at"] = iso(self.clock.now() + timedelta(days=int(form.text("days"))))
+        if days := _one_of(form, "days", DAYS):
+            body["expires_at"] = iso(self.clock.now() + timedelta(days=int(days)))
         return body
 
     async def rename(self, key_id: str) -> Response:
@@ -94,8 +98,7 @@ class KeysPage:
     async def rotate(self, key_id: str) -> Response:
         """Another text, shown once."""
         session, form = await self.sessions.require_post()
-        overlap = form.text("overlap")
-        body = {"overlap_seconds": int(overlap) if overlap in OVERLAPS else 0}
+        body = {"overlap_seconds": int(_one_of(form, "overlap", OVERLAPS) or 0)}
         answer = await self.contract.call(session, "POST", f"{_contract_path(key_id)}/rotate", body, once(form))
         answer.require()
         return self._made(session, answer, "rotated")
@@ -123,6 +126,14 @@ class KeysPage:
             "keys", session, status, keys=keys, typed=typed or Form({}), problems=problems or {}, path=PATH,
             scopes=SCOPE_WORDS, days=DAYS, overlaps=OVERLAPS, most=api_keys.MOST, nonce=token_hex(16),
         )  # fmt: skip
+
+
+def _one_of(form: Form, name: str, known: Mapping[str, str]) -> str:
+    """What was chosen of *known*; empty where nothing was. Refuses anything else, so that no key lives too long."""
+    chosen = form.text(name)
+    if chosen and chosen not in known:
+        raise Invalid(Problem(name, f"must be one of {', '.join(filter(None, known))}"))
+    return chosen
 
 
 def _contract_path(key_id: str) -> str:
