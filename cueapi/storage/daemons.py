@@ -215,8 +215,8 @@ async def dropped(db: Executor, *, user: int, worker: str, running: list[UUID]) 
 
 # $1 seconds for which an execution may wait for a worker: from its time on, or from when it was made, which is later
 # where a time is caught up.
-# What a hold has stopped waits for as long anew from its end: all while its mode is `everything`, and what was asked for
-# at a later time in any mode.
+# What a hold has stopped waits for as long anew from its end: all while its mode is `everything`, and in any mode what
+# was asked for at a later time.
 UNCLAIMED = """
 select s.*
   from execution_states s
