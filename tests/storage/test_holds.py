@@ -8,7 +8,7 @@ import trio
 from cueapi.domain.audit import OPERATOR
 from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.ids import new_uuid7
-from cueapi.storage import daemons, fires, holds, outbox, worker_claims
+from cueapi.storage import daemons, fires, health, holds, outbox, worker_claims
 from cueapi.storage.database import Database, StorageRefused
 from cueapi.storage.due_cues import DueCue, due, fire_due
 from cueapi.storage.fires import ManualFire
@@ -282,6 +282,35 @@ async def test_a_hold_of_fires_stops_no_worker_and_what_none_claims_is_missed(da
     assert await missed() == {free, forced}
     await database.execute("update holds set ended_at = $1", ago(seconds=901))
     assert await missed() == {stopped, free, forced}
+
+
+@pytest.mark.parametrize("transport", ["webhook", "worker"])
+async def test_what_a_hold_stops_is_no_backlog(database: Database, transport: str) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, transport=transport)
+    ages = {"deferred": 30, "forced": 20, "usual": 10}
+    for name, minutes in ages.items():
+        one = await add_execution(database, cue_id, ready_at=ago(minutes=minutes))
+        for table, key in (("executions", "id"), ("outbox", "execution_id")):
+            await database.execute(f"update {table} set deferred = $2, forced = $3 where {key} = $1", one,
+                                   name == "deferred", name == "forced")  # fmt: skip
+
+    async def backlog() -> tuple[int, int]:
+        """How many are ready, and for how many minutes the oldest has been."""
+        row = await health.counts(database)
+        assert row is not None
+        if transport == "worker":
+            return row.pending_worker_claims, int(row.oldest_work / 60)
+        return row.ready_deliveries, int(row.oldest_delivery / 60)
+
+    found = [await backlog()]
+    for mode in ("fires", "everything"):
+        await hold(database, user, mode)
+        found.append(await backlog())
+    await release(database, user)
+    found.append(await backlog())
+
+    assert found == [(3, 30), (2, 20), (1, 20), (3, 30)]
 
 
 async def test_another_schedule_takes_the_place_of_a_parked_time(database: Database) -> None:
