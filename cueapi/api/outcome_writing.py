@@ -7,6 +7,7 @@ from typing import Any
 from attrs import field, frozen
 from quart import Response
 
+from cueapi.api.http.body import as_body
 from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.executions import EvidenceBody, OutcomeBody
 from cueapi.domain.clock import iso
@@ -20,6 +21,7 @@ from cueapi.domain.outcome import (
     Report,
     artifacts_fit,
     metadata_fits,
+    names_success_twice,
     shortened,
 )
 from cueapi.domain.reporting import ExecutionState
@@ -32,6 +34,8 @@ from cueapi.wakeups.hub import WakeupHub
 
 ROUNDS = 5
 """How often a report is decided anew where the execution was written meanwhile."""
+
+SAID_TWICE = Problem("body.success", "is sent more than once, with different values: which is meant?")
 
 
 @frozen
@@ -87,6 +91,14 @@ def evidence_of(body: EvidenceBody) -> Evidence:
     if body.artifacts is not None and not artifacts_fit(body.artifacts):
         raise Invalid(Problem("body.artifacts", f"may have {ARTIFACTS_LIMIT // 1024} KiB as JSON"))
     return Evidence(**{name: getattr(body, name) or None for name in (*EVIDENCE_LENGTHS, "artifacts")})
+
+
+def report_in(data: bytes) -> Report:
+    """The report that a JSON body holds; refuses one that says both that the work was done and that it was not."""
+    body = as_body(OutcomeBody, data)
+    if data.count(b"success") > 1 and names_success_twice(data.decode("utf-8-sig")):
+        raise Invalid(SAID_TWICE)
+    return report_of(body)
 
 
 def report_of(body: OutcomeBody) -> Report:

@@ -11,7 +11,7 @@ from quart import Blueprint, Response, g
 from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.executions import find, identity_of, not_found
 from cueapi.api.http.acting import REASON, act, act_of_body
-from cueapi.api.http.body import read
+from cueapi.api.http.body import read, read_bytes
 from cueapi.api.http.off_loop import off_loop
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import WORKER_ID
@@ -19,7 +19,7 @@ from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.bodies import ReasonBody
 from cueapi.api.models.requests.executions import EvidenceBody, OutcomeBody, VerifyBody
 from cueapi.api.models.responses import outcomes as responses
-from cueapi.api.outcome_writing import ROUNDS, OutcomeWriter, evidence_of, report_of
+from cueapi.api.outcome_writing import ROUNDS, OutcomeWriter, evidence_of, report_in
 from cueapi.domain.audit import REASON_LIMIT, Act
 from cueapi.domain.errors import Refusal
 from cueapi.domain.outcome import EVIDENCE_LENGTHS, Evidence, OutcomeState, Report
@@ -70,7 +70,7 @@ class Outcomes:
         The first report for an attempt counts. A reported failure is followed by the next attempt, unless `retry` is
         false or none is left.
         """
-        report = await off_loop(report_of, await read(OutcomeBody))
+        report = await off_loop(report_in, await read_bytes())
         worker, kept = WORKER_ID.read(), self.claimed.take(identity_of(execution_id), g.account.id)
         return await self.writer.write(
             partial(self._state, execution_id),

@@ -7,12 +7,11 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from quart import request
 
-from cueapi.api.http.body import as_body, read_bytes
+from cueapi.api.http.body import read_bytes
 from cueapi.api.http.json_text import parse
 from cueapi.api.http.off_loop import off_loop
 from cueapi.api.http.operations import FORM
-from cueapi.api.models.requests.executions import OutcomeBody
-from cueapi.api.outcome_writing import report_of
+from cueapi.api.outcome_writing import SAID_TWICE, report_in
 from cueapi.domain.errors import Invalid, Problem
 from cueapi.domain.outcome import Report, clean_text, decoded_text, shortened
 
@@ -41,10 +40,10 @@ def _report_in(data: bytes, mimetype: str) -> Report:
     if not json.detect_encoding(data).startswith("utf-8"):
         data = text.encode()
     if not text or text.startswith("{") or mimetype == "application/json" or mimetype.endswith("+json"):
-        return report_of(as_body(OutcomeBody, data))
+        return report_in(data)
     # What curl sends as a form, when it is told no type, may be any text.
     if mimetype == FORM and _IS_FORM.match(text):
-        return report_of(as_body(OutcomeBody, json.dumps(_fields_of(text)).encode()))
+        return report_in(json.dumps(_fields_of(text)).encode())
     if _NAMES_SUCCESS.search(text) or _NAMES_SUCCESS.search(unquote_plus(text)):
         raise Invalid(Problem("body", _UNREADABLE))
     return shortened(Report(success=True, result=text))
@@ -58,10 +57,12 @@ def _text_of(data: bytes) -> str:
 def _fields_of(text: str) -> dict[str, Any]:
     """The fields of a form, as JSON has them."""
     try:
-        given = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_LIMIT))
+        given = parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_LIMIT)
     except ValueError:
         raise Invalid(Problem("body", f"may have {FIELDS_LIMIT} fields")) from None
-    return {name: _READ.get(name, str)(value) for name, value in given.items()}
+    if len({_boolean(value) for name, value in given if name == "success"}) > 1:
+        raise Invalid(SAID_TWICE)
+    return {name: _READ.get(name, str)(value) for name, value in dict(given).items()}
 
 
 def _boolean(text: str) -> bool | str:

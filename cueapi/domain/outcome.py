@@ -150,14 +150,19 @@ class Inline:
 
 
 class ReportUnreadable(Exception):
-    """An answer holds an object that names `success` as true or false, and is no JSON: the work may have failed."""
+    """
+    An answer holds an object that names `success` as true or false, and cannot be read: the work may have failed.
+
+    It is no JSON, or an object in it names `success` twice with different values.
+    """
 
 
 def read_inline(body: bytes) -> Inline | None:
     """
     The report in an answer: a JSON object whose `success` is true or false; None for anything else.
 
-    A text that was cut within a character is read all the same, and so is a report that was made a JSON text once more.
+    A text that was cut within a character is read all the same, and so is a report that was made a JSON text once more,
+    and the only one of a list. Where the answer itself does not name `success`, an object in it that says false counts.
     Raises ReportUnreadable for what names `success` in an object and whose structure cannot be read.
     """
     text = decoded_text(body)
@@ -167,11 +172,42 @@ def read_inline(body: bytes) -> Inline | None:
             text, answer = answer, _parsed(answer)
         answer = _cleaned(answer)
     except (ValueError, RecursionError) as error:
-        if _names_success(text):
+        if isinstance(error, _SuccessTwice) or _names_success(text):
             raise ReportUnreadable(str(error)[:200] or "nested too deep") from None
         return None
-    if not isinstance(answer, dict) or not isinstance(answer.get("success"), bool):
-        return None
+    told = _report_in(answer)
+    return None if told is None else _inline(told)
+
+
+def names_success_twice(data: str) -> bool:
+    """Whether an object of a JSON text names `success` twice with different values, so that either could be meant."""
+    try:
+        json.loads(data, object_pairs_hook=_with_one_success)
+    except _SuccessTwice:
+        return True
+    return False
+
+
+def _report_in(answer: object) -> dict[str, Any] | None:
+    """The object in an answer that is the report; None where there is none."""
+    only: object = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
+    if isinstance(only, dict) and "success" in only:
+        return only if isinstance(only["success"], bool) else None
+    # The first in the order of the text. Without recursion, which an answer could exhaust.
+    waiting: list[Any] = [answer]
+    while waiting:
+        match waiting.pop():
+            case {"success": False} as failure if failure["success"] is False:
+                return dict(failure)
+            case dict() as below:
+                waiting.extend(reversed(below.values()))
+            case list() as below:
+                waiting.extend(reversed(below))
+    return None
+
+
+def _inline(answer: dict[str, Any]) -> Inline:
+    """A report with those of its fields that are valid."""
     kept = {name: value for name, value in answer.items() if _inline_field_valid(name, value)}
     fields = (*_INLINE_TEXTS, "metadata", *EVIDENCE_LENGTHS, "artifacts", "retry")
     dropped = tuple(name for name in fields if answer.get(name) is not None and name not in kept)
@@ -208,9 +244,28 @@ _MOST_DIGITS = 4_300
 """Of a whole number, as Python reads it."""
 
 
+class _SuccessTwice(ValueError):
+    """An object names `success` twice with different values."""
+
+    def __init__(self) -> None:
+        super().__init__("an object names success twice, with different values")
+
+
+def _with_one_success(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, which may repeat any other key: the last counts. Raises _SuccessTwice."""
+    found = dict(pairs)
+    if any(name == "success" and value is not found[name] for name, value in pairs):
+        raise _SuccessTwice
+    return found
+
+
 def _parsed(text: str) -> Any:  # noqa: ANN401 (JSON)
-    """RFC 8259 JSON; numbers beyond a double are read as infinite."""
-    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else float(digits))
+    """RFC 8259 JSON; numbers beyond a double are read as infinite. Raises ValueError; _SuccessTwice is one."""
+    return json.loads(
+        text,
+        parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else float(digits),
+        object_pairs_hook=_with_one_success if text.count("success") > 1 else None,
+    )
 
 
 def _inline_field_valid(name: str, value: object) -> bool:

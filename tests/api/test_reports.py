@@ -119,6 +119,8 @@ FORMS: dict[str, tuple[bytes, str | None, dict[str, Any]]] = {
             "success": True, "result": "success! 3 unsuccessful=false, it is true",
         },
     ),
+    "a form that says the same twice": (b"success=no&error=x&success=false", FORM, {"success": False, "error": "x"}),
+    "JSON that says the same twice": (b'{"success": true, "success": true}', None, {"success": True}),
     "a form": (
         urlencode({"success": "true", "result": "ä & b", "metadata": '{"pages": 3}'}).encode(),
         FORM,
@@ -154,6 +156,8 @@ WRONG = {
     "a form with bad JSON": (b"success=1&metadata={", FORM, 400, "not JSON"),
     "JSON that says so and is none": (b"{", None, 400, "not JSON"),
     "a list that says that it is JSON": (b"[]", "application/json", 422, "body: must be a JSON object"),
+    "a form that says both": (b"success=false&success=true", FORM, 422, "body.success: is sent more than once"),
+    "JSON that says both": (b'{"success": false, "success": true}', None, 422, "body.success: is sent more than once"),
     "a form with many fields": (b"&".join([b"a=b"] * 30), FORM, 422, "20 fields"),
     "large metadata": (b'{"success": true, "metadata": {"a": "%s"}}' % (b"x" * 10_240), None, 400, "10 KiB"),
     "several parts": (b"--x\r\n", "multipart/form-data; boundary=x", 415, "multipart"),

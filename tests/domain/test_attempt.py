@@ -142,7 +142,7 @@ DELIVERED: dict[str, Answered] = {
     "success as a number": Answered(200, said(success=1)),
     "success is null": Answered(200, said(success=None)),
     "another name": Answered(200, said(Success=True)),
-    "a list": Answered(200, b'[{"success": true}]'),
+    "a list": Answered(200, b'[{"success": true}, 1]'),
     "a bare true": Answered(200, b"true"),
     "broken JSON": Answered(200, b'{"done": true'),
     "a page": Answered(200, b"<html>success: true</html>"),

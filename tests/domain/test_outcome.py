@@ -221,7 +221,13 @@ READABLE = {
     "UTF-16": '{"success": false, "error": "x"}'.encode("utf-16"),
     "UTF-32": '{"success": false, "error": "x"}'.encode("utf-32-le"),
     "the key at the end": b'{"error": "\xff\xfe", "success": false}',
-    "the key twice": b'{"success": true, "success": false, "error": "x"}',
+    "the key twice, with one value": b'{"success": false, "error": "x", "success": false}',
+    "the only one of a list": b'[{"success": false, "error": "x"}]',
+    "below another object": b'{"data": {"success": false, "error": "x"}}',
+    "below a success that is deeper itself": b'{"a": {"success": true, "b": [{"success": false, "error": "x"}]}}',
+    "one of many results": b'{"results": [{"success": true}, [{"success": false, "error": "x"}]]}',
+    "one of a list": b'[{"success": true}, {"success": false, "error": "x"}]',
+    "below a list, made a text of JSON once more": json.dumps('[[{"success": false, "error": "x"}]]').encode(),
     "a number of 5,000 digits": b'{"x": ' + b"9" * 5_000 + b', "success": false, "error": "x"}',
     "a number beyond a double": b'{"x": 1e999, "success": false, "error": "x"}',
     "no number": b'{"x": NaN, "success": false, "error": "x"}',
@@ -241,6 +247,10 @@ def test_a_failure_is_read_as_far_as_its_structure_can_be(body: bytes) -> None:
 
 
 UNREADABLE = {
+    "the key twice, with different values": b'{"success": true, "success": false, "error": "x"}',
+    "the key twice, with a value that is none": b'{"success": "no", "success": true}',
+    "the key twice in a part": b'{"data": {"success": false, "success": true}}',
+    "the key twice, in a text of JSON": json.dumps('{"success": false, "success": true}').encode(),
     "cut in the middle": b'{"success": false, "error": "out of pap',
     "cut before its end": b'{"success": false',
     "a comma too many": b'{"success": false,}',
@@ -275,6 +285,38 @@ UNREADABLE = {
 def test_what_names_success_and_is_no_json_is_no_silent_success(body: bytes) -> None:
     with pytest.raises(ReportUnreadable):
         read_inline(body)
+
+
+NO_REPORTS = {
+    "a success below": b'{"data": {"success": true}}',
+    "one of many results": b'[{"success": true}, {"success": true}]',
+    "a text that says so": b'{"data": "success: false", "success_rate": false}',
+    "no truth": b'{"success": "yes", "data": {"success": false}}',
+    "no truth in a list": b'[{"success": null, "data": {"success": false}}]',
+    "a number below": b'{"data": {"success": 0}}',
+}
+
+
+@pytest.mark.parametrize("body", NO_REPORTS.values(), ids=NO_REPORTS.keys())
+def test_what_says_no_failure_and_no_success_of_its_own_is_no_report(body: bytes) -> None:
+    assert read_inline(body) is None
+
+
+@given(st.booleans(), st.lists(st.sampled_from([dict, list]), max_size=6), JSON)
+def test_of_a_report_that_lies_deeper_a_failure_counts_and_a_success_does_not(
+    success: bool, around: list[type], beside: object
+) -> None:
+    answer: object = {"success": success, "error": "x"}
+    for kind in around:
+        answer = {"data": answer, "beside": 1} if kind is dict else [1, answer]
+
+    inline = read_inline(json.dumps(answer).encode())
+    said = read_inline(json.dumps({"success": True, "data": answer, "beside": beside}).encode())
+
+    assert (inline is not None) is (not success or not around)
+    assert inline is None or (inline.report.success, inline.report.error) == (success, "x")
+    assert said is not None
+    assert said.report.success is True
 
 
 @pytest.mark.parametrize(
