@@ -12,6 +12,7 @@ import trio
 
 from cueapi.api.http.listening import CannotListen
 from cueapi.cli import brakes, demo, operator
+from cueapi.cli.arguments import utf_8
 from cueapi.cli.check import run_check
 from cueapi.cli.demo_http import DemoFailed
 from cueapi.cli.dump import dump as write_dump
@@ -104,7 +105,7 @@ def dump() -> None:
 
 
 @main.command()
-@click.argument("email", required=False)
+@click.argument("email", callback=utf_8, required=False)
 @click.option("--all", "every", is_flag=True, help="Every account.")
 @click.option(
     "--mode",
@@ -112,15 +113,15 @@ def dump() -> None:
     default="fires",
     help="What is stopped: fires, or everything.",
 )
-@click.option("--reason", help="Why, for people.")
-@click.option("--until", help="When it ends by itself, ISO 8601; otherwise when it is released.")
+@click.option("--reason", callback=utf_8, help="Why, for people.")
+@click.option("--until", callback=utf_8, help="When it ends by itself, ISO 8601; otherwise when it is released.")
 def hold(email: str | None, *, every: bool, mode: str, reason: str | None, until: str | None) -> None:
     """Stop an account, or every one: nothing fires until it is released."""
     _run(partial(brakes.hold, _settings(), email, every=every, mode=mode, reason=reason, until=until))
 
 
 @main.command()
-@click.argument("email", required=False)
+@click.argument("email", callback=utf_8, required=False)
 @click.option("--all", "every", is_flag=True, help="Every account that is held.")
 def release(email: str | None, *, every: bool) -> None:
     """Release an account that is held, or every one."""
@@ -133,7 +134,7 @@ def user() -> None:
 
 
 @user.command("add")
-@click.argument("email")
+@click.argument("email", callback=utf_8)
 def user_add(email: str) -> None:
     """Add an account and print its key, once."""
     _run(partial(operator.add_user, _settings(), email))
@@ -146,28 +147,28 @@ def user_list() -> None:
 
 
 @user.command("key")
-@click.argument("email")
+@click.argument("email", callback=utf_8)
 def user_key(email: str) -> None:
     """Make a new key and print it, once; the old one is dead. Admits who was revoked."""
     _run(partial(operator.new_key, _settings(), email))
 
 
 @user.command("verify")
-@click.argument("email")
+@click.argument("email", callback=utf_8)
 def user_verify(email: str) -> None:
     """Count an account's address as verified, without a link: its owner is known."""
     _run(partial(operator.verify, _settings(), email))
 
 
 @user.command("link")
-@click.argument("email")
+@click.argument("email", callback=utf_8)
 def user_link(email: str) -> None:
     """Print a link to the dashboard that signs in as an account: for 15 minutes, once."""
     _run(partial(operator.link, _settings(), email))
 
 
 @user.command("limits")
-@click.argument("email")
+@click.argument("email", callback=utf_8)
 @click.option("--cues", type=click.IntRange(0, 2_000_000_000), help="Active and paused cues.")
 @click.option("--executions", type=click.IntRange(0, 10**15), help="Executions a month.")
 @click.option("--rate", type=click.IntRange(1, 100_000_000), help="Requests in 60 seconds.")
@@ -177,7 +178,7 @@ def user_limits(email: str, cues: int | None, executions: int | None, rate: int 
 
 
 @user.command("revoke")
-@click.argument("email")
+@click.argument("email", callback=utf_8)
 def user_revoke(email: str) -> None:
     """End an account's key and sessions, and pause its cues."""
     _run(partial(operator.revoke, _settings(), email))

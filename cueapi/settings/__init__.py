@@ -265,17 +265,17 @@ def _consistent(settings: Settings) -> Settings:
 
 def _check_secrets(settings: Settings) -> None:
     """Here and not by pydantic, whose messages quote what they refuse."""
-    secrets = {
-        "DATABASE_URL": (settings.database_url, values.checked_postgres_url),
-        "REDIS_URL": (settings.redis_url, values.redis_url),
-        "SMTP_URL": (settings.smtp_url, values.smtp_url),
+    checks = {
+        "database_url": values.checked_postgres_url,
+        "redis_url": values.redis_url,
+        "smtp_url": values.smtp_url,
     }
-    for name, (value, check) in secrets.items():
-        if value is not None:
+    for name in SECRETS:
+        if (value := getattr(settings, name)) is not None:
             try:
-                check(value.get_secret_value())
+                checks.get(name, values.utf_8)(values.utf_8(value.get_secret_value()))
             except ValueError as error:
-                raise BadSetting(f"{name}: {error}") from None
+                raise BadSetting(f"{name.upper()}: {error}") from None
 
 
 DEFAULT_PASSWORD = "cueapi"

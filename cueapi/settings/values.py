@@ -11,6 +11,13 @@ from cueapi.domain.url import split_url
 from cueapi.net.smtp import read_sender
 
 
+def utf_8(text: str) -> str:
+    """A text whose bytes are UTF-8; others arrive as lone surrogates."""
+    if any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise ValueError("is not UTF-8")
+    return text
+
+
 def checked_postgres_url(text: str) -> str:
     """A PostgreSQL URL as the driver understands it."""
     scheme, separator, rest = text.partition("://")
