@@ -137,7 +137,8 @@ class Gate:
             )
         if request.method == "OPTIONS" and request.url_rule is not None:
             # Also a preflight of CORS; what is allowed is told by the headers.
-            return Response(b"", 204, {"Allow": ", ".join(sorted(request.url_rule.methods or ()))})
+            allowed = current_app.url_map.bind("").allowed_methods(request.path)
+            return Response(b"", 204, {"Allow": ", ".join(sorted(allowed))})
         body = incoming()
         body.allow(body_limit(request.endpoint, request.path))
         if request.routing_exception is None:

@@ -450,6 +450,19 @@ async def test_every_answer_has_a_request_id_of_its_own_and_the_security_headers
     assert "Server" not in answers[0].headers
 
 
+@pytest.mark.parametrize("path", ["/v1/mutes", "/v1/hold", "/v1/cues", "/v1/cues/cue_000000000000", "/v1/usage", "/"])
+async def test_options_tell_every_method_that_the_path_takes(owner: Api, path: str) -> None:
+    with trio.fail_after(20):
+        told = (await owner.ask("OPTIONS", path)).headers["Allow"].split(", ")
+        taken = {
+            method
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
+            if (await Api(owner.client).ask(method, path)).status_code != 405
+        }
+
+    assert set(told) == taken | {"OPTIONS"}
+
+
 async def test_every_log_line_of_a_request_carries_its_id_and_no_other_s(owner: Api) -> None:
     with trio.fail_after(20), capture_logs(processors=[merge_contextvars]) as lines:
         async with trio.open_nursery() as nursery:
