@@ -158,7 +158,8 @@ def _key(named: str | None) -> Key | None:
     if named is not None and given is not None and named != given:
         raise Invalid(Problem(f"body.{FIELD}", f"is another key than that of the header {IDEMPOTENCY_KEY.name}"))
     key = named or given
-    return None if key is None else Key(g.account.id, request.method, quote(request.path), key)
+    # A slash at the end leads to the same route.
+    return None if key is None else Key(g.account.id, request.method, quote(request.path.rstrip("/")), key)
 
 
 async def _body_hash() -> bytes:

@@ -66,6 +66,16 @@ async def counted(database: Database) -> dict[str, int]:
     return dict(row)
 
 
+async def test_a_slash_at_the_end_of_the_path_makes_no_other_request_of_it(api: Api, database: Database) -> None:
+    with trio.fail_after(20):
+        made = await api.post("/v1/cues", cue())
+        first = await send(api, f"/v1/cues/{made['id']}/fire")
+        second = await send(api, f"/v1/cues/{made['id']}/fire/")
+
+    assert is_again(first, second)
+    assert (await counted(database))["executions"] == 1
+
+
 async def test_a_creation_that_is_repeated_answers_the_same_and_creates_nothing(api: Api, database: Database) -> None:
     body = cue(unknown_field=1, payload={"ä": "😀", "n": 1.0})
     with trio.fail_after(20):
