@@ -1,9 +1,12 @@
 """Targets: list the hosts that are called, ask for a probe of one that is down."""
 
+import re
+
 from attrs import frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.http.acting import REASON, act_of_body
+from cueapi.api.http.cursors import DAMAGED
 from cueapi.api.http.operations import operation
 from cueapi.api.http.parameters import Choice, Text, page_limit
 from cueapi.api.models.rendering import answer
@@ -25,6 +28,8 @@ STATE = Choice("state", "Only targets in this state.", TargetState)
 LIMIT = page_limit(50)
 CURSOR = Text("cursor", "`next_cursor` of the page before, under the same filters.")
 
+_HOST_AND_PORT = re.compile(r"\S{1,255}:[0-9]{1,5}")
+
 
 @frozen
 class Targets:
@@ -38,6 +43,8 @@ class Targets:
         routes = Blueprint("targets", __name__, url_prefix="/v1/targets")
         routes.get("")(self.list)
         routes.post("/<path:host>/probe")(self.probe)
+        # A path as a part takes in a slash at the end, which other routes pass over.
+        routes.post("/<path:host>/probe/")(self.probe)
         return routes
 
     @operation(responses.TargetList, scope="read", parameters=(STATE, LIMIT, CURSOR), refuses=("invalid_filter",))
@@ -48,6 +55,8 @@ class Targets:
         One that cannot serve is `open`: what is for it waits, and uses no attempt, until a probe succeeds.
         """
         state, after, limit = STATE.read(), CURSOR.read(), LIMIT.read()
+        if after is not None and not _HOST_AND_PORT.fullmatch(after):
+            raise Refusal("invalid_filter", DAMAGED)
         page = await target_pages.page(self.database, user=g.account.id, state=state, after=after, limit=limit)
         shown = {
             "targets": [responses.Target.render(row) for row in page.rows],

@@ -167,6 +167,7 @@ async def test_where_nothing_waits_nothing_is_probed(api: Api, database: Databas
         for host in (target.host, "127.0.0.1:9", "0x7F.1:9"):
             known = host.replace("0x7F.1", "127.0.0.1")
             assert await api.post(f"/v1/targets/{host}/probe") == {"host": known, "probed": False}
+            assert await api.post(f"/v1/targets/{host}/probe/") == {"host": known, "probed": False}
 
 
 @pytest.mark.parametrize("forced", [False, True])
@@ -247,6 +248,7 @@ async def test_targets_are_paged_by_their_hosts_and_filtered_by_their_state(api:
     assert closed["has_more"]
     assert (await api.refused("GET", "/v1/targets?state=gone"))[:2] == (400, "invalid_filter")
     assert (await api.refused("GET", "/v1/targets?limit=0"))[:2] == (422, "validation_error")
+    assert (await api.refused("GET", "/v1/targets?cursor=zzzz!!"))[:2] == (400, "invalid_filter")
 
 
 @pytest.mark.parametrize("seconds", [59, 604_801, "600", 1.5])

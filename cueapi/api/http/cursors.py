@@ -20,6 +20,9 @@ T = TypeVar("T")
 CURSOR = Text("cursor", "`next_cursor` of the page before, under the same filters; `offset` is then ignored.")
 
 
+DAMAGED = "The cursor is damaged; send next_cursor unchanged."
+
+
 @frozen
 class Cursor:
     """Where a list goes on: behind a row, under the same filters."""
@@ -58,7 +61,7 @@ class Cursor:
             created_at, identity, filters = json.loads(content)
             row = (parse_moment(created_at), parse(identity))
         except (ValueError, TypeError, AttributeError, RecursionError):
-            raise Refusal("invalid_filter", "The cursor is damaged; send next_cursor unchanged.") from None
+            raise Refusal("invalid_filter", DAMAGED) from None
         if row[1] is None or filters != self.filters:
             raise Refusal("invalid_filter", "The cursor belongs to a list with other filters.")
         return row[0], row[1]

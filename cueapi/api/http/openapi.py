@@ -135,6 +135,8 @@ def _routes(app: Quart) -> Iterator[_Route]:
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith("dashboard."):
             continue  # pages for people
+        if rule.rule.endswith("/") and rule.rule != "/":
+            continue  # the same as without the slash
         view = app.view_functions[rule.endpoint]
         operation = operation_of(view)
         if operation is None:
