@@ -193,8 +193,9 @@ def _merged_schedule(before: Schedule, given: dict[str, Any]) -> Schedule:
 
 
 def _merged_callback(before: Callback, given: dict[str, Any]) -> Callback:
-    cleared = {"headers": given["headers"] or {}} if "headers" in given else {}
-    return evolve(before, **given | cleared)
+    """Null clears the headers; an empty URL is none."""
+    empty: dict[str, Any] = {"url": None, "headers": {}}
+    return evolve(before, **given | {name: given[name] or none for name, none in empty.items() if name in given})
 
 
 def _merged_retry(before: Retry, given: dict[str, Any]) -> Retry:

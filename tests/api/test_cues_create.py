@@ -89,6 +89,7 @@ INVALID = [
     Refused("windows 101", cue(URL, alerts={"missed_window_multiplier": 101}), 422, "validation_error", "to 100"),
     Refused("no object", [cue(URL)], 422, "validation_error", "body: must be a JSON object"),
     Refused("both forms", cue(URL, cron="@daily"), 422, "validation_error", "either schedule or the short form (cron)"),
+    Refused("an empty url", cue(""), 422, "validation_error", "needs a callback URL"),
     Refused("both urls", cue(URL, callback_url=URL), 422, "validation_error", "either callback or the short form"),
     Refused("a webhook worker", cue(URL, transport="webhook", worker=True), 422, "validation_error", "body.worker"),
 ]
@@ -300,6 +301,15 @@ async def test_a_cue_that_says_everything_is_shown_as_it_was_said(api: Api) -> N
     assert {name: made[name] for name in said} == said
     assert made["next_run"] == said["schedule"]["at"]
     assert made["warning"] is None
+
+
+async def test_a_worker_cue_takes_an_empty_url_for_none(api: Api) -> None:
+    with trio.fail_after(20):
+        short = await api.post("/v1/cues", {"name": "w", "cron": "@daily", "worker": True, "callback_url": ""})
+        nested = await api.post("/v1/cues", {"name": "v", "cron": "@daily", "worker": True, "callback": {"url": URL}})
+        changed = await api.patch(f"/v1/cues/{nested['id']}", {"callback": {"url": ""}})
+
+    assert [one["callback"]["url"] for one in (short, nested, changed)] == [None, URL, None]
 
 
 async def test_a_worker_cue_needs_no_callback_and_shows_one_all_the_same(api: Api) -> None:
