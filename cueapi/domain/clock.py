@@ -1,10 +1,14 @@
 """Moments as the contract writes them. Nothing here reads a clock."""
 
+import re
 from datetime import UTC, datetime
 
 # The margins keep every zone's clock within the years that `datetime` knows, and apart from PostgreSQL's `infinity`.
 FIRST = datetime(2, 1, 1, tzinfo=UTC)
 LAST = datetime(9998, 12, 31, tzinfo=UTC)
+
+# Python takes any sign before the time.
+_SEPARATED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}|[0-9]{4}-?W[0-9]{2}(-?[0-9])?)([Tt ].*)?")
 
 
 def iso(moment: datetime) -> str:
@@ -16,6 +20,8 @@ def iso(moment: datetime) -> str:
 
 def parse_moment(text: str) -> datetime:
     """An ISO 8601 moment; without an offset it is UTC. Raises ValueError for anything else."""
+    if _SEPARATED.fullmatch(text) is None:
+        raise ValueError("a date, and then T or a blank before the time")
     moment = datetime.fromisoformat(text)
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     try:

@@ -97,10 +97,13 @@ class Cron:
         return weekday in self.weekdays or (weekday, (day + 6) // 7) in self.nth_weekdays
 
 
+_BLANKS = re.compile(r"[ \t\r\n\f\v]+")
+
+
 def check_cron(cron: str) -> str:
     """*cron* with single spaces, macros in lower case; refused where it is outside of the grammar."""
     parse(cron)
-    text = " ".join(cron.split())
+    text = " ".join(_words(cron))
     return text.lower() if text.startswith("@") else text
 
 
@@ -148,9 +151,9 @@ def _parse(cron: str) -> Cron:
 def _split(cron: str) -> list[str]:
     if len(cron) > LONGEST:
         raise _refused(f"the cron has {len(cron)} characters, at most {LONGEST} are taken")
-    if cron.strip().startswith("@"):
-        return _macro(cron.strip()).split()
-    fields = cron.split()
+    fields = _words(cron)
+    if fields and fields[0].startswith("@"):
+        return _macro(" ".join(fields)).split()
     if not fields:
         raise _refused("the cron is empty")
     if len(fields) != 5:
@@ -159,6 +162,11 @@ def _split(cron: str) -> list[str]:
             "month, day of week; no seconds, no year)"
         )
     return fields
+
+
+def _words(cron: str) -> list[str]:
+    """What stands between blanks. Of other signs that look like one (U+00A0) the author may not know."""
+    return [word for word in _BLANKS.split(cron) if word]
 
 
 def _macro(text: str) -> str:

@@ -288,6 +288,7 @@ async def test_who_holds_only_a_report_token_can_do_nothing_but_report_on_its_ex
             for method, rest in (
                 ("POST", "/verify"), ("POST", "/verification-pending"), ("PATCH", "/evidence"), ("POST", "/replay"),
                 ("GET", f"/{other}"), ("POST", "/256"), ("POST", "/-1"), ("POST", "/1e1"),
+                ("POST", "/%D9%A0"),
             )
         ]  # fmt: skip
         after = await shown(api, one)

@@ -15,6 +15,7 @@ from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest
+from werkzeug.routing import IntegerConverter
 
 from cueapi.api.http.incoming import TAKING_BODIES, IncomingBody
 
@@ -55,6 +56,12 @@ class MatchingRule(QuartRule):
 
 def _build_nothing(*_: object) -> tuple[str, str]:
     raise LookupError("no URL is built from a route")
+
+
+class AsciiInteger(IntegerConverter):
+    """A whole number in a path, in ASCII digits: Python would read those of every script."""
+
+    regex = "[0-9]+"
 
 
 class IncomingRequest(TrioRequest):
