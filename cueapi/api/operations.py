@@ -21,7 +21,7 @@ from cueapi.api.models.responses import operations as responses
 from cueapi.api.operation_answers import dry_run, shown
 from cueapi.api.operation_scopes import Matched, OperationScopes, Scope
 from cueapi.domain import bulk
-from cueapi.domain.errors import Refusal
+from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.hold import account_held
 from cueapi.security.vault import Vault
 from cueapi.storage import holds, key_groups, operations
@@ -103,6 +103,8 @@ class BulkOperations:
         await self._check_groups(body)
         kind = bulk.Kind(body.kind)
         _check_scope(kind)
+        if kind not in bulk.FIRING and FORCE.read():
+            raise Invalid(Problem("query.force", f"is of no use to {kind}: it fires nothing"))
         if body.dry_run:
             # It is made anew each time: an Idempotency-Key is for what changes something.
             matched = await self.scopes.matched(kind, await self.scopes.read(body))

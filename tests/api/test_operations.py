@@ -382,6 +382,24 @@ async def test_a_forced_replay_goes_on_while_the_account_is_held(api: Api, datab
     assert (shown["status"], shown["done"]) == ("done", 1)
 
 
+@pytest.mark.parametrize("kind", ["pause", "resume", "delete", "dismiss"])
+async def test_what_fires_nothing_is_not_forced(api: Api, database: Database, kind: str) -> None:
+    with trio.fail_after(30):
+        made = await api.post("/v1/cues", cue(group="night"))
+        dead = await add_dead(database, made["id"])
+        body = {"kind": kind, "ids": [dead if kind == "dismiss" else made["id"]]}
+        path = "/v1/operations?force=true"
+        refused = [
+            await api.refused("POST", path, body | more, X_Confirm_Destructive="true")
+            for more in ({}, {"dry_run": True})
+        ]
+        dry_run = await api.ask("POST", "/v1/operations?force=false", body | {"dry_run": True})
+
+    assert {one[:2] for one in refused} == {(422, "validation_error")}
+    assert all("query.force" in one[2] for one in refused)
+    assert dry_run.status_code == 200
+
+
 async def test_what_a_budget_has_no_room_for_is_skipped(api: Api, database: Database) -> None:
     with trio.fail_after(60):
         made = await api.post("/v1/cues", cue(budget={"per": "month", "max_runs": 2}))
