@@ -86,7 +86,7 @@ def _with_host(request: h11.Request) -> h11.Request:
     """The host of a target that is a URL counts, and not the field (RFC 9112, 3.2.2)."""
     if not _is_target(request.target):
         raise h11.RemoteProtocolError("no target")
-    if not request.target.lower().startswith((b"http://", b"https://")):
+    if request.target.startswith(b"/") or request.target == b"*":
         return request
     authority = urlsplit(request.target).netloc
     others = [(name, value) for name, value in request.headers if name != b"host"]
@@ -104,6 +104,8 @@ def _is_target(target: bytes) -> bool:
         return True
     try:
         # Unquoted, as Quart will read it.
-        return bool(urlsplit(unquote(target.partition(b"?")[0].decode("ascii"))).scheme)
+        parts = urlsplit(unquote(target.partition(b"?")[0].decode("ascii")))
+        # Nothing else is served, and without a host the field would count, which a proxy may not have read.
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
         return False
