@@ -6,12 +6,13 @@ from typing import Any
 
 MASK = "••••••"
 
-_SECRET = re.compile(r"auth|cookie|key|token|secret|passw|credential|session", re.IGNORECASE)
+_SECRET = re.compile(r"auth|cookie|key|token|secret|passw|pwd?(?![a-z])|credential|session", re.IGNORECASE)
 
 _PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://)[^/?#\s]*@", re.IGNORECASE)
 
 _PARAMETER = re.compile(
-    r"([?&][^=&#\s]*(auth|cookie|key|token|secret|passw|credential|session|sig)[^=&#\s]*=)[^&#\s]*", re.IGNORECASE
+    r"([?&][^=&#\s]*(auth|cookie|key|token|secret|passw|pwd?(?![a-z])|credential|session|sig)[^=&#\s]*=)[^&#\s]*",
+    re.IGNORECASE,
 )
 
 

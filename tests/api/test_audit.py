@@ -173,6 +173,7 @@ async def test_what_may_be_secret_is_named_and_not_shown(api: Api, database: Dat
 
 URLS = [
     "https://a.example/run", "https://me:pw@a.example/run", "http://a.example/?page=1&api_key=s3cret#end",
+    "http://a.example/?pw=s3cret&dbPwd=s3cret&upward=up&pw_2=s3cret",
     "http://a.example/?TOKEN=s3cret", "https://a.example/?sig=s3cret&page=2", "no url", "https://a@b@c.example/?x=@",
     "see https://me:s3cret@a.example/ and http://b.example/?key=s3cret too, or you@a.example",
 ]  # fmt: skip

@@ -929,7 +929,8 @@ $$;
 create function without_secrets(url text) returns text language sql immutable as $$
     select regexp_replace(
         regexp_replace(url, '([a-z][a-z0-9+.-]*://)[^/?#\s]*@', '\1••••••@', 'gi'),
-        '([?&][^=&#\s]*(auth|cookie|key|token|secret|passw|credential|session|sig)[^=&#\s]*=)[^&#\s]*', '\1••••••', 'gi')
+        '([?&][^=&#\s]*(auth|cookie|key|token|secret|passw|pwd?(?![a-z])|credential|session|sig)[^=&#\s]*=)[^&#\s]*',
+        '\1••••••', 'gi')
 $$;
 
 -- What has become of one field, as `write_audit` takes it; null where it is as before.
