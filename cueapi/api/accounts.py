@@ -79,6 +79,7 @@ class Accounts:
         self.mails.ready()
         return answer({"api_key": key, "email": email}, 201)
 
+    @shows_secret
     @operation(responses.Me, scope="read", in_groups=True)
     async def me(self) -> Response:
         """Show the account, its limits and what it has used."""

@@ -110,11 +110,13 @@ class Channels:
                 await self.links.send(db, link, target.address, row.name)
             return once.keep(answer(with_new(secret, shown(row)), 201), then=self.hub.notice_ready)
 
+    @shows_secret
     @operation(responses.ChannelList, scope="admin")
     async def list(self) -> Response:
         """List channels, the oldest first."""
         return answer({"channels": [shown(row) for row in await channels.every(self.database, g.account.id)]})
 
+    @shows_secret
     @operation(responses.NotificationChannel, refuses=("channel_not_found",), scope="admin")
     async def show(self, channel_id: str) -> Response:
         """Show a channel."""

@@ -6,7 +6,7 @@ from attrs import frozen
 from quart import Blueprint, Response, g, request
 
 from cueapi.api.http.body import read_json
-from cueapi.api.http.operations import operation
+from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.rate_limits import HOUR, Windows
 from cueapi.api.models.rendering import answer, stored
 from cueapi.api.models.requests.bodies import Anything
@@ -59,6 +59,7 @@ class Echo:
         await echoes.store(self.database, token, payload=payload, headers=headers)
         return answer({"stored": True})
 
+    @shows_secret
     @operation(responses.Echo, scope="read", in_groups=True, refuses=("invalid_token",))
     async def show(self, token: str) -> Response:
         """
