@@ -13,7 +13,7 @@ from cueapi.api.http.incoming import incoming
 from cueapi.api.http.json_text import parse
 from cueapi.api.http.off_loop import off_loop
 from cueapi.api.http.unknown import MOST_PROBLEMS, SENT_WITHOUT_MEANING, unknown_name
-from cueapi.api.models.requests.bodies import Closed, part_of, sent_names
+from cueapi.api.models.requests.bodies import Closed, most_entries, part_of, sent_names
 from cueapi.api.models.values import PATTERNS
 from cueapi.domain.errors import Invalid, Problem, Refusal
 
@@ -75,6 +75,8 @@ def as_body(kind: type[Body], data: bytes) -> Body:
     """A body as *kind*."""
     value = json_object(data)
     # Here and not by pydantic, which would make an error of each of a hundred thousand.
+    if crowded := [*_crowded(kind, value)]:
+        raise Invalid(*(_problem(kind, path, "too_long", message) for path, message in crowded))
     unknown = [*islice(_unknown(kind, value), MOST_PROBLEMS)]
     if len(unknown) == MOST_PROBLEMS:
         raise Invalid(*(_problem(kind, path, "extra_forbidden", "") for path in unknown))
@@ -93,6 +95,22 @@ def _unknown(kind: type[BaseModel], value: dict[str, Any], path: Path = ()) -> I
                 yield (*path, name)
         elif isinstance(below, dict) and (part := part_of(kind, name)) is not None:
             yield from _unknown(part, below, (*path, name))
+        elif isinstance(below, list) and (part := part_of(kind, name)) is not None:
+            for number, one in enumerate(below):
+                if isinstance(one, dict):
+                    yield from _unknown(part, one, (*path, name, number))
+
+
+def _crowded(kind: type[BaseModel], value: dict[str, Any], path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Where *value* has lists and objects of more entries than a body of *kind* may have, and what is said of them."""
+    for name, below in value.items():
+        if not isinstance(below, dict | list):
+            continue
+        most, what = most_entries(kind, name), "Array" if isinstance(below, list) else "Object"
+        if most is not None and len(below) > most:
+            yield (*path, name), f"{what} should have at most {most} items"
+        elif isinstance(below, dict) and (part := part_of(kind, name)) is not None:
+            yield from _crowded(part, below, (*path, name))
 
 
 def _problem(kind: type[BaseModel], path: Path, error: str, message: str) -> Problem:

@@ -1,6 +1,7 @@
 """No body, whatever its size and content, holds the event loop, costs more than its size, or gets a long answer."""
 
 import gc
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +18,9 @@ from cueapi.api.http.body import as_body
 from cueapi.api.http.errors import CHARACTERS, DETAILS
 from cueapi.api.http.json_text import parse
 from cueapi.api.http.off_loop import off_loop
-from cueapi.api.models.requests import accounts, alerts, cues, executions
+from cueapi.api.models.requests import accounts, alerts, channels, cues, executions, keys
 from cueapi.daemon.run import GC_THRESHOLDS
-from cueapi.domain.errors import Refusal
+from cueapi.domain.errors import Invalid, Refusal
 from cueapi.off_loop import AT_ONCE
 from tests.api.http.hostile import SHAPES, Shape, fields_of, of_fields, within
 from tests.conftest import Api, RunningDaemon, cue
@@ -137,6 +138,7 @@ async def test_no_body_of_a_mebibyte_holds_the_loop(daemon: RunningDaemon, name:
         ("POST", "/v1/worker/heartbeat", payload),
         ("POST", "/v1/cues", within("payload", payload, cue())),
         ("PATCH", path, within("payload", payload)),
+        ("PATCH", path, json.dumps(HEADERS).encode()),
         ("PATCH", path, b'{"description": "of a cue whose payload is large"}'),
         ("POST", f"{path}/fire", within("payload_override", payload)),
     ]
@@ -194,6 +196,36 @@ def texts(model: type[BaseModel]) -> Iterator[tuple[str, dict[str, object]]]:
     objects = [schema, *schema.get("$defs", {}).values()]
     for name, told in ((name, told) for one in objects for name, told in one.get("properties", {}).items()):
         yield from ((name, one) for one in fields_of(told, schema) if one.get("type") == "string")
+
+
+HEADERS = {"callback": {"headers": {f"{number:06}": number for number in range(60_000)}}}
+UNKNOWN = {f"x{number}": 1 for number in range(100)}
+CROWDED: dict[str, tuple[type[BaseModel], dict[str, object], set[str]]] = {
+    "headers": (cues.CueBody, HEADERS, {"object should have at most 1000 items"}),
+    "headers of a change": (cues.CuePatch, HEADERS, {"object should have at most 1000 items"}),
+    "assertions": (
+        cues.CueBody, {"verification": {"assert": [{}] * 300_000}}, {"array should have at most 1000 items"},
+    ),
+    "fields of assertions": (
+        cues.CueBody, {"verification": {"assert": [UNKNOWN] * 1_000}},
+        {"unknown field; known are `field`, `op`, `value`"},
+    ),
+    "pauses": (cues.CueBody, {"retry": {"backoff_minutes": ["x"] * 200_000}}, {"array should have at most 10 items"}),
+    "handlers": (executions.HeartbeatBody, {"handlers": [1] * 300_000}, {"array should have at most 1000 items"}),
+    "ids": (cues.Ids, {"ids": [1] * 300_000}, {"array should have at most 100 items"}),
+    "scopes": (keys.KeyBody, {"scopes": [1] * 300_000}, {"array should have at most 20 items"}),
+    "events": (channels.ChannelBody, {"on": [1] * 300_000}, {"array should have at most 4 items"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "body", "told"), CROWDED.values(), ids=CROWDED)
+def test_what_has_too_many_entries_is_refused_before_they_are_looked_at(
+    model: type[BaseModel], body: dict[str, object], told: set[str]
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        as_body(model, json.dumps(body).encode())
+
+    assert {one["message"] for one in refused.value.extra["details"]} == told
 
 
 async def test_large_bodies_are_read_beside_the_loop() -> None:

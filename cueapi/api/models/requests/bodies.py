@@ -1,10 +1,12 @@
 """What bodies have in common, and how the body of a PATCH follows from the body that creates."""
 
-from functools import reduce
+from collections.abc import Iterator, Sequence
+from functools import cache, reduce
 from operator import or_
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
+from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
@@ -94,12 +96,39 @@ def sent_names(model: type[BaseModel]) -> list[str]:
 
 def part_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     """The model of a field of *model* that is an object, or a list of them; None where it is none, or any object."""
-    found = next((field for known, field in model.model_fields.items() if name == (field.alias or known)), None)
-    if found is None:
-        return None
-    kinds = get_args(found.annotation) or (found.annotation,)
-    kinds = (*kinds, *(item for kind in kinds if get_origin(kind) is list for item in get_args(kind)))
+    kinds = [kind for kind, _ in _alternatives(model, name)]
+    kinds += [item for kind in kinds if get_origin(kind) is list for item in get_args(kind)]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+@cache
+def most_entries(model: type[BaseModel], name: str) -> int | None:
+    """The most entries of a field of *model* that is a list, or an object of any keys; None where nothing bounds it."""
+    limits = [_limit(said) for kind, said in _alternatives(model, name) if get_origin(kind) in {list, dict}]
+    return next((limit for limit in limits if limit is not None), None)
+
+
+def _alternatives(model: type[BaseModel], name: str) -> Iterator[tuple[object, Sequence[object]]]:
+    """The types that a field of *model* may have, each with what is said of it."""
+    for known, field in model.model_fields.items():
+        if name == (field.alias or known):
+            yield from _taken_apart(field.annotation, field.metadata)
+
+
+def _taken_apart(annotation: object, said: Sequence[object]) -> Iterator[tuple[object, Sequence[object]]]:
+    if get_origin(annotation) is Annotated:
+        kind, *more = get_args(annotation)
+        yield from _taken_apart(kind, more)
+    elif get_origin(annotation) in {Union, UnionType}:
+        for kind in get_args(annotation):
+            yield from _taken_apart(kind, said)
+    else:
+        yield annotation, said
+
+
+def _limit(said: Sequence[object]) -> int | None:
+    within = [part for one in said for part in (one.metadata if isinstance(one, FieldInfo) else [one])]
+    return next((part.max_length for part in within if isinstance(part, MaxLen)), None)
 
 
 NO_DEFAULT = object()
