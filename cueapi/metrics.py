@@ -1,6 +1,6 @@
 """What /metrics shows; the README has the table. Labels never carry ids, and each has few values."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import product
 from typing import TypeAlias
@@ -53,17 +53,14 @@ class Gauge:
     only_grows: bool = False
 
 
-@frozen
-class _Gauges(Collector):
-    gauges: tuple[Gauge, ...]
+@frozen(eq=False)
+class _Read(Collector):
+    """Gauges as they were read."""
+
+    families: Sequence[Metric]
 
     def collect(self) -> Iterable[Metric]:
-        for gauge in self.gauges:
-            kind = CounterMetricFamily if gauge.only_grows else GaugeMetricFamily
-            family = kind(gauge.name, gauge.help, labels=gauge.labels)
-            for labels, value in gauge.read():
-                family.add_metric(labels, value)
-            yield family
+        return self.families
 
 
 @define(eq=False)
@@ -80,6 +77,7 @@ class Metrics:
     _operated: Counter = field(init=False)
     _lag: Histogram = field(init=False)
     _requests: Histogram = field(init=False)
+    _gauges: list[Gauge] = field(init=False, factory=list)
     _by_request: dict[tuple[str, str, int], Histogram] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -122,7 +120,7 @@ class Metrics:
 
     def read(self, *gauges: Gauge) -> None:
         """Show these, too, each time."""
-        self.registry.register(_Gauges(gauges))
+        self._gauges += gauges
 
     def fired(self, executions: int, missed: int) -> None:
         """A poll made so many executions, and recorded so many as missed."""
@@ -164,9 +162,23 @@ class Metrics:
             histogram = self._by_request[key] = self._requests.labels(method, route, str(status))
         histogram.observe(seconds)
 
-    def text(self) -> bytes:
-        """Everything, in the Prometheus text format."""
-        return generate_latest(self.registry)
+    def text(self) -> Callable[[], bytes]:
+        """
+        What makes the Prometheus text of everything, in any thread.
+
+        Gauges are read here: what they tell of belongs to the event loop.
+        """
+        read = CollectorRegistry()
+        read.register(_Read([_family(gauge) for gauge in self._gauges]))
+        return lambda: generate_latest(self.registry) + generate_latest(read)
+
+
+def _family(gauge: Gauge) -> Metric:
+    kind = CounterMetricFamily if gauge.only_grows else GaugeMetricFamily
+    family = kind(gauge.name, gauge.help, labels=gauge.labels)
+    for labels, value in gauge.read():
+        family.add_metric(labels, value)
+    return family
 
 
 def _settled_as(transition: Transition) -> str | None:

@@ -1,6 +1,9 @@
 """What is counted of attempts, executions and outcomes is what came of them."""
 
+import threading
+
 import pytest
+import trio
 from attrs import evolve
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,7 +20,7 @@ from cueapi.domain.outcome import Evidence, Report
 from cueapi.domain.reporting import ExecutionState, apply_report
 from cueapi.domain.retry import DEFAULT_RETRY, NO_RETRY, Retry
 from cueapi.domain.verification import VerificationRules
-from cueapi.metrics import Metrics
+from cueapi.metrics import Gauge, Metrics, Values
 from tests.delivery.deliveries import delivery_of
 from tests.storage.rows import ago
 
@@ -27,7 +30,7 @@ GOOD, BAD = Report(success=True), Report(success=False, error="no paper")
 
 def counted(metrics: Metrics) -> dict[str, float]:
     """Every counter that is not 0, by its name without our prefix, and the value of its last label."""
-    samples = [one for family in text_string_to_metric_families(metrics.text().decode()) for one in family.samples]
+    samples = [one for family in text_string_to_metric_families(metrics.text()().decode()) for one in family.samples]
     return {
         " ".join([one.name.removeprefix("cueapi_").removesuffix("_total"), *one.labels.values()]): one.value
         for one in samples
@@ -115,9 +118,24 @@ def test_an_attempt_counts_once_as_what_came_of_it_and_a_report_as_an_outcome(
 
 
 def test_a_counter_is_there_before_anything_was_counted() -> None:
-    families = {family.name: family for family in text_string_to_metric_families(Metrics().text().decode())}
+    families = {family.name: family for family in text_string_to_metric_families(Metrics().text()().decode())}
 
     assert {one.labels["state"] for one in families["cueapi_outcomes_recorded"].samples} == {
         "reported_success", "reported_failure", "verified_success", "verification_failed", "verification_pending",
     }  # fmt: skip
     assert len(families["cueapi_notification_attempts"].samples) == 27
+
+
+async def test_the_text_is_made_in_any_thread_of_gauges_that_were_read_in_the_event_loop_s() -> None:
+    metrics, read_in = Metrics(), []
+
+    def read() -> Values:
+        read_in.append(threading.get_ident())
+        return [((), 7)]
+
+    metrics.read(Gauge("cueapi_places", "Places.", (), read))
+    text = await trio.to_thread.run_sync(metrics.text())
+
+    assert b"cueapi_places 7.0" in text
+    assert b"cueapi_executions_fired_total" in text
+    assert read_in == [threading.get_ident()]

@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable
 
+import trio
 from attrs import field, frozen
 from quart import Blueprint, Response, request
 
@@ -20,6 +21,8 @@ class MetricsRoute:
     refresh: Callable[[], Awaitable[None]]
     token: str | None
     closed: bool = field(kw_only=True)
+    one: trio.CapacityLimiter = field(init=False, factory=lambda: trio.CapacityLimiter(1))
+    """A text is made beside the event loop, one at a time: of thousands of series that takes long."""
 
     def routes(self) -> Blueprint:
         """Its path."""
@@ -36,7 +39,8 @@ class MetricsRoute:
         """
         self._admit(request.headers.get("Authorization"))
         await self.refresh()
-        return Response(self.metrics.text(), 200, content_type="text/plain; version=0.0.4; charset=utf-8")
+        text = await trio.to_thread.run_sync(self.metrics.text(), limiter=self.one)
+        return Response(text, 200, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _admit(self, authorization: str | None) -> None:
         if self.token is None:

@@ -1,11 +1,18 @@
 """Who may read /metrics."""
 
+import threading
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 import trio
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 from pydantic import SecretStr
+from quart_trio import QuartTrio
 
+from cueapi.api.metrics import MetricsRoute
+from cueapi.metrics import Metrics
 from cueapi.settings import Settings
 from tests.conftest import running
 
@@ -45,6 +52,24 @@ async def test_without_a_token_metrics_are_open_in_development_and_closed_in_pro
     if status == 403:
         assert told(answered) == (403, "metrics_closed")
         assert "METRICS_TOKEN" in answered.json()["error"]["message"]
+
+
+async def test_the_text_is_made_beside_the_event_loop(settings: Settings) -> None:
+    made_in = []
+
+    class Noted(Collector):
+        def collect(self) -> Iterable[Metric]:
+            made_in.append(threading.get_ident())
+            return []
+
+    metrics = Metrics()
+    metrics.registry.register(Noted())
+    route = MetricsRoute(metrics, trio.lowlevel.checkpoint, None, closed=False)
+    async with QuartTrio(__name__).test_request_context("/metrics"):
+        made_in.clear()
+        await route.show()
+
+    assert made_in != [threading.get_ident()]
 
 
 def told(response: Any) -> tuple[int, str]:
