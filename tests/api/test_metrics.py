@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from pydantic import SecretStr
 from quart_trio import QuartTrio
@@ -14,7 +15,7 @@ from quart_trio import QuartTrio
 from cueapi.api.metrics import MetricsRoute
 from cueapi.metrics import Metrics
 from cueapi.settings import Settings
-from tests.conftest import running
+from tests.conftest import Api, running
 
 TOKEN = "a token of the tests"
 
@@ -52,6 +53,24 @@ async def test_without_a_token_metrics_are_open_in_development_and_closed_in_pro
     if status == 403:
         assert told(answered) == (403, "metrics_closed")
         assert "METRICS_TOKEN" in answered.json()["error"]["message"]
+
+
+async def test_what_strangers_are_refused_counts_under_no_route(api: Api) -> None:
+    with trio.fail_after(30):
+        for path in ("/v1/cues", "/v1/usage", "/v1/report/x", "/nowhere", "/v1/auth/register"):
+            for method in ("GET", "POST", "DELETE"):
+                await api.client.request(method, path, content=b"[")
+        await api.ask("GET", "/v1/cues/cue_000000000000")
+        text = (await api.ask("GET", "/metrics")).text
+
+    series = {
+        (sample.labels["route"], sample.labels["status"])
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "cueapi_http_request_duration_seconds_count"
+    }
+    assert {route for route, status in series if status.startswith("4")} == {"none", "/v1/cues/<cue_id>"}
+    assert {("none", "401"), ("none", "404"), ("none", "405"), ("/v1/cues/<cue_id>", "404")} <= series
 
 
 async def test_the_text_is_made_beside_the_event_loop(settings: Settings) -> None:

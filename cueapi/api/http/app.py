@@ -243,9 +243,10 @@ class Gate:
 
     def _note(self, response: Response, seconds: float) -> None:
         route = "none" if request.url_rule is None else request.url_rule.rule
-        # What clients make up must not grow the metrics.
+        # What clients make up must not grow the metrics: anyone may be refused in a dozen ways on each route.
         method = request.method if request.method in METHODS else "other"
-        self.metrics.answered(method, route, response.status_code, seconds)
+        refused_a_stranger = 400 <= response.status_code < 500 and "account" not in g
+        self.metrics.answered(method, "none" if refused_a_stranger else route, response.status_code, seconds)
         write_log = log.debug if response.status_code < 400 else log.info
         write_log(
             "request_answered",
