@@ -23,7 +23,20 @@ with open_incidents as materialized (
 ), failing as materialized (
     (select id, last_run, updated_at
        from cues c
-      where user_id = :user and consecutive_failures > 0 and status in ('active', 'paused') and deleted_at is null
+      where id = any (array(select subject
+                              from incidents
+                             where user_id = :user and kind = 'failing' and resolved_at is null
+                             order by subject
+                             limit 101)
+                   || array(select id
+                              from cues
+                             where user_id = :user and consecutive_failures > 0 and status in ('active', 'paused')
+                               and deleted_at is null
+                             order by id
+                             limit 101))
+        and consecutive_failures > 0
+        and status in ('active', 'paused')
+        and deleted_at is null
             -- An outcome that is not known leaves the failures in a row, and is none.
         and not exists (
             select
@@ -35,9 +48,7 @@ with open_incidents as materialized (
                and not coalesce(outcome_attempt = attempts and outcome_state in ('reported_failure',
                                 'verification_failed', 'verification_pending'), false)
                and not coalesce(outcome_deadline_at > now()
-                                and (outcome_attempt is null or outcome_attempt < attempts), false))
-      order by id
-      limit 101)
+                                and (outcome_attempt is null or outcome_attempt < attempts), false)))
      union all
     -- One-time cues that failed today, and what was set aside.
     (select id, last_run, updated_at
