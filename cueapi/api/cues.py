@@ -35,7 +35,7 @@ from cueapi.api.http.parameters import (
 )
 from cueapi.api.http.verify_echo import VERIFY_ECHO
 from cueapi.api.models import values
-from cueapi.api.models.rendering import answer, page_of
+from cueapi.api.models.rendering import answer, long_answer, page_of, size_of
 from cueapi.api.models.requests.bodies import ReasonBody
 from cueapi.api.models.requests.cues import CueBody, CuePatch, FireBody, Ids
 from cueapi.api.models.responses import cues as responses
@@ -131,8 +131,11 @@ class Cues:
         limit, offset = LIMIT.read(), OFFSET.read()
         counted = COUNTED.read() is not False
         page = await cues.page(self.database, wanted, limit=limit, offset=offset, counted=counted)
-        shown = [self.headers.shown(row) for row in page.rows]
-        return answer({"cues": shown, **page_of(page, limit=limit, offset=offset)})
+        rest = page_of(page, limit=limit, offset=offset)
+        return await long_answer(
+            lambda: {"cues": [self.headers.shown(row) for row in page.rows], **rest},
+            size_of(page.rows, "payload", "callback_headers"),
+        )
 
     @shows_secret
     @operation(

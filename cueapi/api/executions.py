@@ -23,7 +23,7 @@ from cueapi.api.http.parameters import (
     Seconds,
     Text,
 )
-from cueapi.api.models.rendering import answer, page_of
+from cueapi.api.models.rendering import answer, long_answer, page_of, size_of
 from cueapi.api.models.requests.executions import ClaimBody
 from cueapi.api.models.responses import executions as responses
 from cueapi.domain.attempt import ReportUrl
@@ -93,12 +93,12 @@ class Executions:
             counted=COUNTED.read() is not False,
         )  # fmt: skip
         last = page.rows[-1] if page.rows and page.more else None
-        shown = {
-            "executions": [responses.Execution.render(row) for row in page.rows],
-            **page_of(page, limit=limit, offset=offset),
-            "next_cursor": last and cursor.write(last.created_at, last.id),
-        }
-        return answer(shown)
+        rest = page_of(page, limit=limit, offset=offset)
+        rest["next_cursor"] = last and cursor.write(last.created_at, last.id)
+        return await long_answer(
+            lambda: {"executions": [responses.Execution.render(row) for row in page.rows], **rest},
+            size_of(page.rows, "outcome_metadata", "artifacts"),
+        )
 
     @operation(responses.LoggedExecution, scope="read", refuses=("execution_not_found",))
     async def show(self, execution_id: str) -> Response:
@@ -124,10 +124,15 @@ class Executions:
         kind = ANYTHING if task is agent is groups is None else ("list", task, agent, groups)
         query = partial(self._claimable, g.account.id, task, agent, groups)
         rows = await self.hub.long_poll.find(g.account.id, kind, query, patience=patience, recheck=self.recheck)
-        shown = [
-            {**responses.Work.render(row), "report_url": self.report_url(row.id, row.attempts + 1)} for row in rows
-        ]
-        return answer({"executions": shown})
+        return await long_answer(
+            lambda: {
+                "executions": [
+                    {**responses.Work.render(row), "report_url": self.report_url(row.id, row.attempts + 1)}
+                    for row in rows
+                ]
+            },
+            size_of(rows, "payload"),
+        )
 
     async def _claimable(self, user: int, task: str | None, agent: str | None, groups: tuple[str, ...] | None) -> Found:
         rows = await worker_claims.claimable(

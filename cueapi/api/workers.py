@@ -16,7 +16,7 @@ from cueapi.api.http.cursors import CURSOR, Cursor
 from cueapi.api.http.incoming import incoming
 from cueapi.api.http.operations import operation, shows_secret
 from cueapi.api.http.parameters import page_limit
-from cueapi.api.models.rendering import Shown, answer
+from cueapi.api.models.rendering import Shown, answer, long_answer, size_of
 from cueapi.api.models.requests.executions import HeartbeatBody
 from cueapi.api.models.responses import workers as responses
 from cueapi.api.models.responses.executions import Work
@@ -89,7 +89,9 @@ class Workers:
             ClaimRequest(user, worker, body.claim, body.handlers, groups=g.account.grant.groups), body.wait_seconds or 0
         )
         answered["server_time"] = now + timedelta(seconds=trio.current_time() - begun)
-        return answer({**answered, "executions": [self._shown(row) for row in rows]})
+        return await long_answer(
+            lambda: {**answered, "executions": [self._shown(row) for row in rows]}, size_of(rows, "payload")
+        )
 
     def _shown(self, row: FoundWork) -> Shown:
         url = self.report_url(row.id, row.attempts)
@@ -151,12 +153,11 @@ class Workers:
         cursor = Cursor.over()
         page = await workers.page(self.database, g.account.id, behind=cursor.read_named(), limit=LIMIT.read())
         last = page.rows[-1] if page.more else None
-        return answer(
-            {
-                "workers": [responses.Worker.render(row) for row in page.rows],
-                "has_more": page.more,
-                "next_cursor": last and cursor.write(last.last_heartbeat, last.worker_id),
-            }
+        rest = {"has_more": page.more, "next_cursor": last and cursor.write(last.last_heartbeat, last.worker_id)}
+        return await long_answer(
+            lambda: {"workers": [responses.Worker.render(row) for row in page.rows], **rest},
+            # Most names are short, and no name is long.
+            16 * size_of(page.rows, "handlers"),
         )
 
     @operation(None, scope="write", status=204, refuses=("worker_not_found",))

@@ -28,6 +28,9 @@ Seconds and bytes for which an answer waits for the rest of a body that is not r
 they have sent everything, and fail with a broken connection if it is closed earlier.
 """
 
+PART = 256 * 1024
+"""Bytes of a long answer that go out at once."""
+
 BODIES = "bodies"
 """The extension of the app that is the budget of all bodies."""
 
@@ -127,12 +130,19 @@ class OneRequest(TrioASGIHTTPConnection):
         nursery.cancel_scope.cancel(reason="answered")
 
     async def _send_response(self, send: Callable[[Foreign], Awaitable[None]], response: Foreign) -> None:
-        """Send the body of an answer and its end as one message, where Quart sends two; a stream part by part."""
+        """
+        Send the body of an answer and its end as one message, where Quart sends two; a stream part by part.
+
+        So is a long body: each layer on its way copies what it is given, at once.
+        """
         body = response.response
         start = {"type": "http.response.start", "status": response.status_code}
         if isinstance(body, DataBody) and body.begin == 0 and body.end == len(body.data):
             await send(start | {"headers": encode_headers(response.headers)})
-            await send({"type": "http.response.body", "body": body.data, "more_body": False})
+            last = max(len(body.data) - 1, 0) // PART * PART
+            for begin in range(0, last, PART):
+                await send({"type": "http.response.body", "body": body.data[begin : begin + PART], "more_body": True})
+            await send({"type": "http.response.body", "body": body.data[last:], "more_body": False})
         elif isinstance(body, AsyncIterator):
             await send(start | {"headers": encode_headers(response.headers)})
             # The server waits for a client that reads slowly, so that one part is held and not all.

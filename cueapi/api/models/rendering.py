@@ -1,6 +1,6 @@
 """JSON out: rows of the database, rendered by the models that describe the answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import NoneType
 from typing import Any, ClassVar, TypeAlias, get_args
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from quart import Response
 
 from cueapi.domain.clock import iso
+from cueapi.off_loop import off_loop
 from cueapi.storage.database import R
 from cueapi.storage.paging import PAGE_CAP, Page
 
@@ -25,6 +26,16 @@ Render: TypeAlias = Callable[[Any], Shown]
 def answer(value: Mapping[str, Any], status: int = 200) -> Response:
     """*value* as JSON: a moment in UTC in the form of the contract, an id as its text."""
     return Response(written(value), status, content_type="application/json")
+
+
+async def long_answer(show: Callable[[], Mapping[str, Any]], size: int) -> Response:
+    """What *show* returns as JSON: rendered and written beside the event loop where its *size* in bytes is large."""
+    return Response(await off_loop(lambda: written(show()), size=size), 200, content_type="application/json")
+
+
+def size_of(rows: Iterable[R], *columns: str) -> int:
+    """How much stands in these columns of texts, bytes or lists."""
+    return sum(len(row[column] or ()) for row in rows for column in columns)
 
 
 def written(value: Mapping[str, Any]) -> bytes:

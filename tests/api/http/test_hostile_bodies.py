@@ -1,17 +1,15 @@
 """No body, whatever its size and content, holds the event loop, costs more than its size, or gets a long answer."""
 
-import gc
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Self
 
 import pytest
 import trio
-from attrs import define, field
 from pydantic import BaseModel, model_validator
 
 from cueapi.api.http.body import as_body
@@ -19,22 +17,13 @@ from cueapi.api.http.errors import CHARACTERS, DETAILS
 from cueapi.api.http.json_text import parse
 from cueapi.api.http.off_loop import off_loop
 from cueapi.api.models.requests import accounts, alerts, channels, cues, executions, keys
-from cueapi.daemon.run import GC_THRESHOLDS
 from cueapi.domain.errors import Invalid, Refusal
 from cueapi.off_loop import AT_ONCE
+from tests.api.http.holding import ROUNDS, held, send, steps
 from tests.api.http.hostile import SHAPES, Shape, fields_of, of_fields, within
 from tests.conftest import Api, RunningDaemon, cue
 
 KIB = 1024
-
-HELD = 0.05
-"""Seconds of the processor's time that one step of a task may take, on a machine that is as fast as most."""
-
-COUNTED, USUAL = 500_000, 0.02
-"""So far a machine as fast as most counts in so many seconds."""
-
-ROUNDS = 5
-"""Measurements of which one must be as it should be: what else the machine does makes others longer."""
 
 MODELS: list[type[BaseModel]] = [
     accounts.RegisterBody, accounts.CodeBody, accounts.SubmitBody, accounts.ConfirmBody, accounts.SessionBody,
@@ -49,61 +38,6 @@ WITHOUT_KEY = [
     "/v1/auth/register", "/v1/auth/device-code", "/v1/auth/device-code/submit-email", "/v1/auth/device-code/poll",
     "/v1/auth/verify", "/auth/device", "/v1/auth/session", "/v1/echo/a-token-of-some-length", "/v1/nowhere",
 ]  # fmt: skip
-
-
-def held() -> float:
-    """HELD on this machine, as it is at the moment."""
-    begun = time.thread_time()
-    for _ in range(COUNTED):
-        pass
-    return HELD * max((time.thread_time() - begun) / USUAL, 1.0)
-
-
-@define(eq=False)
-class Steps(trio.abc.Instrument):
-    """Measures each step of each task but the test's own, in this thread's time on the processor."""
-
-    own: object
-    longest: float = 0.0
-    task: str = ""
-    _begun: float = field(init=False, default=0.0)
-
-    def before_task_step(self, _task: trio.lowlevel.Task) -> None:
-        self._begun = time.thread_time()
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task is not self.own and (took := time.thread_time() - self._begun) > self.longest:
-            self.longest, self.task = took, task.name
-
-
-@contextmanager
-def steps() -> Iterator[Steps]:
-    """Measures for the length of the block, with the collector set as in a daemon that is up."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    measured = Steps(trio.lowlevel.current_task())
-    trio.lowlevel.add_instrument(measured)
-    try:
-        yield measured
-    finally:
-        trio.lowlevel.remove_instrument(measured)
-        gc.set_threshold(*before)
-        gc.unfreeze()
-
-
-async def send(daemon: RunningDaemon, path: str, content: bytes, *, key: str = "", method: str = "POST") -> bytes:
-    """The answer to a request, whole; it is made of few steps, since the test runs in the daemon's loop."""
-    port = daemon.resources.listener.getsockname()[1]
-    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(content)}\r\n"
-    head += f"Authorization: Bearer {key}\r\n" if key else ""
-    told = b""
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        await stream.send_all(f"{head}\r\n".encode() + content)
-        while part := await stream.receive_some():
-            told += part
-    return told
 
 
 @pytest.mark.parametrize("path", WITHOUT_KEY)
