@@ -4,6 +4,7 @@ import json
 from importlib.resources import files
 from urllib.parse import urlsplit
 
+import trio
 from attrs import define, field
 from quart import Blueprint, Response, current_app
 
@@ -11,6 +12,7 @@ from cueapi.api.http import errors
 from cueapi.api.http.openapi import document
 from cueapi.api.http.operations import for_browsers
 from cueapi.api.pages import DAY, html
+from cueapi.off_loop import ONE_AT_A_TIME
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -37,8 +39,12 @@ class Docs:
     async def show(self) -> Response:
         """The description, made at the first request."""
         if self._document is None:
-            self._document = json.dumps(document(current_app, self.base_url)).encode()
+            # Beside the event loop: it takes a tenth of a second, and anyone may ask.
+            self._document = await trio.to_thread.run_sync(self._describe, limiter=ONE_AT_A_TIME)
         return Response(self._document, 200, content_type="application/json")
+
+    def _describe(self) -> bytes:
+        return json.dumps(document(current_app, self.base_url)).encode()
 
     @for_browsers()
     async def page(self) -> Response:

@@ -62,3 +62,11 @@ async def test_an_answer_of_any_length_comes_whole(daemon: RunningDaemon, size: 
     head, _, content = told.partition(b"\r\n\r\n")
     assert f"content-length: {len(content)}".encode() in head.lower()
     assert len(json.loads(content)["payload"]["x"]) == size
+
+
+async def test_the_description_of_the_api_is_made_beside_the_loop(daemon: RunningDaemon) -> None:
+    with trio.fail_after(30), steps() as measured:
+        told = await send(daemon, "/openapi.json", b"", method="GET")
+
+    assert told.startswith(b"HTTP/1.1 200")
+    assert measured.longest < held()
