@@ -95,7 +95,7 @@ async def test_for_a_key_of_groups_nothing_of_other_groups_exists_on_any_route(a
     cue_id = (await api.get(f"/v1/executions/{execution}"))["cue_id"]
     alert = (await api.get("/v1/alerts"))["alerts"][0]["id"]
     named = {"cue_id": cue_id, "execution_id": execution, "alert_id": alert}
-    await api.post("/v1/worker/heartbeat", {"handlers": ["hidden-cue", "hidden-task"]})
+    await api.post("/v1/worker/heartbeat", {"worker_id": "w1", "handlers": ["hidden-cue"]})
     ci = await with_key(api, *SCOPES, groups=["a"])
 
     told, reached = [], []
