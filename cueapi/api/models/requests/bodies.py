@@ -89,23 +89,43 @@ class Anything(RootModel[Any]):
     """Any JSON value."""
 
 
-def sent_names(model: type[BaseModel]) -> list[str]:
+@cache
+def sent_names(model: type[BaseModel]) -> tuple[str, ...]:
     """The names of a model's fields in JSON."""
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
 def part_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     """The model of a field of *model* that is an object, or a list of them; None where it is none, or any object."""
-    kinds = [kind for kind, _ in _alternatives(model, name)]
-    kinds += [item for kind in kinds if get_origin(kind) is list for item in get_args(kind)]
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    return _parts(model).get(name)
+
+
+def most_entries(model: type[BaseModel], name: str) -> int | None:
+    """The most entries of a field of *model* that is a list, or an object of any keys; None where nothing bounds it."""
+    return _limits(model).get(name)
+
+
+# By model and never by name: names are whatever a client sends.
+@cache
+def _parts(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    found: dict[str, type[BaseModel]] = {}
+    for name in sent_names(model):
+        kinds = [kind for kind, _ in _alternatives(model, name)]
+        kinds += [item for kind in kinds if get_origin(kind) is list for item in get_args(kind)]
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if models:
+            found[name] = models[0]
+    return found
 
 
 @cache
-def most_entries(model: type[BaseModel], name: str) -> int | None:
-    """The most entries of a field of *model* that is a list, or an object of any keys; None where nothing bounds it."""
-    limits = [_limit(said) for kind, said in _alternatives(model, name) if get_origin(kind) in {list, dict}]
-    return next((limit for limit in limits if limit is not None), None)
+def _limits(model: type[BaseModel]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in sent_names(model):
+        kinds = [said for kind, said in _alternatives(model, name) if get_origin(kind) in {list, dict}]
+        if limits := [limit for limit in map(_limit, kinds) if limit is not None]:
+            found[name] = limits[0]
+    return found
 
 
 def _alternatives(model: type[BaseModel], name: str) -> Iterator[tuple[object, Sequence[object]]]:
