@@ -268,6 +268,8 @@ def test_a_word_may_be_written_in_any_case_and_origins_stand_in_a_list(
         ("CALLBACK_ALLOW", "10.0.0.1/8"),
         ("CALLBACK_ALLOW", "::1:9000"),
         ("CALLBACK_ALLOW", "10.0.0.0/8, fd00::5:80"),
+        ("CORS_ORIGINS", "\udcff.example"),
+        ("ALLOWED_HOSTS", "\udcff.example"),
         ("SESSION_SECRET", "too short"),
         ("SESSION_SECRET", "x" * 32 + "\udcff"),
         ("METRICS_TOKEN", "x" * 32 + "\udcff"),

@@ -114,7 +114,7 @@ def origins(text: str) -> str:
     """Origins of web pages, separated by commas."""
     for entry in filter(None, (part.strip() for part in text.split(","))):
         if entry != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@*A-Z]+", entry):
-            raise ValueError(f"{entry} is no origin: must look like https://app.example.com, in lower case, or be *")
+            raise ValueError(f"{entry!r} is no origin: must look like https://app.example.com, in lower case, or be *")
     return text
 
 
@@ -122,7 +122,7 @@ def hosts(text: str) -> str:
     """Names and addresses that Host may have, separated by commas."""
     for entry in filter(None, (part.strip() for part in text.split(","))):
         if not re.fullmatch(r"\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", entry):
-            raise ValueError(f"{entry} is no host: must look like cueapi.example.com, in lower case, without a port")
+            raise ValueError(f"{entry!r} is no host: must look like cueapi.example.com, in lower case, without a port")
     return text
 
 
