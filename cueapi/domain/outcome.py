@@ -197,8 +197,10 @@ def _report_in(answer: object) -> dict[str, Any] | None:
     waiting: list[Any] = [answer]
     while waiting:
         match waiting.pop():
-            case {"success": False} as failure if failure["success"] is False:
-                return dict(failure)
+            case {"success": bool(success)} as told:
+                # What lies below it is a part of what it speaks of.
+                if not success:
+                    return dict(told)
             case dict() as below:
                 waiting.extend(reversed(below.values()))
             case list() as below:

@@ -10,6 +10,7 @@ import pytest
 from cueapi.domain.ids import new_uuid7
 from cueapi.storage.database import Database
 from cueapi.storage.due_cues import FIRE_DUE
+from cueapi.storage.incidents import TEND
 from cueapi.storage.outbox import CLAIM_DELIVERIES, DeliveryClaim
 from cueapi.storage.transitions import APPLY_TRANSITIONS
 from cueapi.storage.workers import ALERT_OFFLINE
@@ -94,6 +95,12 @@ async def test_five_times_the_results_are_five_times_the_work(burst: Database) -
 
 async def look_for_silent_workers(db: Database, users: list[int], workers: int) -> float:
     """Look for silent workers where each user has so many, as many living ones, and none that does what waits."""
+    await add_silent_workers(db, users, workers)
+    return await work(db, ALERT_OFFLINE)
+
+
+async def add_silent_workers(db: Database, users: list[int], workers: int) -> None:
+    """So many of each user, and as many that live and do other work: no others are there."""
     await db.execute("delete from workers")
     await db.execute(
         "insert into workers (user_id, worker_id, handlers, last_heartbeat)"
@@ -102,7 +109,16 @@ async def look_for_silent_workers(db: Database, users: list[int], workers: int) 
         "   from unnest($1::bigint[]) u, unnest(array['silent', 'living']) kind, generate_series(1, $2::int) w",
         users, workers,
     )  # fmt: skip
-    return await work(db, ALERT_OFFLINE)
+
+
+async def tend_silent_workers(db: Database, users: list[int], workers: int) -> float:
+    """Look whether others do the work of silent workers, each of which has an incident."""
+    await add_silent_workers(db, users, workers)
+    await db.execute(
+        "select open_incident(user_id, 'worker_offline', worker_id, worker_id, 'It is silent', 'critical')"
+        "  from workers where worker_id like 'silent%'"
+    )
+    return await work(db, TEND)
 
 
 async def test_five_times_the_silent_workers_are_five_times_the_work_whatever_waits(database: Database) -> None:
@@ -115,3 +131,11 @@ async def test_five_times_the_silent_workers_are_five_times_the_work_whatever_wa
 
     assert await look_for_silent_workers(database, users, 50) < 6 * few
     assert few < 3 * 4 * (10 + 10) * 100  # names of handlers
+
+
+async def test_five_times_the_incidents_of_workers_are_five_times_the_work(database: Database) -> None:
+    users = [await add_user(database) for _ in range(4)]
+    few = await tend_silent_workers(database, users, 10)
+
+    assert await tend_silent_workers(database, users, 50) < 6 * few
+    assert few < 6 * 4 * (10 + 10) * 100  # names of handlers

@@ -311,14 +311,20 @@ async def test_what_stays_open_is_told_of_again_until_it_is_seen(database: Datab
     assert row["reminders"] == 1
 
 
+WORK = {
+    "back": ["a"], "replaced": ["b"], "shared": ["d", "e"], "silent": ["b", "c"], "other": ["b", "d"], "another": ["e"],
+}  # fmt: skip
+
+
 async def test_a_worker_that_is_back_or_gone_or_replaced_has_no_incident_any_more(database: Database) -> None:
     user = await add_user(database)
-    for worker, handlers in {"back": ["a"], "replaced": ["b"], "silent": ["c"], "other": ["b", "d"]}.items():
+    for worker, handlers in WORK.items():
         await workers.heartbeat(database, user=user, worker=worker, handlers=handlers)
     await database.execute(
-        "update workers set last_heartbeat = now() - interval '1 hour' where worker_id in ('replaced', 'silent')"
+        "update workers set last_heartbeat = now() - interval '1 hour' where worker_id = any ($1::text[])",
+        ["replaced", "shared", "silent"],
     )
-    for worker in ("back", "gone", "replaced", "silent"):
+    for worker in ("back", "gone", "replaced", "shared", "silent"):
         await database.execute(
             "select open_incident($1, 'worker_offline', $2, $2, 'It is silent', 'critical')", user, worker
         )
@@ -330,5 +336,6 @@ async def test_a_worker_that_is_back_or_gone_or_replaced_has_no_incident_any_mor
         "back": (False, None),
         "gone": (False, "the worker was removed"),
         "replaced": (False, "another worker does its work"),
+        "shared": (False, "another worker does its work"),
         "silent": (True, None),
     }

@@ -3,21 +3,35 @@
 --
 -- A budget that has room is locked, as what counts in it does: it is not reached meanwhile. Where it is locked by others,
 -- the next look finds it.
-with back as (
-    select i.user_id, i.subject,
-           case when w.worker_id is null then 'the worker was removed'
-                when w.last_heartbeat > now() - interval '5 minutes' then null
+--
+-- Each list of handlers is gone through once: its names are looked up in one hash table of those that are alive, an
+-- account each. What several living workers do together counts as what one does.
+with down as materialized (
+    select user_id, subject from incidents where kind = 'worker_offline' and resolved_at is null
+), back as (
+    select d.user_id, d.subject,
+           case when d.last_heartbeat is null then 'the worker was removed'
+                when d.last_heartbeat > now() - interval '5 minutes' then null
                 else 'another worker does its work' end as why
-      from incidents i
-      left join workers w on w.user_id = i.user_id and w.worker_id = i.subject
-     where i.kind = 'worker_offline'
-       and i.resolved_at is null
-       and (w.worker_id is null
-            or w.last_heartbeat > now() - interval '5 minutes'
-            or exists (select from workers l
-                        where l.user_id = i.user_id
-                          and l.last_heartbeat > now() - interval '180 seconds'
-                          and (l.handlers = '{}' or w.handlers <> '{}' and w.handlers <@ l.handlers)))
+      from (select distinct user_id from down) a
+     cross join lateral (
+           with living as materialized (
+               select handlers
+                 from workers
+                where user_id = a.user_id and last_heartbeat > now() - interval '180 seconds'
+           ), taken as materialized (
+               select distinct h.name from living cross join unnest(handlers) h(name)
+           )
+           select i.user_id, i.subject, w.last_heartbeat
+             from down i
+             left join workers w on w.user_id = i.user_id and w.worker_id = i.subject
+            where i.user_id = a.user_id
+              and (w.worker_id is null
+                   or w.last_heartbeat > now() - interval '5 minutes'
+                   or exists (select from living where handlers = '{}')
+                   or w.handlers <> '{}'
+                      and not exists (select from unnest(w.handlers) h(name) where h.name not in (select name from taken)))
+           ) d
 ), ended as materialized (
     select user_id, resolve_incident(user_id, 'worker_offline', subject, why) as id
       from (select * from back order by user_id, subject offset 0) b
