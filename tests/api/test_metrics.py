@@ -15,7 +15,8 @@ from quart_trio import QuartTrio
 from cueapi.api.metrics import MetricsRoute
 from cueapi.metrics import Metrics
 from cueapi.settings import Settings
-from tests.conftest import Api, running
+from tests.conftest import running
+from tests.process import HANG
 
 TOKEN = "a token of the tests"
 
@@ -55,13 +56,15 @@ async def test_without_a_token_metrics_are_open_in_development_and_closed_in_pro
         assert "METRICS_TOKEN" in answered.json()["error"]["message"]
 
 
-async def test_what_strangers_are_refused_counts_under_no_route(api: Api) -> None:
-    with trio.fail_after(30):
-        for path in ("/v1/cues", "/v1/usage", "/v1/report/x", "/nowhere", "/v1/auth/register"):
-            for method in ("GET", "POST", "DELETE"):
-                await api.client.request(method, path, content=b"[")
-        await api.ask("GET", "/v1/cues/cue_000000000000")
-        text = (await api.ask("GET", "/metrics")).text
+async def test_what_strangers_are_refused_counts_under_no_route(settings: Settings) -> None:
+    with trio.fail_after(HANG):
+        async with running(settings) as daemon:
+            for path in ("/v1/cues", "/v1/usage", "/v1/report/x", "/nowhere", "/v1/auth/register"):
+                for method in ("GET", "POST", "DELETE"):
+                    await daemon.api.client.request(method, path, content=b"[")
+            api = await daemon.api.register()
+            await api.ask("GET", "/v1/cues/cue_000000000000")
+            text = (await api.ask("GET", "/metrics")).text
 
     series = {
         (sample.labels["route"], sample.labels["status"])
