@@ -256,7 +256,9 @@ class _SuccessTwice(ValueError):
 def _with_one_success(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON, which may repeat any other key: the last counts. Raises _SuccessTwice."""
     found = dict(pairs)
-    if any(name == "success" and value is not found[name] for name, value in pairs):
+    told = found.get("success")
+    # To Python 1 equals True.
+    if any(name == "success" and (type(value) is not type(told) or value != told) for name, value in pairs):
         raise _SuccessTwice
     return found
 

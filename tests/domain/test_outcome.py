@@ -222,6 +222,7 @@ READABLE = {
     "UTF-32": '{"success": false, "error": "x"}'.encode("utf-32-le"),
     "the key at the end": b'{"error": "\xff\xfe", "success": false}',
     "the key twice, with one value": b'{"success": false, "error": "x", "success": false}',
+    "a key below twice, with one text": b'{"success": false, "error": "x", "b": {"success": "no", "success": "no"}}',
     "the only one of a list": b'[{"success": false, "error": "x"}]',
     "below another object": b'{"data": {"success": false, "error": "x"}}',
     "one of many results": b'{"results": [{"success": true}, [{"success": false, "error": "x"}]]}',
@@ -248,6 +249,7 @@ def test_a_failure_is_read_as_far_as_its_structure_can_be(body: bytes) -> None:
 UNREADABLE = {
     "the key twice, with different values": b'{"success": true, "success": false, "error": "x"}',
     "the key twice, with a value that is none": b'{"success": "no", "success": true}',
+    "the key twice, as a truth and as a number": b'{"success": true, "success": 1}',
     "the key twice in a part": b'{"data": {"success": false, "success": true}}',
     "the key twice, in a text of JSON": json.dumps('{"success": false, "success": true}').encode(),
     "cut in the middle": b'{"success": false, "error": "out of pap',
