@@ -36,12 +36,16 @@ def load_both(name: str, parameters: Sequence[str]) -> tuple[LiteralString, Lite
 
 def _read(name: str, texts: Mapping[str, str]) -> str:
     """The text of sql/*name*.sql, with what it includes."""
-    text = (files("cueapi.storage") / "sql" / f"{name}.sql").read_text("utf-8")
+    return _whole((files("cueapi.storage") / "sql" / f"{name}.sql").read_text("utf-8"), texts)
+
+
+def _whole(text: str, texts: Mapping[str, str]) -> str:
+    """*text* with what it includes in turn."""
     return _COMMENT.sub(lambda found: _included(found[1], texts) if found[1] else "", text)
 
 
 def _included(name: str, texts: Mapping[str, str]) -> str:
-    return texts[name] + "\n" if name in texts else _read(name, texts)
+    return _whole(texts[name] + "\n", texts) if name in texts else _read(name, texts)
 
 
 def numbered_parameters(text: str, parameters: Sequence[str]) -> LiteralString:

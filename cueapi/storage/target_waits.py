@@ -25,8 +25,8 @@ WAITS: LiteralString = """
            and host = :host
            and host <> all (select host from busy_hosts where busy >= :per_host)
            and user_id <> all (select user_id from busy_users where busy >= :per_user)
-           and (forced or user_id <> all (select user_id from stopped_users))
-           and (forced or not deferred or user_id <> all (select user_id from held_users))
+           and
+-- include: unheld
            and (:only::uuid is null or execution_id = :only)"""
 
 CLAIM_WAITING = load(
