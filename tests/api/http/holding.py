@@ -9,6 +9,7 @@ import trio
 from attrs import define, field
 
 from cueapi.daemon.run import GC_THRESHOLDS
+from cueapi.off_loop import ONE_AT_A_TIME
 from tests.conftest import RunningDaemon
 
 HELD = 0.05
@@ -36,6 +37,8 @@ class Steps(trio.abc.Instrument):
     own: object
     longest: float = 0.0
     task: str = ""
+    beside: bool = False
+    """Whether something was made in the thread beside the loop."""
     _begun: float = field(init=False, default=0.0)
 
     def before_task_step(self, _task: trio.lowlevel.Task) -> None:
@@ -44,6 +47,9 @@ class Steps(trio.abc.Instrument):
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         if task is not self.own and (took := time.thread_time() - self._begun) > self.longest:
             self.longest, self.task = took, task.name
+
+    def before_io_wait(self, _timeout: float) -> None:
+        self.beside = self.beside or ONE_AT_A_TIME.borrowed_tokens > 0
 
 
 @contextmanager
