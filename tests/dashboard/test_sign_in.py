@@ -144,8 +144,9 @@ async def test_a_session_serves_for_twelve_hours_idle_and_thirty_days_in_all(
     answers = [(await person.get("/ui/account")).status_code for _ in range(2)]
 
     assert answers == [200 if serves else 303] * 2
-    (row,) = await database.fetch("select seen_at > now() - interval '1 minute' as fresh from browser_sessions")
-    assert row["fresh"] == (serves or column == "created_at")
+    # Of one that is idle for so long the janitor may have removed the row meanwhile.
+    used = await database.fetch("select from browser_sessions where seen_at > now() - interval '1 minute'")
+    assert len(used) == (serves or column == "created_at")
 
 
 async def test_the_eleventh_failed_sign_in_of_an_address_within_a_minute_is_refused_and_a_right_key_with_it(
