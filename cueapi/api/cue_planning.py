@@ -78,18 +78,26 @@ def _transport(body: CueBody) -> str:
 
 
 def ignored(body: CueBody, planned: Cue) -> list[str]:
-    """Sentences about what was given and has no effect."""
+    """Sentences about what was given of a new cue and has no effect."""
     part, prefix = (body, "") if body.schedule is None else (body.schedule, "schedule.")
-    idle = "at" if planned.schedule.type == "recurring" else "cron"
-    found = {
-        "Unknown fields were ignored": body.unknown(),
-        f"Of no use in a schedule of type {planned.schedule.type}": [prefix + idle] if getattr(part, idle) else [],
-    }
-    said = [f"{what}: {', '.join(names)[:500]}." for what, names in found.items() if names]
-    return said + unsent(planned.callback.headers)
+    unknown = body.unknown()
+    said = [f"Unknown fields were ignored: {', '.join(unknown)[:500]}."] if unknown else []
+    said += _of_no_use(planned.schedule.type, cron=part.cron, at=part.at, prefix=prefix)
+    return said + _unsent(planned.callback.headers)
 
 
-def unsent(headers: Mapping[str, str]) -> list[str]:
+def ignored_of_change(patch: Mapping[str, Any], schedule_type: str) -> list[str]:
+    """Sentences about what a *patch* has given that has no effect on a cue, now of that type."""
+    schedule, headers = patch.get("schedule") or {}, (patch.get("callback") or {}).get("headers") or {}
+    return _of_no_use(schedule_type, cron=schedule.get("cron"), at=schedule.get("at")) + _unsent(headers)
+
+
+def _of_no_use(schedule_type: str, *, cron: str | None, at: str | None, prefix: str = "schedule.") -> list[str]:
+    idle, given = ("at", at) if schedule_type == "recurring" else ("cron", cron)
+    return [f"Of no use in a schedule of type {schedule_type}: {prefix}{idle}."] if given else []
+
+
+def _unsent(headers: Mapping[str, str]) -> list[str]:
     """A sentence about the *headers* that a cue cannot set, if any."""
     names = [name for name in headers if is_reserved(name)]
     return [f"Headers that only we set are not sent: {', '.join(names)[:500]}."] if names else []

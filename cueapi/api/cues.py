@@ -211,8 +211,8 @@ class Cues:
         if "callback" in patch:
             # What has waited for a host that is down may go to another one at once.
             self.hub.delivery_ready()
-        unsent = cue_planning.unsent((patch.get("callback") or {}).get("headers") or {})
-        return answer(_warned(self.headers.shown(changed), unsent) | await VERIFY_ECHO.received())
+        ignored = cue_planning.ignored_of_change(patch, changed.schedule_type)
+        return answer(_warned(self.headers.shown(changed), ignored) | await VERIFY_ECHO.received())
 
     @operation(None, scope="write", status=204, body=ReasonBody, parameters=(REASON,), refuses=("cue_not_found",))
     async def delete(self, cue_id: str) -> Response:

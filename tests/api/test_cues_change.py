@@ -234,6 +234,21 @@ async def test_headers_that_are_not_sent_are_named_when_they_are_set(api: Api) -
     assert [answer["warning"] for answer in answers] == ["Headers that only we set are not sent: Host.", None, None]
 
 
+async def test_what_has_no_effect_on_a_schedule_is_named_when_it_is_changed(api: Api) -> None:
+    path = f"/v1/cues/{(await api.post('/v1/cues', cue(URL)))['id']}"
+    at = "2190-01-01T00:00:00Z"
+    answers = [
+        await api.patch(path, {"schedule": schedule})
+        for schedule in ({"type": "recurring", "at": at}, {"type": "once", "at": at, "cron": "@daily"}, {"at": at})
+    ]
+
+    assert [answer["warning"] for answer in answers] == [
+        "Of no use in a schedule of type recurring: schedule.at.",
+        "Of no use in a schedule of type once: schedule.cron.",
+        None,
+    ]
+
+
 async def test_that_no_worker_is_alive_is_not_told_any_more_once_one_is_whatever_was_changed_meanwhile(
     api: Api,
 ) -> None:
