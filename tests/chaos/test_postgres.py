@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import trio
@@ -85,7 +86,8 @@ async def test_what_was_claimed_when_the_connection_broke_before_the_answer_is_d
     ledger = Ledger()
     with trio.fail_after(HANG), capture_logs():
         async with open_receiver(HANDLERS) as receiver, open_resources(settings) as resources:
-            async with open_patient(evolve(resources, database=Deaf(resources.database.pool))) as patient:
+            deaf = Deaf(resources.engine.pool)
+            async with open_patient(evolve(resources, engine=deaf)) as patient:
                 key = (await patient.register()).key
                 made = await ask(patient.port, "/v1/cues", cue(receiver.url("/done")), Authorization=f"Bearer {key}")
                 fire = f"/v1/cues/{made.body['id']}/fire"
@@ -94,4 +96,5 @@ async def test_what_was_claimed_when_the_connection_broke_before_the_answer_is_d
                 ledger.fires[fired.body["id"]] = made.body["id"]
                 await settled(database, ledger, SOON)
 
+    assert deaf.missed == [UUID(one) for one in ledger.fires]
     assert await audit(database, receiver, ledger) == []
