@@ -54,11 +54,10 @@ async def _fill_the_places(scene: Scene, size: Size) -> None:
 
 
 async def _watch(scene: Scene, seconds: float) -> list[float]:
-    samples = [_resident(scene)]
-    with trio.move_on_after(seconds):
-        while True:
-            await trio.sleep(LOOK)
-            samples.append(_resident(scene))
+    samples, end = [_resident(scene)], trio.current_time() + seconds
+    while len(samples) < 2 or trio.current_time() < end:
+        await trio.sleep(LOOK)
+        samples.append(_resident(scene))
     return samples
 
 

@@ -83,6 +83,9 @@ async def open_polls(server: OwnPostgres, cues: int, size: Size) -> AsyncIterato
             (poller,) = [sibling for sibling in siblings(resources, wiring) if sibling.name == "poller"]
             async with trio.open_nursery() as nursery:
                 await nursery.start(poller.run)
+                with trio.fail_after(PATIENCE):
+                    while wiring.last_poll.at is None:  # it polls once by itself
+                        await trio.sleep(0.002)
                 yield Polls(resources.database, wiring, cues, size.due)
                 nursery.cancel_scope.cancel(reason="the block has ended")
 

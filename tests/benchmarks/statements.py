@@ -16,6 +16,7 @@ from tests.benchmarks.table import Row
 from tests.storage.own_postgres import OwnPostgres
 
 POLL_GOAL, DELIVERIES_GOAL = 6, 10
+PREFIX = "%d [%a] "
 AHEAD, POLL_TAKES = 0.5, 0.5
 """Seconds from making cues until they are due, and until nothing is said of them any more."""
 
@@ -85,7 +86,10 @@ async def logged(server: OwnPostgres, scene: Scene, what: str = "log_statement =
     (row,) = await scene.database.fetch("select current_database() as name")
     connection = await connect(server.dsn)
     try:
-        await _say(connection, f"alter system set {what}", "alter system set log_line_prefix = '%d [%a] '")
+        await _say(connection, f"alter system set {what}", f"alter system set log_line_prefix = '{PREFIX}'")
+        # The postmaster tells all of its servers at once.
+        while await connection.fetchval("show log_line_prefix") != PREFIX:
+            await trio.sleep(0.01)
         yield Log(server.home / "log", row["name"])
     finally:
         with trio.move_on_after(10, shield=True):

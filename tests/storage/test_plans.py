@@ -94,7 +94,7 @@ FILL = (
     "        case when n % 3 = 0 and s = 'success' then 1 end, case when n % 3 = 0 and s = 'success' then true end,"
     "        case when n % 3 = 0 and s = 'success' then 'reported_success'"
     "             when n % 500 = 1 then 'verification_failed' end,"
-    "        case when s = 'success' and n % 100 = 1 then now() + n % 3600 * interval '1 second' end,"
+    "        case when s = 'success' and n % 100 = 1 then now() + n % 3600 * interval '1 minute' end,"
     "        case when n % 3000 = 0 then 'video' when n % 3 = 0 then 'pdf' end, at"
     "   from (select n, 1 + n * 7919::bigint % 200000 as c,"
     "                now() - interval '100 days' + n * interval '8.64 seconds' as at,"

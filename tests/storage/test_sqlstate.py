@@ -141,12 +141,13 @@ async def test_a_lock_that_is_not_to_be_had_in_time_makes_storage_unavailable(da
 async def test_neither_a_statement_nor_a_transaction_waits_for_a_lock_without_an_end(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cueapi.storage.database.STATEMENT_PATIENCE", 0.1)
     with trio.fail_after(60):
         async with database.transaction(patience=60) as holder:
             await holder.execute("lock table cues in access exclusive mode")
-            with pytest.raises(StorageUnavailable, match="the statement was not done within"):
-                await database.fetch("select from cues")
+            with monkeypatch.context() as hurried:
+                hurried.setattr("cueapi.storage.database.STATEMENT_PATIENCE", 0.1)
+                with pytest.raises(StorageUnavailable, match="the statement was not done within"):
+                    await database.fetch("select from cues")
             with pytest.raises(StorageUnavailable, match="the transaction was not done within"):
                 async with database.transaction(patience=0.1) as waiter:
                     await waiter.execute("select from cues")

@@ -323,7 +323,10 @@ async def test_tallies_are_locked_behind_users_and_before_the_gates_of_alerts(
         " select $1, five_minutes(now()) + n * interval '5 minutes', s, 0"
         "   from generate_series(0, 2) n, unnest(array['failed', 'missed']) s"
     )
-    gates = "select from pg_locks where relation = 'alert_gates'::regclass"
+    gates = (
+        "select from pg_locks where relation = 'alert_gates'::regclass"
+        " and database = (select oid from pg_database where datname = current_database())"
+    )
 
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:

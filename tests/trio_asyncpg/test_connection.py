@@ -188,11 +188,12 @@ async def test_an_argument_that_does_not_fit_is_refused_before_it_is_sent(connec
 async def test_a_second_task_on_the_same_connection_is_refused(connection: Connection) -> None:
     with trio.fail_after(UNHURRIED):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.execute, "select pg_sleep(0.05)")
+            nursery.start_soon(connection.execute, "select pg_sleep(60)")
             await trio.testing.wait_all_tasks_blocked()
 
             with pytest.raises(asyncpg.InterfaceError, match="another operation"):
                 await connection.fetchval("select 1")
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_transaction_commits_or_rolls_back(connection: Connection) -> None:

@@ -150,7 +150,9 @@ async def test_a_query_over_tls_that_is_cut_off_is_cancelled_over_tls(
             )
         await close(admin)
 
-    assert (relay.encrypted, relay.plain) == (2, 0)
+    # A cancel that overtakes its query, or is not heard of in time, is sent again.
+    assert relay.encrypted >= 2
+    assert relay.plain == 0
 
 
 async def test_who_answers_the_question_for_tls_with_an_error_is_not_believed(tcp_url: str) -> None:
