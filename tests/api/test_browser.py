@@ -18,6 +18,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 
 from tests.api.signing_in import EMAIL, begin, poll, printed
 from tests.conftest import RunningDaemon
+from tests.ports import free_port
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -45,7 +46,7 @@ def browser(home: Path, width: int, height: int, *, dark: bool, mouse: bool = Fa
     ):  # fmt: skip
         options.add_argument(f"--{word}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(executable_path=str(DRIVER)))
+    driver = webdriver.Chrome(options, webdriver.ChromeService(executable_path=str(DRIVER), port=free_port()))
     try:
         driver.implicitly_wait(60)  # For the next page, too; the machine may be slow.
         driver.execute_cdp_cmd(

@@ -12,10 +12,18 @@ from tests.storage.rows import add_cue, add_execution
 
 OPENING = "select open_incident($1, $2, $3, $4, $5, 'critical', case when $2 = 'failing' then $3 end, $6) as incident"
 
+# A worker that is long silent: of one that is not there its daemon ends the incident.
+SILENT = """
+insert into workers (user_id, worker_id, last_heartbeat) values ($1, $2, now() - interval '10 minutes')
+on conflict do nothing
+"""
+
 
 async def add_incident(
     database: Database, user: int, subject: str, title: str, *, kind: str = "failing", execution: UUID | None = None
 ) -> UUID:
+    if kind == "worker_offline":
+        await database.execute(SILENT, user, subject)
     row = await database.fetch_one(OPENING, user, kind, subject, "brief", title, execution)
     assert row is not None
     return UUID(str(row["incident"]))

@@ -15,8 +15,9 @@ TRIP = Trip("it answered 503", 12, 11)
 async def down(database: Database, user: int, *, waiting: int = 2) -> tuple[str, list[str]]:
     """A cue whose host is down, and executions that wait for it."""
     cue_id = await add_cue(database, user, name="morning", callback_url=f"https://{HOST}/", callback_host=HOST)
-    made = [str(await add_execution(database, cue_id)) for _ in range(waiting)]
+    # It is down first: whoever claims now, the daemon or we, has them wait.
     await targets.open_target(database, TargetKey(user, HOST), TRIP, pause=600.0)
+    made = [str(await add_execution(database, cue_id)) for _ in range(waiting)]
     await claim(database)
     return cue_id, made
 

@@ -56,7 +56,8 @@ def mail_server(*, tls: ssl.SSLContext | None = None, password: bool = False) ->
     if tls is not None:
         options |= {"tls_context": tls, "require_starttls": True}
     box.port = free_port()
-    controller = Controller(box, hostname="127.0.0.1", port=box.port, auth_require_tls=tls is not None, **options)
+    options |= {"auth_require_tls": tls is not None, "ready_timeout": 300.0}  # The machine may be slow.
+    controller = Controller(box, hostname="127.0.0.1", port=box.port, **options)
     controller.start()
     try:
         yield box

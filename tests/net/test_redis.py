@@ -31,9 +31,14 @@ def unused_port() -> int:
 
 async def test_a_window_in_redis_slides_and_what_it_refuses_does_not_count(shared: Redis) -> None:
     with trio.fail_after(20):
-        begun = time.monotonic()
-        first = [await shared.count("k", 3, 1.0) for _ in range(3)]
-        full = await shared.count("k", 3, 1.0)
+        while True:
+            begun = time.monotonic()
+            first = [await shared.count("k", 3, 1.0) for _ in range(3)]
+            full = await shared.count("k", 3, 1.0)
+            if time.monotonic() - begun < 1.0:
+                break
+            # The machine stood still: the first of them may have left the window.
+            await trio.sleep(1.0)
         while (later := await shared.count("k", 3, 1.0)).refused:
             assert 0 < later.reset <= 1.0
             await trio.sleep(0.005)
