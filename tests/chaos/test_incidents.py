@@ -113,6 +113,9 @@ class Life:
     start: Start
     told: Told
     handler: Receiver
+    answered: trio.Event = field(factory=trio.Event)
+    """Lets the receiver of the second channel answer its first message."""
+
     cue_id: str = ""
     key: str = ""
 
@@ -175,6 +178,7 @@ async def open_it(life: Life) -> None:
     async with life.start() as daemon:  # One message is under way; the other was sent, and its row is being removed.
         await life.told.receiver.wait_for(2)
         async with blocked(database, NO_REMOVAL):
+            life.answered.set()
             await life.killed_at("delete from notifications", daemon)
 
 
@@ -199,12 +203,14 @@ async def end_it(life: Life) -> list[Any]:
 async def test_killed_at_each_step_an_incident_is_opened_once_ended_once_and_told_of_under_one_id(
     database_url: str, database: Database, tmp_path: Path
 ) -> None:
+    answered = trio.Event()
     with trio.fail_after(HANG):
         async with (
             open_receiver([500]) as handler,
-            open_receiver({"/told/1": ["hang", 200], "/told/2": [0.5, 200]}) as receiver,
+            open_receiver({"/told/1": ["hang", 200], "/told/2": [answered, 200]}) as receiver,
         ):
-            life = Life(database, starting(tmp_path, database_url), Told(receiver, ("/told/1", "/told/2")), handler)
+            told = Told(receiver, ("/told/1", "/told/2"))
+            life = Life(database, starting(tmp_path, database_url), told, handler, answered)
             await open_it(life)
             opened = await end_it(life)
             (ended,) = await life.incidents()

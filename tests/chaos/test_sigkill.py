@@ -12,7 +12,7 @@ from tests.chaos.audit import audit
 from tests.chaos.faults import in_flight
 from tests.chaos.load import HANDLERS, UNLIMITED, under_load
 from tests.ports import free_port
-from tests.process import daemon_process
+from tests.process import HANG, daemon_process
 from tests.receiver import open_receiver
 
 LIFE = 3.0
@@ -24,7 +24,7 @@ async def test_killed_again_and_again_under_load_it_loses_nothing_and_repeats_on
 ) -> None:
     start = partial(daemon_process, tmp_path, port=free_port(), DATABASE_URL=database_url, **UNLIMITED)
 
-    with trio.fail_after(60 + 15 * rounds):
+    with trio.fail_after(HANG + 15 * rounds):
         async with open_receiver(HANDLERS) as receiver, AsyncExitStack() as lives:
             daemon = await lives.enter_async_context(start())
             async with under_load(await daemon.api.register(), receiver, daemon.port) as load:

@@ -16,7 +16,7 @@ from cueapi.storage.database import Database
 from tests.conftest import Api, RunningDaemon, cue, in_database, say
 from tests.moments import BEYOND, make_due, post_soon
 from tests.ports import free_port
-from tests.process import HANG, DaemonProcess, daemon_process, embedded_home
+from tests.process import HANG, LOOK, DaemonProcess, daemon_process, embedded_home
 from tests.receiver import Receiver, open_receiver
 from tests.storage.own_postgres import OwnPostgres
 
@@ -154,7 +154,9 @@ async def test_a_signal_during_the_start_is_a_clean_stop(
                     daemon.send(sign)
                     await daemon.ended()
 
-    assert (daemon.process.returncode, daemon.logged.read_text()) == (0, "cueapid: interrupted\n")
+    # Where the machine is slow, it has said by then that it waits for its database.
+    told = [line for line in daemon.lines() if "database_awaited" not in line]
+    assert (daemon.process.returncode, told) == (0, ["cueapid: interrupted"])
 
 
 async def test_while_it_drains_the_daemon_is_down_for_balancers_and_takes_outcomes(
@@ -338,7 +340,9 @@ async def test_while_postgresql_is_restarted_the_siblings_wait_and_nothing_is_lo
                     refused = await api.refused("GET", "/v1/cues")
                     status = await daemon.status()
                     await daemon.logs("results_waited")
-                    board = await daemon.siblings()
+                    # The poller notices with its next poll.
+                    while {(await daemon.siblings())[name]["state"] for name in ("poller", "wakeups")} != {"waiting"}:
+                        await trio.sleep(LOOK)
                 await daemon.healthy()
                 fired += await fire(api, receiver.url("/"), 1)
                 shown = [await api.execution(one) for one in fired]
@@ -347,7 +351,6 @@ async def test_while_postgresql_is_restarted_the_siblings_wait_and_nothing_is_lo
 
     assert refused[:2] == (503, "storage_unavailable")
     assert status == (503, "down")
-    assert (board["poller"]["state"], board["wakeups"]["state"]) == ("waiting", "waiting")
     assert {(entry["state"], entry["restarts"]) for entry in recovered.values()} == {("running", 0)}
     assert arrivals(receiver) == dict.fromkeys(fired, 1)
     assert {(one["status"], one["attempts"]) for one in shown} == {("success", 1)}

@@ -56,8 +56,9 @@ def interrupted(dispatcher: Dispatcher, held: list[Delivery]) -> list[Delivery]:
 
 
 async def test_the_next_slot_of_a_full_host_is_for_the_account_that_holds_none_whatever_waits_in_front(
-    database: Database,
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("cueapi.delivery.full_hosts.LAST_PATIENCE", 600.0)  # what follows then is the next test's
     dispatcher, held = await full_host(database)
     user = await newcomer(database, waited=PATIENCE + 0.1)
     await look(dispatcher)

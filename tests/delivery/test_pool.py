@@ -101,7 +101,8 @@ async def test_what_is_claimed_ahead_of_its_host_waits_for_a_slot_and_a_drain_gi
     deliveries, results = Channel[Delivery]("deliveries", 8), Channel[Transition]("results", 8)
     places, stopping = Capacity(8, 2), trio.Event()
     with trio.fail_after(20), Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
-        async with open_receiver([0.3, 0.3, 0.3, 0.3]) as receiver:
+        answered = trio.Event()
+        async with open_receiver([answered]) as receiver:
             pool = DispatchPool(deliveries, results, places, webhook, _confirm, 8, stopping)
             with deliveries.sender() as sending, results.receiver() as told:
                 async with alive(pool.run):
@@ -113,6 +114,7 @@ async def test_what_is_claimed_ahead_of_its_host_waits_for_a_slot_and_a_drain_gi
                     await trio.testing.wait_all_tasks_blocked()
                     sent_before = len(receiver.requests)
                     stopping.set()
+                    answered.set()
                     steps = [await told.receive() for _ in range(5)]
 
     assert sent_before == len(receiver.requests) == 2

@@ -193,7 +193,7 @@ async def test_a_handler_that_does_not_report_in_time_has_failed_the_attempt(
 
 @pytest.mark.parametrize(
     "columns",
-    [{"outcome_attempt": 1, "outcome_state": "reported_success"}, {"outcome_deadline_at": ago(hours=-1)}],
+    [{"outcome_attempt": 1, "outcome_state": "reported_success"}, {"outcome_deadline_at": ago(days=-1)}],
     ids=["a report came", "time is left"],
 )
 async def test_a_handler_that_reported_or_has_time_left_is_left_alone(

@@ -59,15 +59,21 @@ Act = Callable[[socket.socket], None]
 
 
 @contextmanager
-def handler(act: Act) -> Iterator[tuple[str, threading.Event]]:
-    """Does *act* to one request as soon as its head has come, in a thread that runs whatever our loop does."""
-    came, over = threading.Event(), threading.Event()
+def handler(act: Act) -> Iterator[tuple[str, threading.Event, threading.Event]]:
+    """
+    Does *act* to one request in a thread that runs whatever our loop does.
+
+    The first event says that the head of the request has come; the second has the handler act, after a moment in which
+    our loop may begin to stand still.
+    """
+    came, go, over = threading.Event(), threading.Event(), threading.Event()
 
     def serve() -> None:
         connection, _ = server.accept()
         with connection:
             connection.recv(65_536)
             came.set()
+            go.wait()
             time.sleep(0.1)
             act(connection)
             over.wait()
@@ -75,7 +81,8 @@ def handler(act: Act) -> Iterator[tuple[str, threading.Event]]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/", came
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/", came, go
+        go.set()
         over.set()
         thread.join()
 
@@ -120,7 +127,7 @@ async def test_after_a_standstill_an_answer_that_has_arrived_is_read_though_the_
     request_body: bytes, answer: bytes | None, result: Result
 ) -> None:
     made: list[Result] = []
-    with trio.fail_after(30), Webhook(OPEN, Resolver()) as webhook, handler(answering(answer)) as (url, came):
+    with trio.fail_after(30), Webhook(OPEN, Resolver()) as webhook, handler(answering(answer)) as (url, came, go):
 
         async def post() -> None:
             made.append(await webhook.post(Outgoing("POST", url, [], request_body, TIMEOUT)))
@@ -129,6 +136,7 @@ async def test_after_a_standstill_an_answer_that_has_arrived_is_read_though_the_
             nursery.start_soon(post)
             while not came.is_set():
                 await trio.sleep(0.001)  # the handler's thread has its turns
+            go.set()
             time.sleep(TIMEOUT + NOTICED + 0.1)
 
     assert made == [result]
@@ -152,7 +160,7 @@ async def test_a_handler_that_gives_up_before_the_deadline_has_failed_unless_we_
     request_body: bytes, act: Act, status: int | None, *, stands_still: bool
 ) -> None:
     made: list[Result] = []
-    with trio.fail_after(60), Webhook(OPEN, Resolver()) as webhook, handler(act) as (url, came):
+    with trio.fail_after(60), Webhook(OPEN, Resolver()) as webhook, handler(act) as (url, came, go):
         async with trio.open_nursery() as nursery:
             if stands_still:
                 nursery.start_soon(webhook.standstills.watch)
@@ -165,6 +173,7 @@ async def test_a_handler_that_gives_up_before_the_deadline_has_failed_unless_we_
             nursery.start_soon(post)
             while not came.is_set():
                 await trio.lowlevel.checkpoint()
+            go.set()
             if stands_still:
                 time.sleep(NOTICED + 0.6)
 
@@ -177,7 +186,7 @@ async def test_a_handler_that_gives_up_before_the_deadline_has_failed_unless_we_
 async def test_an_answer_of_a_failure_counts_though_we_stood_still() -> None:
     made: list[Result] = []
     refusing = giving_up(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
-    with trio.fail_after(30), Webhook(OPEN, Resolver()) as webhook, handler(refusing) as (url, came):
+    with trio.fail_after(30), Webhook(OPEN, Resolver()) as webhook, handler(refusing) as (url, came, go):
 
         async def post() -> None:
             made.append(await webhook.post(Outgoing("POST", url, [], LARGE, TIMEOUT)))
@@ -186,6 +195,7 @@ async def test_an_answer_of_a_failure_counts_though_we_stood_still() -> None:
             nursery.start_soon(post)
             while not came.is_set():
                 await trio.lowlevel.checkpoint()
+            go.set()
             time.sleep(TIMEOUT + NOTICED + 0.1)
 
     assert made == [Answered(500)]

@@ -195,6 +195,9 @@ async def test_a_waiting_heartbeat_gets_what_is_fired_meanwhile_and_asks_postgre
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
             await waits(daemon, 1)
+            # It has looked once: what looks has a connection.
+            await until(lambda: _claims(database))
+            await until(lambda: not daemon.resources.database.pool.in_use)
             before = await _claims(database)
             asked = set()
             for _ in range(20):
