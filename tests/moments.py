@@ -1,5 +1,6 @@
 """Moments as the tests need them: still to come when it is asked for them, and brought forward, not waited for."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,12 +23,24 @@ async def post_soon(
     Where the machine was too slow to ask for it before that time, it is due later.
     """
     headers = {} if key is None else {"Idempotency_Key": key}
+    body = {}
+
+    async def post(at: datetime) -> httpx.Response:
+        body.update(cue(url, schedule={"type": "once", "at": at.isoformat()}, **fields))
+        return await api.ask("POST", "/v1/cues", body, **headers)
+
+    return await ask_soon(seconds, post), body
+
+
+async def ask_soon(
+    seconds: float, ask: Callable[[datetime], Awaitable[httpx.Response]], *, refused: int = 400
+) -> httpx.Response:
+    """What is answered to *ask* for a moment so soon; where the machine was too slow for it, for a later one."""
     while True:
         at = datetime.now(UTC) + timedelta(seconds=seconds)
-        body = cue(url, schedule={"type": "once", "at": at.isoformat()}, **fields)
-        response = await api.ask("POST", "/v1/cues", body, **headers)
-        if response.status_code != 400 or datetime.now(UTC) < at:
-            return response, body
+        response = await ask(at)
+        if response.status_code != refused or datetime.now(UTC) < at:
+            return response
         seconds *= 2
 
 

@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import trio
@@ -12,7 +12,7 @@ from cueapi.storage.cues import CueRecord
 from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
 from tests.conftest import Api, cue, running
-from tests.moments import post_soon
+from tests.moments import ask_soon, post_soon
 from tests.process import HANG
 from tests.receiver import open_receiver
 from tests.storage.rows import add_cue, add_execution, add_user, wait_for_locks
@@ -94,10 +94,6 @@ NULL = {
 def kept(shown: dict[str, Any], *names: str) -> dict[str, Any]:
     """The cue but for *names* and the moment of the change."""
     return {name: value for name, value in shown.items() if name not in {*names, "updated_at"}}
-
-
-def in_seconds(number: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=number)).isoformat().replace("+00:00", "Z")
 
 
 async def place(database: Database, cue_id: str, *, next_run: str) -> None:
@@ -442,14 +438,15 @@ async def test_a_one_time_cue_that_has_ended_is_revived_by_a_new_time_only(api: 
 async def test_a_one_time_cue_that_has_fired_can_be_given_another_time(api: Api) -> None:
     with trio.fail_after(20):
         async with open_receiver() as receiver:
-            at = in_seconds(0.3)
-            made = await api.post("/v1/cues", cue(receiver.url(), schedule={"type": "once", "at": at}))
+            made = (await post_soon(api, 0.3, receiver.url()))[0].json()
             await receiver.wait_for(1)
             (execution,) = (await api.get(f"/v1/cues/{made['id']}/executions"))["executions"]
             await api.execution(execution["id"])
             over = await api.get(f"/v1/cues/{made['id']}")
             resumed = await api.refused("PATCH", f"/v1/cues/{made['id']}", {"status": "active"})
-            await api.patch(f"/v1/cues/{made['id']}", {"schedule": {"at": in_seconds(0.3)}})
+            await ask_soon(
+                0.3, lambda at: api.ask("PATCH", f"/v1/cues/{made['id']}", {"schedule": {"at": at.isoformat()}})
+            )
             await receiver.wait_for(2)
 
     assert (over["status"], over["next_run"], over["fired_count"]) == ("completed", None, 1)

@@ -11,7 +11,7 @@ from tests.storage.rows import add_execution, ago
 
 ROWS: dict[str, dict[str, Any]] = {
     "pending": {"status": "pending", "created_at": ago(minutes=1)},
-    "waits": {"status": "retrying", "ready_at": ago(hours=-1), "created_at": ago(minutes=2)},
+    "waits": {"status": "retrying", "ready_at": ago(days=-1), "created_at": ago(minutes=2)},
     "ready": {"status": "retrying", "ready_at": ago(hours=1), "created_at": ago(minutes=3)},
     "missed": {"status": "missed", "created_at": ago(minutes=4)},
     "of w1": {"status": "failed", "claimed_by_worker": "w1", "summary": "half", "created_at": ago(minutes=5)},

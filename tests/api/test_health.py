@@ -12,6 +12,7 @@ from cueapi.storage.database import Database
 from cueapi.storage.health import counts
 from tests.api.work import MOMENT, NUMBER, TEXT_OR_NULL, claimed, fired, report, wrong_fields
 from tests.conftest import Api, RunningDaemon, cue, running
+from tests.delivery.siblings import until
 from tests.receiver import open_receiver
 from tests.storage.own_postgres import own_postgres
 from tests.storage.rows import add_cue, add_execution, add_user, ago
@@ -41,7 +42,9 @@ async def ready_again(api: Api) -> None:
 async def test_health_tells_every_field_to_anybody(daemon: RunningDaemon) -> None:
     with trio.fail_after(20):
         await ready_again(daemon.api)
-        health = await daemon.api.get("/health")
+        # It is up before it has polled.
+        while (health := await daemon.api.get("/health"))["poller"]["last_run"] is None:
+            await trio.sleep(0.01)
 
     assert wrong_fields(health, HEALTH) == {}
     assert wrong_fields(health["services"], SERVICES) == {}
@@ -87,8 +90,10 @@ async def test_health_counts_what_waits(owner: Api) -> None:
 async def test_health_is_degraded_while_a_due_delivery_has_waited_for_longer_than_a_poll(
     daemon: RunningDaemon, database: Database, waited: int, status: str
 ) -> None:
-    # It claims nothing.
+    # It claims nothing: what has begun to claim has a connection, and none begins any more.
     daemon.resources.identity.lock_held = False
+    with trio.fail_after(20):
+        await until(lambda: not daemon.resources.engine.pool.in_use)
     await add_execution(database, await add_cue(database, await add_user(database)), ready_at=ago(seconds=waited))
 
     with trio.fail_after(20):
@@ -108,7 +113,8 @@ async def test_a_daemon_that_is_up_is_ready(daemon: RunningDaemon) -> None:
 async def test_a_daemon_that_drains_is_down_but_takes_reports_to_the_last(daemon: RunningDaemon) -> None:
     with trio.fail_after(30):
         api = await daemon.api.register()
-        async with open_receiver([1.0]) as receiver:
+        done = trio.Event()
+        async with open_receiver([done]) as receiver:
             made = await api.post("/v1/cues", cue(receiver.url()))
             sent = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
             work = await claimed(api)
@@ -118,6 +124,7 @@ async def test_a_daemon_that_drains_is_down_but_takes_reports_to_the_last(daemon
             health = await api.ask("GET", "/health")
             answered = await report(api, sent, success=True)
             worked = await report(api, work, success=True)
+            done.set()
 
     assert (down.status_code, down.json()) == (503, {"status": "down", "reason": "the daemon is draining"})
     assert health.status_code == 200

@@ -16,6 +16,9 @@ from tests.api.mailing import KEY, mailing
 from tests.api.refusals import Refused, surprises
 from tests.api.test_accounts import SURE
 from tests.conftest import Api, RunningDaemon, cue, running
+from tests.delivery.siblings import until
+from tests.moments import ask_soon
+from tests.wakeups.test_long_poll import waits
 
 EVERY = ("read", "fire", "work", "write", "admin")
 
@@ -152,7 +155,11 @@ async def test_the_former_text_ends_with_its_overlap_whatever_is_remembered(api:
 
 
 async def test_a_key_expires_by_the_clock_and_says_so(api: Api) -> None:
-    key = await made(api, expires_at=later(seconds=1))
+    body = {"name": "ci", "scopes": ["read"]}
+    asked = await ask_soon(
+        1, lambda at: api.ask("POST", "/v1/keys", body | {"expires_at": at.isoformat()}), refused=422
+    )
+    key = asked.json()
     ci = evolve(api, key=key["api_key"])
     await ci.ask("GET", "/v1/auth/me")
 
@@ -187,7 +194,7 @@ async def test_a_dead_key_is_dead_on_every_daemon(settings: Settings, database: 
     assert response.json()["error"]["code"] == codes[how]
 
 
-async def test_a_worker_that_waits_gets_nothing_once_its_key_has_ended(api: Api) -> None:
+async def test_a_worker_that_waits_gets_nothing_once_its_key_has_ended(daemon: RunningDaemon, api: Api) -> None:
     key = await made(api, "work")
     worker, answers = evolve(api, key=key["api_key"]), []
     waiting = await api.post("/v1/cues", cue())
@@ -198,8 +205,9 @@ async def test_a_worker_that_waits_gets_nothing_once_its_key_has_ended(api: Api)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
-            while not (await api.get("/v1/workers"))["workers"]:
-                await trio.sleep(0.01)
+            await waits(daemon, 1)
+            # It has looked once: what looks has a connection.
+            await until(lambda: not daemon.resources.database.pool.in_use)
             await api.ask("DELETE", f"/v1/keys/{key['id']}")
             fired = await api.post(f"/v1/cues/{waiting['id']}/fire")
 

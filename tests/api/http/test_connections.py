@@ -136,7 +136,12 @@ async def answer(stream: trio.SocketStream) -> bytes:
     return told
 
 
-async def test_a_client_beyond_the_bound_is_told_so_at_once(settings: Settings) -> None:
+async def test_a_client_beyond_the_bound_is_told_so_at_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However long the machine stands still meanwhile.
+    monkeypatch.setattr("cueapi.api.http.connections.SETTLED", 60.0)
+    monkeypatch.setattr("cueapi.api.http.listening.REFUSED_WITHIN", 30.0)
     bounded = settings.model_copy(update={"max_connections": 4, "max_connections_per_address": 4})
     with trio.fail_after(30):
         async with running(bounded) as daemon, crowd(daemon, 4), crowd(daemon, 1) as (refused,):

@@ -372,7 +372,10 @@ async def waiting(database: Database) -> bool:
 
 async def held(database: Database) -> list[int]:
     """Who holds the lock of a key: single numbers are of keys alone."""
-    rows = await database.fetch("select pid from pg_locks where locktype = 'advisory' and objsubid = 1 and granted")
+    rows = await database.fetch(
+        "select pid from pg_locks where locktype = 'advisory' and objsubid = 1 and granted"
+        " and database = (select oid from pg_database where datname = current_database())"
+    )
     return [row["pid"] for row in rows]
 
 
