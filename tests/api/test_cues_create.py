@@ -415,10 +415,10 @@ async def test_a_host_that_does_not_resolve_yet_is_taken_with_a_warning(api: Api
         shown = await api.get(f"/v1/cues/{callback['id']}")
         failure = await api.post("/v1/cues", cue(URL, on_failure={"webhook": "https://ops.invalid/"}))
 
-    assert "agent.invalid does not resolve" in callback["warning"]
+    assert re.search(r"agent\.invalid (does|did) not resolve", callback["warning"])
     assert "colour" in callback["warning"]
-    assert "agent.invalid does not resolve" in shown["warning"]
-    assert "ops.invalid does not resolve" in failure["warning"]
+    assert re.search(r"agent\.invalid (does|did) not resolve", shown["warning"])
+    assert re.search(r"ops\.invalid (does|did) not resolve", failure["warning"])
 
 
 async def test_tries_are_one_more_than_pauses_where_they_are_not_said(api: Api) -> None:
