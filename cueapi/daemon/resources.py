@@ -27,8 +27,8 @@ from cueapi.storage.database import Database
 from cueapi.trio_asyncpg.pool import Pool
 from cueapi.wakeups.identity import DaemonId
 
-ENGINE_CONNECTIONS = 3
-"""Poller, dispatcher and recorder say one statement at a time."""
+ENGINE_CONNECTIONS = 5
+"""Poller, dispatcher, recorder and the announcements say one statement at a time; of what deliveries ask, most wait."""
 
 
 @frozen
@@ -44,7 +44,7 @@ class Resources:
     embedded: EmbeddedServer | None
     database: Database
     engine: Database
-    """The same, by connections for what fires, claims and records: requests of clients take none of them."""
+    """The same, by connections for what fires, claims, sends, records and announces: no client's request has them."""
 
     webhook: Webhook
     identity: DaemonId

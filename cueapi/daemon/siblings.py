@@ -39,7 +39,7 @@ def siblings(resources: Resources, wiring: Wiring) -> list[Sibling]:
     notifier = Notifier(
         database, hub, resources.identity, notification_senders(resources), wiring.stopping, metrics, wiring.shortages
     )
-    relay = WakeupRelay(resources.dsn, database, resources.identity, hub)
+    relay = WakeupRelay(resources.dsn, resources.engine, resources.identity, hub)
     poller = Poller(
         resources.engine,
         hub,
@@ -80,13 +80,13 @@ def _monthly(settings: Settings) -> dict[str, int]:
 
 def _recording(resources: Resources, wiring: Wiring) -> list[Sibling]:
     """What sends, and what writes down how it went."""
-    database, capacity = resources.database, wiring.capacity
+    engine, capacity = resources.engine, wiring.capacity
     recorder = Recorder(
-        resources.engine, wiring.results, wiring.retries, wiring.hub, wiring.metrics, capacity,
+        engine, wiring.results, wiring.retries, wiring.hub, wiring.metrics, capacity,
         horizon=2 * resources.settings.poller_interval_seconds,
     )  # fmt: skip
     pool = DispatchPool(
-        wiring.deliveries, wiring.results, capacity, resources.webhook, partial(confirm_delivery, database),
+        wiring.deliveries, wiring.results, capacity, resources.webhook, partial(confirm_delivery, engine),
         capacity.size, wiring.stopping, wiring.shortages, wiring.breaker.observe, wiring.breaker.holds,
     )  # fmt: skip
     return [Sibling("recorder", recorder.run, OnStop.FINISH), Sibling("pool", pool.run, OnStop.FINISH)]

@@ -70,7 +70,7 @@ class Wiring:
                 on_freed=partial(wake_soon, hub.dispatches),
                 on_half=hub.dispatches.wake,
             ),
-            Breaker(resources.database, hub, HeldTargets(settings.host_concurrency), settings.breaker),
+            Breaker(resources.engine, hub, HeldTargets(settings.host_concurrency), settings.breaker),
             Windows(resources.redis),
             Connections(most, limit_per_address(settings, most), settings.proxies),
             # Idle connections to handlers are what can be spared.

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from cueapi.daemon.postgres import open_database
-from cueapi.storage.database import Database, Row
+from cueapi.settings import Settings
+from cueapi.storage.database import Database, Row, open_listener
+from cueapi.storage.notify import CHANNEL
 from cueapi.storage.transitions import apply_transitions
-from tests.conftest import cue
+from tests.api.events import follow
+from tests.conftest import cue, running
 from tests.moments import BEYOND, make_due
 from tests.process import HANG, daemon_process
 from tests.receiver import open_receiver
@@ -57,3 +61,43 @@ async def test_what_is_due_is_done_while_requests_hold_every_other_connection(
                     nursery.cancel_scope.cancel()
 
     assert len(waiting) == 2
+
+
+async def test_what_waits_is_confirmed_and_other_daemons_are_told_while_requests_hold_every_other_connection(
+    settings: Settings, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cueapi.daemon.postgres.ACQUIRE_PATIENCE", 0.5)
+    monkeypatch.setattr("cueapi.delivery.claims.HOLD_SEEN_WITHIN", 0.0)  # as if each delivery had waited for its host
+    small = settings.model_copy(update={"database_pool_size": 2})
+    with trio.fail_after(HANG):
+        async with (
+            open_receiver() as receiver,
+            running(small) as daemon,
+            open_listener(database_url, CHANNEL, heartbeat=HANG) as (listener, _),
+        ):
+            api = await daemon.api.register()
+            made = await api.post("/v1/cues", cue(receiver.url(), schedule=BEYOND))
+            async with (
+                follow(daemon.client, "/v1/events", Authorization=f"Bearer {api.key}"),
+                database.transaction(patience=HANG) as tx,
+                trio.open_nursery() as nursery,
+            ):
+                await tx.execute("lock table operations in access exclusive mode")
+                for _ in range(4):
+                    nursery.start_soon(api.ask, "GET", "/v1/operations")
+                while len(await database.fetch(WAITING)) < 2:
+                    await trio.sleep(0.02)
+                number = daemon.resources.identity.number
+                await make_due(database, made["id"])
+                await receiver.wait_for(1)
+                # Every two seconds the others are told that a program watches the account.
+                told = 0
+                while told < 3:
+                    notification = await listener.next()
+                    told += notification is not None and f"{number} watch:" in notification.payload
+                waiting = await database.fetch(WAITING)
+                lock_held = daemon.resources.identity.lock_held
+                nursery.cancel_scope.cancel()
+
+    assert len(waiting) == 2
+    assert (daemon.resources.identity.number, lock_held) == (number, True)
