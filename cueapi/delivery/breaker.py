@@ -9,7 +9,7 @@ from cueapi.domain.attempt import Delivery, Result
 from cueapi.domain.breaker import TargetCounts, cannot_serve, why
 from cueapi.domain.execution import SHORTAGE_PAUSE
 from cueapi.storage import targets
-from cueapi.storage.database import Database, StorageUnavailable
+from cueapi.storage.database import Database, StorageUnavailable, Unstorable
 from cueapi.storage.targets import TargetKey, Trip
 from cueapi.wakeups.hub import WakeupHub
 
@@ -41,8 +41,9 @@ class Breaker:
                 await self._follow_probe(delivery, result, failed)
             elif self.on and failed is not None and self._trips(target, failed, begun):
                 await self._open(target, why(result))
-        except StorageUnavailable as away:
-            log.warning("target_unmoved", user_id=target.user, host=target.host, reason=str(away))
+        except (StorageUnavailable, Unstorable) as error:
+            # The attempt itself has come to its result all the same.
+            log.warning("target_unmoved", user_id=target.user, host=target.host, reason=str(error))
 
     def holds(self, delivery: Delivery) -> bool:
         """Whether *delivery*, claimed before its target opened, is not to be sent now."""

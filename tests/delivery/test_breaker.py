@@ -1,5 +1,7 @@
 """The circuit breaker: what is for a host that is down waits, uses no attempt, and goes on when one probe succeeds."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -7,6 +9,7 @@ from uuid import UUID
 
 import pytest
 import trio
+from attrs import evolve, field, frozen
 from structlog.testing import capture_logs
 
 from cueapi.delivery.breaker import Breaker
@@ -14,12 +17,14 @@ from cueapi.delivery.held_targets import HeldTargets
 from cueapi.delivery.rescue import Rescue, RescueTimeouts
 from cueapi.delivery.target_claims import TargetClaims
 from cueapi.delivery.target_watch import TargetWatch
+from cueapi.domain.attempt import Answered
 from cueapi.domain.breaker import BreakerRules
 from cueapi.metrics import Metrics
 from cueapi.storage import targets
-from cueapi.storage.database import Database, Row
+from cueapi.storage.database import Database, Row, StorageUnavailable, T, Transaction, Unstorable
 from cueapi.storage.targets import TargetKey, Trip
 from supervisor import Periodic
+from tests.delivery.deliveries import delivery_of
 from tests.delivery.siblings import one_turn, quiet_hub, until
 from tests.delivery.target_scene import PER_HOST, Host, delivering, open_host
 from tests.delivery.test_dispatcher import BACKLOG, dispatcher_on
@@ -327,6 +332,39 @@ async def test_the_incident_and_the_audit_of_a_target_say_that_the_breaker_was_s
             "the breaker was switched off",
         )
     ]  # fmt: skip
+
+
+@frozen
+class Refusing(Database):
+    """A database that does nothing: it is away, or refuses the row."""
+
+    error: Exception = field(kw_only=True)
+
+    async def _send_once(self, verb: Callable[..., Awaitable[T]], *values: object, **options: object) -> T:
+        raise self.error
+
+    @asynccontextmanager
+    async def transaction(self, *, patience: float = 30.0) -> AsyncIterator[Transaction]:
+        raise self.error
+        yield
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("it is away"), Unstorable("a trigger says no")], ids=repr)
+async def test_a_target_that_cannot_be_moved_spoils_no_attempt(database: Database, error: Exception) -> None:
+    target = await waiting(database)
+    (probe,), _ = await claims_of(database, 1).probe(1, target)
+    breaker = Breaker(Refusing(database.pool, error=error), quiet_hub(), HeldTargets(PER_HOST))
+    delivery = evolve(delivery_of(), user_id=target.user, host=target.host, claim=probe.claim)
+
+    with capture_logs() as lines:
+        for result in (Answered(200), Answered(503)):
+            await breaker.observe(evolve(delivery, opens=1), result, 0.0)
+        for _ in range(20):
+            await breaker.observe(delivery, Answered(503), trio.current_time())
+
+    assert {line["event"] for line in lines} == {"target_unmoved"}
+    assert len(lines) > 2
+    assert await is_in(database, target, "half_open")
 
 
 async def test_while_postgresql_cannot_say_so_a_target_does_not_move(database: Database) -> None:
