@@ -335,8 +335,16 @@ async def test_what_a_key_may_do_is_checked_before_a_repeat_is_answered(api: Api
 
 
 async def test_a_key_shows_the_minute_and_the_address_of_its_last_use_from_the_only_statement_of_many_calls(
-    api: Api,
+    api: Api, database: Database
 ) -> None:
+    await database.execute("create table touched (at timestamptz default now())")
+    await database.execute(
+        "create function note_touch() returns trigger language plpgsql as"
+        " $$ begin insert into touched default values; return null; end $$"
+    )
+    await database.execute(
+        "create trigger noted after update of last_used_at on api_keys for each statement execute function note_touch()"
+    )
     key = await made(api)
     ci = evolve(api, key=key["api_key"])
     begun = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -351,6 +359,7 @@ async def test_a_key_shows_the_minute_and_the_address_of_its_last_use_from_the_o
     assert begun <= used <= datetime.now(UTC)
     assert (used.second, used.microsecond) == (0, 0)
     assert shown["last_used_from"] == "127.0.0.1"
+    assert 1 <= len(await database.fetch("select from touched")) <= 3  # of both keys; a minute may begin meanwhile
 
 
 async def test_each_change_of_a_key_says_who_did_it(api: Api, database: Database) -> None:

@@ -358,6 +358,7 @@ async def test_a_hold_refuses_what_would_fire_and_stops_what_fires_until_its_rel
         refused = await api.refused("POST", "/v1/operations", {"kind": "replay", "ids": dead[:1]})
         seen = await dry(api, "replay", ids=dead)
         dismissed = await done(api, "dismiss", ids=dead[-1:])
+        await trio.sleep(4)  # without the hold all would be replayed by then
         still = (await api.get(f"/v1/operations/{operation['id']}"))["status"]
         after = len((await api.get("/v1/executions?triggered_by=replay"))["executions"])
         await api.ask("DELETE", "/v1/hold")

@@ -209,6 +209,8 @@ async def test_a_report_during_the_delivery_counts_and_the_handler_s_answer_come
 
     assert answered["outcome_state"] == "reported_success"
     assert (ended["status"], ended["attempts"], ended["outcome"]["result"]) == ("success", 1, "done")
+    assert ended["http_status"] is None
+    assert [(one["outcome"], one["http_status"]) for one in ended["attempt_log"]] == [("success", None)]
 
 
 async def test_a_failure_posted_for_a_delivered_webhook_leaves_it_success_with_a_failed_outcome(api: Api) -> None:

@@ -184,8 +184,9 @@ async def test_a_new_key_ends_every_session_token_and_unclaimed_code_on_every_da
         body = {"device_code": "third-code", "email": "you@example.com"}
         await daemon.api.post("/v1/auth/device-code/submit-email", body)
         link = capsys.readouterr().err.split()[-1]
-        await other.client.post(link.partition("/v1")[1] + link.partition("/v1")[2], json={
+        approved = await other.client.post(link.partition("/v1")[1] + link.partition("/v1")[2], json={
             "token": link.partition("token=")[2].partition("&")[0], "device_code": "third-code"})  # fmt: skip
+        assert approved.status_code == 200, approved.text
 
         key = (await session.post("/v1/auth/key/regenerate", **SURE))["api_key"]
         with trio.fail_after(LIFETIME / 2):  # for so long the other daemon would remember it

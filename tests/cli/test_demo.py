@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import httpx
@@ -12,26 +11,22 @@ import psutil
 import pytest
 import trio
 
-from tests.process import HANG, LOOK, ROOT, Commands, environment
-
-TRACES = "cueapi-demo-*"
+from tests.process import HANG, LOOK, ROOT, Commands, embedded_home, environment
 
 
-def left_behind(before: set[Path]) -> tuple[set[Path], list[str]]:
-    """Folders and servers of demos that are still there."""
-    folders = set(Path(tempfile.gettempdir()).glob(TRACES)) - before
+def left_behind(home: Path) -> tuple[list[Path], list[str]]:
+    """Folders, and servers in *home*, that are still there."""
     lines = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
-    return folders, [line for line in lines if any(str(folder) in line for folder in folders)]
+    return [*home.iterdir()], [line for line in lines if str(home) in line]
 
 
 async def test_the_demo_tells_of_a_cue_on_time_a_retry_and_a_worker_and_cleans_up(
     cueapid: Commands, tmp_path: Path
 ) -> None:
-    before = set(Path(tempfile.gettempdir()).glob(TRACES))
-
-    ended = await cueapid.run(
-        tmp_path, "demo", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none", PORT=1, CALLBACK_ALLOW="", TMPDIR=None
-    )
+    with embedded_home() as home:
+        url = "postgresql://nobody@127.0.0.1:1/none"
+        ended = await cueapid.run(tmp_path, "demo", DATABASE_URL=url, PORT=1, CALLBACK_ALLOW="", TMPDIR=home)
+        left = left_behind(home)
 
     assert (ended.code, ended.told) == (0, "")
     for words in (
@@ -48,7 +43,7 @@ async def test_the_demo_tells_of_a_cue_on_time_a_retry_and_a_worker_and_cleans_u
         ["flaky-report", "success", "2", "reported_success", "done"],
         ["nightly-work", "success", "1", "reported_success", "printed"],
     ]
-    assert left_behind(before) == (set(), [])
+    assert left == ([], [])
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

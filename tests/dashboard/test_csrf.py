@@ -60,7 +60,10 @@ async def person(daemon: RunningDaemon, api: Api) -> Browser:
 
 async def state(database: Database) -> list[str]:
     """What an action could change, sessions aside: whether they were looked at is noted."""
-    tables = ("users", "api_keys", "cues", "executions", "alerts", "workers", "notifications", "sign_in_links")
+    tables = (
+        "users", "api_keys", "cues", "executions", "alerts", "workers", "notifications", "sign_in_links", "holds",
+        "mutes", "channels", "budgets", "operations", "incidents", "targets", "address_links", "audit",
+    )  # fmt: skip
     return [
         str(row["held"])
         for table in tables

@@ -79,8 +79,10 @@ async def test_a_key_that_is_not_the_account_s_own_opens_no_page(daemon: Running
 async def test_what_a_page_changes_is_told_of_the_person_and_not_of_a_key(daemon: RunningDaemon, api: Api) -> None:
     person, key = await signed_in(daemon, api), await made(api)
     before = (await api.get("/v1/keys"))["keys"]
+    (account,) = [one for one in before if one["own"]]
 
     await person.post(f"{PATH}/{key['id']}/rename", {"name": "deploy"})
 
     assert [one["name"] for one in before] == ["ci", "Account key"]
-    assert (await api.get("/v1/keys"))["keys"][0]["last_used_at"] is None
+    (row,) = (await api.get("/v1/audit?action=key.renamed"))["audit"]
+    assert (row["actor"]["kind"], row["actor"]["id"] == account["id"]) == ("session", False)

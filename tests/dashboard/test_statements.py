@@ -18,7 +18,8 @@ from cueapi.daemon.run import build_tree
 from cueapi.daemon.wiring import Wiring
 from cueapi.settings import Settings
 from cueapi.storage.database import Database, R, T, Transaction
-from cueapi.storage.outbox import RENEW_CLAIM
+from cueapi.storage.outbox import CLAIM_DELIVERIES, RENEW_CLAIM
+from cueapi.storage.transitions import APPLY_TRANSITIONS
 from tests.conftest import NO_TLS, Api, cue
 from tests.dashboard.browsing import SAME_ORIGIN
 from tests.dashboard.test_alerts_workers import add_alert
@@ -186,7 +187,9 @@ async def counted_daemon(settings: Settings) -> AsyncIterator[tuple[Api, Counted
     """A daemon whose statements are noted."""
     async with open_resources(settings) as opened:
         database = CountedDatabase(opened.database.pool)
-        tree = build_tree(evolve(opened, database=database))
+        # The siblings that fire, claim and record have connections of their own.
+        engine = CountedDatabase(opened.engine.pool, sent=database.sent)
+        tree = build_tree(evolve(opened, database=database, engine=engine))
         address = f"http://127.0.0.1:{opened.listener.getsockname()[1]}"
         async with (
             trio.open_nursery() as nursery,
@@ -210,6 +213,7 @@ async def test_deliveries_that_no_page_looks_at_send_nothing_that_they_do_not_se
                     await api.execution((await api.post(f"/v1/cues/{made['id']}/fire"))["id"])
                 # A claim is asked about only where a second has passed before its request.
                 sent = {*database.sent} - {RENEW_CLAIM}
+                assert sent >= {CLAIM_DELIVERIES, APPLY_TRANSITIONS}
             async with counted_daemon(settings.model_copy(update={"dashboard": False})) as (stranger, database):
                 plain = evolve(stranger, key=api.key)
                 # What siblings do now and then comes sooner or later; what a dashboard adds never would.

@@ -30,6 +30,11 @@ class CountingTransaction(Transaction):
         self.said.append(statement.split(maxsplit=1)[0])
         return await Transaction.fetch(self, statement, *values, row=row)
 
+    async def fetch_one(self, statement: str, *values: object, row: type[R] | None = None) -> R | None:
+        """The first row, or None."""
+        self.said.append(statement.split(maxsplit=1)[0])
+        return await Transaction.fetch_one(self, statement, *values, row=row)
+
     async def execute(self, statement: str, *values: object) -> int:
         """How many rows the statement touched."""
         self.said.append(statement.split(maxsplit=1)[0])

@@ -71,4 +71,5 @@ async def test_the_description_of_the_api_is_made_beside_the_loop(daemon: Runnin
         told = await send(daemon, "/openapi.json", b"", method="GET")
 
     assert told.startswith(b"HTTP/1.1 200")
+    assert measured.beside
     assert measured.longest < held()
