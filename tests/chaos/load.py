@@ -136,3 +136,4 @@ async def under_load(api: Api, receiver: Receiver, *ports: int) -> AsyncIterator
             nursery.start_soon(load.go_on, name=f"client {number}")
         yield load
         load.ending = True
+    assert load.ledger.fires, "nothing was fired: there is nothing to be lost"

@@ -75,7 +75,9 @@ async def test_each_service_is_told_of_begin_and_end_in_its_own_form(api: Api) -
     assert {one.header("authorization") for one in ntfy} == {"Bearer tk_1"}
 
 
-async def test_a_channel_hears_only_of_what_it_asks_for_and_of_nothing_that_is_muted(api: Api) -> None:
+async def test_a_channel_hears_only_of_what_it_asks_for_and_of_nothing_that_is_muted(
+    api: Api, database: Database
+) -> None:
     with trio.fail_after(60):
         async with open_receiver() as receiver:
             await channel(api, "webhook", url=receiver.url("/ends"), on=["resolved"])
@@ -90,11 +92,16 @@ async def test_a_channel_hears_only_of_what_it_asks_for_and_of_nothing_that_is_m
             await report(api, execution, success=False)
             await failed(api, name="night", group="night")
             await receiver.wait_for(2)
+            await until(lambda: nothing_to_tell(database))
             kept = (await api.get("/v1/incidents"))["incidents"]
 
     named = {(one.path, json.loads(one.body)["incident"]["subject"]["name"]) for one in receiver.requests}
     assert named == {("/ends", "day"), ("/night", "night")}
     assert {one["subject"]["name"] for one in kept} == {"day", "night", "muted"}
+
+
+async def nothing_to_tell(database: Database) -> bool:
+    return not await database.fetch("select from notifications")
 
 
 async def test_a_group_s_channel_hears_of_its_budget_and_its_mute_silences_that(database: Database) -> None:

@@ -17,6 +17,7 @@ from cueapi.storage.database import Database
 from cueapi.storage.outbox import claim_deliveries
 from cueapi.wakeups.identity import DaemonId
 from supervisor import Channel
+from supervisor.health import on_beat
 from tests.conftest import Api, RunningDaemon, cue, running
 from tests.delivery.siblings import alive, one_turn, quiet_hub, until
 from tests.process import HANG
@@ -395,7 +396,7 @@ async def test_an_execution_that_cannot_be_claimed_is_quarantined_alone_and_its_
 
 async def test_what_another_dispatcher_only_looked_at_is_taken_soon_after(database: Database) -> None:
     await backlog(database, 100, user=await add_user(database), host="h:1")
-    dispatcher, let_go = dispatcher_on(database), trio.Event()
+    dispatcher, let_go, looked = dispatcher_on(database), trio.Event(), trio.Event()
 
     async def look(*, task_status: trio.TaskStatus[None]) -> None:
         async with database.transaction() as tx:
@@ -406,9 +407,10 @@ async def test_what_another_dispatcher_only_looked_at_is_taken_soon_after(databa
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             await nursery.start(look)
-            await one_turn(dispatcher.run)
-            missed = dispatcher.deliveries.depth
+            on_beat(looked.set)
             async with alive(dispatcher.run):
+                await looked.wait()
+                missed = dispatcher.deliveries.depth
                 let_go.set()
                 await until(lambda: dispatcher.deliveries.depth == 64)
 

@@ -86,13 +86,16 @@ async def test_an_attempt_that_comes_to_a_result_ends_the_row_of_lost_claims(
 
 
 async def test_what_a_gone_daemon_held_wakes_the_dispatcher_at_once(database: Database, rescue: Rescue) -> None:
-    await add_execution(database, await add_cue(database, await add_user(database)))
-    await claim(database, daemon=GONE)
+    cue_id = await add_cue(database, await add_user(database))
     await rescue.hub.dispatches.wait()
 
-    await one_turn(rescue.run)
+    with trio.fail_after(20):
+        async with alive(rescue.run):
+            await rescue.hub.dispatches.wait()  # by its start
+            await add_execution(database, cue_id)
+            await claim(database, daemon=GONE)
+            await rescue.hub.dispatches.wait()
 
-    await rescue.hub.dispatches.wait()
     assert len(await claim(database)) == 1
 
 

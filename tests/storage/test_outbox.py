@@ -28,6 +28,7 @@ from tests.storage.rows import (
     headroom,
     look_up,
     queued,
+    wait_for_locks,
 )
 
 
@@ -284,7 +285,7 @@ async def test_a_firing_that_a_delete_waits_for_is_called_off_with_the_others(da
             async with database.transaction() as tx:
                 await fires.fire(tx, cue_id=cue_id, user=user, manual_fire=ManualFire(new_uuid7()), monthly=10**9)
                 nursery.start_soon(partial(cue_deletion.delete, database, cue_ids=[cue_id], user=user, act=SYSTEM))
-                await trio.sleep(0.02)
+                await wait_for_locks(database)
 
         assert await database.fetch("select from outbox where cue_id = $1", cue_id) == []
 

@@ -282,6 +282,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "the janitor: the audit": (lambda db: db.execute(janitor.RETIRED_AUDIT, 1000, 400), 3_000),
     "the janitor: the audit, nothing to do": (lambda db: db.execute(janitor.RETIRED_AUDIT, 1000, 900), 10),
     "deleting a cue": (lambda db: cue_deletion.delete(db, cue_ids=["cue_000000000002"], user=1, act=SYSTEM), 20),
+    "calling off what a deleted cue has": (lambda db: db.execute(cue_deletion.CALL_OFF, ["cue_000000000002"]), 20),
     "the janitor: incidents": (lambda db: db.execute(janitor.RETIRED_INCIDENTS, 1000, 90), 100),
     "what is over of silent workers": (incidents.tend, 100),
     "what channels are told": (channels.admit, 100),

@@ -116,11 +116,22 @@ async def test_what_else_there_is_in_a_database_and_what_of_it_goes_is_not_ours_
             assert await migrate(database) == []
 
 
+# Which version of each row there is, and by which transaction it was written.
+WRITTEN = """
+select (select string_agg(xmin::text || ctid, ',' order by name) from schema_migrations) as migrations,
+       (select string_agg(xmin::text || ctid, ',' order by object) from schema_objects) as objects
+"""
+
+
 async def test_a_second_start_writes_nothing(database: Database) -> None:
     async with database.transaction() as db:
         await db.execute("set transaction read only")
 
         assert await pending(db) == []
+
+    (before,) = await database.fetch(WRITTEN)
+    assert await migrate(database) == []
+    assert await database.fetch(WRITTEN) == [before]
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

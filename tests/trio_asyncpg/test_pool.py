@@ -134,9 +134,10 @@ async def test_a_server_that_cannot_be_reached_is_told_at_once_and_costs_no_plac
 async def test_five_cancelled_queries_leave_a_pool_of_three_whole(pool: Pool, admin: Connection) -> None:
     with trio.fail_after(UNHURRIED):
         for _ in range(5):
-            with trio.move_on_after(0.02):
-                async with pool.acquire() as connection:
+            async with pool.acquire() as connection:
+                with trio.move_on_after(0.02) as scope:
                     await connection.execute("select pg_sleep(60)")
+            assert scope.cancelled_caught
 
         while await backends(admin):  # One whose login was cut goes when it has noticed.
             await trio.lowlevel.checkpoint()
