@@ -604,6 +604,7 @@ create table targets (
         (state = 'half_open') = (probe is not null) and (probe is null) = (probe_claim is null))
 ) with (fillfactor = 70);
 create index targets_held on targets (held_until);
+create index targets_down on targets (user_id, host) where state <> 'closed';
 
 -- Whose deliveries wait, or begin slowly: claims leave them to those who look after targets. A target that closed later
 -- than now was closed by a clock that has been set back.

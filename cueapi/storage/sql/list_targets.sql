@@ -1,7 +1,7 @@
 -- The hosts that an account's cues call, and those that could not serve what it sends, by name, behind :after.
 --
 -- Each host is found by a look at two indexes, so that a page costs as much as it shows, however many cues there are.
--- `waiting` and `cues` are counted up to 10,000. What is down was noted so: then the hosts of cues are not looked at.
+-- `waiting` and `cues` are counted up to 10,000. What is down was noted so: then only such hosts are looked at.
 --
 -- :after, :state   null: from the first on, in any state
 -- :size            rows at most
@@ -12,14 +12,22 @@ with recursive hosts as (
                      and coalesce(:state, 'closed') = 'closed'
                    order by callback_host limit 1),
                  (select host from targets
-                   where user_id = :user and host > coalesce(:after, '') order by host limit 1))::text as host
+                   where user_id = :user and host > coalesce(:after, '') and coalesce(:state, 'closed') = 'closed'
+                   order by host limit 1),
+                 (select host from targets
+                   where user_id = :user and host > coalesce(:after, '') and state <> 'closed'
+                   order by host limit 1))::text as host
      union all
     select least((select callback_host from cues
                    where user_id = :user and transport = 'webhook' and deleted_at is null
                      and callback_host is not null and callback_host > h.host
                      and coalesce(:state, 'closed') = 'closed'
                    order by callback_host limit 1),
-                 (select host from targets where user_id = :user and host > h.host order by host limit 1))::text
+                 (select host from targets
+                   where user_id = :user and host > h.host and coalesce(:state, 'closed') = 'closed'
+                   order by host limit 1),
+                 (select host from targets
+                   where user_id = :user and host > h.host and state <> 'closed' order by host limit 1))::text
       from hosts h
      where h.host is not null
 ), listed as (
