@@ -1,7 +1,7 @@
 """Statements as PostgreSQL plans them at first, and after it has settled on a plan that knows no values."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -9,10 +9,14 @@ import trio
 from attrs import field, frozen
 
 from cueapi.storage.database import Executor, R
-from cueapi.storage.session import SESSION
+from cueapi.storage.session import prepare, prepare_to_repeat
 from cueapi.trio_asyncpg.connection import Connection, close, connect
 
 BIG = {"executions", "cues", "outbox", "attempts", "alerts", "audit"}
+"""Tables that no statement may scan."""
+
+COUNTED = BIG | {"incidents", "operations", "targets", "notifications"}
+"""Tables whose rows are counted; of these some are small, and may be scanned."""
 
 EXECUTIONS = 7
 """After five of them the server may settle on a plan that knows no values; it says which is cheaper, in its opinion."""
@@ -24,15 +28,16 @@ class Explained(Exception):
 
 @frozen
 class Plan:
-    """What a statement did: an outline, the scans of big tables, and how many rows they read."""
+    """What a statement did: an outline, the scans of tables and how many rows they read, and how many were written."""
 
     text: str
     scans: dict[str, int]
     sequential: set[str]
+    written: dict[str, int]
 
     @property
     def rows(self) -> int:
-        """Rows of the big tables that were touched."""
+        """Rows that were read."""
         return sum(self.scans.values())
 
 
@@ -50,13 +55,12 @@ class Explaining:
 
     async def fetch(self, statement: str, *values: object, row: type[R] | None = None) -> list[R]:
         """Never returns."""
-        prepared = await self.connection.prepare(statement)
-        types = [one.name for one in prepared.get_parameters()]
-        given = [await self._literal(value, kind) for value, kind in zip(values, types, strict=True)]
-        if (name := self.names.get(statement)) is None:
-            name = self.names[statement] = f"explained_{len(self.names)}"
-            await self.connection.execute(f"prepare {_call(name, types)} as {statement}")
-        told = [await self._explain(f"execute {_call(name, given)}") for _ in range(EXECUTIONS)]
+        known = statement in self.names
+        name = self.names.setdefault(statement, f"explained_{len(self.names)}")
+        prepare, execute = await prepared_call(self.connection, name, statement, values)
+        if not known:
+            await self.connection.execute(prepare)
+        told = [await self._explain(execute) for _ in range(EXECUTIONS)]
         self.plans.extend(_plan(json.loads(text)[0]["Plan"]) for text in (told[0], told[-1]))
         raise Explained
 
@@ -64,11 +68,6 @@ class Explaining:
     async def transaction(self) -> AsyncIterator["Explaining"]:
         """Explains the first of its statements."""
         yield self
-
-    async def _literal(self, value: object, kind: str) -> str:
-        """The value as it stands in a statement."""
-        literal: str = await self.connection.fetchval(f"select quote_nullable($1::{kind}::text)", value)
-        return literal
 
     async def _explain(self, statement: str) -> str:
         transaction = self.connection.transaction()
@@ -92,6 +91,16 @@ class Explaining:
         return 0
 
 
+async def prepared_call(connection: Connection, name: str, statement: str, values: Sequence[object]) -> tuple[str, str]:
+    """How *statement* is prepared under *name*, and how it is executed with *values*."""
+    types = [one.name for one in (await connection.prepare(statement)).get_parameters()]
+    given = [
+        str(await connection.fetchval(f"select quote_nullable($1::{kind}::text)", value))
+        for value, kind in zip(values, types, strict=True)
+    ]
+    return f"prepare {_call(name, types)} as {statement}", f"execute {_call(name, given)}"
+
+
 def _call(name: str, values: list[str]) -> str:
     return f"{name} ({', '.join(values)})" if values else name
 
@@ -113,25 +122,28 @@ def _outline(node: dict[str, Any], depth: int = 0) -> str:
 
 def _plan(root: dict[str, Any]) -> Plan:
     scans: dict[str, int] = {}
-    sequential = set()
+    sequential, written = set(), dict[str, int]()
     for node, above in _nodes(root):
         table = node.get("Relation Name")
-        if table not in BIG or not node["Node Type"].endswith("Scan"):
+        if node["Node Type"] == "ModifyTable":
+            rows = sum(int(child["Actual Rows"] * child["Actual Loops"]) for child in node["Plans"])
+            written[table] = written.get(table, 0) + rows
+        if table not in COUNTED or not node["Node Type"].endswith("Scan"):
             continue
         removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
         key = f"{node['Node Type']} {table} {node.get('Index Name', '')}"
         scans[key] = scans.get(key, 0) + int((node["Actual Rows"] + removed) * node["Actual Loops"])
         # Where half of a table is wanted and 10,001 rows are enough, a scan that the limit ends is the cheapest.
-        if node["Node Type"] == "Seq Scan" and above != "Limit":
+        if node["Node Type"] == "Seq Scan" and above != "Limit" and table in BIG:
             sequential.add(table)
-    return Plan(_outline(root), scans, sequential)
+    return Plan(_outline(root), scans, sequential, written)
 
 
 @asynccontextmanager
-async def open_explaining(dsn: str) -> AsyncIterator[Explaining]:
-    """A connection of its own to *dsn*, set as the daemon's are."""
+async def open_explaining(dsn: str, *, repeats: bool = False) -> AsyncIterator[Explaining]:
+    """A connection of its own to *dsn*, set as the daemon's are: as those that repeat a few statements, if it does."""
     connection = await connect(dsn)
-    await connection.execute(SESSION)
+    await (prepare_to_repeat if repeats else prepare)(connection)
     yield Explaining(connection)
     await close(connection)
 

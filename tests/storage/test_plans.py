@@ -41,12 +41,11 @@ from cueapi.storage import (
 )
 from cueapi.storage.attempt_heartbeats import AttemptHeartbeat
 from cueapi.storage.cues import CueFilter
-from cueapi.storage.database import Executor
 from cueapi.storage.due_cues import DueCue
 from cueapi.storage.execution_pages import Filter
 from cueapi.storage.fires import ManualFire
 from cueapi.storage.targets import TargetKey
-from cueapi.storage.transitions import RECORD_FAILURES, apply_transitions
+from cueapi.storage.transitions import RECORD_FAILURES, apply_transitions, find_applied
 from cueapi.storage.worker_claims import ClaimRequest
 from tests.conftest import in_database, say
 from tests.delivery.deliveries import delivery_of
@@ -115,6 +114,9 @@ FILL = (
     "insert into outbox (execution_id, cue_id, user_id, host, ready_at, waits_until)"
     " select gen_random_uuid(), 'cue_' || lpad(n::text, 12, '0'), 1, 'down:443', now() - interval '1 hour',"
     "        now() + n * interval '1 second' from generate_series(1, 20000) n",
+    "update outbox set host = 'down:443', waits_until = now() - interval '1 second'"
+    " where execution_id in (select o.execution_id from outbox o join executions e on e.id = o.execution_id"
+    "                         where o.user_id = 1 and o.claimed_by is null order by o.execution_id limit 200)",
     "insert into targets (user_id, host, state, reason, attempts, failures, next_probe_at)"
     " values (1, 'down:443', 'open', 'it answered 503', 10, 10, now())",
     # Those that nothing waits for: one that active cues call, and one that only paused ones do.
@@ -196,15 +198,36 @@ def failures() -> str:
     return json.dumps(records)
 
 
-def turns(number: int) -> list[DueCue]:
-    """Due cues, as the poll reads them."""
-    at = NOW
-    return [DueCue(f"cue_{each:012}", at, 0, FiringPlan((Occurrence(at),), None, at)) for each in range(1, number + 1)]
+async def fire_hundred(db: Explaining) -> None:
+    """Fire a hundred cues, as the poll has read them."""
+    rows = await db.connection.fetch(
+        "select id, next_run, revision from cues"
+        " where status = 'active' and deleted_at is null and next_run is not null order by id limit 100"
+    )
+    await due_cues.fire_due(
+        db,
+        [
+            DueCue(row["id"], row["next_run"], row["revision"], FiringPlan((Occurrence(row["next_run"]),), None, NOW))
+            for row in rows
+        ],
+        MONTHLY,
+    )
+
+
+async def begin_hundred(db: Explaining) -> None:
+    """Begin to wait no longer for a target, of a hundred deliveries."""
+    rows = await db.connection.fetch(
+        "select o.execution_id from outbox o join executions e on e.id = o.execution_id"
+        " where o.waits_until is not null order by o.execution_id limit 100"
+    )
+    await target_waits.begin_overdue(db, [row["execution_id"] for row in rows])
 
 
 DOWN = TargetKey(BUSY_USER, "down:443")
 EMPTY = headroom(256, per_host=64, per_user=128)
-Ask = Callable[[Executor], Awaitable[object]]
+FULL = headroom(0, per_host=64, per_user=128, hosts={"host1:443": 64}, users={1: 128})
+Ask = Callable[[Any], Awaitable[object]]
+"""Asks an Explaining, as if it were a database."""
 
 
 def heartbeat_of(number: int, attempt: int = 1) -> AttemptHeartbeat:
@@ -230,10 +253,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "which targets are held": (targets.held_targets, 10),
     "what waits for no target": (lambda db: target_waits.free_waiting(db, 10_000), 100),
     "what has waited for too long": (lambda db: target_waits.overdue(db, 100), 200),
-    "a hundred that have": (
-        lambda db: target_waits.begin_overdue(db, [execution(number) for number in range(100)]),
-        300,
-    ),
+    "a hundred that have": (begin_hundred, 300),
     "the claim of a probe": (
         lambda db: target_waits.claim_waiting(db, DOWN, daemon=1, headroom=headroom(1), times=TIMES),
         20,
@@ -244,7 +264,11 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "due cues": (lambda db: due_cues.due(db, 500), 600),
     "how far ahead the next is": (due_cues.ahead, 100),
     "reminders": (lambda db: due_cues.reminders(db, 60.0), 200),
-    "firing 100 cues": (lambda db: due_cues.fire_due(db, turns(100), MONTHLY), 1_500),
+    "firing 100 cues": (fire_hundred, 1_500),
+    "what is due": (lambda db: outbox.ready(db, 1024), 1_100),
+    "accounts that wait": (lambda db: outbox.waiting_accounts(db, FULL, 5.0), 12_000),
+    "what full hosts keep waiting": (lambda db: outbox.kept_waiting(db, FULL, 1.0), 12_000),
+    "what was written without an answer": (lambda db: find_applied(db, steps(Answered(200))), 300),
     "DECIDE: 100 delivered": (lambda db: apply_transitions(db, steps(Answered(200))), 1_500),
     "DECIDE: 100 to be retried": (lambda db: apply_transitions(db, steps(Unreachable(""))), 1_500),
     "DECIDE: 100 failed": (lambda db: apply_transitions(db, steps(Unreachable(""), NO_RETRY)), 2_500),
@@ -307,6 +331,43 @@ async def test_a_statement_of_the_running_daemon_reads_by_an_index_what_it_needs
 
     assert plan.sequential == set(), f"\n{plan.text}"
     assert plan.rows <= most, f"{plan.scans}\n{plan.text}"
+
+
+REPEATED = (
+    "the claim", "the claim past full lanes", "due cues", "how far ahead the next is", "reminders", "firing 100 cues",
+    "what is due", "accounts that wait", "what full hosts keep waiting", "what was written without an answer",
+    "DECIDE: 100 delivered", "DECIDE: 100 to be retried", "DECIDE: 100 failed", "what 100 failures lead to",
+    "DECIDE: one", "held by a daemon",
+)  # fmt: skip
+"""Those of the daemon's own connections, which have one plan for any values."""
+
+
+@pytest.mark.parametrize("name", REPEATED)
+async def test_a_statement_that_is_repeated_has_a_plan_for_any_values_that_is_as_good(filled: str, name: str) -> None:
+    ask, most = STATEMENTS[name]
+    async with open_explaining(filled, repeats=True) as explaining:
+        plan = await explain(explaining, ask)
+
+    assert plan.sequential == set(), f"\n{plan.text}"
+    assert plan.rows <= most, f"{plan.scans}\n{plan.text}"
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "rows"),
+    [
+        ("firing 100 cues", "executions", 100),
+        ("a hundred that have", "outbox", 100),
+        ("the claim of a probe", "executions", 1),
+        ("DECIDE: 100 delivered", "attempts", 100),
+        ("deleting a cue", "cues", 1),
+    ],
+)
+async def test_a_statement_that_is_explained_does_its_work(
+    explaining: Explaining, name: str, table: str, rows: int
+) -> None:
+    plan = await explain(explaining, STATEMENTS[name][0])
+
+    assert plan.written.get(table) == rows, plan.text
 
 
 FILTERS: dict[str, dict[str, Any]] = {
