@@ -253,7 +253,7 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "which targets are held": (targets.held_targets, 10),
     "what waits for no target": (lambda db: target_waits.free_waiting(db, 10_000), 100),
     "what has waited for too long": (lambda db: target_waits.overdue(db, 100), 200),
-    "a hundred that have": (begin_hundred, 300),
+    "a hundred that have": (begin_hundred, 700),  # by their keys: locked, begun, freed, and looked for as orphans
     "the claim of a probe": (
         lambda db: target_waits.claim_waiting(db, DOWN, daemon=1, headroom=headroom(1), times=TIMES),
         20,

@@ -2,15 +2,21 @@
 -- transition that follows. The first attempt of an execution counts for the month, as where it is claimed.
 --
 -- :executions   those that were found to have waited so long; others may have begun or freed them meanwhile
-with late as materialized (
+--
+-- They are locked before their targets are looked up, and `+ interval '0'` keeps the planner to their keys: otherwise
+-- each batch reads all that waits for a target, or all that has waited for too long.
+with locked as materialized (
+    select execution_id, user_id, host
+      from outbox
+     where execution_id = any (:executions::uuid[])
+       and claimed_by is null
+       and waits_until + interval '0' <= now()
+     order by execution_id
+       for update skip locked
+), late as materialized (
     select o.execution_id, t.host, t.since, t.reason
-      from outbox o
+      from locked o
       join targets t on t.user_id = o.user_id and t.host = o.host and t.state <> 'closed'
-     where o.execution_id = any (:executions::uuid[])
-       and o.claimed_by is null
-       and o.waits_until <= now()
-     order by o.execution_id
-       for update of o skip locked
 ), begun as (
     update executions e
        set status = 'delivering', attempts = e.attempts + 1, claim = gen_random_uuid(),
