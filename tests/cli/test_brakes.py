@@ -40,23 +40,24 @@ async def test_the_operator_holds_and_releases_one_account_and_all_of_them(
 
 
 WRONG = {
-    "neither an account nor all": ["hold"],
-    "both": ["hold", "one@example.com", "--all"],
-    "nobody to release": ["release"],
-    "an unknown account": ["hold", "none@example.com"],
-    "a past end": ["hold", "--all", "--until", "2020-01-01T00:00:00Z"],
-    "no moment": ["hold", "--all", "--until", "soon"],
-    "a long reason": ["hold", "--all", "--reason", "x" * 501],
+    "neither an account nor all": (["hold"], "Give the address of an account, or --all."),
+    "both": (["hold", "one@example.com", "--all"], "Give the address of an account, or --all."),
+    "nobody to release": (["release"], "Give the address of an account, or --all."),
+    "an unknown account": (["hold", "none@example.com"], "none@example.com"),
+    "a past end": (["hold", "--all", "--until", "2020-01-01T00:00:00Z"], "until must lie in the future"),
+    "no moment": (["hold", "--all", "--until", "soon"], "until: "),
+    "a long reason": (["hold", "--all", "--reason", "x" * 501], "--reason may have 500 characters."),
 }
 
 
-@pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(("arguments", "words"), WRONG.values(), ids=WRONG)
 async def test_what_the_button_does_not_understand_holds_no_account(
-    cueapid: Commands, database: Database, database_url: str, tmp_path: Path, arguments: list[str]
+    cueapid: Commands, database: Database, database_url: str, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     await add_user(database, email="one@example.com")
 
     ended = await cueapid.run(tmp_path, *arguments, DATABASE_URL=database_url)
 
     assert (ended.code, ended.told.count("\n")) == (1, 1)
+    assert words in ended.told
     assert await database.fetch("select from holds") == []

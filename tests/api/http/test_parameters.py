@@ -2,38 +2,25 @@
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
 from attrs import fields, has
 
-from cueapi.api.accounts import Accounts
-from cueapi.api.alerts import Alerts
-from cueapi.api.audit import AuditRoutes
-from cueapi.api.cues import Cues
-from cueapi.api.dead_letters import DeadLetters
-from cueapi.api.devices import Devices
-from cueapi.api.echo import Echo
-from cueapi.api.executions import Executions
-from cueapi.api.health import Health
-from cueapi.api.holds import Holds
+import cueapi.api
 from cueapi.api.http.operations import operation_of
 from cueapi.api.http.parameters import Parameter
-from cueapi.api.info import Info
-from cueapi.api.operations import BulkOperations
-from cueapi.api.outcomes import Outcomes
-from cueapi.api.sessions import SessionRoutes
-from cueapi.api.usage import Usage
-from cueapi.api.webhook_secrets import WebhookSecrets
-from cueapi.api.workers import Workers
 
 ROOT = Path(__file__).parents[3]
-RESOURCES = (
-    Accounts, Alerts, AuditRoutes, BulkOperations, Cues, DeadLetters, Devices, Echo, Executions, Health, Holds, Info,
-    Outcomes, SessionRoutes, Usage, WebhookSecrets, Workers,
-)  # fmt: skip
+MODULES = [import_module(f"cueapi.api.{one.name}") for one in iter_modules(cueapi.api.__path__) if not one.ispkg]
+RESOURCES = [
+    owner for module in MODULES for owner in vars(module).values()
+    if isinstance(owner, type) and owner.__module__ == module.__name__
+]  # fmt: skip
 HANDLERS = {
     f"{resource.__name__}.{name}": (resource, handler)
     for resource in RESOURCES
