@@ -6,17 +6,7 @@
 -- :after, :state   null: from the first on, in any state
 -- :size            rows at most
 with recursive hosts as (
-    select least((select callback_host from cues
-                   where user_id = :user and transport = 'webhook' and deleted_at is null
-                     and callback_host is not null and callback_host > coalesce(:after, '')
-                     and coalesce(:state, 'closed') = 'closed'
-                   order by callback_host limit 1),
-                 (select host from targets
-                   where user_id = :user and host > coalesce(:after, '') and coalesce(:state, 'closed') = 'closed'
-                   order by host limit 1),
-                 (select host from targets
-                   where user_id = :user and host > coalesce(:after, '') and state <> 'closed'
-                   order by host limit 1))::text as host
+    select coalesce(:after, '')::text as host
      union all
     select least((select callback_host from cues
                    where user_id = :user and transport = 'webhook' and deleted_at is null
@@ -36,7 +26,7 @@ with recursive hosts as (
            case when t.state <> 'closed' then t.next_probe_at end as next_probe_at
       from hosts h
       left join targets t on t.user_id = :user and t.host = h.host
-     where h.host is not null
+     where h.host > coalesce(:after, '')
        and (:state::text is null or coalesce(t.state, 'closed') = :state)
      limit :size
 )
