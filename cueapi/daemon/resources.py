@@ -28,7 +28,7 @@ from cueapi.trio_asyncpg.pool import Pool
 from cueapi.wakeups.identity import DaemonId
 
 ENGINE_CONNECTIONS = 5
-"""Poller, dispatcher, recorder and the announcements say one statement at a time; of what deliveries ask, most wait."""
+"""Poller, dispatcher, recorder and announcements say one statement at a time; what deliveries ask shares the rest."""
 
 
 @frozen
