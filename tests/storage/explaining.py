@@ -40,6 +40,11 @@ class Plan:
         """Rows that were read."""
         return sum(self.scans.values())
 
+    @property
+    def big_rows(self) -> int:
+        """Rows of the big tables that were read."""
+        return sum(rows for key, rows in self.scans.items() if set(key.split()) & BIG)
+
 
 @frozen
 class Explaining:

@@ -220,8 +220,8 @@ async def test_a_page_is_at_most_three_statements_that_read_little(explaining: E
     assert len(large) <= 3
     for plan in [*large, *small]:
         assert plan.sequential == set(), f"\n{plan.text}"
-        # The first page looks for what is late, and at the last sixty executions of twenty failing cues; that of the
-        # targets counts the 2,500 cues of one host.
+        # The first page looks for what is late, and at the last sixty executions of twenty failing cues.
+        assert plan.big_rows <= 2_500, f"{plan.scans}\n{plan.text}"
         assert plan.rows <= 2_700, f"{plan.scans}\n{plan.text}"
     for plan in small:
         assert plan.rows <= 250, f"{plan.scans}\n{plan.text}"

@@ -253,7 +253,12 @@ STATEMENTS: dict[str, tuple[Ask, int]] = {
     "which targets are held": (targets.held_targets, 10),
     "what waits for no target": (lambda db: target_waits.free_waiting(db, 10_000), 100),
     "what has waited for too long": (lambda db: target_waits.overdue(db, 100), 200),
-    "a hundred that have": (begin_hundred, 700),  # by their keys: locked, begun, freed, and looked for as orphans
+    "a hundred that have": (
+        lambda db: target_waits.begin_overdue(db, [execution(number) for number in range(100)]),
+        300,
+    ),
+    # By their keys: locked, begun, freed, and looked for as orphans.
+    "a hundred that have, and are begun": (begin_hundred, 700),
     "the claim of a probe": (
         lambda db: target_waits.claim_waiting(db, DOWN, daemon=1, headroom=headroom(1), times=TIMES),
         20,
@@ -356,7 +361,7 @@ async def test_a_statement_that_is_repeated_has_a_plan_for_any_values_that_is_as
     ("name", "table", "rows"),
     [
         ("firing 100 cues", "executions", 100),
-        ("a hundred that have", "outbox", 100),
+        ("a hundred that have, and are begun", "outbox", 100),
         ("the claim of a probe", "executions", 1),
         ("DECIDE: 100 delivered", "attempts", 100),
         ("deleting a cue", "cues", 1),
