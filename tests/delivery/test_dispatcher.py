@@ -13,7 +13,7 @@ from cueapi.delivery.preemption import PATIENCE
 from cueapi.domain.attempt import Delivery
 from cueapi.settings import Settings
 from cueapi.storage.clock import steady
-from cueapi.storage.database import Database
+from cueapi.storage.database import Database, Executor
 from cueapi.storage.outbox import claim_deliveries
 from cueapi.wakeups.identity import DaemonId
 from supervisor import Channel
@@ -60,7 +60,7 @@ def dispatcher_on(database: Database, *, size: int = 256, per_host: int = 64) ->
     )
 
 
-async def backlog(database: Database, number: int, *, user: int, host: str, url: str = "http://127.0.0.1:9/") -> str:
+async def backlog(database: Executor, number: int, *, user: int, host: str, url: str = "http://127.0.0.1:9/") -> str:
     """So many deliveries of one account wait for one host."""
     cue_id = await add_cue(database, user, callback_url=url, callback_host=host)
     await database.execute(BACKLOG, cue_id, user, host, number)
