@@ -170,3 +170,10 @@ async def test_live_cues_are_counted_by_whatever_statement_they_change(database:
         counts.append(await live())
 
     assert counts == [3, 3, 2, 3, 2, 2, 1]
+
+
+GENERATED = "select attrelid::regclass::text || '.' || attname as name from pg_attribute where attgenerated <> ''"
+
+
+async def test_no_column_is_generated_whose_expression_each_update_of_a_row_would_read(database: Database) -> None:
+    assert [row["name"] for row in await database.fetch(GENERATED)] == []

@@ -413,11 +413,7 @@ create table executions (
     error_message        text,
     payload              document not null,
     task                 task,
-    -- payload.agent, by which a worker may filter what it claims.
-    agent                task generated always as (
-        case when transport = 'worker' and json_typeof(payload -> 'agent') = 'string'
-                  and length(payload ->> 'agent') <= 255
-             then payload ->> 'agent' end) stored,
+    agent                task,                      -- payload.agent, by which a worker may filter what it claims
     missed_runs          counter not null default 0,
     deferred             boolean not null default false,   -- asked for at a later time, and not begun: a hold stops it
     forced               boolean not null default false,   -- asked for in spite of a hold: none stops it
@@ -446,6 +442,17 @@ create table executions (
     created_at           moment not null default clock_timestamp(),
     updated_at           moment not null default clock_timestamp()
 ) with (fillfactor = 85);
+
+-- Where it is made, and not a generated column: PostgreSQL reads the expression of one again with each row of an update.
+create function set_agent() returns trigger language plpgsql as $$
+begin
+    new.agent := case when json_typeof(new.payload -> 'agent') = 'string' and length(new.payload ->> 'agent') <= 255
+                      then new.payload ->> 'agent' end;
+    return new;
+end $$;
+create trigger executions_agent before insert on executions for each row when (new.transport = 'worker')
+    execute function set_agent();
+
 create index executions_newest on executions (user_id, created_at desc, id desc);
 create index executions_of_cue on executions (cue_id, created_at desc, id desc);
 create index executions_by_status on executions (user_id, status, created_at desc, id desc);
