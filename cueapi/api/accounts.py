@@ -115,12 +115,16 @@ class Accounts:
         """
         Change e-mail or alert webhook URL.
 
-        Where the server sends mail, another address is the account's once the link that goes there is confirmed.
+        Where the server sends mail, another address is the account's once the link that goes there is confirmed: only
+        the account's own key and sessions may ask for it, since who has the mail box can sign in. The last address that
+        was asked for counts.
         """
         body = await read(MePatch)
         if body.email is None and body.alert_webhook_url is None:
             raise Refusal("no_fields", "Give email, alert_webhook_url, or both.")
         email = None if body.email is None else checked_email(body.email)
+        if email is not None and self.mails.leave:
+            g.account.grant.check("admin", own=True)
         if body.alert_webhook_url:
             await check_reachable(body.alert_webhook_url, self.resolver, self.rules, code="invalid_alert_webhook_url")
         why, unproven = act(body.reason), None if email is None else await self.links.unproven(email)
@@ -130,7 +134,7 @@ class Accounts:
             async with self.database.transaction() as db:
                 former = await accounts.alert_url(db, g.account.id)
                 changed = await accounts.change(db, wanted, user=g.account.id, act=why)
-                if unproven is not None:
+                if email is not None:
                     await self.links.ask(db, unproven)
                 if body.alert_webhook_url is not None and (body.alert_webhook_url or None) != former:
                     await self.mails.tell(db, "alert_url_changed")

@@ -70,10 +70,16 @@ class AddressLinks:
         await self.mails.count_link(email, known=found is not None)
         return email
 
-    async def ask(self, db: Executor, email: str) -> None:
-        """Send the link that gives the request's account another address, and tell the present one."""
-        await self.add(db, g.account.id, email)
-        await self.mails.tell(db, "address_asked_for")
+    async def ask(self, db: Executor, unproven: str | None) -> None:
+        """
+        Send the link that gives the request's account an *unproven* address, and tell the present one.
+
+        Whatever address was asked for before is not the account's any more, even where its link is opened.
+        """
+        await address_links.withdraw(db, g.account.id, but=unproven)
+        if unproven is not None:
+            await self.add(db, g.account.id, unproven)
+            await self.mails.tell(db, "address_asked_for")
 
     @for_browsers(TOKEN)
     async def show(self) -> Response:

@@ -20,6 +20,22 @@ async def add(db: Executor, *, user: int, email: str, token_hash: bytes) -> None
     await db.execute(ADD, token_hash, user, email, LIFETIME)
 
 
+# But the account's present address, and $2.
+WITHDRAW = """
+delete from address_links a
+ using users u
+ where u.id = $1
+   and a.user_id = u.id
+   and lower(a.email collate "C") <> lower(u.email collate "C")
+   and lower(a.email collate "C") is distinct from lower($2::text collate "C")
+"""
+
+
+async def withdraw(db: Executor, user: int, *, but: str | None) -> None:
+    """The account is to have none of the addresses that links went to before, *but* this one."""
+    await db.execute(WITHDRAW, user, but)
+
+
 class LinkRow(Row):
     """What a link is for: the address, the one that the account has now, and whether that is verified."""
 

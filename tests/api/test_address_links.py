@@ -296,3 +296,34 @@ async def test_at_most_ten_mails_an_hour_tell_of_changes(settings: Settings, dat
         await until(lambda: _none_waits(database))
 
     assert len(post.box.mails) == 10
+
+
+@pytest.mark.parametrize("then", ["right@example.com", OWNER])
+async def test_an_address_that_another_was_asked_for_after_is_never_the_accounts(settings: Settings, then: str) -> None:
+    async with mailing(settings) as post:
+        me = await post.join(OWNER)
+        await me.patch("/v1/auth/me", {"email": "typo@example.com"})
+        typo = await post.link_to("typo@example.com")
+        await me.patch("/v1/auth/me", {"email": then})
+        shown = await me.get("/v1/auth/me")
+        pressed = await post.press(typo)
+        after = await me.get("/v1/auth/me")
+
+    assert (shown["email"], shown["pending_email"]) == (OWNER, None if then == OWNER else then)
+    assert pressed.status_code == 400
+    assert (after["email"], after["pending_email"]) == (OWNER, shown["pending_email"])
+
+
+async def test_where_mail_is_sent_a_key_that_may_do_less_than_the_accounts_own_asks_for_no_other_address(
+    settings: Settings,
+) -> None:
+    async with mailing(settings) as post:
+        me = await post.join(OWNER)
+        key = await me.post("/v1/keys", {"name": "limited", "scopes": ["admin"]})
+        limited = evolve(me, key=key["api_key"])
+        refused = await limited.refused("PATCH", "/v1/auth/me", {"email": STRANGER})
+        await limited.patch("/v1/auth/me", {"alert_webhook_url": ""})
+        after = await me.get("/v1/auth/me")
+
+    assert refused[:2] == (403, "insufficient_scope")
+    assert (after["email"], after["pending_email"]) == (OWNER, None)
