@@ -134,7 +134,10 @@ def _reason(state: ExecutionState, transition: Transition, written: TransitionRe
     said = [*_lack(transition.verification)]
     if not transition.ends:
         number, of = transition.fence.attempts + 1, state.retry.max_attempts
-        said.append(f"attempt {number} of {of} follows at {iso(written.ready_at)}")
+        follows = f"attempt {number} of {of} follows at {iso(written.ready_at)}"
+        if said and not said[-1].endswith("."):
+            return f"{said[-1]}; {follows}"
+        said.append(follows)
     return " ".join(said) or None
 
 

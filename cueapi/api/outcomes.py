@@ -141,7 +141,8 @@ class Outcomes:
             row = await find(self.database, execution_id)
             seen = _recorded_state(row)
             state = await self._state(execution_id)
-            merged, elapsed = await off_loop(_with_evidence, row, evidence, body.metadata), _elapsed_ms(row)
+            merged = await off_loop(_with_evidence, row, evidence, body.metadata)
+            elapsed = await executions.reported_after(self.database, row.id)
             verification = completed(state.rules, seen, row.validation_state, merged, elapsed)
             outcome_state = await executions.add_evidence(
                 self.database, execution=row.id, user=g.account.id, seen=row.outcome_state,
@@ -169,13 +170,6 @@ def _with_evidence(row: ExecutionRow, added: Evidence, metadata: dict[str, Any] 
 
 def _json(text: str | None) -> Any:  # noqa: ANN401 (JSON)
     return None if text is None else json.loads(text)
-
-
-def _elapsed_ms(row: ExecutionRow) -> int | None:
-    """How long the attempt had taken that was reported on."""
-    if row.outcome_recorded_at is None or row.last_attempt_at is None:
-        return None
-    return round((row.outcome_recorded_at - row.last_attempt_at).total_seconds() * 1000)
 
 
 def _recorded_state(row: ExecutionRow) -> str:

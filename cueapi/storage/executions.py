@@ -185,6 +185,20 @@ def to_execution_state(row: StateRow) -> ExecutionState:
     )
 
 
+# From its own start, where another one has begun since.
+REPORTED_AFTER = """
+select round(extract(epoch from e.outcome_recorded_at - coalesce(a.started_at, e.last_attempt_at)) * 1000)::bigint
+  from executions e
+  left join attempts a on a.execution_id = e.id and a.attempt = e.outcome_attempt and a.attempt < e.attempts
+ where e.id = $1
+"""
+
+
+async def reported_after(db: Executor, execution: UUID) -> int | None:
+    """How many milliseconds the attempt had taken that the recorded outcome is of."""
+    return await fetch_value(db, REPORTED_AFTER, execution, kind=int)
+
+
 VERIFY = load("verify_execution", ("execution", "user", "seen", "state", "validation", "reason", "act"))
 
 

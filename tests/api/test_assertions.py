@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+import pytest
 import trio
 
 from cueapi.storage.database import Database
@@ -113,7 +114,7 @@ async def test_a_failed_verification_may_be_a_failed_attempt_with_retries(
         ended, alerts = await shown(api, one), await alert_types(api)
 
     assert first.json()["will_retry"] is True
-    assert first.json()["reason"].startswith("metadata.items is 0, wanted >= 1 attempt 2 of 2 follows at ")
+    assert first.json()["reason"].startswith("metadata.items is 0, wanted >= 1; attempt 2 of 2 follows at ")
     assert (waiting["status"], waiting["outcome_state"], none_yet) == ("retrying", "verification_failed", [])
     assert waiting["error_message"] == "metadata.items is 0, wanted >= 1."
     assert code(early) == (409, "attempt_is_over")
@@ -170,3 +171,23 @@ async def test_how_long_an_attempt_took_counts_from_its_own_start(
 
     assert quick["outcome_state"] == "verification_failed"
     assert earlier.json()["outcome_state"] == "reported_success"
+
+
+@pytest.mark.parametrize(("limit", "state"), [(60_000, "verification_failed"), (500_000, "verified_success")])
+async def test_evidence_is_held_to_what_the_reported_attempt_took_whatever_has_begun_since(
+    api: Api, database: Database, limit: int, state: str
+) -> None:
+    told, quick = {"field": "summary", "op": "exists"}, {"field": "duration_ms", "op": "<", "value": limit}
+    with trio.fail_after(30):
+        one = await claimed(api, verification={"assert": [told, quick], "on_failed": "fail"}, retry={"max_attempts": 3})
+        await database.execute(
+            "update executions set last_attempt_at = now() - interval '2 minutes', ready_at = now() where id = $1",
+            UUID(one),
+        )
+        reported = await report(api, one, success=True)
+        await database.execute("update executions set ready_at = now() where id = $1", UUID(one))
+        await api.post(f"/v1/executions/{one}/claim")
+        added = await api.patch(f"/v1/executions/{one}/evidence", {"summary": "done"})
+
+    assert reported["outcome_state"] == "verification_failed"
+    assert added["outcome_state"] == state
