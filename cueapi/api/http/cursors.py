@@ -32,13 +32,12 @@ class Cursor:
     @classmethod
     def over(cls, **filters: object) -> "Cursor":
         """The cursors of a list with these filters."""
-        given = json.dumps({name: str(value) for name, value in sorted(filters.items())})
-        return cls(hashlib.sha256(given.encode()).hexdigest()[:16])
+        return cls(_digest({name: str(value) for name, value in sorted(filters.items())}))
 
     def write(self, created_at: datetime, identity: UUID | int | str) -> str:
         """The cursor that goes on behind this row."""
-        content = json.dumps([iso(created_at), str(identity), self.filters]).encode()
-        return base64.urlsafe_b64encode(content).decode().rstrip("=")
+        row = [iso(created_at), str(identity), self.filters]
+        return _encoded([*row, _digest(row)])
 
     def read(self) -> tuple[datetime, UUID] | None:
         """Where the request's cursor goes on; refuses a damaged one, and one of other filters."""
@@ -58,13 +57,24 @@ class Cursor:
             return None
         try:
             content = base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))
-            created_at, identity, filters = json.loads(content)
+            *given_row, check = json.loads(content)
+            created_at, identity, filters = given_row
             row = (parse_moment(created_at), parse(identity))
+            if check != _digest(given_row) or given != _encoded([*given_row, check]):
+                raise ValueError("not as it was written")
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise Refusal("invalid_filter", DAMAGED) from None
         if row[1] is None or filters != self.filters:
             raise Refusal("invalid_filter", "The cursor belongs to a list with other filters.")
         return row[0], row[1]
+
+
+def _encoded(content: list[str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def _number(text: str) -> int | None:
