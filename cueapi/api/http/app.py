@@ -20,7 +20,7 @@ from cueapi.api.http.hosts import Hosts
 from cueapi.api.http.incoming import TAKING_BODIES, IncomingBody, incoming
 from cueapi.api.http.open_routes import ANYONE, BODY_LIMIT, BY_TOKEN, LIMITED, body_limit
 from cueapi.api.http.operations import is_secret, operation_of, refuse_unknown
-from cueapi.api.http.quart_app import BODIES, ROOT, AsciiInteger, IncomingRequest, MatchingRule, OneRequest
+from cueapi.api.http.quart_app import BODIES, ROOT, AsciiInteger, IncomingRequest, MatchingRule, OneRequest, Rest
 from cueapi.api.http.rate_limits import WINDOW, Networks, Windows, client_address, too_many
 from cueapi.domain.errors import Refusal
 from cueapi.domain.plan import USAGE_WARNING_SHARE
@@ -269,7 +269,7 @@ def make_app(gate: Gate, resources: Sequence[Resource], root: str = "") -> Quart
     app.after_request(gate.leave)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
-    app.url_map.converters["int"] = AsciiInteger
+    app.url_map.converters |= {"int": AsciiInteger, "path": Rest}
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False

@@ -15,7 +15,7 @@ from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest
-from werkzeug.routing import IntegerConverter
+from werkzeug.routing import IntegerConverter, PathConverter
 
 from cueapi.api.http.incoming import TAKING_BODIES, IncomingBody
 
@@ -65,6 +65,12 @@ class AsciiInteger(IntegerConverter):
     """A whole number in a path, in ASCII digits: Python would read those of every script."""
 
     regex = "[0-9]+"
+
+
+class Rest(PathConverter):
+    """All that follows in a path. Werkzeug's own begins with no slash, as the names of workers may."""
+
+    regex, part_isolating = ".+?", False
 
 
 class IncomingRequest(TrioRequest):
