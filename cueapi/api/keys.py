@@ -141,7 +141,9 @@ class Keys:
             made, row = await self._rotate(db, await self._find(db, key_id), overlap, why)
             await self.mails.tell(db, "key_replaced" if row.own else "key_rotated", name=row.name)
             until = await self.clock.present(db) + timedelta(seconds=overlap) if overlap else None
-            shown = {**responses.ListedKey.render(row), "former_serves_until": until}
+            # The former text ends with its key at the latest.
+            former = until if until is None or row.expires_at is None else min(until, row.expires_at)
+            shown = {**responses.ListedKey.render(row), "former_serves_until": former}
             whole = answer({**shown, "api_key": made.whole})
             return once.keep(whole, repeated=answer(shown), then=self._changed(g.account.id))
 

@@ -141,6 +141,13 @@ async def test_a_rotated_key_serves_for_its_overlap_beside_the_new_one(api: Api,
     assert len(await database.fetch("select from api_keys where rotated_at is null")) == 2
 
 
+async def test_the_former_text_is_promised_no_longer_than_its_key_lives(api: Api) -> None:
+    key = await made(api, "read", expires_at=later(minutes=5))
+    rotated = await api.post(f"/v1/keys/{key['id']}/rotate", {"overlap_seconds": 3600})
+
+    assert rotated["former_serves_until"] == rotated["expires_at"] == key["expires_at"]
+
+
 async def test_the_former_text_ends_with_its_overlap_whatever_is_remembered(api: Api) -> None:
     key = await made(api)
     former = evolve(api, key=key["api_key"])
