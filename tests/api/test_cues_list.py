@@ -419,6 +419,8 @@ async def test_a_fire_by_hand_may_wait_for_its_time(api: Api) -> None:
             while not (mine := [one for one in receiver.requests if one.header("x-cueapi-execution-id") == near["id"]]):
                 await trio.sleep(0.01)
             waiting = await api.get(f"/v1/executions/{far['id']}")
+            await api.execution(near["id"])
+            shown = await api.get(f"/v1/cues/{made['id']}")
 
     assert datetime.fromisoformat(far["scheduled_for"]) == late
     assert datetime.fromisoformat(near["scheduled_for"]) == soon
@@ -426,6 +428,7 @@ async def test_a_fire_by_hand_may_wait_for_its_time(api: Api) -> None:
     # Without a wake-up a poll comes after 30.
     assert [0 <= request.at - soon.timestamp() < 15 for request in mine] == [True]
     assert (waiting["status"], waiting["attempts"]) == ("pending", 0)
+    assert datetime.fromisoformat(shown["last_run"]) >= soon
 
 
 async def test_a_moment_up_to_a_minute_past_means_now_and_none_is_too_far_ahead(api: Api) -> None:

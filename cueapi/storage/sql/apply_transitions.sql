@@ -70,6 +70,7 @@ with transitions as materialized (
             or x.cue_revision = (select c.revision from cues c where c.id = e.cue_id))
  returning e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.scheduled_for, e.status, e.ready_at,
            e.replayed_from is not null and e.status || '' = 'success' and x.seen <> 'success' as replays,
+           e.triggered_by = 'manual_fire' and e.scheduled_for > e.created_at as was_put_off,
            e.started_at, e.last_attempt_at, e.finished_at, e.outcome_attempt, e.outcome_state, e.forced, x.attempts,
            x.final,
            x.seen in ('success', 'failed', 'missed', 'outcome_timeout') as was_final,
@@ -143,6 +144,8 @@ with transitions as materialized (
            coalesce(bool_or(consecutive_failures = 0), false) as succeeded,
            coalesce(bool_or(consecutive_failures = 1), false) as failed,
            bool_or(lost) as lost, sum(cost) as cost,
+           -- Of what was asked for at a later time: every other firing is noted when it is made.
+           max(started_at) filter (where was_put_off) as begun_at,
            -- Of what did well among failures, record_failures.sql keeps the order.
            case when bool_or(good) and not coalesce(bool_or(consecutive_failures = 1 or missing is not null), false)
                 then coalesce(array_agg(id) filter (where good and not was_good), '{}') end as good,
@@ -164,7 +167,7 @@ with transitions as materialized (
            c.schedule_type = 'once' and c.next_run is null as is_over,
            m.runs, m.succeeded and not m.failed as ends_failures, c.on_failure_pause and m.lost as pauses,
            m.lost_id, m.lost_reason, m.good, m.reported, c.consecutive_failures > 0 as was_failing,
-           m.cost, c.group_name,
+           m.cost, m.begun_at, c.group_name,
            p.begins, case when c.budget_begins_at >= p.begins then c.budget_runs else 0 end as used_runs,
            case when c.budget_begins_at >= p.begins then c.budget_cost else 0 end + coalesce(m.cost, 0) as used_cost,
            case when c.budget_begins_at >= p.begins then c.budget_told else 'ok' end as told,
@@ -194,6 +197,7 @@ with transitions as materialized (
                                when n.status = 'paused'
                                then pause_reason(n.lost_id, n.lost_reason) end,
            next_run = case when n.pauses and not n.is_once then null else c.next_run end,
+           last_run = greatest(c.last_run, n.begun_at),
            -- It moves with the status: a change that was made upon the cue before it ended must not revive it.
            revision = c.revision + (case when n.pauses or n.status <> n.was then 1 else 0 end),
            updated_at = case when n.status <> n.was then clock_timestamp() else c.updated_at end,
