@@ -68,7 +68,10 @@ def _one_of(body: CueBody, name: str, short: dict[str, Any], *, nested: Open | N
         return typed
     if set(typed) - {"timezone"}:
         raise Invalid(Problem(f"body.{name}", f"give either {name} or the short form ({', '.join(typed)}), not both"))
-    return typed | nested.given()
+    given = nested.given()
+    if given.get("timezone", body.timezone) != body.timezone is not None:
+        raise Invalid(Problem("body.timezone", f"contradicts {name}.timezone: {given['timezone']!r}"))
+    return typed | given
 
 
 def _transport(body: CueBody) -> str:

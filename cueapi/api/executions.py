@@ -27,6 +27,7 @@ from cueapi.api.models.rendering import answer, long_answer, page_of, size_of
 from cueapi.api.models.requests.executions import ClaimBody
 from cueapi.api.models.responses import executions as responses
 from cueapi.domain.attempt import ReportUrl
+from cueapi.domain.clock import iso
 from cueapi.domain.errors import Refusal
 from cueapi.domain.execution import FINAL, Status
 from cueapi.domain.ids import new_uuid7
@@ -176,7 +177,7 @@ class Executions:
         if attempt is not None:
             return self._claimed(identity, attempt)
         row = await find(self.database, execution_id)
-        raise Refusal("claim_failed", f"This execution cannot be claimed: it is {row['status']}.")
+        raise Refusal("claim_failed", f"This execution cannot be claimed: {_why_unclaimable(row)}.")
 
     def _claimed(self, identity: UUID, attempt: int) -> Response:
         lease, url = int(self.terms.lease), self.report_url(identity, attempt)
@@ -242,6 +243,14 @@ async def find(database: Database, execution_id: str) -> ExecutionRow:
     if row is None:
         raise not_found()
     return row
+
+
+def _why_unclaimable(row: ExecutionRow) -> str:
+    if row.transport == "webhook":
+        return "it is delivered by webhook"
+    if row.status in {"pending", "retrying"}:
+        return f"it is {row.status}, due at {iso(row.next_retry or row.scheduled_for)}"
+    return f"it is {row.status}"
 
 
 def identity_of(text: str) -> UUID:

@@ -10,6 +10,7 @@ from attrs import evolve, field, fields, frozen
 from cueapi.domain.assertion import check_assertions, read_assertions
 from cueapi.domain.budget import merged_budget
 from cueapi.domain.catchup import Catchup, Overlap
+from cueapi.domain.clock import iso
 from cueapi.domain.cron import check_cron
 from cueapi.domain.errors import Invalid, Problem, Refusal
 from cueapi.domain.outcome import Mode
@@ -60,7 +61,8 @@ class Schedule:
         if self.cron is not None:
             return first_run(self.cron, self.timezone, now)
         if self.at is None or self.at <= now:
-            raise Refusal("invalid_schedule", f"schedule.at must be in the future; it is {self.at}. {AT_EXAMPLES}")
+            given = None if self.at is None else iso(self.at)
+            raise Refusal("invalid_schedule", f"schedule.at must be in the future; it is {given}. {AT_EXAMPLES}")
         return self.at
 
 

@@ -89,6 +89,7 @@ INVALID = [
     Refused("windows 101", cue(URL, alerts={"missed_window_multiplier": 101}), 422, "validation_error", "to 100"),
     Refused("no object", [cue(URL)], 422, "validation_error", "body: must be a JSON object"),
     Refused("both forms", cue(URL, cron="@daily"), 422, "validation_error", "either schedule or the short form (cron)"),
+    Refused("two zones", cue(URL, timezone="Asia/Tokyo"), 422, "validation_error", "body.timezone: contradicts"),
     Refused("an empty url", cue(""), 422, "validation_error", "needs a callback URL"),
     Refused("both urls", cue(URL, callback_url=URL), 422, "validation_error", "either callback or the short form"),
     Refused("a webhook worker", cue(URL, transport="webhook", worker=True), 422, "validation_error", "body.worker"),

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import trio
 
+from cueapi.domain.clock import iso
 from cueapi.storage.database import Database
 from tests.api.work import MOMENT, NO_IDS, TEXT_OR_NULL, claimed, fired, report, shown, wrong_fields
 from tests.conftest import Api, cue
@@ -311,7 +312,11 @@ async def test_a_cursor_that_is_damaged_or_of_other_filters_is_refused(api: Api,
     await backlog(database, made["id"], 3)
     with trio.fail_after(20):
         cursor = (await api.get("/v1/executions?status=success&limit=1"))["next_cursor"]
-        cursors = {**DAMAGED, "cut": cursor[:-3], "longer": cursor + "AAAA"}
+        cursors = {**DAMAGED, "cut": cursor[:-3], "longer": cursor + "AAAA", "with strange characters": cursor + "!!!"}
+        for place in range(0, len(cursor), 5):
+            cursors[f"another character at {place}"] = (
+                f"{cursor[:place]}{'Aq'[cursor[place] == 'A']}{cursor[place + 1 :]}"
+            )
 
         refusals = {
             why: (await api.refused("GET", f"/v1/executions?status=success&cursor={quote(text)}"))[:2]
@@ -503,4 +508,5 @@ async def test_an_execution_comes_due_at_its_hour_and_not_before(api: Api, datab
         answered = await api.post(f"/v1/executions/{later['id']}/claim")
 
     assert early[:2] == (409, "claim_failed")
+    assert f"it is pending, due at {iso(at)}" in early[2]
     assert answered["claimed"] is True

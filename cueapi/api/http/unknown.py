@@ -12,6 +12,9 @@ MOST_PROBLEMS = 20
 LONGEST = 64
 """Characters of a name for which the nearest known one is looked for: of a mebibyte it would take half a second."""
 
+ALIKE = 0.7
+"""How much of two names is the same, by difflib, where one may be meant by the other: below it lie cron and reason."""
+
 SENT_WITHOUT_MEANING: frozenset[str] = frozenset()
 """
 Parameters and fields that published clients send and no call needs, each with its client: they are ignored.
@@ -22,7 +25,7 @@ None so far: all that `cueapi` (to 0.2.0), `cueapi-sdk` (to 0.1.3) and `cueapi-w
 
 def unknown_name(what: str, name: str, known: Collection[str]) -> str:
     """The sentence about an unknown *name* of a *what*, a field or a parameter."""
-    nearest = get_close_matches(name.lower(), known, n=1) if len(name) <= LONGEST else []
+    nearest = get_close_matches(name.lower(), known, n=1, cutoff=ALIKE) if len(name) <= LONGEST else []
     if nearest:
         return f"unknown {what}: did you mean `{nearest[0]}`?"
     names = ", ".join(f"`{one}`" for one in sorted(known))
