@@ -2,7 +2,7 @@
 -- and is by it, counts as in add_evidence.sql; what lacked nothing counted when it was reported.
 with moved as (
     update executions e
-       set outcome_state = :state, validation_state = coalesce(:validation, e.validation_state),
+       set outcome_state = :state, validation_state = :validation,
            summary = case when :reason::text is null then e.summary
                           when coalesce(e.summary, '') = '' then :reason
                           else e.summary || ' — ' || :reason end,
