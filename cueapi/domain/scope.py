@@ -24,7 +24,8 @@ ALL_GROUPS = "all groups"
 @frozen
 class Grant:
     """
-    What a key may do. A session, and the account's *own* key, may do everything.
+    What a key may do. A session, and the account's *own* key, may do everything; the text that its own key had before,
+    while it serves beside the new one, is a key with all scopes that ends.
 
     *groups* are those whose cues exist for it; None: all cues. *until* is when it ends; None: never.
     """
@@ -34,9 +35,14 @@ class Grant:
     until: datetime | None = None
     own: bool = False
 
+    @property
+    def _is_whole(self) -> bool:
+        """Not where it was replaced, and serves for a while beside the new one."""
+        return self.own and self.until is None
+
     def check(self, scope: Scope | None, *, own: bool = False) -> None:
         """Refuse what needs *scope* without it, or *own* to any but the account's own key and sessions."""
-        if self.own:
+        if self._is_whole:
             return
         # What states no scope is open to no key that has only some.
         if own or scope is None:
@@ -73,7 +79,7 @@ class Grant:
 
     def check_key(self, wanted: "Grant") -> None:
         """Refuse to make a key that is wider than this one, or lives longer."""
-        if self.own:
+        if self._is_whole:
             return
         if wanted.own:
             self._refuse("Only the account's own key, or a person who has signed in, may replace that key.", OWN)

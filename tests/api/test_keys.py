@@ -232,6 +232,14 @@ async def test_the_own_key_is_replaced_and_not_deleted_and_other_keys_outlive_it
     newest = evolve(api, key=rotated["api_key"])
 
     assert deleted == (409, "invalid_state")
+    # The former text is let in for its overlap, and gets nothing that lasts longer.
+    assert (await replaced.get("/v1/auth/me"))["key"]["own"] is True
+    for method, path, body in (
+        ("GET", "/v1/auth/key", None), ("POST", "/v1/auth/session/refresh", None),
+        ("POST", f"/v1/keys/{own['id']}/rotate", None), ("POST", "/v1/keys", {"name": "for ever", "scopes": ["read"]}),
+    ):  # fmt: skip
+        assert await refusal(replaced, method, path, body) == (403, "insufficient_scope"), path
+    assert await refusal(replaced, "POST", "/v1/auth/key/regenerate", **SURE) == (403, "insufficient_scope")
     assert [one["id"] for one in (await newest.get("/v1/keys"))["keys"]] == [key["id"], own["id"]]
     assert (await newest.get("/v1/auth/key"))["api_key"] == rotated["api_key"]
     assert (await replaced.get("/v1/auth/me"))["key"]["own"]
