@@ -41,8 +41,10 @@ from cueapi.storage.worker_claims import ClaimRequest, LeaseTerms
 from cueapi.wakeups.hub import WakeupHub
 from cueapi.wakeups.long_poll import ANYTHING, Found, Recheck
 
-TASK = Text("task", "Only executions whose `payload.task` is this.")
-AGENT = Text("agent", "Only executions whose `payload.agent` is this, a text of at most 255 characters.")
+TASK = Text("task", "Only executions whose `payload.task` is this.", names_one=True)
+AGENT = Text(
+    "agent", "Only executions whose `payload.agent` is this, a text of at most 255 characters.", names_one=True
+)
 WAIT_SECONDS = Seconds("wait_seconds", "Seconds to wait for something claimable, 0 to 30.", 30)
 
 MOST_CLAIMABLE = 50
@@ -151,6 +153,7 @@ class Executions:
         With `task` those of that task.
         """
         body = await read(ClaimBody)
+        self._refuse_while_draining()
         wanted = ClaimRequest(
             g.account.id, body.worker_id or "default", 1, task=body.task, groups=g.account.grant.groups
         )
@@ -169,6 +172,7 @@ class Executions:
         Of any number of callers at once exactly one succeeds.
         """
         body = await read(ClaimBody)
+        self._refuse_while_draining()
         identity = identity_of(execution_id)
         worker = body.worker_id or "default"
         attempt = await worker_claims.claim_one(
@@ -178,6 +182,10 @@ class Executions:
             return self._claimed(identity, attempt)
         row = await find(self.database, execution_id)
         raise Refusal("claim_failed", f"This execution cannot be claimed: {_why_unclaimable(row)}.")
+
+    def _refuse_while_draining(self) -> None:
+        if self.hub.long_poll.is_closed:
+            raise Refusal("claim_failed", "This daemon is being stopped, and hands out nothing more.")
 
     def _claimed(self, identity: UUID, attempt: int) -> Response:
         lease, url = int(self.terms.lease), self.report_url(identity, attempt)
@@ -217,20 +225,21 @@ class Executions:
 
         A new execution with the same payload is due at once; the earlier one stays as it is.
         """
+        force = forced()  # Before a repeat is answered, too.
         async with idempotent(self.database, self.vault) as once:
             identity = identity_of(execution_id)
-            made = await self._replay(await once.begin(), identity)
+            made = await self._replay(await once.begin(), identity, force=force)
             shown = {name: made[name] for name in ("id", "cue_id", "scheduled_for", "status")}
             shown |= {"triggered_by": "replay", "replayed_from": identity}
             return once.keep(answer(shown), then=partial(wake_after_fire, self.hub, made))
 
-    async def _replay(self, db: Executor, identity: UUID) -> FiredExecution:
+    async def _replay(self, db: Executor, identity: UUID, *, force: bool) -> FiredExecution:
         old = await fires.replayable(db, execution=identity, user=g.account.id)
         if old is None:
             raise not_found()
         if old.status not in FINAL:
             raise Refusal("execution_in_flight", f"Only what has ended can be replayed; this one is {old['status']}.")
-        manual_fire = ManualFire(new_uuid7(), old.payload, old.task, None, identity, forced=forced())
+        manual_fire = ManualFire(new_uuid7(), old.payload, old.task, None, identity, forced=force)
         made = await fire_by_hand(db, old.cue_id, manual_fire)
         if made is None:
             raise not_found()

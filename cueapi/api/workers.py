@@ -98,7 +98,7 @@ class Workers:
         return {**Work.render(row), "lease_seconds": int(self.terms.lease), "report_url": url}
 
     async def _work(self, wanted: ClaimRequest, patience: float) -> Sequence[FoundWork]:
-        if not wanted.most:
+        if not wanted.most or self.hub.long_poll.is_closed:
             return []
         if wanted.handlers or wanted.groups is not None:
             kind: Hashable = ("claim", tuple(sorted(wanted.handlers or ())), wanted.groups)

@@ -104,6 +104,11 @@ class LongPoll:
         """How many calls wait."""
         return self._waiting
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended: the daemon drains, and begins nothing new."""
+        return self._closed
+
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Be open until it is cancelled; then every waiting call is answered with nothing, at once."""
         self._closed = False

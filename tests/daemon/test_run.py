@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -159,6 +160,13 @@ async def test_a_signal_during_the_start_is_a_clean_stop(
     assert (daemon.process.returncode, told) == (0, ["cueapid: interrupted"])
 
 
+async def claims_of_a_worker(api: Api, execution: str) -> list[Any]:
+    """What a heartbeat that claims is given, and how the other claims are refused."""
+    beat = await api.post("/v1/worker/heartbeat", {"claim": 5, "wait_seconds": 30})
+    paths = ("/v1/executions/claim", f"/v1/executions/{execution}/claim")
+    return [beat["executions"], *[(await api.refused("POST", path))[:2] for path in paths]]
+
+
 async def test_while_it_drains_the_daemon_is_down_for_balancers_and_takes_outcomes(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -176,12 +184,15 @@ async def test_while_it_drains_the_daemon_is_down_for_balancers_and_takes_outcom
                 status = await daemon.status()
                 reported = await api.post(f"/v1/executions/{later}/outcome", {"success": True, "result": "printed"})
                 (unborn,) = await fire(api, receiver.url("/slow"), 1)
+                work = (await api.post(f"/v1/cues/{(await api.post('/v1/cues', cue()))['id']}/fire"))["id"]
+                handed_out = await claims_of_a_worker(api, work)
                 shown = await api.get(f"/v1/executions/{later}")
                 drained.set()
                 code = await daemon.ended()
 
     assert status == (503, "down")
     assert reported["outcome_state"] == "reported_success"
+    assert handed_out == [[], (409, "claim_failed"), (409, "claim_failed")]
     assert shown["outcome"]["result"] == "printed"
     assert (code, arrivals(receiver)) == (0, {later: 1, slow: 1})
     assert unborn not in arrivals(receiver)
