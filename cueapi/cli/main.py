@@ -110,12 +110,11 @@ def dump() -> None:
 @click.option(
     "--mode",
     type=click.Choice([mode.value for mode in HoldMode]),
-    default="fires",
-    help="What is stopped: fires, or everything.",
+    help="What is stopped: fires, or everything. Otherwise fires, or what the account is held by already.",
 )
 @click.option("--reason", callback=utf_8, help="Why, for people.")
 @click.option("--until", callback=utf_8, help="When it ends by itself, ISO 8601; otherwise when it is released.")
-def hold(email: str | None, *, every: bool, mode: str, reason: str | None, until: str | None) -> None:
+def hold(email: str | None, *, every: bool, mode: str | None, reason: str | None, until: str | None) -> None:
     """Stop an account, or every one: nothing fires until it is released."""
     _run(partial(brakes.hold, _settings(), email, every=every, mode=mode, reason=reason, until=until))
 
@@ -199,6 +198,10 @@ def _run(command: Callable[[], Awaitable[object]], *, interrupted: int = FAILED)
     # A script's shell has what it starts in the background ignore Ctrl-C. Until the daemon is up, that would go for
     # SIGTERM, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What ends a process otherwise would leave PostgreSQL, and what else a command has begun, behind.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is signal.SIG_DFL:
+            signal.signal(ending, _interrupt)
     try:
         trio.run(command)
     except* EXPECTED as group:
@@ -210,6 +213,10 @@ def _run(command: Callable[[], Awaitable[object]], *, interrupted: int = FAILED)
     if lines:
         click.echo(f"cueapid: {lines[0]}", err=True)
         sys.exit(code)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    signal.raise_signal(signal.SIGINT)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -46,6 +46,26 @@ async def test_the_demo_tells_of_a_cue_on_time_a_retry_and_a_worker_and_cleans_u
     assert left == ([], [])
 
 
+async def test_a_demo_that_is_ended_leaves_nothing_behind(tmp_path: Path) -> None:
+    with trio.fail_after(HANG):
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "cueapi", "demo"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+            env=environment(tmp_path),
+        )  # fmt: skip
+        homes = set[str]()
+        while not homes and process.poll() is None:
+            servers = psutil.Process(process.pid).children(recursive=True)
+            said = " ".join(part for server in servers for part in server.cmdline())
+            homes = set(re.findall(r"/[^\s\"=]*cueapi-demo-\w+", said))
+            await trio.sleep(LOOK)
+        process.terminate()
+        code = await process.wait()
+
+    assert code > 0
+    assert not any(server.is_running() and server.status() != psutil.STATUS_ZOMBIE for server in servers)
+    assert [home for home in homes if Path(home).exists()] == []
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 async def test_a_demo_that_is_kept_serves_its_dashboard_until_it_is_asked_to_end(
     tmp_path: Path, end: signal.Signals
