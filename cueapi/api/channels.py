@@ -108,7 +108,8 @@ class Channels:
                 raise Refusal("channel_limit_exceeded", f"An account has {MOST_CHANNELS} channels at most.")
             if link is not None:
                 await self.links.send(db, link, target.address, row.name)
-            return once.keep(answer(with_new(secret, shown(row)), 201), then=self.hub.notice_ready)
+            whole, repeated = answer(with_new(secret, shown(row)), 201), answer(shown(row), 201)
+            return once.keep(whole, repeated=repeated, then=self.hub.notice_ready)
 
     @shows_secret
     @operation(responses.ChannelList, scope="admin")

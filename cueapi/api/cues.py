@@ -208,6 +208,9 @@ class Cues:
         if changed.status == "paused" or "budget" in patch:
             # Of the incidents that have ended with it; with lower limits more of a budget may be used up.
             self.hub.notice_ready(changed.budget_alerts)
+        if changed.transport == "worker" and {"name", "group"} & patch.keys():
+            # What waits may be for other workers now, and for other keys.
+            self.hub.work_ready(g.account.id)
         if "callback" in patch:
             # What has waited for a host that is down may go to another one at once.
             self.hub.delivery_ready()
@@ -264,8 +267,9 @@ class Cues:
 
         Works in any status of the cue, and leaves its schedule alone.
         """
+        force = forced()  # Before a repeat is answered, too.
         async with idempotent(self.database, self.vault, in_body=True) as once:
-            manual_fire = await self._manual_fire(cue_id, await read(FireBody))
+            manual_fire = await self._manual_fire(cue_id, await read(FireBody), force=force)
             made = is_cue_id(cue_id) and await fire_by_hand(await once.begin(), cue_id, manual_fire)
             if not made:
                 raise not_found()
@@ -273,8 +277,8 @@ class Cues:
             shown |= {"triggered_by": "manual_fire", **await VERIFY_ECHO.received()}
             return once.keep(answer(shown), then=partial(wake_after_fire, self.hub, made))
 
-    async def _manual_fire(self, cue_id: str, body: FireBody) -> ManualFire:
-        at, force = None, forced()
+    async def _manual_fire(self, cue_id: str, body: FireBody, *, force: bool) -> ManualFire:
+        at = None
         if body.send_at is not None:
             at = await self.clock.decide(self.database, partial(cue_planning.send_at, body.send_at))
         if body.payload_override is None:

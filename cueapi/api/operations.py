@@ -103,7 +103,7 @@ class BulkOperations:
         await self._check_groups(body)
         kind = bulk.Kind(body.kind)
         _check_scope(kind)
-        if kind not in bulk.FIRING and FORCE.read():
+        if forced() and kind not in bulk.FIRING:
             raise Invalid(Problem("query.force", f"is of no use to {kind}: it fires nothing"))
         if body.dry_run:
             # It is made anew each time: an Idempotency-Key is for what changes something.

@@ -61,7 +61,7 @@ class DeadFilter:
 
     def conditions(self, *more: tuple[LiteralString, object]) -> tuple[LiteralString, list[object]]:
         """The conditions, and *more*, with the values of their parameters; the user is the first of them."""
-        status, error = self.http_status, self.error and _IN_LINE.sub(" ", self.error).strip(" ")
+        status, error = self.http_status, self.error and _IN_LINE.sub(" ", self.error[:200]).strip(" ")
         text, values = conditions(
             [
                 ("e.user_id = ?", self.user),

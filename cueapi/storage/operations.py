@@ -231,8 +231,8 @@ async def put_off(db: Executor, operation: UUID, pause: float) -> None:
 
 FINISH = """
 update operations
-   set matched = $2, done = $3, failed = $4, skipped = $5::json, status = $6, finished_at = now(),
-       started_at = coalesce(started_at, now())
+   set matched = $2, done = $3, failed = $4, skipped = $5::json, status = $6::text, finished_at = now(),
+       started_at = coalesce(started_at, case when $6::text <> 'cancelled' then now() end)
  where id = $1
 """
 

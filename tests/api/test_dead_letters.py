@@ -35,14 +35,14 @@ async def test_a_list_has_the_dead_letters_that_each_filter_says(api: Api, datab
             for query in (
                 "", f"cue_id={night['id']}", "group=night", "host=127.0.0.1:7777", "host=0x7F.1:7777",
                 "http_status=503", "error=The handler answered 503.", "error=no paper", f"error={'x' * 200}",
-                f"until={iso(ago(hours=1))}",
+                f"error={'x' * 300}", f"until={iso(ago(hours=1))}",
                 f"since={iso(ago(hours=1))}&http_status=500", "group=nothing",
             )
         }  # fmt: skip
 
     assert [*found.values()] == [
         [third, second, first], [first], [first], [third, second], [third, second], [first],
-        [first], [second], [third], [first],
+        [first], [second], [third], [third], [first],
         [third], [],
     ]  # fmt: skip
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trio
+from attrs import evolve
 
 from cueapi.settings import Settings
 from cueapi.storage.notify import notify
@@ -92,7 +93,12 @@ async def test_nothing_is_fired_or_replayed_by_hand_unless_it_is_forced(api: Api
         refused = [await api.ask("POST", path) for path in (fire, replay)]
         unknown = await api.refused("POST", "/v1/cues/cue_aaaaaaaaaaaa/fire")
         with trio.fail_after(60):
-            forced = [await api.post(f"{path}?force=true") for path in (fire, replay)]
+            forced = [await api.post(f"{path}?force=true", Idempotency_Key=path[-9:]) for path in (fire, replay)]
+            key = await api.post("/v1/keys", {"name": "fires", "scopes": ["fire"]})
+            repeats = [
+                await evolve(api, key=key["api_key"]).refused("POST", f"{path}?force=true", Idempotency_Key=path[-9:])
+                for path in (fire, replay)
+            ]
             shown = [(await api.execution(one["id"]))["status"] for one in forced]
 
     errors = [answer.json()["error"] for answer in refused]
@@ -100,6 +106,7 @@ async def test_nothing_is_fired_or_replayed_by_hand_unless_it_is_forced(api: Api
         (409, "account_held", "everything", "loops")
     ] * 2
     assert all("force=true" in one["message"] for one in errors)
+    assert [one[:2] for one in repeats] == [(403, "insufficient_scope")] * 2
     assert unknown[:2] == (404, "cue_not_found")
     assert shown == ["success", "success"]
 

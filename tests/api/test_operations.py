@@ -208,6 +208,8 @@ async def test_three_run_at_once_and_a_fourth_is_queued_until_one_is_cancelled(a
         other = await (await api.register("other@example.com")).refused(
             "POST", f"/v1/operations/{four[0]['id']}/cancel"
         )
+        waiting = await begun(api, "dismiss", **asked)
+        never = await api.post(f"/v1/operations/{waiting['id']}/cancel")
         cancelled = await api.post(f"/v1/operations/{four[0]['id']}/cancel")
         while (second := await statuses())[3] != "running":
             await trio.sleep(0.02)
@@ -216,6 +218,7 @@ async def test_three_run_at_once_and_a_fourth_is_queued_until_one_is_cancelled(a
         running = (await api.get("/v1/operations?status=running"))["operations"]
 
     assert first[3] == "queued"
+    assert (never["status"], never["started_at"], never["finished_at"] is None) == ("cancelled", None, False)
     assert second[0] == "cancelled"
     assert other[:2] == (404, "operation_not_found")
     assert again[:2] == (409, "invalid_state")

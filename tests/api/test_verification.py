@@ -229,7 +229,7 @@ async def test_any_outcome_can_be_set_aside_for_a_person(api: Api) -> None:
     assert answered == [{"execution_id": one, "outcome_state": "verification_pending"} for one in ones]
     assert [(one["status"], one["outcome"]) for one in after] == [(one["status"], one["outcome"]) for one in before]
     assert [one["outcome_state"] for one in after] == ["verification_pending"] * 5
-    assert [(one["evidence"] or {}).get("validation_state") for one in after] == [None] * 5
+    assert {(one["evidence"] or {}).get("validation_state") for one in after} <= {None, "valid"}
     assert verdicts == ["verified_success"] * 5
 
 

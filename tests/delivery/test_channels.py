@@ -464,3 +464,12 @@ async def test_a_user_has_twenty_channels_at_most_and_no_other_sees_them(api: Ap
     assert row["stored"] == 0
     actions = await database.fetch("select action from audit where action like 'channel.%' order by id")
     assert [row["action"] for row in actions] == ["channel.created"] * 20 + ["channel.deleted"]
+
+
+async def test_a_repeat_shows_no_secret_again(api: Api) -> None:
+    body = {"kind": "webhook", "name": "hook", "url": "http://127.0.0.1:9/"}
+    first = await api.post("/v1/channels", body, Idempotency_Key="k")
+    again = await api.post("/v1/channels", body, Idempotency_Key="k")
+
+    assert first["secret"].startswith("whsec_")
+    assert again == {name: value for name, value in first.items() if name != "secret"}

@@ -267,6 +267,25 @@ async def test_a_retry_and_a_fire_at_a_later_time_wake_who_waits(daemon: Running
     assert given == [fired, later]
 
 
+async def test_another_name_of_a_cue_wakes_who_waits_for_that(daemon: RunningDaemon, api: Api) -> None:
+    made = await api.post("/v1/cues", cue(name="old"))
+    fired = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+    given: list[str] = []
+
+    async def wait() -> None:
+        body = {"handlers": ["new"], "claim": 1, "wait_seconds": 20}
+        given.extend(one["execution_id"] for one in (await api.post("/v1/worker/heartbeat", body))["executions"])
+
+    with trio.fail_after(15):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await waits(daemon, 1)
+            await until(lambda: not daemon.resources.database.pool.in_use)
+            await api.patch(f"/v1/cues/{made['id']}", {"name": "new"})
+
+    assert given == [fired]
+
+
 async def _soon(api: Api) -> str:
     now = datetime.fromisoformat((await api.get("/health"))["timestamp"])
     return (now + timedelta(seconds=1)).isoformat()

@@ -2,7 +2,9 @@
 -- and is by it, counts as in add_evidence.sql; what lacked nothing counted when it was reported.
 with moved as (
     update executions e
-       set outcome_state = :state, validation_state = :validation,
+       set outcome_state = :state,
+           -- Waiting for a person, it lacks nothing any more; what lacked nothing does not count once more.
+           validation_state = coalesce(:validation, case when e.validation_state = 'valid' then 'valid' end),
            summary = case when :reason::text is null then e.summary
                           when coalesce(e.summary, '') = '' then :reason
                           else e.summary || ' — ' || :reason end,

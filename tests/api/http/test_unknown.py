@@ -109,7 +109,8 @@ async def test_each_name_is_told_of_up_to_twenty(api: Api) -> None:
 
 NAMING = (
     "/v1/cues?name=", "/v1/cues?group=", "/v1/executions?cue_id=", "/v1/executions?cue_name=", "/v1/executions?group=",
-    "/v1/executions?worker_id=", "/v1/dead?cue_id=", "/v1/dead?host=",
+    "/v1/executions?worker_id=", "/v1/executions/claimable?task=", "/v1/executions/claimable?agent=",
+    "/v1/dead?cue_id=", "/v1/dead?host=",
     "/v1/incidents?cue_id=", "/v1/audit?subject_id=", "/v1/audit?actor_id=",
 )  # fmt: skip
 
