@@ -9,26 +9,35 @@ from attrs import evolve
 from cueapi.cli.operator import COMMAND, CommandFailed, account_of, migrated
 from cueapi.domain.audit import OPERATOR, REASON_LIMIT
 from cueapi.domain.errors import Refusal
-from cueapi.domain.hold import hold_until
+from cueapi.domain.hold import HoldMode, hold_until
 from cueapi.settings import Settings
 from cueapi.storage import holds, notify, users
 from cueapi.storage.clock import Clock
 from cueapi.storage.database import Database
-from cueapi.storage.holds import HoldRequest
+from cueapi.storage.holds import HoldRequest, HoldRow
 
 
 async def hold(
-    settings: Settings, email: str | None, *, every: bool, mode: str, reason: str | None, until: str | None
+    settings: Settings, email: str | None, *, every: bool, mode: str | None, reason: str | None, until: str | None
 ) -> None:
-    """Hold an account, or every one."""
+    """Hold an account, or every one. A hold in force is never eased, unless its *mode* is given."""
     if reason is not None and len(reason) > REASON_LIMIT:
         raise CommandFailed(f"--reason may have {REASON_LIMIT} characters.")
     async with migrated(settings) as database:
         accounts = await _accounts(database, email, every=every)
-        request = HoldRequest(mode, reason, None if until is None else await _until(database, until))
+        end = None if until is None else await _until(database, until)
         for user in accounts:
+            request = _firmer(await holds.show(database, user), mode, reason, end)
             await holds.put(database, user=user, hold=request, act=evolve(OPERATOR, reason=reason))
     click.echo(f"{_named(email, len(accounts))} held: nothing fires. cueapid release {email or '--all'} ends it.")
+
+
+def _firmer(present: HoldRow | None, mode: str | None, reason: str | None, until: datetime | None) -> HoldRequest:
+    """What is asked for, and what the *present* hold stops beyond that: its mode, its reason and its end."""
+    if present is None:
+        return HoldRequest(mode or HoldMode.FIRES, reason, until)
+    end = None if until is None or present.until is None else max(until, present.until)
+    return HoldRequest(mode or present.mode, reason or present.reason, end)
 
 
 async def release(settings: Settings, email: str | None, *, every: bool) -> None:

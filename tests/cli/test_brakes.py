@@ -23,6 +23,8 @@ async def test_the_operator_holds_and_releases_one_account_and_all_of_them(
     (row, other) = [await holds.show(database, user) for user in (one, two)]
     everyone = await run("hold", "--all")
     both = [await holds.show(database, user) for user in (one, two)]
+    await run("hold", "one@example.com", "--mode", "fires")
+    eased = await holds.show(database, one)
     released = await run("release", "two@example.com")
     again = await run("release", "two@example.com")
     rest = await run("release", "--all")
@@ -30,7 +32,11 @@ async def test_the_operator_holds_and_releases_one_account_and_all_of_them(
     assert row is not None, held.told
     assert (held.code, row.mode, row.reason, other) == (0, "everything", "loops", None)
     assert held.said.startswith("one@example.com is held")
-    assert [(one and one.mode, one and one.until) for one in both] == [("fires", None)] * 2
+    # What is stopped already is not set going by a stop.
+    assert [(one and one.mode, one and one.reason) for one in both] == [("everything", "loops"), ("fires", None)]
+    assert [one and one.until for one in both] == [None] * 2
+    assert eased is not None
+    assert eased.mode == "fires"
     assert everyone.said.startswith("2 accounts are held")
     assert (released.code, again.code, rest.code) == (0, 1, 0)
     assert again.told == "cueapid: two@example.com is not held.\n"
