@@ -8,8 +8,11 @@ from attrs import define, field
 AHEAD = 0.25
 """Seconds: as many as a host ended in the last ones, it may end in the next, and so many are claimed ahead."""
 
-PATIENCE = 5.0
-"""Seconds for which a delivery that was claimed ahead waits for its slot, before it is given back."""
+PATIENCE = 1.0
+"""
+Seconds for which a delivery that was claimed ahead waits for its slot, before it is given back: while it waits, its
+account counts as one that holds a place, and none is made free for it.
+"""
 
 
 @define(eq=False)

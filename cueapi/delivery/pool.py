@@ -94,7 +94,8 @@ class DispatchPool:
     async def _attempt(self, delivery: Delivery) -> Transition:
         try:
             if not (self.capacity.slots.take(delivery.host) or await self._wait_for_slot(delivery)):
-                return released(delivery.fence)
+                # It keeps its place among those that wait: it has waited for its host all the time.
+                return held_back(delivery.fence)
             try:
                 if (unsent := self._unsent(delivery)) is not None:
                     return unsent

@@ -29,14 +29,14 @@ async def test_a_host_has_its_slots_and_the_first_that_waits_is_the_first_that_i
     slots, log = HostSlots(2), list[int]()
     async with trio.open_nursery() as nursery:
         for number in range(6):
-            nursery.start_soon(use, slots, log, number, 1.0)
+            nursery.start_soon(use, slots, log, number, PATIENCE / 4)
             await wait_all_tasks_blocked()
         before = list(log)
 
     # Two that are served at one moment may begin in any order.
     assert [set(log[at : at + 2]) for at in (0, 2, 4)] == [{0, 1}, {2, 3}, {4, 5}]
     assert before == [0, 1]
-    assert trio.current_time() == 3.0
+    assert trio.current_time() == 3 * PATIENCE / 4
 
 
 async def test_another_host_is_not_waited_for(autojump_clock: MockClock) -> None:
