@@ -134,7 +134,10 @@ SNOOZE = (
 with i as (
     update incidents
        set snoozed_until = $3::timestamptz,
-           remind_at = case when remind_at is not null then greatest(remind_at, $3::timestamptz) end
+           -- One that an earlier snooze has put off comes at the end of this one.
+           remind_at = case when remind_at is null then null
+                            when snoozed_until >= remind_at then $3::timestamptz
+                            else greatest(remind_at, $3::timestamptz) end
      where id = $1 and user_id = $2 and resolved_at is null
  returning *
 ), audited as (

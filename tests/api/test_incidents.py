@@ -99,6 +99,22 @@ async def test_an_incident_is_acknowledged_snoozed_and_resolved_and_the_audit_sa
         assert (await api.refused("POST", f"{path}/{verb}", body))[:2] == (409, "invalid_state")
 
 
+async def test_a_shorter_snooze_brings_the_reminder_forward_and_a_longer_one_puts_it_off(
+    api: Api, database: Database
+) -> None:
+    await failed(api)
+    (incident,) = await listed(api)
+    path = f"/v1/incidents/{incident['id']}/snooze"
+    await database.execute("update incidents set remind_at = now() + interval '5 minutes'")
+
+    async def reminded_with(minutes: int) -> bool:
+        shown = await api.post(path, {"minutes": minutes})
+        row = await database.fetch_one("select iso(remind_at) as at from incidents")
+        return bool(row["at"] == shown["snoozed_until"])
+
+    assert [await reminded_with(minutes) for minutes in (1, 60, 2, 30)] == [False, True, True, True]
+
+
 async def test_what_cannot_be_is_refused_by_name(api: Api) -> None:
     await failed(api)
     (incident,) = await listed(api)
