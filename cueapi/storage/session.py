@@ -18,6 +18,7 @@ set idle_session_timeout = 0;
 set default_transaction_isolation = 'read committed';
 set default_transaction_deferrable = off;
 set standard_conforming_strings = on;
+set quote_all_identifiers = off;
 set bytea_output = 'hex';
 set datestyle = 'ISO';
 set timezone = 'UTC'

@@ -165,6 +165,7 @@ UNSET = {
     "datestyle": "SQL, DMY",
     "timezone": "Asia/Tokyo",
     "bytea_output": "escape",
+    "quote_all_identifiers": "on",
 }
 """What an operator may have given to the role or the database, and statements could not work with."""
 
