@@ -9,7 +9,7 @@ const SILENT = 40_000; // a stream pings every 15 s: after so long it is dead
 const BOXES = "tbody input[type=checkbox]"; // of rows that can be selected
 const [COME_BACK, TRY_LATER] = [2_000, 60_000]; // after a stream has ended, and where the server has no room for one
 
-const state = document.getElementById("live-state");
+const [state, main] = ["live-state", "main"].map((id) => document.getElementById(id));
 const regions = () => [...document.querySelectorAll("[data-live][id]")];
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
@@ -28,8 +28,7 @@ function localTime(date, shown) {
 function distance(milliseconds) {
   const seconds = Math.ceil(milliseconds / 1000);
   if (seconds <= 0 && seconds > -60) return "now";
-  const minutes = Math.round(Math.abs(seconds) / 60);
-  const hours = Math.floor(minutes / 60);
+  const minutes = Math.round(Math.abs(seconds) / 60), hours = Math.floor(minutes / 60);
   const [whole, unit, rest, smaller] =
     seconds > 0 && seconds < 60 ? [seconds, "s"]
     : hours < 1 ? [minutes, "min"]
@@ -52,7 +51,6 @@ function dress(root) {
 
 /* Regions: what is fetched takes the place of what is there, except where the reader is busy. */
 const unfolded = new WeakSet(); // by the reader, not by the page
-
 function isBusy(node) {
   const active = document.activeElement;
   const folds = [node, ...node.querySelectorAll("details")].filter((one) => one.open && unfolded.has(one));
@@ -80,16 +78,28 @@ function mergeRows(old, fresh) {
     if (present === undefined || (isAside && !isHeld && !isBusy(placed))) old.insertBefore(placed, next);
     next = placed.nextElementSibling;
   }
-  const gone = [...old.children].filter((row) => !rows.some((one) => one.id === row.id));
-  for (const row of gone) if (!isHeld && !isBusy(row)) row.remove();
+  const isGone = (row) => !isHeld && !rows.some((one) => one.id === row.id) && !isBusy(row);
+  for (const row of [...old.children].filter(isGone)) row.remove();
   offerNewer(newer);
 }
 
 function offerNewer(number) {
   document.getElementById("newer")?.remove();
-  if (number === 0) return;
   const button = Object.assign(document.createElement("button"), { id: "newer", textContent: `${number} newer` });
-  document.getElementById("main").prepend(button);
+  if (number > 0) main.prepend(button);
+}
+
+/* What stands around the one table of a region, whose rows are merged. */
+function mergeAround(old, fresh) {
+  if (old.matches("table")) return mergeRows(old.tBodies[0], fresh.tBodies[0]);
+  const [parts, others] = [[...old.children], [...fresh.children]];
+  const [at, other] = [parts, others].map((all) => all.findIndex((one) => one.querySelector("tbody") !== null));
+  const isAlike = at === other && parts.length === others.length;
+  if (!isAlike) for (const part of parts) if (part !== parts[at]) part.remove();
+  for (const [number, part] of others.entries())
+    if (number === other) mergeAround(parts[at], part);
+    else if (isAlike) takePlace(parts[number], part);
+    else number < other ? parts[at].before(part) : old.append(part);
 }
 
 const heads = (one) => [...one.querySelectorAll("h2, th")].map((head) => head.textContent).join();
@@ -100,7 +110,7 @@ function merge(page) {
     const fresh = page.getElementById(old.id) ?? old.cloneNode(true);
     const [before, after] = [old, fresh].map((one) => [...one.querySelectorAll("tbody")]);
     const isSameTable = before.length === 1 && after.length === 1 && heads(old) === heads(fresh);
-    if (isSameTable && before[0].rows[0]?.id) mergeRows(before[0], after[0]);
+    if (isSameTable && before[0].rows[0]?.id) mergeAround(old, fresh);
     else takePlace(old, fresh);
   }
   countSelected();
@@ -111,8 +121,7 @@ let [isLive, isLooking, again, lastLook] = [false, false, false, Date.now()];
 
 function say(text, isStale = false) {
   state.textContent = text;
-  state.classList.toggle("stale", isStale);
-  state.classList.toggle("on", isLive && !isStale);
+  for (const [name, is] of [["stale", isStale], ["on", isLive && !isStale]]) state.classList.toggle(name, is);
 }
 
 async function look() {
@@ -122,7 +131,9 @@ async function look() {
     if (!answer.ok) throw new Error(answer.statusText);
     const off = Date.parse(answer.headers.get("Date")) - Date.now();
     skew = Math.abs(off) > 2_000 ? off : 0;
-    merge(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (page.getElementById("main").dataset.account !== main.dataset.account) return say("signed in as another", true);
+    merge(page);
     lastLook = Date.now();
     say(isLive ? "live" : "every 15 s");
   } catch {
@@ -137,12 +148,8 @@ async function refresh() {
   isLooking = false;
 }
 
-function concerns(topics) {
-  return regions().some((region) => {
-    const own = region.dataset.topics?.split(" ");
-    return own === undefined || own.some((topic) => topics.includes(topic));
-  });
-}
+const concerns = (topics) =>
+  regions().some(({ dataset }) => dataset.topics?.split(" ").some((topic) => topics.includes(topic)) ?? true);
 
 /* The stream of hints: one while the page is seen. */
 async function follow(signal) {
@@ -167,12 +174,7 @@ async function stayLive() {
     const stream = new AbortController();
     const stop = () => document.hidden && stream.abort();
     document.addEventListener("visibilitychange", stop);
-    let pause = COME_BACK;
-    try {
-      if (!document.hidden) pause = await follow(stream.signal);
-    } catch {
-      // The connection was lost, or the page is not seen any more.
-    }
+    const pause = document.hidden ? COME_BACK : await follow(stream.signal).catch(() => COME_BACK); // lost, or not seen
     document.removeEventListener("visibilitychange", stop);
     stream.abort();
     if (isLive && !document.hidden) refresh(); // what the header says is true again, whatever has ended the stream
@@ -197,9 +199,8 @@ function countSelected() {
   const [rows, number] = ["", ":checked"].map((which) => document.querySelectorAll(BOXES + which).length);
   for (const one of document.querySelectorAll("[data-selected]")) one.textContent = `${number || "none"} selected`;
   for (const all of document.querySelectorAll("[data-all]")) {
-    all.hidden = false;
-    all.checked = number > 0 && number === rows;
-    all.indeterminate = number > 0 && number < rows;
+    const [checked, indeterminate] = [number > 0 && number === rows, number > 0 && number < rows];
+    Object.assign(all, { hidden: false, checked, indeterminate });
   }
 }
 
@@ -208,12 +209,13 @@ function previewSoon(form) {
   clearTimeout(typing);
   typing = setTimeout(async () => {
     const body = new URLSearchParams(new FormData(form));
-    const answer = await fetch(form.dataset.preview, { method: "POST", body, headers: { "X-Fragment": "1" } });
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const fresh = page.getElementById("preview");
+    const asked = fetch(form.dataset.preview, { method: "POST", body, headers: { "X-Fragment": "1" } });
+    const text = await asked.then((answer) => answer.text()).catch(() => "");
+    const page = new DOMParser().parseFromString(text, "text/html");
+    const [old, fresh] = [document, page].map((one) => one.getElementById("preview"));
+    if (`${body}` !== `${new URLSearchParams(new FormData(form))}`) return; // a newer one is asked for
     dress(page);
-    const isNewest = `${body}` === `${new URLSearchParams(new FormData(form))}`;
-    if (fresh !== null && isNewest) document.getElementById("preview").replaceWith(fresh);
+    fresh === null ? (old.textContent = "Not up to date: the server cannot be asked.") : old.replaceWith(fresh);
   }, 300);
 }
 
@@ -236,9 +238,7 @@ document.addEventListener("change", (event) => {
   for (const box of all) box.checked = event.target.checked;
   countSelected();
 });
-document.addEventListener("input", (event) => {
-  if (event.target.form?.dataset.preview) previewSoon(event.target.form);
-});
+document.addEventListener("input", ({ target }) => target.form?.dataset.preview && previewSoon(target.form));
 
 dress(document);
 countSelected();

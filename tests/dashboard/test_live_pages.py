@@ -1,0 +1,93 @@
+"""Pages that follow what happens, in a real browser: no part of one is older than the part beside it."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+import trio
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.api.test_browser import BROWSER, DRIVER, browser
+from tests.conftest import Api, RunningDaemon, cue
+from tests.receiver import open_receiver
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="there is no chromium with chromedriver here"),
+]
+
+HANG = 60
+
+
+def wait(reached: Callable[[], bool]) -> None:
+    end = monotonic() + HANG
+    while not reached():
+        assert monotonic() < end
+        sleep(0.05)
+
+
+def enter(driver: Chrome, address: str, api: Api) -> None:
+    driver.get(f"{address}/ui/sign-in")
+    driver.find_element(By.ID, "api_key").send_keys(api.key + Keys.ENTER)
+    wait(lambda: driver.current_url.endswith("/ui"))
+
+
+def says(driver: Chrome, identity: str, text: str) -> bool:
+    return text in str(driver.execute_script(f"return document.getElementById('{identity}').textContent"))
+
+
+async def test_what_stands_around_a_live_table_keeps_up_with_its_rows(
+    daemon: RunningDaemon, api: Api, tmp_path: Path
+) -> None:
+    async def fire(cue_id: str) -> str:
+        fired = await api.post(f"/v1/cues/{cue_id}/fire")
+        return str((await api.execution(fired["id"]))["id"])
+
+    def walk(cue_id: str) -> None:
+        with browser(tmp_path, 1100, 800, dark=False) as driver:
+            enter(driver, daemon.address, api)
+            wait(lambda: says(driver, "day", "1 succeeded"))
+            driver.switch_to.new_window("tab")
+            driver.get(f"{daemon.address}/ui/cues/{cue_id}")
+            wait(lambda: says(driver, "live-state", "live"))
+            newest = trio.from_thread.run(fire, cue_id)
+            wait(lambda: len(driver.find_elements(By.CSS_SELECTOR, "#cue-executions tbody tr")) == 2)
+            chosen = "return document.querySelector('#cue-executions input[name=execution]').value"
+            wait(lambda: driver.execute_script(chosen) == newest)
+            driver.switch_to.window(driver.window_handles[0])
+            wait(lambda: says(driver, "day", "2 succeeded"))
+
+    with trio.fail_after(300):
+        async with open_receiver() as receiver:
+            made = await api.post("/v1/cues", cue(receiver.url()))
+            await fire(made["id"])
+            await trio.to_thread.run_sync(walk, made["id"])
+
+
+async def test_a_page_of_one_account_shows_nothing_of_the_next_that_signs_in(
+    daemon: RunningDaemon, api: Api, tmp_path: Path
+) -> None:
+    other = await api.register("other@example.com")
+    await other.post("/v1/cues", cue(name="theirs"))
+
+    def walk() -> str:
+        with browser(tmp_path, 1100, 800, dark=False) as driver:
+            enter(driver, daemon.address, api)
+            driver.get(f"{daemon.address}/ui/cues")
+            wait(lambda: says(driver, "live-state", "live"))
+            driver.switch_to.new_window("tab")
+            driver.get(f"{daemon.address}/ui")
+            driver.delete_all_cookies()
+            enter(driver, daemon.address, other)
+            driver.switch_to.window(driver.window_handles[0])
+            wait(partial(says, driver, "live-state", "signed in as another"))
+            return driver.find_element(By.ID, "main").text
+
+    with trio.fail_after(300):
+        shown = await trio.to_thread.run_sync(walk)
+
+    assert "theirs" not in shown
