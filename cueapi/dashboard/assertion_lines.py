@@ -20,7 +20,7 @@ def _line_of(one: dict[str, Any]) -> str:
 
 def read_lines(text: str) -> list[dict[str, Any]]:
     """The assertions of some lines, as the contract takes them. Raises ValueError for a line of another form."""
-    return [_read_line(line) for line in filter(None, map(str.strip, text.splitlines()))]
+    return [_read_line(line) for line in filter(None, map(str.strip, text.split("\n")))]
 
 
 def _read_line(line: str) -> dict[str, Any]:
@@ -34,6 +34,11 @@ def _read_line(line: str) -> dict[str, Any]:
 def _value_of(text: str) -> object:
     """JSON; what is none is a text without its quotes."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return text
+
+
+def _refuse(name: str) -> object:
+    """NaN and Infinity, which are no JSON (RFC 8259)."""
+    raise ValueError(name)

@@ -122,7 +122,8 @@ def body_of(values: dict[str, Any], *, changes: bool = False) -> dict[str, Any]:
     """
     problems: dict[str, str] = {}
     body: dict[str, Any] = {"name": values["name"].strip(), "schedule": schedule_of(values)}
-    body |= {name: values[name].strip() or None for name in ("description", "group")}
+    # Browsers send each line break of a text as two characters (HTML, 4.10.21.4).
+    body |= {name: values[name].replace("\r\n", "\n").strip() or None for name in ("description", "group")}
     body["payload"] = _object(values["payload"], problems)
     body["callback"] = _callback(values, problems, changes=changes)
     body["retry"] = {"backoff_minutes": minutes} if (minutes := _minutes(values["backoff"], problems)) else {}
@@ -184,6 +185,8 @@ def _headers(text: str, problems: dict[str, str]) -> dict[str, str]:
         name, colon, value = line.partition(":")
         if not colon:
             problems["headers"] = f"needs a colon behind each name: {line[:60]!r} has none"
+        if name.strip() in found:
+            problems["headers"] = f"names {name.strip()[:60]!r} twice"
         found[name.strip()] = value.strip()
     return found
 

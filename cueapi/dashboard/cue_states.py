@@ -81,6 +81,9 @@ def cue_state(cue: Kept, newest: Sequence[Ended]) -> CueState:
         "completed": CueState("succeeded", "done", cue.warning),
         "failed": CueState("failed", "set aside" if cue.warning else "failed", cue.warning),
     }
+    if cue.status == "completed" and newest and state_of(newest[0]).sign == "failed":
+        # Its work came, and was not found good: that is no "done".
+        return CueState("failed", state_of(newest[0]).word, cue.warning)
     if cue.status in resting:
         return resting[cue.status]
     if cue.consecutive_failures and not _is_well_again(newest):

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import trio
 
+from cueapi.dashboard.assertion_lines import lines_of
 from cueapi.storage.database import Database
 from tests.conftest import Api, RunningDaemon, cue
 from tests.dashboard.browsing import signed_in, target, text_of
@@ -96,6 +97,7 @@ async def test_each_refusal_stands_beside_the_field_that_it_is_about(daemon: Run
         ({"payload": "[]"}, "payload"), ({"name": ""}, "name"), ({"name": "taken"}, "name"),
         ({"max_attempts": "many"}, "max_attempts"), ({"max_attempts": "99"}, "max_attempts"),
         ({"backoff": "1, soon"}, "backoff"), ({"backoff": "5000"}, "backoff"), ({"headers": "no colon"}, "headers"),
+        ({"headers": "A: 1\nA: 2"}, "headers"), ({"assertions": "metadata.x = 1\nnothing"}, "assertions"),
         ({"headers": "Bad Name: x"}, "headers"), ({"group": "UPPER"}, "group"), ({"timeout": "0"}, "timeout"),
         ({"fail_webhook": "ftp://x"}, "fail_webhook"), ({"alert_failures": "0"}, "alert_failures"),
     ]  # fmt: skip
@@ -218,3 +220,24 @@ async def test_assertions_are_changed_a_line_each_and_a_bad_line_stands_beside_i
     assert "needs a field, an operator and a value" in no_line["assertions"]
     assert "must be a text: summary is one" in refused["assertions"]
     assert shown["verification"] == {"mode": "none"}
+
+
+async def test_texts_of_several_lines_and_strange_ends_of_lines_are_saved_as_they_were(
+    daemon: RunningDaemon, api: Api
+) -> None:
+    described = "line one\nline two\n  - third"
+    strange = {"field": "metadata.said", "op": "=", "value": "a\u2028b\x85c"}
+    with trio.fail_after(30):
+        browser = await signed_in(daemon, api)
+        made = await api.post("/v1/cues", cue(URL, description=described, verification={"assert": [strange]}))
+        path = f"/ui/cues/{made['id']}/edit"
+        page = await browser.get(path)
+        asserted = lines_of([strange])
+        told = GOOD | {"description": described.replace("\n", "\r\n"), "assertions": f"{asserted}\r\n"}
+        target(await browser.post(path, told))
+        shown = await api.get(f"/v1/cues/{made['id']}")
+        no_json = problems(await browser.post(path, GOOD | {"assertions": "metadata.x < NaN"}))
+
+    assert f">\n{described}</textarea>" in page.text
+    assert (shown["description"], shown["verification"]["assert"]) == (described, [strange])
+    assert no_json == {}

@@ -1,6 +1,7 @@
 """The page of a cue: its facts, its times, its figures, and what its buttons do."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import trio
 
@@ -107,3 +108,20 @@ async def test_the_last_execution_is_replayed(daemon: RunningDaemon, api: Api) -
     assert said.startswith("Replayed")
     assert fields["execution"] == fired["id"]
     assert [one["triggered_by"] for one in listed] == ["replay", "manual_fire"]
+
+
+async def test_a_cue_whose_only_work_was_not_found_good_is_not_done(daemon: RunningDaemon, api: Api) -> None:
+    at = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    summed = {"assert": [{"field": "summary", "op": "exists"}]}
+    with trio.fail_after(60):
+        made = await api.post("/v1/cues", cue(schedule={"type": "once", "at": at}, verification=summed))
+        while not (work := (await api.post("/v1/worker/heartbeat", {"claim": 1, "wait_seconds": 5}))["executions"]):
+            pass
+        await api.post(f"/v1/executions/{work[0]['execution_id']}/outcome", {"success": True})
+        ended = await api.get(f"/v1/cues/{made['id']}")
+        browser = await signed_in(daemon, api)
+        pages = [text_of(await browser.get(path)) for path in ("/ui/cues", f"/ui/cues/{made['id']}")]
+
+    assert ended["status"] == "completed"
+    assert [page for page in pages if "● done" in page] == []
+    assert all("not verified" in page for page in pages)
