@@ -72,6 +72,30 @@ async def test_a_cue_s_budget_that_is_cleared_and_set_again_counts_from_then_on(
     assert (used["used_runs"], used["state"]) == (1, "reached")
 
 
+@pytest.mark.parametrize("of", ["account", "group:g", "cue"])
+async def test_another_period_forgets_nothing_that_was_used_in_it(api: Api, of: str) -> None:
+    made = await api.post("/v1/cues", cue(group="g"))
+    path = f"/v1/cues/{made['id']}"
+
+    async def limit(per: str) -> tuple[int, str]:
+        """Set that period; what is used of it."""
+        if of == "cue":
+            used = (await api.patch(path, {"budget": {"per": per, "max_runs": 3}}))["budget_use"]
+        else:
+            used = await put(api, of, per=per, max_runs=3)
+        return used["used_runs"], used["state"]
+
+    begun = await limit("day")
+    for _ in range(3):
+        await api.post(f"{path}/fire")
+    changed = [await limit(per) for per in ("hour", "day", "week", "day")]
+    refused = await api.refused("POST", f"{path}/fire")
+
+    assert begun == (0, "ok")
+    assert changed == [(3, "reached")] * 4
+    assert refused[:2] == (409, "budget_reached")
+
+
 @pytest.mark.parametrize("of", ["account", "cue"])
 async def test_a_budget_lowered_to_what_is_used_is_told_of_at_once_and_once(api: Api, of: str) -> None:
     made = await api.post("/v1/cues", cue())

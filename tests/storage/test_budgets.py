@@ -136,6 +136,25 @@ async def test_what_one_budget_refuses_uses_nothing_of_another(database: Databas
     assert [await use(database, user, scope) for scope in ("group:g", "account")] == [(2, 0.0, "ok")] * 2
 
 
+async def test_a_budget_that_is_not_reached_pauses_nothing_and_is_not_named(database: Database) -> None:
+    user, at = await add_user(database), ago(hours=1)
+    three = [await add_cue(database, user, next_run=at + n * MINUTE, group_name="g") for n in range(3)]
+    own = await add_cue(
+        database, user, next_run=at + 5 * MINUTE, budget_per="day", budget_max_runs=2, budget_on_limit="pause"
+    )
+    await put(database, user, "group:g", max_runs=2, on_limit="pause")
+    await put(database, user, "account", max_runs=1)
+
+    await fire(database, *three, own, times=3)
+
+    missed = await database.fetch("select distinct error_message from executions where status = 'missed'")
+    assert [(await look_up_cue(database, one))["status"] for one in (*three, own)] == ["active"] * 4
+    assert [row["error_message"].partition(" is ")[0] for row in missed] == ["Budget of 1 run a day"]
+    assert [await use(database, user, scope) for scope in ("group:g", "account")] == [
+        (1, 0.0, "ok"), (1, 0.0, "reached"),
+    ]  # fmt: skip
+
+
 async def test_16_pollers_with_1000_due_cues_and_a_group_budget_of_100_make_exactly_100(database: Database) -> None:
     user = await add_user(database)
     await database.execute(

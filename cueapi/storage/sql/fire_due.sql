@@ -66,15 +66,16 @@ with due as (
                -- Behind the budgets, as every writer locks them.
                and (select count(*) from limits) is not null) m
      where alerts is not null
-), on_hold as materialized (
-    select user_id, until
+), braked as materialized (
+    -- One look for both: a hold that ends meanwhile is waited for, and read as it is then.
+    select user_id, since, until, ended_at
       from holds
-     where user_id = any (array(select user_id from held)) and ended_at is null
+     where user_id = any (array(select user_id from held))
        for share
-), was_held as materialized (
-    select user_id, since, ended_at
-      from holds
-     where user_id = any (array(select user_id from held)) and ended_at is not null
+), on_hold as (
+    select user_id, until from braked where ended_at is null
+), was_held as (
+    select user_id, since, ended_at from braked where ended_at is not null
 ), planned as materialized (
     select f.id, f.cue, f.scheduled_for, f.missed_runs, h.user_id, h.group_name, h.transport, h.payload, h.task,
            h.budget_max_runs, h.budget_max_cost, h.budget_pauses, h.budget_runs, h.budget_cost, h.budget_sentence,
@@ -110,7 +111,8 @@ with due as (
                               over (partition by cue order by scheduled_for, id) > budget_max_runs) is true as by_cue
       from wanted p
 ), of_group as (
-    select p.*, l.sentence as group_sentence, l.pauses as group_pauses,
+    select p.*, l.sentence as group_sentence, l.pauses as group_pauses, l.runs as group_runs,
+           l.max_runs as group_max_runs, l.cost >= l.max_cost as group_cost_reached,
            wanted and not by_cue and (l.cost >= l.max_cost
                        or l.runs + count(*) filter (where wanted and not by_cue)
                               over (partition by p.user_id, group_name order by scheduled_for, p.id)
@@ -118,20 +120,39 @@ with due as (
       from of_cue p
       left join limits l on l.user_id = p.user_id and l.scope = 'group:' || p.group_name
 ), of_account as (
-    select p.*, l.sentence as account_sentence, l.pauses as account_pauses,
+    select p.*, l.sentence as account_sentence, l.pauses as account_pauses, l.runs as account_runs,
+           l.max_runs as account_max_runs, l.cost >= l.max_cost as account_cost_reached,
            wanted and not by_cue and not by_group and (l.cost >= l.max_cost
                        or l.runs + count(*) filter (where wanted and not by_cue and not by_group)
                               over (partition by p.user_id order by scheduled_for, p.id)
                           > l.max_runs) is true as by_account
       from of_group p
       left join limits l on l.user_id = p.user_id and l.scope = 'account'
+), let_through as (
+    select p.*, by_cue or by_group or by_account as refused, wanted and not (by_cue or by_group or by_account) as fires
+      from of_account p
+), reached as (
+    -- The limit that is reached: what an outer scope refuses is used up in none.
+    select p.*,
+           case when not refused then null
+                when budget_cost >= budget_max_cost
+                     or budget_runs + count(*) filter (where fires)
+                            over (partition by cue order by scheduled_for, id) >= budget_max_runs then 'cue'
+                when group_cost_reached
+                     or group_runs + count(*) filter (where fires)
+                            over (partition by user_id, group_name order by scheduled_for, id) >= group_max_runs
+                then 'group'
+                else 'account' end as by_scope
+      from let_through p
 ), decided as materialized (
     select p.*,
-           case when by_cue then budget_sentence when by_group then group_sentence
-                when by_account then account_sentence end as refusal,
-           case when by_cue then budget_pauses when by_group then group_pauses
-                when by_account then account_pauses else false end as pauses
-      from of_account p
+           case when refused
+                then coalesce(case by_scope when 'cue' then budget_sentence when 'group' then group_sentence
+                                            else account_sentence end,
+                              budget_sentence, group_sentence) end as refusal,
+           case by_scope when 'cue' then budget_pauses when 'group' then group_pauses
+                         when 'account' then account_pauses else false end as pauses
+      from reached p
 ), made as (
     insert into executions (id, cue_id, user_id, transport, triggered_by, scheduled_for, status, ready_at, payload,
                             task, missed_runs, finished_at, dead_at, error_message, late)
