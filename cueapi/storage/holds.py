@@ -117,6 +117,20 @@ update executions
 """
 
 
+# Under a hold of everything nothing could be sent to a target: what waits for one may wait as much longer.
+WAIT_LONGER = """
+update outbox o
+   set waits_until = o.waits_until + (h.ended_at - h.since)
+  from holds h
+ where h.user_id = any ($1::bigint[])
+   and h.mode = 'everything'
+   and o.user_id = h.user_id
+   and o.claimed_by is null
+   and o.waits_until is not null
+   and not o.forced
+"""
+
+
 async def release(database: Database, users: Collection[int], act: Act) -> list[int]:
     """
     End the holds of these accounts; of which there were any.
@@ -127,6 +141,7 @@ async def release(database: Database, users: Collection[int], act: Act) -> list[
         ended = [row.user_id for row in await db.fetch(END, [*users], act.text(), row=EndedHold)]
         if ended:
             await db.execute(RESUME, ended)
+            await db.execute(WAIT_LONGER, ended)
     return ended
 
 

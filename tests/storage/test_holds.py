@@ -8,7 +8,7 @@ import trio
 from cueapi.domain.audit import OPERATOR
 from cueapi.domain.catchup import FiringPlan, Occurrence
 from cueapi.domain.ids import new_uuid7
-from cueapi.storage import daemons, fires, health, holds, outbox, worker_claims
+from cueapi.storage import daemons, fires, health, holds, outbox, target_waits, worker_claims
 from cueapi.storage.database import Database, StorageRefused
 from cueapi.storage.due_cues import DueCue, due, fire_due
 from cueapi.storage.fires import ManualFire
@@ -150,6 +150,37 @@ async def test_a_release_waits_for_a_firing_that_has_seen_the_hold(database: Dat
                 await wait_for_locks(database)
 
     assert await fire_all(database) == 1
+
+
+async def test_a_firing_that_meets_the_end_of_a_hold_catches_nothing_up_with(database: Database) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user, next_run=ago(minutes=1))
+    await hold(database, user)
+    await database.execute("update holds set since = now() - interval '1 hour'")
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            async with database.transaction() as tx:
+                await tx.fetch(holds.END, [user], OPERATOR.text(), row=holds.EndedHold)
+                nursery.start_soon(fire_all, database)
+                await wait_for_locks(database)
+
+    assert await database.fetch("select from executions") == []
+    assert (await look_up_cue(database, cue_id))["held_count"] == 1
+
+
+async def test_what_waits_for_a_target_waits_as_much_longer_as_everything_was_held(database: Database) -> None:
+    user, other = await add_user(database), await add_user(database)
+    held, free = [await add_execution(database, await add_cue(database, one)) for one in (user, other)]
+    await hold(database, user, "everything")
+    await database.execute("update holds set since = now() - interval '1 hour'")
+    await database.execute("update outbox set waits_until = now() - interval '10 minutes'")
+    before = await target_waits.overdue(database, 10)
+
+    await release(database, user)
+
+    assert before == await target_waits.overdue(database, 10) == [free]
+    assert held != free
 
 
 async def test_what_was_asked_for_at_a_later_time_waits_for_the_release(database: Database) -> None:
