@@ -21,13 +21,19 @@ class MatchedDeadLetters(Row):
     skipped: int
 
 
+# A replay that has not ended, or waits for the report that it owes.
+IN_FLIGHT: LiteralString = (
+    "r.finished_at is null or r.status || '' = 'success' and r.outcome_deadline_at > now()"
+    " and (r.outcome_attempt is null or r.outcome_attempt < r.attempts)"
+)
+
 MATCHED_COLUMNS: LiteralString = "count(*) as matched, count(*) filter (where m.skipped) as skipped"
 
 
 def _matched(where: LiteralString) -> LiteralString:
     return (
         "(select exists (select from executions r where r.replayed_from = e.id"
-        " and (r.finished_at is null or r.dead_at is not null)) as skipped from " + SOURCE
+        " and (" + IN_FLIGHT + " or r.dead_at is not null)) as skipped from " + SOURCE
         + " where " + where + " limit 100001) m"
     )  # fmt: skip
 
@@ -65,7 +71,7 @@ class DeadLetterFacts(Row):
 
 FACTS_COLUMNS: LiteralString = (
     "e.id, e.cue_id, e.status, e.dead_at is not null as is_dead, c.deleted_at is not null as is_deleted,"
-    " exists (select from executions r where r.replayed_from = e.id and r.finished_at is null)"
+    " exists (select from executions r where r.replayed_from = e.id and (" + IN_FLIGHT + "))"
     " as has_replay_in_flight,"
     " exists (select from executions r where r.replayed_from = e.id and r.dead_at is not null) as has_dead_replay"
 )

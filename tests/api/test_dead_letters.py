@@ -6,7 +6,9 @@ import trio
 
 from cueapi.domain.clock import iso
 from cueapi.storage.database import Database
+from tests.api.work import report
 from tests.conftest import Api, cue
+from tests.receiver import open_receiver
 from tests.storage.rows import add_execution, ago
 
 
@@ -132,3 +134,39 @@ async def test_what_has_no_status_or_no_reason_is_asked_for_by_none(api: Api, da
     ]  # fmt: skip
     assert found == [silent[::-1], [answered, *silent[::-1]], [told, *silent[::-1]], [told]]
     assert pages == [silent[:1:-1]]
+
+
+async def test_a_replay_that_owes_a_report_stands_for_nothing_before_it_comes(api: Api) -> None:
+    with trio.fail_after(60):
+        async with open_receiver([503, 202, 202]) as receiver:
+            made = await api.post(
+                "/v1/cues",
+                cue(receiver.url(), retry={"max_attempts": 1}, delivery={"outcome_deadline_seconds": 600}),
+            )
+            fired = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+            await api.execution(fired, "failed")
+            found = []
+            for success in (False, True):
+                replay = (await api.post(f"/v1/executions/{fired}/replay"))["id"]
+                await api.execution(replay, "success")
+                found.append(await listed(api, ""))
+                dry = await api.post("/v1/operations", {"kind": "replay", "ids": [fired], "dry_run": True})
+                await report(api, replay, success=success)
+                found.append(await listed(api, ""))
+
+    assert dry["matched"] == 1
+    assert [fired in one for one in found] == [True, True, True, False]
+
+
+async def test_what_is_reported_to_have_succeeded_late_is_no_dead_letter(api: Api, database: Database) -> None:
+    made = await api.post("/v1/cues", cue())
+    with trio.fail_after(30):
+        fired = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+        await api.post(f"/v1/executions/{fired}/claim")
+        await database.execute("update executions set status = 'outcome_timeout', finished_at = now(), dead_at = now(),"
+                               " claim = null")  # fmt: skip
+        before = await listed(api, "")
+        await report(api, fired, success=True)
+        after = await listed(api, "")
+
+    assert (before, after) == ([fired], [])

@@ -199,6 +199,21 @@ async def test_evidence_that_comes_later_ends_what_was_not_verified(api: Api) ->
     assert (await api.get(f"/v1/incidents/{opened['id']}"))["resolved_by_execution_id"] == execution
 
 
+async def test_evidence_of_one_ends_nothing_while_others_lack_theirs(api: Api) -> None:
+    made = await api.post("/v1/cues", cue("http://127.0.0.1:9/", verification={"mode": "require_external_id"}))
+    three = [(await api.post(f"/v1/cues/{made['id']}/fire"))["id"] for _ in range(3)]
+    for one in three:
+        await report(api, one, success=True)
+    ends = []
+    for one in three:
+        await api.patch(f"/v1/executions/{one}/evidence", {"external_id": "m1"})
+        (incident,) = await listed(api, "kind=unverified")
+        ends.append(incident["resolved_by_execution_id"])
+
+    assert ends == [None, None, three[2]]
+    assert incident["status"] == "resolved"
+
+
 async def test_a_person_s_word_ends_what_was_not_verified_and_counts_once(api: Api) -> None:
     made = await api.post(
         "/v1/cues",

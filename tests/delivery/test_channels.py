@@ -473,3 +473,20 @@ async def test_a_repeat_shows_no_secret_again(api: Api) -> None:
 
     assert first["secret"].startswith("whsec_")
     assert again == {name: value for name, value in first.items() if name != "secret"}
+
+
+async def test_a_channel_that_refused_the_begin_hears_of_it_before_the_end(api: Api, database: Database) -> None:
+    with trio.fail_after(60):
+        async with open_receiver([500, 200, 200]) as receiver:
+            await channel(api, "slack", url=receiver.url("/slack"))
+            execution = await failed(api, name="job")
+            await receiver.wait_for(1)
+            await recover(api, execution)
+            while len(await database.fetch("select from notifications where not held")) < 2:
+                await trio.sleep(0.05)
+            early = len(receiver.requests)
+            await database.execute("update notifications set ready_at = now()")
+            await receiver.wait_for(3)
+
+    assert early == 1
+    assert ["failing" in one.body.decode() for one in receiver.requests] == [True, True, False]

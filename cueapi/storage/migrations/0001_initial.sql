@@ -1079,6 +1079,7 @@ declare
     is_reached constant boolean := state = 'reached';
     what constant text := case when is_reached then 'budget_reached' else 'budget_warning' end;
     sentence text;
+    owner text;
     incident uuid;
 begin
     if was = 'reached' and told = 'ok' then
@@ -1089,8 +1090,8 @@ begin
     end if;
     if is_reached then
         sentence := budget_sentence(per, max_runs, max_cost, cost, ends);
-        incident := open_incident(whose, 'budget', subject, coalesce((select name from cues where id = of_cue), scope),
-                                  sentence, 'critical', of_cue);
+        owner := coalesce((select name from cues where id = of_cue), scope);
+        incident := open_incident(whose, 'budget', subject, owner, format('%s (%s)', sentence, owner), 'critical', of_cue);
     else
         sentence := format('%s used; next period %s',
                            concat_ws(', ', runs || ' of ' || max_runs || ' runs',
@@ -1357,14 +1358,23 @@ begin
     for one in
         update incidents i
            set recovered = i.recovered + cardinality(m.counted),
-               resolved_at = case when i.recovered + cardinality(m.counted) >= m.needed then clock_timestamp() end,
-               resolved_by_execution_id = m.counted[greatest(m.needed - i.recovered, 1)]
+               resolved_at = case when i.recovered + cardinality(m.counted) >= m.needed and m.may_end
+                                  then clock_timestamp() end,
+               resolved_by_execution_id = case when m.may_end then m.counted[greatest(m.needed - i.recovered, 1)] end
           from (select u.id,
                        coalesce((select alert_recovery_threshold from cues where id = of_cue), 1) as needed,
                        array(select g from unnest(case when u.kind = 'unverified' then reported else good end) g
                               -- The firing that was late does not end that it was.
                               where u.kind <> 'late' or u.last_execution_id is null or g > u.last_execution_id
-                              order by g) as counted
+                              order by g) as counted,
+                       -- Evidence of an earlier one does not end it while later ones lack theirs.
+                       u.kind <> 'unverified' or u.last_execution_id < any (reported)
+                           or not exists (select from executions e
+                                           where e.user_id = u.user_id
+                                             and e.outcome_state = 'verification_failed'
+                                             and e.cue_id = of_cue
+                                             and e.id >= u.first_execution_id
+                                             and e.id <> all (reported)) as may_end
                   from incidents u
                  where u.cue_id = of_cue
                    and u.resolved_at is null

@@ -56,6 +56,7 @@ with transitions as materialized (
            -- What had been delivered may have been replayed with success before it came to nothing.
            dead_at = case when x.status in ('failed', 'missed', 'outcome_timeout') and x.seen <> x.status
                                and (e.delivered_at is null or not is_replayed_with_success(e.id)) then now()
+                          when x.report and x.success then null
                           else e.dead_at end,
            updated_at = clock_timestamp()
       from transitions x
@@ -69,7 +70,9 @@ with transitions as materialized (
        and (x.cue_revision is null
             or x.cue_revision = (select c.revision from cues c where c.id = e.cue_id))
  returning e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.scheduled_for, e.status, e.ready_at,
-           e.replayed_from is not null and e.status || '' = 'success' and x.seen <> 'success' as replays,
+           -- What is delivered and owes a report has not succeeded before that comes.
+           e.replayed_from is not null and e.status || '' = 'success'
+               and (x.report and x.success or x.seen <> 'success' and x.deadline is null) as replays,
            e.triggered_by = 'manual_fire' and e.scheduled_for > e.created_at as was_put_off,
            e.started_at, e.last_attempt_at, e.finished_at, e.outcome_attempt, e.outcome_state, e.forced, x.attempts,
            x.final,

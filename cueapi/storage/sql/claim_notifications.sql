@@ -14,6 +14,9 @@ ready as materialized (
             or n.claimed_by = :daemon and n.lease_until < now() and n.claim <> all (:under_way::uuid[])
             or not exists (select from living_daemons d where d.number = n.claimed_by))
        and coalesce(n.user_id, 0) <> all (select user_id from busy where busy >= :per_user)
+       -- A channel hears of an incident in the order of what happened to it.
+       and not exists (select from notifications p
+                        where p.channel_id = n.channel_id and p.incident_id = n.incident_id and p.id < n.id)
      order by n.ready_at, n.id
      limit greatest(:places * 4, 64)
        for update of n skip locked

@@ -64,7 +64,8 @@ with hold as materialized (
                               then higher_state(k.told, budget_state(k.runs + 1, k.cost, c.budget_max_runs,
                                                                      c.budget_max_cost, c.budget_warn_at))
                               else c.budget_told end,
-           last_run = case when :at::timestamptz > now() then c.last_run else now() end
+           last_run = case when :at::timestamptz is null or :triggered_by::text = 'manual_fire' and :at <= now() then now()
+                           else c.last_run end
       from (select s.alerts, s.alerts is null and k.begins is not null as counts from spent s, known k) s, known k
      where c.id = k.id
  returning c.id, c.user_id, c.transport, c.callback_host, c.payload, c.task, s.alerts is not null as ends,
