@@ -121,6 +121,7 @@ async def test_a_budget_lowered_to_what_is_used_is_told_of_at_once_and_once(api:
     assert told == [[], [], ["budget_warning"], *[["budget_reached", "budget_warning"]] * 2]
     assert (opened["kind"], opened["subject"]["id"]) == ("budget", "account" if of == "account" else made["id"])
     assert opened["title"].startswith("Budget of 4 runs a day is reached")
+    assert opened["title"].endswith("(account)" if of == "account" else f"({made['name']})")
     # The notifier was woken with them.
     assert raised[1]["alerts_raised_total budget_reached"] == raised[0].get("alerts_raised_total budget_reached", 0) + 1
 

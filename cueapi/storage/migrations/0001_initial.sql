@@ -1520,7 +1520,9 @@ begin
     )
     select count(*) as all_of_them, count(*) filter (where event = 'opened') as opened,
            count(*) filter (where event = 'resolved') as resolved, count(*) filter (where event = 'reminder') as reminders,
-           (array_agg(content #>> '{incident,title}' order by event, id))[1:10] as titles
+           -- Of what is over, that it is.
+           (array_agg(case when event = 'resolved' then (content #>> '{incident,subject,name}') || ' recovered'
+                           else content #>> '{incident,title}' end order by event, id))[1:10] as titles
       into folded
       from rest;
     if folded.all_of_them = 0 or 'digest' <> all (channel.events::text[]) then
