@@ -263,18 +263,13 @@ def _with_one_success(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _whole_number(digits: str) -> float:
-    return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
-
-
-# Made once: making one takes longer than reading the usual answer.
-_PLAIN = json.JSONDecoder(parse_int=_whole_number)
-_STRICT = json.JSONDecoder(parse_int=_whole_number, object_pairs_hook=_with_one_success)
-
-
 def _parsed(text: str) -> Any:  # noqa: ANN401 (JSON)
     """RFC 8259 JSON; numbers beyond a double are read as infinite. Raises ValueError; _SuccessTwice is one."""
-    return (_STRICT if text.count("success") > 1 else _PLAIN).decode(text)
+    return json.loads(
+        text,
+        parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else float(digits),
+        object_pairs_hook=_with_one_success if text.count("success") > 1 else None,
+    )
 
 
 def _inline_field_valid(name: str, value: object) -> bool:
