@@ -131,7 +131,9 @@ async def acknowledge(db: Executor, *, incident: UUID, user: int, note: str | No
 # $3 until when, $4 the act. A reminder that is asked for comes no earlier.
 SNOOZE = (
     """
-with i as (
+with before as materialized (
+    select snoozed_until from incidents where id = $1 and user_id = $2 and resolved_at is null for no key update
+), i as (
     update incidents
        set snoozed_until = $3::timestamptz,
            -- One that an earlier snooze has put off comes at the end of this one.
@@ -139,12 +141,13 @@ with i as (
                             when snoozed_until >= remind_at then $3::timestamptz
                             else greatest(remind_at, $3::timestamptz) end
      where id = $1 and user_id = $2 and resolved_at is null
+       and (select count(*) from before) > 0
  returning *
 ), audited as (
     select write_audit(user_id, $4::json, 'incident.snoozed', 'incident', id::text, title,
-                       json_build_array(json_build_object('path', 'snoozed_until', 'from', null,
+                       json_build_array(json_build_object('path', 'snoozed_until', 'from', iso(b.snoozed_until),
                                                           'to', iso($3::timestamptz))))
-      from i
+      from i, before b
 )
 select """
     + COLUMNS

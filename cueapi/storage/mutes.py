@@ -50,6 +50,8 @@ with cue as (
     select id, name from cues where $2 = 'cue' and id = $3 and user_id = $1 and deleted_at is null
 ), asked as materialized (
     select $2 <> 'cue' or exists (select from cue) as is_known, has_mute_room($1, $2, $3) as has_room
+), before as materialized (
+    select until from mutes where user_id = $1 and scope = $2 and subject = $3
 ), put as (
     insert into mutes as m (user_id, scope, subject, until, reason)
     select $1::bigint, $2::text, $3::text, $4::timestamptz, $5::text from asked where is_known and has_room
@@ -57,7 +59,10 @@ with cue as (
        set until = excluded.until, reason = excluded.reason, created_at = excluded.created_at
  returning *
 ), audited as (
-    select write_audit(user_id, $6::json, 'mute.set', scope, subject, coalesce((select name from cue), subject)) as id
+    select write_audit(user_id, $6::json, 'mute.set', scope, coalesce(nullif(subject, ''), user_id::text),
+                       coalesce((select name from cue), nullif(subject, '')), json_build_array(json_build_object(
+                           'path', 'mute', 'from', (select json_build_object('until', iso(until)) from before),
+                           'to', json_build_object('until', iso(until))))) as id
       from put
 )
 select $2 as scope, $3 as subject, (select name from cue) as name, p.until, p.reason,
@@ -81,7 +86,10 @@ DELETE = """
 with gone as (
     delete from mutes where user_id = $1 and scope = $2 and subject = $3 returning *
 )
-select write_audit(user_id, $4::json, 'mute.deleted', scope, subject, subject) as audit from gone
+select write_audit(user_id, $4::json, 'mute.deleted', scope, coalesce(nullif(subject, ''), user_id::text),
+                   nullif(subject, ''), json_build_array(json_build_object(
+                       'path', 'mute', 'from', json_build_object('until', iso(until)), 'to', null))) as audit
+  from gone
 """
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import trio
 
+from cueapi.domain.clock import iso
 from cueapi.storage.database import Database
 from tests.api.keys import with_key
 from tests.api.work import NO_IDS, claimed, report
@@ -248,6 +249,14 @@ async def test_what_may_be_muted_and_for_how_long(api: Api) -> None:
         (None, None, None, True), (None, None, "night", False), (made["id"], "brief", None, False),
     ]  # fmt: skip
     assert gone.status_code == 204
+    told = [one for what in ("set", "deleted") for one in (await api.get(f"/v1/audit?action=mute.{what}"))["audit"]]
+    end = iso(datetime.fromisoformat(until))
+    assert [(one["subject"]["id"], one["changes"]) for one in told[1:]] == [
+        ("night", [{"path": "mute", "from": None, "to": {"until": end}}]),
+        (made["id"], [{"path": "mute", "from": None, "to": {"until": None}}]),
+        ("night", [{"path": "mute", "from": {"until": end}, "to": None}]),
+    ]
+    assert told[0]["subject"]["id"].isdigit()
     assert (await api.ask("DELETE", "/v1/mutes?account=true")).status_code == 204
     assert (await api.refused("DELETE", "/v1/mutes", {"group": "night"}))[:2] == (404, "mute_not_found")
     for wrong in ({}, {"account": False}, {"account": 1}, {"account": True, "group": "night"}, {"group": "Night"},
