@@ -121,14 +121,16 @@ class Rendering:
         A page, never to be cached. A request with `X-Fragment: 1` gets its main part only.
 
         A template extends *layout*, and has the blocks `title` and `main`. It also knows *session*, *here* (the path
-        below the root), *notice*, and *form_token*, the hidden field of each form.
+        below the root), *address* (that with its query), *notice*, and *form_token*, the hidden field of each form.
         """
         fragment = request.headers.get("X-Fragment") == "1"
         notice = None if fragment or session is None else self._notice(session)
+        query = request.query_string.decode("ascii", "ignore")
         common = {
             "layout": "fragment.html" if fragment else "layout.html",
             "session": session,
             "here": request.path,
+            "address": f"{request.path}?{query}" if query else request.path,
             "notice": notice,
         }
         text = self._templates.get_template(f"{name}.html").render(common | values)

@@ -36,3 +36,16 @@ async def test_the_button_may_stop_everything_and_the_notice_takes_it_back(api: 
     assert (hold["mode"], hold["by"]["kind"]) == ("everything", "session")
     assert "nothing is claimed" in text_of(page)
     assert "until the account is released. Release" in text_of(page)
+
+
+async def test_who_holds_and_releases_comes_back_to_the_same_list(api: Api, person: Browser) -> None:
+    path = "/ui/executions?status=success"
+    back = 'name="back" value="/ui/executions?status=success"'
+    page = await person.get(path)
+    held = await person.post("/ui/hold", {"back": path})
+    shown = await person.get(path)
+    released = await person.post("/ui/hold/release", {"back": path})
+
+    assert target(held) == target(released) == path
+    # The banner has the button, and the notice of what was done.
+    assert (page.text.count(back), shown.text.count(back)) == (1, 2)
