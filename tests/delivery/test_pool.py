@@ -8,6 +8,7 @@ from attrs import evolve
 from structlog.testing import capture_logs
 
 from cueapi.delivery.capacity import Capacity
+from cueapi.delivery.host_slots import PATIENCE
 from cueapi.delivery.pool import DispatchPool
 from cueapi.delivery.webhook import Webhook
 from cueapi.domain.attempt import Delivery
@@ -138,3 +139,25 @@ async def test_a_host_gets_no_more_at_once_than_its_slots_however_many_were_clai
     assert {step.status for step in steps} == {Status.SUCCESS}
     # A connection is used again as soon as its request has ended.
     assert len({request.connection for request in receiver.requests}) == 3
+
+
+async def test_what_finds_no_slot_of_its_host_is_given_back_soon_and_keeps_its_place() -> None:
+    deliveries, results = Channel[Delivery]("deliveries", 8), Channel[Transition]("results", 8)
+    places = Capacity(8, 1)
+    with trio.fail_after(20):
+        async with open_receiver(["hang"]) as receiver:
+            both = [delivery_to(receiver.url()) for _ in range(2)]
+            with Webhook(Rules(allow=Rules.parse_allow("127.0.0.0/8")), Resolver()) as webhook:
+                pool = DispatchPool(deliveries, results, places, webhook, _confirm, 8, trio.Event())
+                with deliveries.sender() as sending, results.receiver() as told:
+                    async with alive(pool.run):
+                        for delivery in both:
+                            sending.send_nowait(delivery)
+                            places.take(delivery)
+                        begun = trio.current_time()
+                        step = await told.receive()
+                        waited = trio.current_time() - begun
+
+    assert (step.released, step.pause) == (True, None)
+    assert waited >= PATIENCE
+    assert len(receiver.requests) == 1
