@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -54,15 +55,16 @@ async def test_a_demo_that_is_ended_leaves_nothing_behind(tmp_path: Path) -> Non
         )  # fmt: skip
         homes = set[str]()
         while not homes and process.poll() is None:
-            servers = psutil.Process(process.pid).children(recursive=True)
-            said = " ".join(part for server in servers for part in server.cmdline())
-            homes = set(re.findall(r"/[^\s\"=]*cueapi-demo-\w+", said))
+            with suppress(psutil.Error):  # of a process that has ended since
+                servers = psutil.Process(process.pid).children(recursive=True)
+                said = " ".join(part for server in servers for part in server.cmdline())
+                homes = set(re.findall(r"/[^\s\"=]*cueapi-demo-\w+", said))
             await trio.sleep(LOOK)
         process.terminate()
         code = await process.wait()
 
     assert code > 0
-    assert not any(server.is_running() and server.status() != psutil.STATUS_ZOMBIE for server in servers)
+    assert psutil.wait_procs(servers, timeout=HANG)[1] == []
     assert [home for home in homes if Path(home).exists()] == []
 
 
