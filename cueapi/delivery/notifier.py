@@ -104,7 +104,7 @@ class Notifier:
         ):
             self._under_way[notification.claim] = notification.user
             nursery.start_soon(self._send, notification, name=f"notification {notification.id}")
-        if (due_in := await notifications.ahead(self.database)) is not None and due_in > 0:
+        if (due_in := await notifications.ahead(self.database)) is not None:
             self.hub.notifications.wake_at(trio.current_time() + due_in)
 
     async def _send(self, notification: Notification) -> None:

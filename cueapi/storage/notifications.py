@@ -213,18 +213,20 @@ async def release(db: Executor, notification: Notification, pause: float) -> Non
     await db.execute(RELEASE, notification.id, notification.claim, pause)
 
 
+# What is ready already waits for a place, or for one before it, whose end wakes the notifier.
 AHEAD = """
 select extract(epoch from ready_at - now())::float8 as due_in
   from notifications
  where claim is null
    and not held
+   and ready_at > now()
  order by ready_at
  limit 1
 """
 
 
 async def ahead(db: Executor) -> float | None:
-    """Seconds until the next one is ready; None where the table holds no unclaimed one."""
+    """Seconds until the next one comes to be ready; None where none is to come."""
     return await fetch_value(db, AHEAD, kind=float)
 
 

@@ -490,3 +490,38 @@ async def test_a_channel_that_refused_the_begin_hears_of_it_before_the_end(api: 
 
     assert early == 1
     assert ["failing" in one.body.decode() for one in receiver.requests] == [True, True, False]
+
+
+async def test_a_message_that_waits_for_the_one_before_it_puts_no_other_off(database: Database) -> None:
+    user = await add_user(database)
+    await add_channel(database, user)
+    (incident,) = await database.fetch("select open_incident($1, 'budget', 'a', 'a', 'reached', 'warning') as id", user)
+    await database.execute("select resolve_incident($1, 'budget', 'a')", user)
+    await channels.admit(database)
+    await database.execute("delete from notifications where channel_id is null")
+    await database.execute("update notifications set ready_at = now() + interval '1 minute' where event = 'opened'")
+
+    (daemon,) = await database.fetch("insert into daemons (instance) values ('here') returning number")
+    claimed_now = await notifications.claim(
+        database, daemon=daemon["number"], headroom=NotificationHeadroom(8, {}, 4), lease=60.0, claimed_at=steady()
+    )
+    due_in = await notifications.ahead(database)
+
+    assert incident["id"] is not None
+    assert claimed_now == []
+    assert due_in is not None
+    assert 30 < due_in <= 60
+
+
+async def test_a_digest_says_what_is_over(database: Database) -> None:
+    user = await add_user(database)
+    await add_channel(database, user)
+    moving = {"opened": "open_incident($1, 'budget', n::text, 'cue ' || n, 'reached', 'warning')",
+              "resolved": "resolve_incident($1, 'budget', n::text)"}  # fmt: skip
+    for statement in moving.values():
+        await database.execute(f"select {statement} from generate_series(1, 24) n", user)  # type: ignore[arg-type] # of ours
+        await channels.admit(database)
+
+    (digest,) = await database.fetch("select content ->> 'titles' as titles from notifications where event = 'digest'")
+    titles = json.loads(digest["titles"])
+    assert [title.endswith("recovered") for title in titles] == [False] * 4 + [True] * 4
