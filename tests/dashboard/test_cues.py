@@ -229,3 +229,14 @@ async def test_the_last_moment_that_is_taken_is_previewed_and_shown_and_a_later_
     assert refused == [(400, "invalid_schedule")] * 2
     assert [page.status_code for page in pages] == [200] * 3
     assert beyond.status_code == 400
+
+
+async def test_a_name_turns_no_notice_around(daemon: RunningDaemon, api: Api) -> None:
+    with trio.fail_after(30):
+        made = await api.post("/v1/cues", cue(name="report \u202e fdp.exe"))
+        browser = await signed_in(daemon, api)
+        await browser.get(f"/ui/cues/{made['id']}")
+        said = await notice_after(browser, f"/ui/cues/{made['id']}/pause", {})
+
+    assert "\u202e" not in said
+    assert "⟨U+202E⟩" in said

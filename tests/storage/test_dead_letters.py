@@ -47,6 +47,23 @@ async def ended(database: Database, cue_id: str, said: Report, **columns: object
     return execution
 
 
+async def test_a_replay_that_waits_for_its_report_is_under_way(database: Database) -> None:
+    user = await add_user(database)
+    cue_id = await add_cue(database, user)
+    dead = await add_execution(database, cue_id, status="failed", attempts=1, finished_at=ago(), dead_at=ago())
+    await add_execution(
+        database, cue_id, status="success", attempts=1, finished_at=ago(), replayed_from=dead,
+        outcome_deadline_at=ago(seconds=-60),
+    )  # fmt: skip
+    waiting = (await dead_letter_batches.of_ids(database, user=user, ids=[dead]))[dead]
+    counted = await dead_letter_batches.count(database, DeadFilter(user))
+    await database.execute("update executions set outcome_attempt = 1 where replayed_from is not null")
+    reported = (await dead_letter_batches.of_ids(database, user=user, ids=[dead]))[dead]
+
+    assert (waiting.has_replay_in_flight, reported.has_replay_in_flight) == (True, False)
+    assert (counted.matched, counted.skipped) == (1, 1)
+
+
 async def test_a_summary_is_of_the_newest_that_match_however_many_others_are_newer(database: Database) -> None:
     with trio.fail_after(20):
         user = await add_user(database)
