@@ -25,6 +25,13 @@ async def listed(api: Api, query: str = "") -> list[dict[str, Any]]:
     return list((await api.get(f"/v1/incidents?{query}"))["incidents"])
 
 
+async def opened(api: Api) -> dict[str, Any]:
+    """The incident of a new cue that has failed."""
+    await failed(api)
+    (incident,) = await listed(api)
+    return incident
+
+
 async def test_a_failing_cue_is_an_incident_from_its_failure_to_its_recovery(api: Api) -> None:
     execution = await failed(api, name="brief", group="morning")
     (opened,) = await listed(api, "status=open&kind=failing&group=morning")
@@ -73,8 +80,7 @@ async def test_thresholds_are_the_cues_own_and_stay_within_their_bounds(api: Api
 async def test_an_incident_is_acknowledged_snoozed_and_resolved_and_the_audit_says_by_whom(
     api: Api, database: Database
 ) -> None:
-    await failed(api)
-    (incident,) = await listed(api)
+    incident = await opened(api)
     path = f"/v1/incidents/{incident['id']}"
 
     seen = await api.post(f"{path}/acknowledge", {"note": "on it"})
@@ -103,8 +109,7 @@ async def test_an_incident_is_acknowledged_snoozed_and_resolved_and_the_audit_sa
 async def test_a_shorter_snooze_brings_the_reminder_forward_and_a_longer_one_puts_it_off(
     api: Api, database: Database
 ) -> None:
-    await failed(api)
-    (incident,) = await listed(api)
+    incident = await opened(api)
     path = f"/v1/incidents/{incident['id']}/snooze"
     await database.execute("update incidents set remind_at = now() + interval '5 minutes'")
 
@@ -117,8 +122,7 @@ async def test_a_shorter_snooze_brings_the_reminder_forward_and_a_longer_one_put
 
 
 async def test_what_cannot_be_is_refused_by_name(api: Api) -> None:
-    await failed(api)
-    (incident,) = await listed(api)
+    incident = await opened(api)
     path, other = f"/v1/incidents/{incident['id']}", await api.register("other@example.com")
     past, far = datetime.now(UTC) - timedelta(minutes=1), datetime.now(UTC) + timedelta(days=400)
 
@@ -180,8 +184,7 @@ async def test_an_incident_of_a_group_s_budget_is_the_group_s(api: Api, database
 
 
 async def test_a_pause_by_a_person_ends_an_incident(api: Api) -> None:
-    await failed(api)
-    (incident,) = await listed(api)
+    incident = await opened(api)
     await api.patch(f"/v1/cues/{incident['cue_id']}", {"status": "paused"})
 
     ended = await api.get(f"/v1/incidents/{incident['id']}")
