@@ -1035,6 +1035,13 @@ exception when invalid_parameter_value then
     return date_trunc(per, moment, 'UTC');
 end $$;
 
+-- From when a count is kept that began at *begins*, where another period takes the place of its own: what was used of the
+-- present one counts for the new one, too, so that by no change more is used than either allows.
+create function budget_kept_from(begins timestamptz, was text, was_zone text, per text, zone text)
+returns timestamptz language sql stable as $$
+    select greatest(begins, case when begins >= budget_begin(was, was_zone) then budget_begin(per, zone) end)
+$$;
+
 create function budget_end(per text, zone text, moment timestamptz default now()) returns timestamptz
 language plpgsql stable as $$
 begin

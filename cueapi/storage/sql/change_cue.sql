@@ -35,16 +35,15 @@ with room as (
            updated_at = clock_timestamp(),
            consecutive_failures = case when :revives then 0 else c.consecutive_failures end,
            callback_host = coalesce(:callback_host, c.callback_host),
-           -- As in set_budget.sql.
            budget_begins_at = case when b.keeps_count
-                                   then greatest(c.budget_begins_at,
-                                                 case when c.budget_begins_at >= budget_begin(c.budget_per, c.timezone)
-                                                      then budget_begin(:budget_per, :timezone) end) end,
+                                   then budget_kept_from(c.budget_begins_at, c.budget_per, c.timezone,
+                                                         :budget_per, :timezone) end,
            budget_runs = case when b.keeps_count then c.budget_runs else 0 end,
            budget_cost = case when b.keeps_count then c.budget_cost else 0 end,
            budget_told = case when b.keeps_count
-                              then case when c.budget_begins_at < budget_begin(:budget_per, :timezone)
-                                             and c.budget_begins_at < budget_begin(c.budget_per, c.timezone)
+                              then case when budget_kept_from(c.budget_begins_at, c.budget_per, c.timezone,
+                                                              :budget_per, :timezone)
+                                             < budget_begin(:budget_per, :timezone)
                                         then c.budget_told
                                         else budget_state(c.budget_runs, c.budget_cost, :budget_max_runs,
                                                           :budget_max_cost, :budget_warn_at) end

@@ -14,11 +14,8 @@ with before as materialized (
         on conflict (user_id, scope) do update
        set per = excluded.per, max_runs = excluded.max_runs, max_cost = excluded.max_cost,
            on_limit = excluded.on_limit, warn_at = excluded.warn_at, updated_at = clock_timestamp(),
-           -- Another period begins with what was used of the one before: by no change is more used than either allows.
-           begins_at = case when b.begins_at >= budget_begin(b.per, 'UTC')
-                            then greatest(b.begins_at, budget_begin(excluded.per, 'UTC')) else b.begins_at end,
-           told = case when greatest(b.begins_at, case when b.begins_at >= budget_begin(b.per, 'UTC')
-                                                       then budget_begin(excluded.per, 'UTC') end)
+           begins_at = budget_kept_from(b.begins_at, b.per, 'UTC', excluded.per, 'UTC'),
+           told = case when budget_kept_from(b.begins_at, b.per, 'UTC', excluded.per, 'UTC')
                             >= budget_begin(excluded.per, 'UTC')
                        then budget_state(b.runs, b.cost, excluded.max_runs, excluded.max_cost, excluded.warn_at)
                        else b.told end
