@@ -1,5 +1,7 @@
 """Results are written down, a batch at a time, and each is kept until it was."""
 
+import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -7,10 +9,11 @@ import pytest
 import trio
 from attrs import evolve, frozen
 from structlog.testing import capture_logs
+from trio.testing import MockClock
 
 from cueapi.delivery.capacity import Capacity
 from cueapi.delivery.quarantine import NOT_STORED
-from cueapi.delivery.recorder import Recorder
+from cueapi.delivery.recorder import BATCH, GATHERING, Recorder
 from cueapi.delivery.retries import Reminder
 from cueapi.domain.attempt import Answered, Delivery, Result, Unreachable, evaluate_attempt
 from cueapi.domain.execution import AttemptRecord, Transition
@@ -77,16 +80,46 @@ async def statuses(database: Database) -> list[str]:
 async def test_a_batch_is_one_statement_and_the_last_ones_are_written_at_the_end(
     database: Database, recorder: Recorder, counting: Counting
 ) -> None:
-    deliveries = await claimed(database, 100)
+    deliveries = await claimed(database, BATCH // 2) + await claimed(database, BATCH // 2)
 
     with recorder.results.sender() as results:
         for delivery in deliveries:
             await results.send(settled(delivery))
     await record(recorder, [])
 
-    assert await statuses(database) == ["success"] * 100
-    assert len(counting.said) <= 3
+    assert await statuses(database) == ["success"] * BATCH
+    assert counting.said == ["with"]
     assert await queued(database) == []
+
+
+async def test_after_a_pause_a_result_is_written_at_once_and_what_comes_soon_after_it_gathers(
+    database: Database, recorder: Recorder, counting: Counting, mock_clock: MockClock
+) -> None:
+    first, *later = await claimed(database, 3)
+
+    async with alive(recorder.run):
+        with recorder.results.sender() as results:
+            await results.send(settled(first))
+            await in_standing_time(partial(is_settled, database, first))
+            for delivery in later:
+                await results.send(settled(delivery))
+            await trio.to_thread.run_sync(time.sleep, 0.05)
+            assert counting.said == ["with"]
+
+            mock_clock.jump(GATHERING)
+            await in_standing_time(partial(is_settled, database, later[-1]))
+
+    assert await statuses(database) == ["success"] * 3
+    assert counting.said == ["with"] * 2
+
+
+async def in_standing_time(found: Callable[[], Awaitable[bool]]) -> None:
+    """Look again and again, while the clock of the siblings stands still."""
+    for _ in range(1_000):
+        if await found():
+            return
+        await trio.to_thread.run_sync(time.sleep, 0.01)
+    raise AssertionError("it waits for time to pass")
 
 
 async def test_while_postgresql_is_away_results_are_kept_and_written_when_it_is_back(
@@ -96,8 +129,11 @@ async def test_while_postgresql_is_away_results_are_kept_and_written_when_it_is_
 
     with capture_logs() as lines, trio.fail_after(20):
         async with gone(postgres_url, database_url):
+            with recorder.results.sender() as results:
+                for delivery in deliveries:
+                    await results.send(settled(delivery))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(record, recorder, [settled(delivery) for delivery in deliveries])
+                nursery.start_soon(record, recorder, [])
                 await until(lambda: lines)
                 nursery.cancel_scope.cancel()
         # What a former life kept comes first.
