@@ -55,6 +55,12 @@ class Grant:
             wanted, granted = ", ".join(needed), ", ".join(self.scopes)
             self._refuse(f"This needs a key with the scope {wanted}; this one has {granted}.", *needed)
 
+    def check_any(self, *enough: Scope) -> None:
+        """Refuse where none of the scopes is there, of which the body says which one is needed."""
+        if not self._is_whole and not set(enough) & set(self.scopes):
+            wanted, granted = " or ".join(enough), ", ".join(self.scopes)
+            self._refuse(f"This needs a key with the scope {wanted}; this one has {granted}.", *enough)
+
     def check_whole(self) -> None:
         """Refuse what is of the whole account to a key that is limited to groups."""
         if self.groups is not None:

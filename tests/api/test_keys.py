@@ -77,6 +77,17 @@ async def test_a_key_is_shown_once_and_does_what_its_scopes_say_and_nothing_else
     assert (error["code"], error["required"], error["granted"]) == ("insufficient_scope", ["work"], ["read", "write"])
 
 
+async def test_a_key_is_told_of_both_scopes_where_the_body_says_which_of_them_is_needed(api: Api) -> None:
+    reader, writer = await with_key(api, "read"), await with_key(api, "write")
+    pause, replay = ({"kind": kind, "filter": {"group": "night"}, "dry_run": True} for kind in ("pause", "replay"))
+
+    refused = [await one.ask("POST", "/v1/operations", body) for one, body in ((reader, pause), (writer, replay))]
+
+    assert [one.status_code for one in refused] == [403, 403]
+    assert [one.json()["error"]["required"] for one in refused] == [["write", "fire"], ["fire"]]
+    assert "the scope write or fire; this one has read" in refused[0].json()["error"]["message"]
+
+
 async def test_the_own_key_and_sessions_may_do_everything(api: Api) -> None:
     session = evolve(api, key=(await api.post("/v1/auth/session/refresh"))["session_token"])
 

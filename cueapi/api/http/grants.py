@@ -31,7 +31,9 @@ async def check_grant(
     if described is None:
         grant.check(None)
         return
-    if described.or_scope is None or described.or_scope not in grant.scopes:
+    if described.scope is not None and described.or_scope is not None:
+        grant.check_any(described.scope, described.or_scope)
+    else:
         grant.check(described.scope, own=described.own)
     if grant.groups is None:
         return
