@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 from quart import Response
@@ -24,10 +24,10 @@ from cueapi.domain.outcome import (
     names_success_twice,
     shortened,
 )
-from cueapi.domain.reporting import ExecutionState
+from cueapi.domain.reporting import ExecutionState, called_off
 from cueapi.domain.verification import Verification
 from cueapi.metrics import Metrics
-from cueapi.storage.database import Database
+from cueapi.storage.database import Database, Executor, TransactionRolledBack
 from cueapi.storage.grouping import Grouped
 from cueapi.storage.transitions import TransitionResult, has_alerts, log_transition, write_transitions
 from cueapi.wakeups.hub import WakeupHub
@@ -35,7 +35,13 @@ from cueapi.wakeups.hub import WakeupHub
 ROUNDS = 5
 """How often a report is decided anew where the execution was written meanwhile."""
 
+T = TypeVar("T")
+
 SAID_TWICE = Problem("body.success", "is sent more than once, with different values: which is meant?")
+
+
+class _Moved(Exception):
+    """The execution was changed by another request meanwhile."""
 
 
 @frozen
@@ -69,6 +75,31 @@ class OutcomeWriter:
                     self._wake(state, written)
                 return _recorded(state, transition, written)
         raise Refusal("outcome_already_recorded", "The execution is being changed by other requests; look again.")
+
+    async def complete(
+        self,
+        state: ExecutionState | None,
+        verification: Verification | None,
+        write: Callable[[Executor], Awaitable[T]],
+    ) -> T | None:
+        """
+        Have *write* store what *verification* says of an outcome, and call off with it the attempt that waits for
+        nothing then. None, and nothing written, where *write* answers so or the execution has moved on meanwhile.
+        """
+        step = None if state is None else called_off(state, verification)
+        if step is None:
+            return await write(self.database)
+        try:
+            async with self.database.transaction() as tx:
+                written = (await write_transitions(tx, [step])).get(step.fence.execution_id)
+                found = await write(tx)
+                if written is None or not found:
+                    raise _Moved
+        except (_Moved, TransactionRolledBack):
+            return None
+        log_transition(step, written)
+        self.metrics.settled(step)
+        return found
 
     async def _apply_all(self, transitions: Sequence[Transition]) -> list[TransitionResult | None]:
         done = await write_transitions(self.database, transitions)

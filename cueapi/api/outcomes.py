@@ -89,8 +89,8 @@ class Outcomes:
         """
         Verify or reject an outcome.
 
-        Verifying acknowledges its `verification_failed` alert, and counts towards the end of its incident. A reason of
-        a rejection is added to the evidence.
+        Verifying acknowledges its `verification_failed` alert, and counts towards the end of its incident; the next
+        attempt, where it waits, is called off. A reason of a rejection is added to the evidence.
         """
         body = await read(VerifyBody)
         valid, given = body.valid is not False, body.reason and body.reason[:REASON_KEPT]
@@ -115,11 +115,12 @@ class Outcomes:
         return answer({"execution_id": row.id, "outcome_state": OutcomeState.VERIFICATION_PENDING})
 
     async def _write_verdict(self, row: ExecutionRow, verification: Verification, reason: str | None, why: Act) -> None:
-        written = await executions.verify(
-            self.database, execution=row.id, user=g.account.id, seen=row.outcome_state, verification=verification,
+        write = partial(
+            executions.verify, execution=row.id, user=g.account.id, seen=row.outcome_state, verification=verification,
             reason=reason, act=why,
         )  # fmt: skip
-        if not written:
+        state = await self._states((row.id, g.account.id))
+        if not await self.writer.complete(state, verification, write):
             raise Refusal("invalid_state", "The outcome has changed meanwhile; look at it again.")
         self.writer.hub.notice_ready()
 
@@ -133,7 +134,8 @@ class Outcomes:
         """
         Add evidence to a recorded outcome.
 
-        What is left out stays. An outcome whose evidence was missing becomes `verified_success` as soon as it is there.
+        What is left out stays. An outcome whose evidence was missing becomes `verified_success` as soon as it is there;
+        the next attempt, where it waits, is called off, and the execution has succeeded.
         """
         body = await read(EvidenceBody)
         evidence = await off_loop(evidence_of, body)
@@ -144,10 +146,11 @@ class Outcomes:
             merged = await off_loop(_with_evidence, row, evidence, body.metadata)
             elapsed = await executions.reported_after(self.database, row.id)
             verification = completed(state.rules, seen, row.validation_state, merged, elapsed)
-            outcome_state = await executions.add_evidence(
-                self.database, execution=row.id, user=g.account.id, seen=row.outcome_state,
+            add = partial(
+                executions.add_evidence, execution=row.id, user=g.account.id, seen=row.outcome_state,
                 addition=Addition(evidence, body.metadata, verification),
             )  # fmt: skip
+            outcome_state = await self.writer.complete(state, verification, add)
             if outcome_state is not None:
                 self.writer.hub.notice_ready()
                 return answer({"execution_id": row.id, "outcome_state": outcome_state, "evidence_updated": True})

@@ -262,6 +262,60 @@ async def test_evidence_that_was_missing_completes_the_outcome_and_acknowledges_
     assert (after["outcome_state"], after["status"]) == ("verified_success", "success")
 
 
+UNPROVED: dict[str, Any] = {
+    "verification": {"mode": "require_external_id", "on_failed": "fail"},
+    "retry": {"max_attempts": 3, "backoff_minutes": [60]},
+}
+
+
+@pytest.mark.parametrize("by", ["evidence", "a person"])
+@pytest.mark.parametrize("transport", ["webhook", "worker"])
+async def test_what_is_found_to_be_done_after_all_is_not_attempted_again(
+    api: Api, database: Database, transport: str, by: str
+) -> None:
+    with trio.fail_after(20):
+        if transport == "worker":
+            one = await claimed(api, **UNPROVED)
+            await report(api, one, success=True, result="sent")
+        else:
+            async with open_receiver([(200, b'{"success": true, "result": "sent"}')]) as receiver:
+                made = await api.post("/v1/cues", cue(receiver.url(), **UNPROVED))
+                one = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+                await api.execution(one, "retrying")
+        if by == "evidence":
+            await api.patch(f"/v1/executions/{one}/evidence", {"summary": "nearly"})
+            waiting = await shown(api, one)
+            await api.patch(f"/v1/executions/{one}/evidence", {"external_id": "x1"})
+        else:
+            await api.post(f"/v1/executions/{one}/verification-pending")
+            waiting = await shown(api, one)
+            await verdict(api, one, valid=True)
+        ended = await shown(api, one)
+
+    assert (waiting["status"], waiting["next_retry"] is None) == ("retrying", False)
+    assert (ended["status"], ended["next_retry"], ended["error_message"]) == ("success", None, None)
+    assert (ended["outcome_state"], ended["outcome"]["result"]) == ("verified_success", "sent")
+    row = await database.fetch_one(
+        "select (select count(*) from outbox) as waiting, c.run_count, c.consecutive_failures, u.reported,"
+        " (select array_agg(a.outcome) from attempts a) as attempts from cues c join usage u using (user_id)"
+    )
+    assert tuple(row.values()) == (0, 1, 0, 1, ["success"])
+
+
+async def test_an_attempt_under_way_goes_on_when_the_one_before_it_is_found_to_have_done_the_work(api: Api) -> None:
+    with trio.fail_after(20):
+        one = await claimed(api, **(UNPROVED | {"retry": {"max_attempts": 3, "backoff_minutes": [0]}}))
+        await report(api, one, success=True)
+        await api.post(f"/v1/executions/{one}/claim", {"worker_id": "w1"})
+        await api.patch(f"/v1/executions/{one}/evidence", {"external_id": "x1"})
+        between = await shown(api, one)
+        await report(api, one, success=True, external_id="x2")
+        ended = await shown(api, one)
+
+    assert (between["status"], between["outcome_state"]) == ("delivering", "verified_success")
+    assert (ended["status"], ended["evidence"]["external_id"]) == ("success", "x2")
+
+
 async def test_evidence_sets_what_is_given_and_leaves_the_rest(api: Api) -> None:
     with trio.fail_after(20):
         one = await reported(api, "none", external_id="x1", summary="first", metadata={"a": 1}, result="done")

@@ -34,7 +34,8 @@ with transitions as materialized (
            finished_at = case when x.final then coalesce(e.finished_at, now()) end,
            http_status = case when x.wire then x.http_status else e.http_status end,
            response_body = case when x.wire then x.response_body else e.response_body end,
-           error_message = case when x.wire or x.error_message is not null or (x.success and x.status = 'success')
+           error_message = case when x.wire or x.error_message is not null
+                                     or ((x.success or x.good) and x.status = 'success')
                                 then x.error_message else e.error_message end,
            outcome_attempt = case when x.report then x.attempts else e.outcome_attempt end,
            outcome_success = case when x.report then x.success else e.outcome_success end,
