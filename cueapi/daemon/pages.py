@@ -66,7 +66,7 @@ def dashboard(resources: Resources, wiring: Wiring, mails: Mails, accounts: Link
             AccountPages(pages, sessions, contract, changed),
             AuditTrail(pages, sessions),
             ExecutionsPage(pages, sessions, contract),
-            ExecutionPages(pages, sessions, contract, resources.vault.decrypt),
+            ExecutionPages(pages, sessions, contract, resources.vault.decrypt, mails.leave),
             WorkersPage(pages, sessions, contract, settings.worker_heartbeat_timeout_seconds),
             AlertsPage(pages, sessions, contract),
             HoldForms(pages, sessions, contract),

@@ -31,6 +31,7 @@ class ExecutionPages:
     sessions: BrowserSessions
     contract: Contract
     decrypt: Decrypt
+    mails_leave: bool
 
     def routes(self) -> Blueprint:
         """Its paths."""
@@ -109,9 +110,9 @@ class ExecutionPages:
         state, sentence = verdict(details)
         sent = sent_request(execution, self.decrypt)
         return self.pages.render(
-            "execution", session, status, one=execution, state=state, sentence=sentence, told=told(details),
-            lanes=timeline(execution, details.attempts), related=details.related, sent=sent,
-            payload=shown_json(execution.payload, execution.payload_length),
+            "execution", session, status, one=execution, state=state, sentence=sentence,
+            told=told(details, mails_leave=self.mails_leave), lanes=timeline(execution, details.attempts),
+            related=details.related, sent=sent, payload=shown_json(execution.payload, execution.payload_length),
             shown_json=shown_json, commands=self._commands(details, sent),
             may=_may(details), refused=action, problem=problem, typed=typed, nonce=token_hex(16),
         )  # fmt: skip

@@ -129,13 +129,14 @@ def _done(execution: ShownExecution, after: str) -> str:
     return f"Succeeded{after}: “{result[:200]}”" if result else f"Succeeded{after}."
 
 
-def told(details: ExecutionDetails) -> str | None:
-    """Who was told of a failure; None where there was none."""
+def told(details: ExecutionDetails, *, mails_leave: bool) -> str | None:
+    """Who was told of a failure; None where there was none. Where no mail can leave this server, none was sent."""
     if state_of(details.execution).sign not in {"failed", "missed"}:
         return None
     alerts = sum(row.kind == "alert" for row in details.related)
     raised = {0: "No alert was raised", 1: "An alert was raised"}.get(alerts, f"{alerts} alerts were raised")
     one = details.execution
-    ways = [*(["by mail"] if one.on_failure_email else []), *(["by webhook"] if one.on_failure_webhook else [])]
+    by = {"by mail": one.on_failure_email and mails_leave, "by webhook": one.on_failure_webhook}
+    ways = [way for way, is_asked_for in by.items() if is_asked_for]
     sends = " and ".join(ways) if ways else "neither by mail nor by webhook"
     return f"{raised}; the cue tells of failures {sends}."

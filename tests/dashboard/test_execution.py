@@ -10,9 +10,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 
+from cueapi.settings import Settings
 from cueapi.storage.database import Database
-from tests.conftest import Api, RunningDaemon, cue
+from tests.conftest import Api, RunningDaemon, cue, running
 from tests.dashboard.browsing import Browser, signed_in, target, text_of
 from tests.receiver import Receiver
 from tests.storage.rows import add_cue, add_execution, ago
@@ -63,6 +65,21 @@ async def test_a_failed_execution_says_why_and_shows_each_answer(
     assert "X-Api-Key ••••••" in text
     assert "sk-1" not in page.text
     assert "fake.example" not in page.text  # It was not sent: only the connection says its host.
+
+
+@pytest.mark.parametrize("leave", [False, True], ids=["no mail can leave", "mails leave"])
+async def test_a_failure_is_told_by_mail_only_where_mails_leave(settings: Settings, *, leave: bool) -> None:
+    mail = {"smtp_url": SecretStr("smtp://127.0.0.1:9"), "email_from": "cueapi@example.com"} if leave else {}
+    async with running(settings.model_copy(update=mail)) as daemon:
+        api, database = await daemon.api.register(), daemon.resources.database
+        (row,) = await database.fetch("select id from users")
+        failed = await add_execution(
+            database, await add_cue(database, row["id"], on_failure_email=True), **DONE | {"status": "failed"}
+        )
+        text = text_of(await (await signed_in(daemon, api)).get(f"/ui/executions/{failed}"))
+
+    told = "by mail" if leave else "neither by mail nor by webhook"
+    assert f"the cue tells of failures {told}." in text
 
 
 async def test_the_waits_of_an_attempt_are_drawn_to_scale_and_told_in_words(
