@@ -60,7 +60,8 @@ class WebhookSecrets:
         """
         Replace the secret that webhooks are signed with.
 
-        For `overlap_hours` the header `webhook-signature` carries the signatures of both secrets.
+        For `overlap_hours` the header `webhook-signature` carries the signatures of both secrets. Two sign at most: one
+        that is replaced again within that time ends the secret before it.
         """
         CONFIRMED.require()
         why = await act_of_body()
