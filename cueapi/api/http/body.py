@@ -117,6 +117,15 @@ def _problem(kind: type[BaseModel], path: Path, error: str, message: str) -> Pro
     return Problem(".".join(["body", *map(str, path)]), _sentence(kind, path, error, message))
 
 
+def _unknown_field(kind: type[BaseModel], name: str) -> str:
+    """The sentence about a field that *kind* does not have: where it belongs, or what may be meant."""
+    parts = ((field, part_of(kind, field)) for field in sent_names(kind))
+    places = [f"`{field}.{name}`" for field, part in parts if part is not None and name in sent_names(part)]
+    if places:
+        return f"unknown field: did you mean {' or '.join(places)}?"
+    return unknown_name("field", name, sent_names(kind))
+
+
 def _sentence(kind: type[BaseModel], path: Path, error: str, message: str) -> str:
     """pydantic's message about a body of *kind*, in the words of JSON."""
     if error == "missing":
@@ -124,7 +133,7 @@ def _sentence(kind: type[BaseModel], path: Path, error: str, message: str) -> st
     if error == "extra_forbidden":
         for name in path[:-1]:
             kind = part_of(kind, str(name)) or kind
-        return unknown_name("field", str(path[-1]), sent_names(kind))
+        return _unknown_field(kind, str(path[-1]))
     if (found := _PATTERN.fullmatch(message)) is not None:
         return PATTERNS.get(found[1], f"must match {found[1]}")
     message = _FOUND.sub("", message).replace("List should", "Array should")

@@ -92,6 +92,19 @@ async def test_a_misspelt_name_has_no_effect_and_is_told_the_right_one(api: Api)
     assert (after["outcome_state"], fired["total"]) == ("verification_pending", 1)
 
 
+@pytest.mark.parametrize(
+    ("field", "place"),
+    [("cron", "schedule.cron"), ("timezone", "schedule.timezone"), ("url", "callback.url"),
+     ("max_attempts", "retry.max_attempts"), ("email", "on_failure.email")],
+)  # fmt: skip
+async def test_a_field_that_belongs_into_another_is_told_its_place(api: Api, field: str, place: str) -> None:
+    with trio.fail_after(20):
+        made = await api.post("/v1/cues", cue())
+        refused = await api.refused("PATCH", f"/v1/cues/{made['id']}", {field: "x"})
+
+    assert refused == (422, "validation_error", f"body.{field}: unknown field: did you mean `{place}`?")
+
+
 async def test_each_name_is_told_of_up_to_twenty(api: Api) -> None:
     with trio.fail_after(20):
         few = await api.ask("POST", "/v1/auth/session", {"tokn": "x", "mail": "y"})
