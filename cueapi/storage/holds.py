@@ -61,8 +61,9 @@ select h.mode, h.reason, h.until, h.since, h.actor
 """
 
 
-async def put(db: Executor, *, user: int, hold: HoldRequest, act: Act) -> HoldRow:
-    """Hold the account, or change the hold that is in force."""
+async def put(db: Database, *, user: int, hold: HoldRequest, act: Act) -> HoldRow:
+    """Hold the account, or change the hold that is in force. One whose time is over is another one, and ends first."""
+    await release_over(db, user)
     row = await db.fetch_one(SET, user, hold.mode, hold.reason, hold.until, act.text(), row=HoldRow)
     assert row is not None
     return row
@@ -151,10 +152,12 @@ class HeldAccount(Row):
     user_id: int
 
 
-OVER = "select user_id from holds where ended_at is null and until <= now()"
+OVER = """
+select user_id from holds where ended_at is null and until <= now() and ($1::bigint is null or user_id = $1)
+"""
 
 
-async def release_over(database: Database) -> list[int]:
-    """End the holds whose time is over; whose they were."""
-    over = [row.user_id for row in await database.fetch(OVER, row=HeldAccount)]
+async def release_over(database: Database, user: int | None = None) -> list[int]:
+    """End the holds whose time is over, of all accounts or of that *user*; whose they were."""
+    over = [row.user_id for row in await database.fetch(OVER, user, row=HeldAccount)]
     return await release(database, over, SYSTEM) if over else []

@@ -278,6 +278,20 @@ async def test_a_hold_whose_time_is_over_is_released_by_the_system(database: Dat
     assert [tuple(row) for row in rows] == [("hold.set", "operator"), ("hold.released", "system")]
 
 
+async def test_a_hold_after_one_whose_time_is_over_is_another_one(database: Database) -> None:
+    user = await add_user(database)
+    await hold(database, user, until=ago(minutes=-60))
+    await database.execute("update holds set since = now() - interval '2 hours', until = now() - interval '1 second'")
+
+    row = await holds.put(database, user=user, hold=HoldRequest("everything"), act=OPERATOR)
+
+    assert row.since > ago(minutes=1)
+    audited = await database.fetch("select action, actor_kind from audit order by id")
+    assert [tuple(one.values()) for one in audited] == [
+        ("hold.set", "operator"), ("hold.released", "system"), ("hold.set", "operator")
+    ]  # fmt: skip
+
+
 async def test_what_no_worker_could_claim_under_a_hold_is_not_missed(database: Database) -> None:
     user = await add_user(database)
     cue_id = await add_cue(database, user, transport="worker")
