@@ -76,17 +76,13 @@ class OutcomeWriter:
                 return _recorded(state, transition, written)
         raise Refusal("outcome_already_recorded", "The execution is being changed by other requests; look again.")
 
-    async def complete(
-        self,
-        state: ExecutionState | None,
-        verification: Verification | None,
-        write: Callable[[Executor], Awaitable[T]],
-    ) -> T | None:
+    async def complete(self, state: ExecutionState | None, write: Callable[[Executor], Awaitable[T]]) -> T | None:
         """
-        Have *write* store what *verification* says of an outcome, and call off with it the attempt that waits for
-        nothing then. None, and nothing written, where *write* answers so or the execution has moved on meanwhile.
+        Have *write* store that the work was done, and call off with it the attempt that waits for nothing then.
+
+        None, and nothing written, where *write* answers so or the execution has moved on meanwhile.
         """
-        step = None if state is None else called_off(state, verification)
+        step = None if state is None else called_off(state)
         if step is None:
             return await write(self.database)
         try:

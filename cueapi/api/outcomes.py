@@ -119,8 +119,9 @@ class Outcomes:
             executions.verify, execution=row.id, user=g.account.id, seen=row.outcome_state, verification=verification,
             reason=reason, act=why,
         )  # fmt: skip
-        state = await self._states((row.id, g.account.id))
-        if not await self.writer.complete(state, verification, write):
+        is_done = verification.state == OutcomeState.VERIFIED_SUCCESS
+        state = await self._states((row.id, g.account.id)) if is_done else None
+        if not await self.writer.complete(state, write):
             raise Refusal("invalid_state", "The outcome has changed meanwhile; look at it again.")
         self.writer.hub.notice_ready()
 
@@ -150,7 +151,7 @@ class Outcomes:
                 executions.add_evidence, execution=row.id, user=g.account.id, seen=row.outcome_state,
                 addition=Addition(evidence, body.metadata, verification),
             )  # fmt: skip
-            outcome_state = await self.writer.complete(state, verification, add)
+            outcome_state = await self.writer.complete(None if verification is None else state, add)
             if outcome_state is not None:
                 self.writer.hub.notice_ready()
                 return answer({"execution_id": row.id, "outcome_state": outcome_state, "evidence_updated": True})

@@ -15,7 +15,7 @@ from cueapi.domain.execution import (
     report_failed,
     succeeded,
 )
-from cueapi.domain.outcome import OutcomeState, Report
+from cueapi.domain.outcome import Report
 from cueapi.domain.retry import Retry
 from cueapi.domain.verification import Verification, VerificationRules, verify
 
@@ -79,22 +79,21 @@ def apply_attempt_report(state: ExecutionState, report: Report, *, attempt: int)
     return evolve(apply_report(state, report, worker_id=None), reported_attempt=attempt)
 
 
-def called_off(state: ExecutionState, verification: Verification | None) -> Transition | None:
+def called_off(state: ExecutionState) -> Transition | None:
     """
-    The transition of an execution whose work is found to be done, by *verification* of its outcome.
+    The transition of an execution whose work was done after all: evidence or a person says so of its outcome.
 
     None where no attempt waits that would be made all the same. One that is under way goes on.
     """
-    fence = state.fence
-    if verification is None or verification.state != OutcomeState.VERIFIED_SUCCESS or fence.status != Status.RETRYING:
+    if state.fence.status != Status.RETRYING:
         return None
     return Transition(
-        fence,
+        state.fence,
         Status.SUCCESS,
         delivered=True,
-        consecutive_failures=ends_failures(verification),
+        consecutive_failures=0,
         logged_as="success",
-        reported_attempt=fence.outcome_attempt,
+        reported_attempt=state.fence.outcome_attempt,
     )
 
 

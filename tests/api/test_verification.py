@@ -302,6 +302,22 @@ async def test_what_is_found_to_be_done_after_all_is_not_attempted_again(
     assert tuple(row.values()) == (0, 1, 0, 1, ["success"])
 
 
+async def test_what_evidence_leaves_to_a_person_is_not_attempted_again_either(api: Api) -> None:
+    asserted = {"mode": "manual", "assert": [{"field": "external_id", "op": "exists"}], "on_failed": "fail"}
+    with trio.fail_after(20):
+        one = await claimed(api, **(UNPROVED | {"verification": asserted}))
+        await report(api, one, success=True)
+        await api.post(f"/v1/executions/{one}/verification-pending")
+        waiting = await shown(api, one)
+        other = await claimed(api, **(UNPROVED | {"verification": asserted}))
+        await report(api, other, success=True)
+        await api.patch(f"/v1/executions/{other}/evidence", {"external_id": "x1"})
+        ended = await shown(api, other)
+
+    assert (waiting["status"], waiting["outcome_state"]) == ("retrying", "verification_pending")
+    assert (ended["status"], ended["outcome_state"]) == ("success", "verification_pending")
+
+
 async def test_an_attempt_under_way_goes_on_when_the_one_before_it_is_found_to_have_done_the_work(api: Api) -> None:
     with trio.fail_after(20):
         one = await claimed(api, **(UNPROVED | {"retry": {"max_attempts": 3, "backoff_minutes": [0]}}))
