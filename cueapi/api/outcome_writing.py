@@ -24,7 +24,7 @@ from cueapi.domain.outcome import (
     names_success_twice,
     shortened,
 )
-from cueapi.domain.reporting import ExecutionState, called_off
+from cueapi.domain.reporting import ExecutionState, complete
 from cueapi.domain.verification import Verification
 from cueapi.metrics import Metrics
 from cueapi.storage.database import Database, Executor, TransactionRolledBack
@@ -76,19 +76,24 @@ class OutcomeWriter:
                 return _recorded(state, transition, written)
         raise Refusal("outcome_already_recorded", "The execution is being changed by other requests; look again.")
 
-    async def complete(self, state: ExecutionState | None, write: Callable[[Executor], Awaitable[T]]) -> T | None:
+    async def complete(
+        self,
+        state: ExecutionState,
+        verification: Verification | None,
+        write: Callable[[Executor], Awaitable[T]],
+    ) -> T | None:
         """
-        Have *write* store that the work was done, and call off with it the attempt that waits for nothing then.
+        Have *write* store evidence or a verdict, with all that follows where it completes the outcome (*verification*).
 
         None, and nothing written, where *write* answers so or the execution has moved on meanwhile.
         """
-        step = None if state is None else called_off(state)
+        step = None if verification is None else complete(state, verification)
         if step is None:
             return await write(self.database)
         try:
             async with self.database.transaction() as tx:
-                written = (await write_transitions(tx, [step])).get(step.fence.execution_id)
                 found = await write(tx)
+                written = (await write_transitions(tx, [step])).get(step.fence.execution_id)
                 if written is None or not found:
                     raise _Moved
         except (_Moved, TransactionRolledBack):

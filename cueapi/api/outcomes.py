@@ -89,8 +89,9 @@ class Outcomes:
         """
         Verify or reject an outcome.
 
-        Verifying acknowledges its `verification_failed` alert, and counts towards the end of its incident; the next
-        attempt, where it waits, is called off. A reason of a rejection is added to the evidence.
+        Verifying acknowledges its `verification_failed` alert, and counts like a success that is reported late: it ends
+        an execution that is under way, and makes good one that has failed. A reason of a rejection is added to the
+        evidence.
         """
         body = await read(VerifyBody)
         valid, given = body.valid is not False, body.reason and body.reason[:REASON_KEPT]
@@ -119,9 +120,8 @@ class Outcomes:
             executions.verify, execution=row.id, user=g.account.id, seen=row.outcome_state, verification=verification,
             reason=reason, act=why,
         )  # fmt: skip
-        is_done = verification.state == OutcomeState.VERIFIED_SUCCESS
-        state = await self._states((row.id, g.account.id)) if is_done else None
-        if not await self.writer.complete(state, write):
+        accepted = verification if verification.state == OutcomeState.VERIFIED_SUCCESS else None
+        if not await self.writer.complete(await self._state(str(row.id)), accepted, write):
             raise Refusal("invalid_state", "The outcome has changed meanwhile; look at it again.")
         self.writer.hub.notice_ready()
 
@@ -135,8 +135,9 @@ class Outcomes:
         """
         Add evidence to a recorded outcome.
 
-        What is left out stays. An outcome whose evidence was missing becomes `verified_success` as soon as it is there;
-        the next attempt, where it waits, is called off, and the execution has succeeded.
+        What is left out stays. An outcome whose evidence was missing becomes `verified_success` as soon as it is there,
+        which counts like a success that is reported late: it ends an execution that is under way, and makes good one
+        that has failed.
         """
         body = await read(EvidenceBody)
         evidence = await off_loop(evidence_of, body)
@@ -151,7 +152,7 @@ class Outcomes:
                 executions.add_evidence, execution=row.id, user=g.account.id, seen=row.outcome_state,
                 addition=Addition(evidence, body.metadata, verification),
             )  # fmt: skip
-            outcome_state = await self.writer.complete(None if verification is None else state, add)
+            outcome_state = await self.writer.complete(state, verification, add)
             if outcome_state is not None:
                 self.writer.hub.notice_ready()
                 return answer({"execution_id": row.id, "outcome_state": outcome_state, "evidence_updated": True})

@@ -102,6 +102,8 @@ class Transition:
     """It follows from a deadline or a lease that has passed: a heartbeat that has moved it meanwhile is heard."""
     reported_attempt: int | None = None
     """The attempt that *report* is about, where it may be another than the present one."""
+    completes: bool = False
+    """Evidence, or a person, has said later that the work was done of which the recorded outcome tells."""
 
     @property
     def ends(self) -> bool:
@@ -115,14 +117,14 @@ class Transition:
 
         The work was done; or the handler has taken it, and owes no report.
         """
-        if self.report is not None:
+        if self.report is not None or self.completes:
             return self.consecutive_failures == 0
         return self.status is Status.SUCCESS and self.delivered and self.deadline is None
 
     @property
     def is_late(self) -> bool:
-        """True for a report on an attempt that has come to its end already."""
-        return self.report is not None and self.fence.status != Status.DELIVERING
+        """True for a report on an attempt that has come to its end already, and for what completes one."""
+        return (self.report is not None or self.completes) and self.fence.status != Status.DELIVERING
 
     @property
     def reason(self) -> str | None:

@@ -79,21 +79,25 @@ def apply_attempt_report(state: ExecutionState, report: Report, *, attempt: int)
     return evolve(apply_report(state, report, worker_id=None), reported_attempt=attempt)
 
 
-def called_off(state: ExecutionState) -> Transition | None:
+def complete(state: ExecutionState, verification: Verification) -> Transition | None:
     """
-    The transition of an execution whose work was done after all: evidence or a person says so of its outcome.
+    The transition where evidence, or a person, completes the recorded outcome to *verification*: the work was done.
 
-    None where no attempt waits that would be made all the same. One that is under way goes on.
+    As a success that is reported late: it ends an unfinished execution, whichever attempt waits or is under way; what
+    has failed keeps its status, and is made good. None where nothing follows, since the execution has succeeded.
     """
-    if state.fence.status != Status.RETRYING:
+    fence = state.fence
+    if fence.status == Status.SUCCESS:
         return None
+    has_ended = fence.status in FINAL
     return Transition(
-        state.fence,
-        Status.SUCCESS,
-        delivered=True,
+        fence,
+        Status(fence.status) if has_ended else Status.SUCCESS,
+        delivered=not has_ended,
         consecutive_failures=0,
-        logged_as="success",
-        reported_attempt=state.fence.outcome_attempt,
+        logged_as=verification.state if has_ended else "success",
+        reported_attempt=fence.outcome_attempt,
+        completes=True,
     )
 
 

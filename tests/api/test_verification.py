@@ -7,7 +7,7 @@ import trio
 from cueapi.settings import Settings
 from cueapi.storage.database import Database
 from tests.api.refusals import Refused, surprises
-from tests.api.work import claimed, report, shown
+from tests.api.work import claimed, fired, report, shown
 from tests.conftest import Api, cue, running
 from tests.receiver import open_receiver
 
@@ -318,18 +318,96 @@ async def test_what_evidence_leaves_to_a_person_is_not_attempted_again_either(ap
     assert (ended["status"], ended["outcome_state"]) == ("success", "verification_pending")
 
 
-async def test_an_attempt_under_way_goes_on_when_the_one_before_it_is_found_to_have_done_the_work(api: Api) -> None:
+async def test_an_attempt_under_way_is_called_off_and_fenced_out_by_the_evidence_of_the_one_before_it(
+    api: Api, database: Database
+) -> None:
     with trio.fail_after(20):
         one = await claimed(api, **(UNPROVED | {"retry": {"max_attempts": 3, "backoff_minutes": [0]}}))
         await report(api, one, success=True)
         await api.post(f"/v1/executions/{one}/claim", {"worker_id": "w1"})
         await api.patch(f"/v1/executions/{one}/evidence", {"external_id": "x1"})
-        between = await shown(api, one)
-        await report(api, one, success=True, external_id="x2")
+        refused = [
+            await api.refused("POST", f"/v1/executions/{one}/outcome", {"success": success})
+            for success in (False, True)
+        ]
+        ended = await shown(api, one)
+        claims = await api.get("/v1/executions/claimable")
+        log = await database.fetch("select outcome from attempts order by attempt")
+
+    assert [each[:2] for each in refused] == [(409, "outcome_already_recorded")] * 2
+    assert (ended["status"], ended["outcome_state"], ended["attempts"]) == ("success", "verified_success", 2)
+    assert ended["evidence"]["external_id"] == "x1"
+    assert claims["executions"] == []
+    assert [row["outcome"] for row in log] == ["success", "called_off"]
+
+
+async def test_what_a_handler_answers_to_an_attempt_that_was_called_off_is_dropped(api: Api) -> None:
+    with trio.fail_after(20):
+        answered = trio.Event()
+        async with open_receiver([(200, b'{"success": true}'), answered]) as receiver:
+            retry = {"max_attempts": 3, "backoff_minutes": [0]}
+            made = await api.post("/v1/cues", cue(receiver.url(), **(UNPROVED | {"retry": retry})))
+            one = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+            await receiver.wait_for(2)
+            await api.patch(f"/v1/executions/{one}/evidence", {"external_id": "x1"})
+            before = await shown(api, one)
+            answered.set()
+            await trio.sleep(0.5)
+            after = await shown(api, one)
+
+    assert (before["status"], after) == ("success", before)
+    assert len(receiver.requests) == 2
+
+
+async def test_evidence_before_the_first_attempt_calls_that_off(api: Api) -> None:
+    with trio.fail_after(20):
+        one = await fired(api, **UNPROVED)
+        await report(api, one, success=True)
+        await api.patch(f"/v1/executions/{one}/evidence", {"external_id": "x1"})
+        refused = await api.refused("POST", f"/v1/executions/{one}/claim", {"worker_id": "w1"})
         ended = await shown(api, one)
 
-    assert (between["status"], between["outcome_state"]) == ("delivering", "verified_success")
-    assert (ended["status"], ended["evidence"]["external_id"]) == ("success", "x2")
+    assert refused[0] == 409
+    assert (ended["status"], ended["attempts"]) == ("success", 0)
+
+
+@pytest.mark.parametrize("by", ["evidence", "a person"])
+async def test_what_has_failed_for_lack_of_evidence_is_made_good_and_keeps_its_status(
+    api: Api, database: Database, by: str
+) -> None:
+    with trio.fail_after(20):
+        one = await claimed(api, **(UNPROVED | {"retry": {"max_attempts": 1}}))
+        await report(api, one, success=True)
+        dead = len((await api.get("/v1/dead"))["dead"])
+        opened = [each["kind"] for each in (await api.get("/v1/incidents?status=open"))["incidents"]]
+        if by == "evidence":
+            await api.patch(f"/v1/executions/{one}/evidence", {"external_id": "x1"})
+        else:
+            await api.post(f"/v1/executions/{one}/verification-pending")
+            await verdict(api, one, valid=True)
+        ended = await shown(api, one)
+        (cue_now,) = await database.fetch("select consecutive_failures, run_count from cues")
+
+    assert (dead, opened) == (1, ["failing"])
+    assert (ended["status"], ended["outcome_state"]) == ("failed", "verified_success")
+    assert (await api.get("/v1/dead"))["dead"] == []
+    assert (await api.get("/v1/incidents?status=open"))["incidents"] == []
+    assert tuple(cue_now.values()) == (0, 1)
+
+
+async def test_a_report_that_fails_its_verification_makes_good_nothing_that_has_failed(api: Api) -> None:
+    with trio.fail_after(20):
+        async with open_receiver([500]) as receiver:
+            failing = UNPROVED | {"retry": {"max_attempts": 1}}
+            made = await api.post("/v1/cues", cue(receiver.url(), **failing))
+            one = (await api.post(f"/v1/cues/{made['id']}/fire"))["id"]
+            await api.execution(one, "failed")
+            await report(api, one, success=True)
+            lacking = len((await api.get("/v1/dead"))["dead"])
+            await api.patch(f"/v1/executions/{one}/evidence", {"external_id": "x1"})
+
+    assert lacking == 1
+    assert (await api.get("/v1/dead"))["dead"] == []
 
 
 async def test_evidence_sets_what_is_given_and_leaves_the_rest(api: Api) -> None:

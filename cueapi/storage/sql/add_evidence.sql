@@ -23,6 +23,8 @@ with moved as (
       from moved m
      where m.outcome_state = 'verified_success'
        and :state is not null
+       -- What is completed otherwise is looked after by apply_transitions.sql.
+       and m.status = 'success'
        and exists (select from incidents where cue_id = m.cue_id and kind = 'unverified' and resolved_at is null)
 ), tallied as (
 -- include: tally_change

@@ -18,7 +18,7 @@ with transitions as materialized (
            sent_after_ms int, first_byte_after_ms int, report bool, success bool, result text, error text,
            metadata json, state text, validation text, missing text, external_id text, result_url text,
            result_ref text, result_type text, summary text, artifacts json, cost numeric,
-           consecutive_failures int, alert text, logged_as text, good bool, overdue bool, reported int)
+           consecutive_failures int, alert text, logged_as text, good bool, overdue bool, reported int, done bool)
 ), decided as (
     update executions e
        set status = x.status,
@@ -35,9 +35,10 @@ with transitions as materialized (
            http_status = case when x.wire then x.http_status else e.http_status end,
            response_body = case when x.wire then x.response_body else e.response_body end,
            error_message = case when x.wire or x.error_message is not null
-                                     or ((x.success or x.good) and x.status = 'success')
+                                     or (x.done or x.success) and x.status = 'success'
                                 then x.error_message else e.error_message end,
-           outcome_attempt = case when x.report then x.attempts else e.outcome_attempt end,
+           -- What is done fences out the attempts behind it.
+           outcome_attempt = case when x.report or x.done then x.attempts else e.outcome_attempt end,
            outcome_success = case when x.report then x.success else e.outcome_success end,
            outcome_result = case when x.report then x.result else e.outcome_result end,
            outcome_error = case when x.report then x.error else e.outcome_error end,
@@ -57,7 +58,7 @@ with transitions as materialized (
            -- What had been delivered may have been replayed with success before it came to nothing.
            dead_at = case when x.status in ('failed', 'missed', 'outcome_timeout') and x.seen <> x.status
                                and (e.delivered_at is null or not is_replayed_with_success(e.id)) then now()
-                          when x.report and x.success then null
+                          when x.done then null
                           else e.dead_at end,
            updated_at = clock_timestamp()
       from transitions x
@@ -73,7 +74,7 @@ with transitions as materialized (
  returning e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.scheduled_for, e.status, e.ready_at,
            -- What is delivered and owes a report has not succeeded before that comes.
            e.replayed_from is not null and e.status || '' = 'success'
-               and (x.report and x.success or x.seen <> 'success' and x.deadline is null) as replays,
+               and (x.done or x.seen <> 'success' and x.deadline is null) as replays,
            e.triggered_by = 'manual_fire' and e.scheduled_for > e.created_at as was_put_off,
            e.started_at, e.last_attempt_at, e.finished_at, e.outcome_attempt, e.outcome_state, e.forced, x.attempts,
            x.final,
@@ -85,7 +86,7 @@ with transitions as materialized (
            case when e.triggered_by <> 'backfill' then x.missing end as missing,
            x.good and e.triggered_by <> 'backfill' as good,
            -- Delivered, and without a report that it owed: it counted as good before its report came.
-           x.seen = 'success' and e.outcome_deadline_at is null as was_good, x.report, x.success, x.cost, x.logged_as,
+           x.seen = 'success' and e.outcome_deadline_at is null as was_good, x.report, x.success, x.done, x.cost, x.logged_as,
            x.reported, x.seen = 'delivering' as was_delivering,
            x.http_status, x.response_body, x.duration_ms, x.sent_after_ms, x.first_byte_after_ms,
            coalesce(x.error_message, x.error) as reason
@@ -122,7 +123,7 @@ with transitions as materialized (
     select id, attempts, last_attempt_at, greatest(extract(epoch from now() - last_attempt_at) * 1000, 0),
            null, null, null, null, 'called_off', null
       from decided
-     where reported < attempts and success and was_delivering
+     where reported < attempts and done and was_delivering
         on conflict (execution_id, attempt) do update
        set outcome = excluded.outcome,
            error = coalesce(excluded.error, attempts.error),
@@ -153,7 +154,7 @@ with transitions as materialized (
            -- Of what did well among failures, record_failures.sql keeps the order.
            case when bool_or(good) and not coalesce(bool_or(consecutive_failures = 1 or missing is not null), false)
                 then coalesce(array_agg(id) filter (where good and not was_good), '{}') end as good,
-           array_agg(id) filter (where good and report) as reported,
+           array_agg(id) filter (where good and (report or done)) as reported,
            (array_agg(id order by id desc) filter (where lost))[1] as lost_id,
            (array_agg(reason order by id desc) filter (where lost))[1] as lost_reason,
            max(scheduled_for) filter (where triggered_by = 'scheduled') as scheduled_for,

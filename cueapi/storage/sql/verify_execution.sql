@@ -24,6 +24,8 @@ with moved as (
       join executions b on b.id = m.id
      where m.id in (select execution_id from settled)
        and b.validation_state is distinct from 'valid'
+       -- What is completed otherwise is looked after by apply_transitions.sql.
+       and m.status = 'success'
        and exists (select from incidents where cue_id = m.cue_id and kind = 'unverified' and resolved_at is null)
 ), audited as (
     select write_audit(m.user_id, :act::json, 'execution.verified', 'execution', m.id::text, c.name,
