@@ -19,7 +19,7 @@ from cueapi.wakeups.hub import WakeupHub
 from supervisor import Channel, beat
 
 BATCH = 200
-"""Results a statement: it costs about a millisecond before the first of them. More gain nothing."""
+"""Results a statement: it costs about a millisecond before the first of them. More gain little."""
 
 GATHERING = 0.02
 """Seconds between the beginnings of two writes in which a batch gathers. After a pause nothing is waited for."""

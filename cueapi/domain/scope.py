@@ -1,6 +1,6 @@
 """What a key may do: its scopes, of which each route states one, the groups that it knows, and its end."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal, NoReturn, TypeAlias, get_args
 
@@ -52,14 +52,12 @@ class Grant:
     def check_all(self, *needed: Scope) -> None:
         """Refuse where one of the scopes is missing."""
         if not set(needed) <= set(self.scopes):
-            wanted, granted = ", ".join(needed), ", ".join(self.scopes)
-            self._refuse(f"This needs a key with the scope {wanted}; this one has {granted}.", *needed)
+            self._refuse_scopes(", ", needed)
 
     def check_any(self, *enough: Scope) -> None:
         """Refuse where none of the scopes is there, of which the body says which one is needed."""
         if not self._is_whole and not set(enough) & set(self.scopes):
-            wanted, granted = " or ".join(enough), ", ".join(self.scopes)
-            self._refuse(f"This needs a key with the scope {wanted}; this one has {granted}.", *enough)
+            self._refuse_scopes(" or ", enough)
 
     def check_whole(self) -> None:
         """Refuse what is of the whole account to a key that is limited to groups."""
@@ -100,6 +98,10 @@ class Grant:
         missing = [scope for scope in wanted if scope not in self.scopes]
         if missing:
             self._refuse(f"A key makes no wider one: this one lacks {', '.join(missing)}.", *missing)
+
+    def _refuse_scopes(self, between: str, wanted: Sequence[Scope]) -> NoReturn:
+        granted = ", ".join(self.scopes)
+        self._refuse(f"This needs a key with the scope {between.join(wanted)}; this one has {granted}.", *wanted)
 
     def _refuse(self, message: str, *required: str) -> NoReturn:
         extra = {} if self.groups is None else {"groups": list(self.groups)}
