@@ -5,6 +5,7 @@ What each migration makes is listed in the database itself, so that a dump that 
 """
 
 import hashlib
+import re
 from importlib.resources import files
 from math import inf
 
@@ -57,6 +58,11 @@ LIST_OBJECTS = "insert into schema_objects (object) select unnest($1::text[])"
 LISTED = "select object from schema_objects"
 
 HAS_LIST = "select to_regclass('schema_objects') is not null as there"
+
+
+_CREATED = re.compile(r"^create (?:unique )?(domain|table|index|view|function) (\w+)", re.MULTILINE)
+
+_WORD = re.compile(r"\w+")
 
 
 class SchemaMismatch(Exception):
@@ -116,12 +122,27 @@ async def migrate(database: Database) -> list[str]:
 
 async def pending(db: Executor) -> list[str]:
     """The migrations that the database lacks. Raises SchemaMismatch and SchemaIncomplete as `migrate` does."""
-    if not await fetch_value(db, HAS_LEDGER, kind=bool):
-        return [migration.name for migration in migrations()]
-    applied = _checked(await db.fetch(APPLIED, row=AppliedMigration))
+    applied = await _applied(db)
+    # Where something is there, another daemon may have migrated since.
+    if not applied and (there := await _already_there(db)) and not (applied := await _applied(db)):
+        raise SchemaIncomplete(f"{there} already exists")
     if applied:
         await _check_objects(db)
     return [migration.name for migration in migrations() if migration.name not in applied]
+
+
+async def _applied(db: Executor) -> set[str]:
+    """The migrations that the database lists as applied. Raises SchemaMismatch."""
+    if not await fetch_value(db, HAS_LEDGER, kind=bool):
+        return set()
+    return _checked(await db.fetch(APPLIED, row=AppliedMigration))
+
+
+async def _already_there(db: Executor) -> str | None:
+    """Something that the migrations make, such as `table cues`, and that the database has; None: nothing of it."""
+    makes = {f"{kind} {name}" for migration in migrations() for kind, name in _CREATED.findall(migration.text)}
+    existing = {" ".join(_WORD.findall(one)[:2]) for one in await _existing_objects(db)}
+    return min(makes & existing, default=None)
 
 
 async def _apply(db: Transaction, migration: Migration) -> None:
