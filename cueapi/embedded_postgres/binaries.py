@@ -101,7 +101,7 @@ async def reachable_tree(tree: Path, place: Path, account: SystemAccount) -> Pat
 
 
 async def run(account: SystemAccount, *command: str, stdin: bytes = b"") -> str:
-    """Run one short program to its end; its output, or `CannotStart` with its last words."""
+    """Run one short program to its end; its output, or `CannotStart` with what it says of that."""
     name = Path(command[0]).name
     try:
         done = await trio.run_process(
@@ -115,8 +115,14 @@ async def run(account: SystemAccount, *command: str, stdin: bytes = b"") -> str:
     except (OSError, subprocess.SubprocessError) as error:
         raise ServerCannotStart(f"{name} cannot be run", [str(error)]) from error
     if done.returncode != 0:
-        raise ServerCannotStart(f"{name} failed", done.stderr.decode(errors="replace").splitlines()[-3:])
+        raise ServerCannotStart(f"{name} failed", _telling(done.stderr.decode(errors="replace")))
     return done.stdout.decode()
+
+
+def _telling(text: str) -> list[str]:
+    """The lines that say what a program failed of, whatever it says after them; its last ones, where none does."""
+    lines = text.splitlines()
+    return [line for line in lines if "FATAL:" in line or "PANIC:" in line][:3] or lines[-3:]
 
 
 def _owner(data: Path) -> SystemAccount | None:

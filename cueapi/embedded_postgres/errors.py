@@ -48,7 +48,7 @@ class NoAccount(EmbeddedError):
 
 
 class ServerCannotStart(EmbeddedError):
-    """A program of PostgreSQL failed; *words* are the last lines that it wrote."""
+    """A program of PostgreSQL failed; *words* are the lines that say why."""
 
     def __init__(self, what: str, words: list[str]) -> None:
         super().__init__(f"{what}: {' | '.join(words) or 'it said nothing'}")

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL, for real: initdb, sockets, signals and all."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from cueapi.embedded_postgres import server
-from cueapi.embedded_postgres.binaries import find_account, find_tree, run
+from cueapi.embedded_postgres.binaries import SystemAccount, find_account, find_tree, run
 from cueapi.embedded_postgres.data_dir import DataDirError, DataDirInUse
 from cueapi.embedded_postgres.errors import NoAccount, NoBinaries, OtherMajorVersion, Owner, ServerCannotStart
 from cueapi.embedded_postgres.postmaster import running
@@ -540,3 +541,23 @@ async def test_a_look_that_we_have_no_descriptor_for_is_no_crash_of_the_server(u
 
             assert postmaster_of(used) == pid
             assert lines == []
+
+
+FULL_DISK = """
+creating template1 ... PANIC:  could not write to file "pg_wal/xlogtemp.7": No space left on device
+Aborted
+child process exited with exit code 134
+initdb: removing contents of data directory
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [(FULL_DISK, "No space left on device"), ("one\ntwo\nthree\nfour\n", "sh failed: two | three | four")],
+    ids=["a reason and what follows from it", "no reason"],
+)
+async def test_a_program_of_postgresql_that_fails_is_told_with_its_reason(told: str, message: str) -> None:
+    with pytest.raises(ServerCannotStart, match=re.escape(message)) as failed:
+        await run(SystemAccount(), "sh", "-c", 'printf %s "$0" >&2; exit 1', told)
+
+    assert "removing contents" not in str(failed.value)
