@@ -3,10 +3,9 @@
 from datetime import datetime
 from functools import partial
 
-import click
 from attrs import evolve
 
-from cueapi.cli.operator import COMMAND, CommandFailed, account_of, migrated
+from cueapi.cli.operator import COMMAND, CommandFailed, account_of, migrated, say
 from cueapi.domain.audit import OPERATOR, REASON_LIMIT
 from cueapi.domain.errors import Refusal
 from cueapi.domain.hold import HoldMode, hold_until
@@ -29,7 +28,7 @@ async def hold(
         for user in accounts:
             request = _firmer(await holds.show(database, user), mode, reason, end)
             await holds.put(database, user=user, hold=request, act=evolve(OPERATOR, reason=reason))
-    click.echo(f"{_named(email, len(accounts))} held: nothing fires. cueapid release {email or '--all'} ends it.")
+    say(f"{_named(email, len(accounts))} held: nothing fires. cueapid release {email or '--all'} ends it.")
 
 
 def _firmer(present: HoldRow | None, mode: str | None, reason: str | None, until: datetime | None) -> HoldRequest:
@@ -50,7 +49,7 @@ async def release(settings: Settings, email: str | None, *, every: bool) -> None
             await notify.notify(database, " ".join((COMMAND, "cue:0", "delivery", *work)))
     if not released and email is not None:
         raise CommandFailed(f"{email} is not held.")
-    click.echo(f"{_named(email, len(released))} released: what was parked fires now.")
+    say(f"{_named(email, len(released))} released: what was parked fires now.")
 
 
 async def _accounts(database: Database, email: str | None, *, every: bool) -> list[int]:

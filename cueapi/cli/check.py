@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-import click
-
 from cueapi.cli.hardening import warnings
-from cueapi.cli.operator import CommandFailed
+from cueapi.cli.operator import CommandFailed, say
 from cueapi.daemon.postgres import POOLED_BY_TRANSACTION, open_database
 from cueapi.daemon.resources import server_for_command
 from cueapi.daemon.secret import OTHER_SECRET, CannotStart, present_secret
@@ -36,9 +34,9 @@ async def run_check(settings: Settings, ignored: Mapping[str, str]) -> None:
     lines = [(True, "settings", "fine"), *await _database(settings, warned)]
     lines += [await _redis(settings), await _smtp(settings)]
     for fine, name, word in lines:
-        click.echo(f"{'ok  ' if fine else 'FAIL'} {name}: {word}")
+        say(f"{'ok  ' if fine else 'FAIL'} {name}: {word}")
     for sentence in [*warned, *(f"{name}: {advice}" for name, advice in ignored.items())]:
-        click.echo(f"warn {sentence}")
+        say(f"warn {sentence}")
     if not all(fine for fine, _, _ in lines):
         raise CommandFailed("something is not fine, see above")
 

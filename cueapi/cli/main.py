@@ -4,13 +4,14 @@ import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import click
 import structlog
 import trio
 
-from cueapi.api.http.listening import CannotListen
+from cueapi.api.http.listening import CannotListen, NoSuchHost
 from cueapi.cli import brakes, demo, operator
 from cueapi.cli.arguments import utf_8
 from cueapi.cli.check import run_check
@@ -44,7 +45,7 @@ EXPECTED = (
 """What a command can fail with and say in one line; anything else is a bug, and shows its traceback."""
 
 
-UNFIT = (WrongSetting, SchemaIncomplete)
+UNFIT = (WrongSetting, SchemaIncomplete, NoSuchHost)
 """Of these, what ends as a wrong setting does: no later attempt can go better."""
 
 
@@ -76,7 +77,7 @@ def serve() -> None:
 def show_demo(*, keep: bool) -> None:
     """Show the whole story in a few seconds, on a temporary database that is gone afterwards."""
     set_up("console", "error")
-    _run(partial(demo.keep if keep else demo.run, click.echo))
+    _run(partial(demo.keep if keep else demo.run, operator.say))
 
 
 @main.command()
@@ -232,6 +233,11 @@ def _greet(settings: Settings, ready: run.Ready) -> None:
 
     Elsewhere only the link to begin with, on standard error, where there is one.
     """
+    with suppress(OSError):  # Where nothing can be written, the daemon serves all the same.
+        _tell(settings, ready)
+
+
+def _tell(settings: Settings, ready: run.Ready) -> None:
     begin = f"Begin here, within 15 minutes: {ready.first_link}"
     if not sys.stdout.isatty():
         if ready.first_link is not None:

@@ -34,23 +34,32 @@ async def migrated(settings: Settings, *, new: bool = False) -> AsyncIterator[Da
         yield database
 
 
+def say(text: str) -> None:
+    """Write lines to standard output, now. Raises CommandFailed where that cannot be."""
+    try:
+        click.echo(text)
+    except OSError as error:
+        raise CommandFailed(f"standard output cannot be written: {error.strerror}") from error
+
+
 async def migrate_only(settings: Settings) -> None:
     """Apply what is missing, and name it."""
     async with open_for_command(settings, new=True) as database:
         done = await migrate(database)
-    click.echo("\n".join(f"applied {name}" for name in done) or "The schema is up to date.")
+    say("\n".join(f"applied {name}" for name in done) or "The schema is up to date.")
 
 
 async def add_user(settings: Settings, email: str) -> None:
-    """A new account; prints its key."""
+    """A new account; prints its key, and makes none where that cannot be printed."""
     vault, address = Vault.of(secret_of(settings)), _checked(email)
     async with migrated(settings, new=True) as database:
         await check_secret(database, vault)
         user = await accounts.reserve_id(database)
         key, account = new_account(user, address, settings.default_plan, vault, verified=True)
-        if await accounts.add(database, account) is None:
-            raise CommandFailed(f"There is an account with the address {account.email}.")
-    click.echo(key)
+        async with database.transaction() as db:
+            if await accounts.add(db, account) is None:
+                raise CommandFailed(f"There is an account with the address {account.email}.")
+            say(key)
 
 
 async def list_users(settings: Settings) -> None:
@@ -59,11 +68,11 @@ async def list_users(settings: Settings) -> None:
         rows = await users.everyone(database)
     for row in rows:
         state = "revoked" if row.revoked_at else "active"
-        click.echo(f"{row.email}\t{row.plan}\t{row.live_cues} cues\t{row.prefix or '-'}\t{state}")
+        say(f"{row.email}\t{row.plan}\t{row.live_cues} cues\t{row.prefix or '-'}\t{state}")
 
 
 async def new_key(settings: Settings, email: str) -> None:
-    """Replace an account's key; prints the new one."""
+    """Replace an account's key; prints the new one. The old one serves on where that cannot be printed."""
     async with migrated(settings) as database:
         vault = Vault.of(secret_of(settings))
         await check_secret(database, vault)
@@ -75,16 +84,16 @@ async def new_key(settings: Settings, email: str) -> None:
             key = await replace_key(db, user, vault, OPERATOR)
             if settings.mailer is not None:
                 await notifications.add_notice(db, user=user, what="key_replaced", origin="the server's operator")
+            say(key)
     if row.revoked:
         click.echo(f"{email} was revoked and is admitted again; its cues rest until they are resumed.", err=True)
-    click.echo(key)
 
 
 async def verify(settings: Settings, email: str) -> None:
     """Count the address as verified: its owner is known to the operator. Key and sessions stay."""
     async with migrated(settings) as database:
         await addresses.verify(database, await _user(database, email), OPERATOR)
-    click.echo(f"{email} is verified.")
+    say(f"{email} is verified.")
 
 
 async def link(settings: Settings, email: str) -> None:
@@ -98,7 +107,7 @@ async def link(settings: Settings, email: str) -> None:
         elif (row or await account_of(database, email)).revoked:
             raise CommandFailed(f"{email} is revoked; cueapid user key {email} admits it again.")
         address = settings.url_at(settings.port)
-        click.echo(await new_link(database, address, email))
+        say(await new_link(database, address, email))
 
 
 async def set_limits(
@@ -111,7 +120,7 @@ async def set_limits(
         user = await _user(database, email)
         await users.set_limits(database, user, cues=cues, executions=executions, rate=rate, act=OPERATOR)
         await notify.notify(database, f"{COMMAND} account:{user}")
-    click.echo(f"The limits of {email} are set.")
+    say(f"The limits of {email} are set.")
 
 
 async def revoke(settings: Settings, email: str) -> None:
@@ -121,14 +130,18 @@ async def revoke(settings: Settings, email: str) -> None:
         async with database.transaction() as db:
             await accounts.lock(db, user)
             await users.revoke(db, user, OPERATOR)
-    click.echo(f"{email} is revoked: its keys and sessions are dead, its cues paused.")
+    say(f"{email} is revoked: its keys and sessions are dead, its cues paused.")
 
 
 async def accept_secret(settings: Settings) -> None:
     """Go on with the present secret where the former one is lost."""
     async with migrated(settings) as database:
-        await fingerprints.accept_fingerprint(database, Vault.of(secret_of(settings)).fingerprint)
-    click.echo(
+        ours = Vault.of(secret_of(settings)).fingerprint
+        if await fingerprints.known_fingerprint(database) == ours:
+            say("The database goes with this secret already: nothing is changed.")
+            return
+        await fingerprints.accept_fingerprint(database, ours)
+    say(
         "The database goes with this secret from now on. Keys work as before; those that were made under the former "
         "secret cannot be shown again, and sessions have ended. Webhook secrets and callback headers of that time "
         "cannot be read: deliveries fail until their users make new secrets (POST /v1/auth/webhook-secret/regenerate) "

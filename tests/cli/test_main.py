@@ -122,6 +122,14 @@ async def test_a_port_that_is_taken_ends_the_start_with_one_line(
     assert failed_with_one_line(ended, 1).startswith(f"Cannot listen on 127.0.0.1 port {port}")
 
 
+async def test_a_host_that_there_is_not_ends_the_start_with_2(
+    cueapid: Commands, tmp_path: Path, database_url: str
+) -> None:
+    ended = await cueapid.run(tmp_path, DATABASE_URL=database_url, HOST="a..b", PORT=free_port())
+
+    assert "HOST and PORT choose another address" in failed_with_one_line(ended, 2)
+
+
 async def test_a_wrong_password_ends_the_start_without_waiting_and_is_not_told(
     cueapid: Commands, own_server: OwnPostgres, tmp_path: Path
 ) -> None:
@@ -241,6 +249,37 @@ async def test_accounts_are_made_listed_and_told_apart_without_a_daemon(
     assert listed.said.split("\t")[0] == "me@example.com"
     assert listed.said.count("\n") == 1
     assert added.said.strip() not in listed.said
+
+
+async def into_a_full_disk(home: Path, *arguments: str, **settings: object) -> Ended:
+    """Run a command whose standard output cannot be written."""
+    with Path("/dev/full").open("wb") as full:
+        ended = await trio.run_process(
+            [sys.executable, "-m", "cueapi", *arguments],
+            stdout=full, capture_stderr=True, check=False, cwd=home, env=environment(home, **settings),
+        )  # fmt: skip
+    return Ended(ended.returncode, "", ended.stderr.decode())
+
+
+async def test_a_key_that_cannot_be_printed_is_not_made_and_the_old_one_serves_on(
+    cueapid: Commands, tmp_path: Path, database_url: str
+) -> None:
+    own = {"DATABASE_URL": database_url}
+    key = (await cueapid.run(tmp_path, "user", "add", "me@example.com", **own)).said.strip()
+    lost = [
+        await into_a_full_disk(tmp_path, "user", "key", "me@example.com", **own),
+        await into_a_full_disk(tmp_path, "user", "add", "you@example.com", **own),
+        await into_a_full_disk(tmp_path, "user", "list", **own),
+        await into_a_full_disk(tmp_path, "check", **own),
+    ]
+    listed = await cueapid.run(tmp_path, "user", "list", **own)
+    async with daemon_process(tmp_path, **own) as daemon:
+        me = await Api(daemon.client, key).get("/v1/auth/me")
+
+    for ended in lost:
+        assert failed_with_one_line(ended, 1) == "standard output cannot be written: No space left on device"
+    assert listed.said.count("\n") == 1
+    assert me["email"] == "me@example.com"
 
 
 async def dies(api: Api) -> tuple[int, str]:
@@ -366,12 +405,14 @@ async def test_a_secret_that_is_lost_can_be_replaced(
     async with daemon_process(tmp_path, DATABASE_URL=database_url) as daemon:
         api = await daemon.api.register()
     refused, checked = await run(), await run("check")
-    accepted, fine = await run("accept-secret"), await run("check")
+    accepted, again, fine = await run("accept-secret"), await run("accept-secret"), await run("check")
     async with daemon_process(tmp_path, DATABASE_URL=database_url, SESSION_SECRET=PASSWORD * 2) as daemon:
         me = await Api(daemon.client, api.key).get("/v1/auth/me")
 
     assert "cueapid accept-secret" in failed_with_one_line(refused, 1)
-    assert (checked.code, accepted.code, fine.code) == (1, 0, 0)
+    assert (checked.code, accepted.code, again.code, fine.code) == (1, 0, 0, 0)
+    assert "deliveries fail until" in accepted.said
+    assert again.said == "The database goes with this secret already: nothing is changed.\n"
     assert "FAIL secret: SESSION_SECRET differs" in checked.said
     assert me["email"]
 

@@ -23,6 +23,10 @@ class CannotListen(Exception):
     """The address cannot be listened on; the message is one line."""
 
 
+class NoSuchHost(CannotListen):
+    """HOST is no address of this machine, and no later attempt will find it to be one."""
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A socket that listens on *host* and *port*; port 0 takes a free one."""
     try:
@@ -36,7 +40,8 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         # UnicodeError: of what is no host name, such as `a..b`.
         why = getattr(error, "strerror", None) or error
-        raise CannotListen(
+        hopeless = isinstance(error, socket.gaierror | UnicodeError) and error.args[0] != socket.EAI_AGAIN
+        raise (NoSuchHost if hopeless else CannotListen)(
             f"Cannot listen on {host} port {port}: {why}. HOST and PORT choose another address."
         ) from error
     bound.setblocking(False)
