@@ -1,5 +1,7 @@
 """Making a cue and changing it: the form, its preview, and the same as a line for a shell."""
 
+import json
+from hashlib import sha256
 from secrets import token_hex
 from typing import Any
 
@@ -22,6 +24,11 @@ from cueapi.domain.zone import zone_names
 from cueapi.off_loop import AT_ONCE, off_loop
 
 SHOWN_TIMES = 10
+
+CHANGED_MEANWHILE = (
+    "Nothing was saved: the cue was changed since this form was opened. What you typed stands below; Save puts it in "
+    "the place of that change."
+)
 
 
 @frozen
@@ -50,9 +57,8 @@ class CueForm:
         """The form of a cue as it stands."""
         session = await self.sessions.require()
         cue = await self._cue(session, cue_id)
-        # A payload may be long, and indenting it takes the longer.
-        values = await off_loop(cue_fields.values_of, cue, size=AT_ONCE + 1 if cue["payload"] else 0)
-        return await self._page(session, values, cue_id=cue_id)
+        values, seen = await _standing(cue)
+        return await self._page(session, values, cue_id=cue_id, seen=seen)
 
     async def create(self) -> Response:
         """Make the cue, or show the call that does."""
@@ -69,25 +75,28 @@ class CueForm:
         session, form = await self.sessions.require_post()
         (values, problems), cue_id = cue_fields.fitting(cue_fields.typed(form)), form.text("cue_id")
         known = cue_id if is_cue_id(cue_id) else None
-        return await self._page(session, values, problems=problems, cue_id=known, asked=True)
+        return await self._page(session, values, problems=problems, cue_id=known, seen=form.text("seen"), asked=True)
 
     async def _save(self, session: BrowserSession, form: Form, cue: dict[str, Any] | None) -> Response:
         values, long = cue_fields.fitting(cue_fields.typed(form))
         cue_id = None if cue is None else str(cue["id"])
+        known: dict[str, Any] = {"cue_id": cue_id, "seen": form.text("seen")}
         method, path = ("POST", "/v1/cues") if cue_id is None else ("PATCH", cue_path(cue_id))
         if long:
-            return await self._page(session, values, 422, long, cue_id=cue_id)
+            return await self._page(session, values, 422, long, **known)
         try:
             body = await off_loop(_body_of, values, cue, size=form.size)
         except FieldProblems as found:
-            return await self._page(session, values, 422, found.problems, cue_id=cue_id)
+            return await self._page(session, values, 422, found.problems, **known)
         if form.text("do") == "curl":
             line = await off_loop(contract_command, self.sessions.base_url, method, path, body, size=form.size)
-            return await self._page(session, values, cue_id=cue_id, line=line)
+            return await self._page(session, values, line=line, **known)
+        if cue is not None and known["seen"] not in ("", seen := (await _standing(cue))[1]):
+            return await self._page(session, values, 409, {"": CHANGED_MEANWHILE}, cue_id=cue_id, seen=seen)
         done = await self.contract.call(session, method, path, body, once(form) if cue is None else {})
         if not done.ok:
             problems = cue_fields.problems_of(done.code, done.message, done.fields, values["kind"])
-            return await self._page(session, values, done.status, problems, cue_id=cue_id)
+            return await self._page(session, values, done.status, problems, **known)
         said = f"“{done.body['name']}” was {'made' if cue is None else 'changed'}."
         return self.pages.back(f"/ui/cues/{done.body['id']}", f"{said} {done.body['warning'] or ''}".strip())
 
@@ -108,7 +117,7 @@ class CueForm:
         """The form. What is refused of the schedule stands beside its fields, unless nothing was typed there yet."""
         found = dict(problems or {})
         times, words = await self._times(session, values, found, asked=shown.pop("asked", False))
-        known = {"cue_id": None, "line": None} | shown
+        known = {"cue_id": None, "seen": "", "line": None} | shown
         return self.pages.render(
             "cue_form", session, status, values=values, problems=found, times=times, words=words, methods=METHODS,
             modes=list(Mode), zones=zone_names(), nonce=token_hex(16),
@@ -130,6 +139,17 @@ class CueForm:
             return [], ""
         words = schedule_in_words(schedule["cron"], None, schedule["timezone"]) if "cron" in schedule else ""
         return answer.body["upcoming"], words
+
+
+async def _standing(cue: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """What the form shows of a cue, and a word that is another one as soon as any of it is another."""
+    # A payload may be long, and indenting it takes the longer.
+    return await off_loop(_marked, cue, size=AT_ONCE + 1 if cue["payload"] else 0)
+
+
+def _marked(cue: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    values = cue_fields.values_of(cue)
+    return values, sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _body_of(values: dict[str, Any], cue: dict[str, Any] | None) -> dict[str, Any]:

@@ -26,10 +26,11 @@ def problems(page: httpx.Response) -> dict[str, str]:
 
 
 def typed(page: httpx.Response) -> dict[str, str]:
-    """What the text fields of the form hold."""
+    """What the text fields of the form hold, and what it was opened with."""
     fields = re.findall(r'<input id="(\w+)" name="\w+" type="\w+" value="([^"]*)"', page.text)
     areas = re.findall(r'<textarea id="(\w+)"[^>]*>\n([^<]*)</textarea>', page.text)
-    return {name: value.replace("&#34;", '"') for name, value in [*fields, *areas]}
+    seen = re.findall(r'name="(seen)" value="(\w*)"', page.text)
+    return {name: value.replace("&#34;", '"') for name, value in [*fields, *areas, *seen]}
 
 
 async def test_a_cue_is_made_by_the_form(daemon: RunningDaemon, api: Api) -> None:
@@ -151,6 +152,32 @@ async def test_a_cue_is_changed_by_the_form_and_what_is_emptied_is_cleared(daemo
     assert after["on_failure"] == {"email": False, "webhook": None, "pause": False}
 
 
+async def test_a_form_that_was_opened_before_another_change_takes_nothing_back_unasked(
+    daemon: RunningDaemon, api: Api
+) -> None:
+    with trio.fail_after(30):
+        (made,) = await make(api, "brief", description="old")
+        browser = await signed_in(daemon, api)
+        path = f"/ui/cues/{made}/edit"
+        first: dict[str, Any] = typed(await browser.get(path)) | {"transport": "webhook", "kind": "recurring"}
+        await api.patch(f"/v1/cues/{made}", {"status": "paused"})  # Nothing that the form shows.
+        fields = first | {"name": "mine"}
+        target(await browser.post(path, fields))
+        opened: dict[str, Any] = typed(await browser.get(path)) | {"transport": "webhook", "kind": "recurring"}
+        await api.patch(f"/v1/cues/{made}", {"description": "of another", "payload": {"of": "another"}})
+        stale = await browser.post(path, opened | {"name": "mine again"})
+        kept = await api.get(f"/v1/cues/{made}")
+        again = typed(stale) | {"transport": "webhook", "kind": "recurring"}
+        target(await browser.post(path, again))
+        after = await api.get(f"/v1/cues/{made}")
+
+    assert stale.status_code == 409
+    assert "the cue was changed since this form was opened" in text_of(stale)
+    assert (kept["name"], kept["description"]) == ("mine", "of another")
+    assert (again["name"], again["description"]) == ("mine again", "old")
+    assert (after["name"], after["description"], after["payload"]) == ("mine again", "old", {})
+
+
 async def test_a_time_of_day_stays_one_where_the_form_leaves_it(
     daemon: RunningDaemon, api: Api, database: Database
 ) -> None:
@@ -158,12 +185,12 @@ async def test_a_time_of_day_stays_one_where_the_form_leaves_it(
     with trio.fail_after(30):
         (made,) = await make(api, "before", schedule={"at": "2030-05-01T09:00", "timezone": "America/Los_Angeles"})
         browser = await signed_in(daemon, api)
-        fields = typed(await browser.get(f"/ui/cues/{made}/edit")) | {"transport": "webhook", "kind": "once"}
-        for at in (fields["at"], "2030-05-01T17:00:00Z"):
+        for at in ("2030-05-01T16:00:00Z", "2030-05-01T17:00:00Z"):
+            fields = typed(await browser.get(f"/ui/cues/{made}/edit")) | {"transport": "webhook", "kind": "once"}
+            assert fields["at"] == "2030-05-01T16:00:00Z"
             target(await browser.post(f"/ui/cues/{made}/edit", fields | {"name": "after", "at": at}))
             local.append(await database.fetch_one("select name, schedule_local::text from cues"))
 
-    assert fields["at"] == "2030-05-01T16:00:00Z"
     assert [(row["name"], row["schedule_local"]) for row in local if row] == [
         ("after", "2030-05-01 09:00:00"), ("after", None),
     ]  # fmt: skip
