@@ -1,6 +1,7 @@
 """Incidents: what is wrong, since when, and what can be done about it."""
 
 from collections.abc import Callable, Mapping
+from secrets import token_hex
 
 from attrs import frozen
 from quart import Blueprint, Response, request
@@ -124,6 +125,7 @@ class IncidentPages:
         return self.pages.render(
             "incident", session, incident=row, kinds=KINDS, sign=sign(row), subject_path=subject_path(row),
             follows=FOLLOWS[IncidentKind(row.kind)], snoozes=SNOOZES, lasted=_lasted(row),
+            nonce=token_hex(16),
         )  # fmt: skip
 
     async def act(self, incident_id: str, verb: str) -> Response:

@@ -83,6 +83,21 @@ async def test_an_incident_says_what_is_wrong_since_when_and_what_follows_and_is
     assert "This incident is over." in text_of(await person.get(path))
 
 
+async def test_a_second_click_at_an_incident_replays_nothing_again(
+    person: Browser, database: Database, user: int
+) -> None:
+    cue_id = await add_cue(database, user, name="brief")
+    execution = await add_execution(database, cue_id, status="failed", finished_at=datetime.now(UTC))
+    incident = await add_incident(database, user, cue_id, "brief is failing", execution=execution)
+
+    page = await person.get(f"/ui/incidents/{incident}")
+    fields = dict(re.findall(r'name="(nonce)" value="([^"]+)"', page.text))
+    made = [target(await person.post(f"/ui/executions/{execution}/replay", fields)) for _ in range(2)]
+
+    assert fields
+    assert made[0] == made[1]
+
+
 async def test_the_list_shows_what_is_open_first_and_the_rest_where_asked_for(
     person: Browser, database: Database, user: int
 ) -> None:
