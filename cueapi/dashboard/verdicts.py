@@ -7,6 +7,7 @@ from cueapi.dashboard.states import ShownState, state_of
 from cueapi.dashboard.texts import host
 from cueapi.domain.clock import parse_moment
 from cueapi.domain.execution import Status
+from cueapi.domain.outcome import OutcomeState
 from cueapi.storage.dashboard.execution import ExecutionDetails, ShownExecution
 
 
@@ -78,15 +79,25 @@ def _retrying(execution: ShownExecution) -> str:
         return f"{_times(execution.attempts)} of {execution.max_attempts} failed. {held}"
     left = max((execution.ready_at - execution.now).total_seconds(), 0)
     comes = f"follows in {duration(left)}" if left else "is due"
-    return (
-        f"{_times(execution.attempts)} of {execution.max_attempts} failed, the next one {comes}: {_reason(execution)}"
-    )
+    failed = f"{_times(execution.attempts)} of {execution.max_attempts} failed, the next one {comes}"
+    return f"{failed}: {_reason(execution)}{_all_the_same(execution)}"
 
 
 def _failed(execution: ShownExecution) -> str:
     if not execution.attempts:
         return f"Failed before any attempt: {_reason(execution)}"
-    return f"Failed after {_times(execution.attempts)}: {_reason(execution)}"
+    return f"Failed after {_times(execution.attempts)}: {_reason(execution)}{_all_the_same(execution)}"
+
+
+def _all_the_same(execution: ShownExecution) -> str:
+    """What was found out of the work of an execution that has failed, or is tried again; empty where nothing was."""
+    match execution.outcome_state:
+        case OutcomeState.VERIFICATION_PENDING:
+            return " It was reported as done all the same, and waits for your verdict."
+        case OutcomeState.REPORTED_SUCCESS | OutcomeState.VERIFIED_SUCCESS:
+            return " It was found to be done all the same."
+        case _:
+            return ""
 
 
 def _missed(execution: ShownExecution) -> str:
@@ -94,7 +105,8 @@ def _missed(execution: ShownExecution) -> str:
 
 
 def _no_outcome(execution: ShownExecution) -> str:
-    return f"Delivered in {_times(execution.attempts)}, and no outcome was reported before the deadline."
+    late = f"Delivered in {_times(execution.attempts)}, and no outcome was reported before the deadline."
+    return f"{late}{_all_the_same(execution)}"
 
 
 def _delivered(execution: ShownExecution, state: ShownState) -> str:

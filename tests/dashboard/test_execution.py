@@ -284,6 +284,14 @@ VERDICTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {}, {"status": "failed", "finished_at": ago(), "error_message": "Monthly execution limit reached"},
         "Failed before any attempt: Monthly execution limit reached.",
     ),
+    "one that failed and was found to be done": (
+        {}, reported("verified_success", status="failed", attempts=3, error_message="it broke"),
+        "It was found to be done all the same.",
+    ),
+    "one that is to be retried and waits for a verdict": (
+        {}, reported("verification_pending", status="retrying", attempts=1, ready_at=ago(days=-2)),
+        "It was reported as done all the same, and waits for your verdict.",
+    ),
     "one that was missed": (
         {}, {"status": "missed", "finished_at": ago(), "error_message": "Skipped: execution 7 is still running."},
         "Skipped: execution 7 is still running.",
