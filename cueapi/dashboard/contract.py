@@ -20,6 +20,14 @@ CONFIRMED = {"X-Confirm-Destructive": "true"}
 """A page has asked before what cannot be undone."""
 
 
+ON_PAGES = {
+    "account_held": "The account is held, so nothing was fired: release it first, above.",
+    "idempotency_key_in_use": "What this form was sent for first is still being done: look again in a moment.",
+    "idempotency_key_reused": "This form was sent before, with other values: load its page again.",
+}
+"""Refusals whose messages speak of what a program can send, as a page says them."""
+
+
 def cue_path(cue_id: str) -> str:
     """The contract's path of a cue; refuses what is no id, since it could name another path, or have a query."""
     if not is_cue_id(cue_id):
@@ -62,8 +70,8 @@ class ContractAnswer:
 
     @property
     def message(self) -> str:
-        """Why it was refused, for people; empty where it was not."""
-        return str(self.body.get("error", {}).get("message", ""))
+        """Why it was refused, for people at a page; empty where it was not."""
+        return ON_PAGES.get(self.code) or str(self.body.get("error", {}).get("message", ""))
 
     @property
     def fields(self) -> dict[str, str]:

@@ -29,6 +29,18 @@ from cueapi.storage.dashboard.reading import PageReader
 
 SHOWN_TIMES, SHOWN_EXECUTIONS = 10, 15
 
+NOTHING_TYPED = {"payload": "", "merge": "merge"}
+
+
+@frozen
+class RefusedAction:
+    """What was asked of the page and refused: the status, why, and what was typed beside it."""
+
+    status: int
+    why: str
+    typed: dict[str, str] = NOTHING_TYPED
+
+
 NextTimes = Callable[[str, str, datetime, int], Awaitable[list[datetime]]]
 """The fire times of a cron in a zone, after a moment, so many."""
 
@@ -64,7 +76,7 @@ class CueDetails:
             raise _not_found()
         done = await do(self.contract, session, what, cue_id, {})
         if not done.ok:
-            raise Refusal(done.code, done.message)
+            return await self._page(session, cue_id, RefusedAction(done.status, done.message))
         undo = Undo(UNDONE[what].capitalize(), f"/ui/cues/{cue_id}/{UNDONE[what]}")
         return self.pages.back(f"/ui/cues/{cue_id}", f"{DONE[what]} “{done.body['name']}”.", undo)
 
@@ -77,11 +89,11 @@ class CueDetails:
             try:
                 body = {"payload_override": typed_json(typed["payload"]), "merge_strategy": typed["merge"]}
             except ValueError as error:
-                return await self._page(session, cue_id, 422, typed, str(error))
+                return await self._page(session, cue_id, RefusedAction(422, str(error), typed))
         done = await self.contract.call(session, "POST", f"{cue_path(cue_id)}/fire", body, once(form))
         if not done.ok:
             told = next(iter(done.fields.values()), done.message)
-            return await self._page(session, cue_id, done.status, typed, told)
+            return await self._page(session, cue_id, RefusedAction(done.status, told, typed))
         return self.pages.back(f"/ui/cues/{cue_id}", "Fired: the new execution is the first one below.")
 
     async def replay(self, cue_id: str) -> Response:
@@ -90,7 +102,7 @@ class CueDetails:
         path = f"/v1/executions/{parse_uuid(form.text('execution'))}/replay"
         done = await self.contract.call(session, "POST", path, None, once(form))
         if not done.ok:
-            raise Refusal(done.code, done.message)
+            return await self._page(session, cue_id, RefusedAction(done.status, done.message))
         return self.pages.back(f"/ui/cues/{cue_id}", "Replayed: the new execution is the first one below.")
 
     async def delete(self, cue_id: str) -> Response:
@@ -108,27 +120,22 @@ class CueDetails:
             raise _not_found()
         return found[0]
 
-    async def _page(
-        self,
-        session: BrowserSession,
-        cue_id: str,
-        status: int = 200,
-        typed: dict[str, str] | None = None,
-        problem: str | None = None,
-    ) -> Response:
+    async def _page(self, session: BrowserSession, cue_id: str, refused: RefusedAction | None = None) -> Response:
+        """The page; what was refused is told beside what was typed, else at the top, below the buttons."""
         found = await cues.show(self.reader, cue_id=cue_id, user=session.user) if is_cue_id(cue_id) else None
         if found is None:
             raise _not_found()
         cue, newest = found
         ended = next((line for line in newest if line.finished_at is not None), None)
         return self.pages.render(
-            "cue", session, status, cue=cue, words=schedule_words(cue),
+            "cue", session, 200 if refused is None else refused.status, cue=cue, words=schedule_words(cue),
             state=cue_state(cue, newest), history=cue_history(newest, cue.now), figures=figures(newest),
             lines=[{"execution": one, "state": state_of(one)} for one in newest[:SHOWN_EXECUTIONS]],
             has_more=len(newest) > SHOWN_EXECUTIONS, last=ended, times=await self._times(cue),
             payload=readable_json(cue.payload), nonce=token_hex(16),
             asserted=lines_of(json.loads(cue.assertions or "[]")),
-            typed=typed or {"payload": "", "merge": "merge"}, problem=problem, changed_by=changed_by,
+            typed=NOTHING_TYPED if refused is None else refused.typed, problem=refused and refused.why,
+            changed_by=changed_by,
         )  # fmt: skip
 
     async def _times(self, cue: ShownCueRow) -> list[tuple[datetime, datetime]]:

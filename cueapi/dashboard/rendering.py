@@ -118,7 +118,8 @@ class Rendering:
         **values: Any,  # noqa: ANN401 (whatever a page shows)
     ) -> Response:
         """
-        A page, never to be cached. A request with `X-Fragment: 1` gets its main part only.
+        A page, never to be cached. A request with `X-Fragment: 1` gets its main part, and
+        what follows around it what happens (macros/frame.html).
 
         A template extends *layout*, and has the blocks `title` and `main`. It also knows *session*, *here* (the path
         below the root), *address* (that with its query), *notice*, and *form_token*, the hidden field of each form.

@@ -92,6 +92,33 @@ async def test_a_fire_takes_a_payload_and_what_is_no_json_stands_beside_its_fiel
     assert payloads == [{"c": 4}, {"a": 1, "b": 3}]
 
 
+async def test_what_cannot_be_done_is_told_at_the_top_in_words_of_the_page(daemon: RunningDaemon, api: Api) -> None:
+    with trio.fail_after(30):
+        async with open_receiver() as receiver:
+            made = await api.post("/v1/cues", cue(receiver.url()))
+            fired = await api.post(f"/v1/cues/{made['id']}/fire")
+            await api.execution(fired["id"])
+            browser = await signed_in(daemon, api)
+            path = f"/ui/cues/{made['id']}"
+            await browser.get(path)
+            await api.ask("PUT", "/v1/hold", {})
+            refused = [
+                await browser.post(f"{path}/fire", {"nonce": "n1"}),
+                await browser.post(f"{path}/replay", {"execution": fired["id"], "nonce": "n2"}),
+            ]
+            typed = await browser.post(f"{path}/fire", {"payload": "[1]", "nonce": "n3"})
+
+    for page in refused:
+        assert page.status_code == 409
+        problem, rest = page.text.split('id="action-problem"')[1].split("</p>", 1)
+        assert "The account is held, so nothing was fired" in problem
+        assert 'id="cue-now"' in rest
+        assert '<details class="override">' in page.text
+        assert "force" not in page.text
+    assert 'id="action-problem"' not in typed.text
+    assert '<details class="override" open>' in typed.text
+
+
 async def test_the_last_execution_is_replayed(daemon: RunningDaemon, api: Api) -> None:
     with trio.fail_after(30):
         async with open_receiver() as receiver:

@@ -68,6 +68,56 @@ async def test_what_stands_around_a_live_table_keeps_up_with_its_rows(
             await trio.to_thread.run_sync(walk, made["id"])
 
 
+async def test_a_page_keeps_up_also_around_its_content_and_with_its_buttons(
+    daemon: RunningDaemon, api: Api, tmp_path: Path
+) -> None:
+    made = await api.post("/v1/cues", cue())
+
+    def walk() -> None:
+        with browser(tmp_path, 1100, 800, dark=False) as driver:
+            enter(driver, daemon.address, api)
+            driver.get(f"{daemon.address}/ui/cues/{made['id']}")
+            wait(lambda: says(driver, "live-state", "live"))
+            trio.from_thread.run(api.ask, "PUT", "/v1/hold", {"reason": "loops"})
+            wait(lambda: says(driver, "hold-banner", "loops") and not says(driver, "hold-button", "Hold"))
+            trio.from_thread.run(api.ask, "DELETE", "/v1/hold")
+            trio.from_thread.run(api.patch, f"/v1/cues/{made['id']}", {"status": "paused", "name": "other"})
+            wait(lambda: says(driver, "cue-actions", "Resume") and says(driver, "cue-facts", "Paused"))
+            wait(lambda: driver.title.startswith("other") and not says(driver, "hold-banner", "loops"))
+            wait(lambda: says(driver, "hold-button", "Hold"))
+
+    with trio.fail_after(300):
+        await trio.to_thread.run_sync(walk)
+
+
+async def test_a_live_page_shows_all_that_comes_of_an_execution_and_takes_away_nothing_that_was_typed(
+    daemon: RunningDaemon, api: Api, tmp_path: Path
+) -> None:
+    made = await api.post("/v1/cues", cue(transport="worker", payload={"task": "t"}))
+    fired = await api.post(f"/v1/cues/{made['id']}/fire")
+    path = f"/v1/executions/{fired['id']}"
+    claim = {"worker_id": "mac", "handlers": ["t"], "claim": 1}
+    outcome = {"success": True, "result": "142 pages"}
+
+    def walk() -> None:
+        with browser(tmp_path, 1100, 800, dark=False) as driver:
+            enter(driver, daemon.address, api)
+            driver.get(daemon.address + path.replace("/v1", "/ui"))
+            wait(lambda: says(driver, "live-state", "live"))
+            trio.from_thread.run(api.post, "/v1/worker/heartbeat", claim)
+            wait(lambda: says(driver, "facts", "mac"))
+            driver.find_element(By.CSS_SELECTOR, "#report summary").click()
+            driver.find_element(By.ID, "text").send_keys("typed")
+            # Neither the focus nor what the reader has unfolded keeps it now.
+            driver.execute_script("document.activeElement.blur(); document.getElementById('report').open = false")
+            trio.from_thread.run(api.post, f"{path}/outcome", outcome)
+            wait(lambda: says(driver, "verdict", "142 pages") and says(driver, "answers", "Attempt 1"))
+            assert driver.find_element(By.ID, "text").get_attribute("value") == "typed"
+
+    with trio.fail_after(300):
+        await trio.to_thread.run_sync(walk)
+
+
 async def test_a_page_of_one_account_shows_nothing_of_the_next_that_signs_in(
     daemon: RunningDaemon, api: Api, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 /*
  * Makes pages live; each can be read and used without this. A stream of hints says that something has changed. Then the
  * page is fetched anew, and its regions ([data-live], by id) are replaced, tables row by row. What the reader is busy
- * with stays: a row with the focus, an open menu or question, and a list whose beginning was scrolled past.
+ * with stays: a row with the focus, what was typed, an open menu or question, and a list that was scrolled past.
  */
 const POLL = 15_000; // between two looks without a stream
 const LOOK = 60_000; // between two looks with one: hints may be lost
@@ -52,9 +52,10 @@ function dress(root) {
 /* Regions: what is fetched takes the place of what is there, except where the reader is busy. */
 const unfolded = new WeakSet(); // by the reader, not by the page
 function isBusy(node) {
-  const active = document.activeElement;
   const folds = [node, ...node.querySelectorAll("details")].filter((one) => one.open && unfolded.has(one));
-  return (active !== document.body && node.contains(active)) || folds.length > 0 || node.querySelector(":popover-open") !== null;
+  const typed = [...node.querySelectorAll("input, textarea")].filter((one) => one.value !== one.defaultValue);
+  const asked = node.querySelectorAll("[aria-invalid], :popover-open"); // also what was refused: it was typed
+  return node.contains(document.activeElement) || folds.length + typed.length + asked.length > 0;
 }
 
 function takePlace(old, fresh) {
@@ -106,6 +107,7 @@ const heads = (one) => [...one.querySelectorAll("h2, th")].map((head) => head.te
 
 function merge(page) {
   dress(page);
+  document.title = page.title;
   for (const old of regions()) {
     const fresh = page.getElementById(old.id) ?? old.cloneNode(true);
     const [before, after] = [old, fresh].map((one) => [...one.querySelectorAll("tbody")]);
@@ -198,10 +200,8 @@ function copy(button) {
 function countSelected() {
   const [rows, number] = ["", ":checked"].map((which) => document.querySelectorAll(BOXES + which).length);
   for (const one of document.querySelectorAll("[data-selected]")) one.textContent = `${number || "none"} selected`;
-  for (const all of document.querySelectorAll("[data-all]")) {
-    const [checked, indeterminate] = [number > 0 && number === rows, number > 0 && number < rows];
-    Object.assign(all, { hidden: false, checked, indeterminate });
-  }
+  for (const all of document.querySelectorAll("[data-all]"))
+    Object.assign(all, { hidden: false, checked: number > 0 && number === rows, indeterminate: number % rows > 0 });
 }
 
 let typing;
@@ -243,7 +243,7 @@ document.addEventListener("input", ({ target }) => target.form?.dataset.preview 
 dress(document);
 countSelected();
 setInterval(() => countDown(document), 1_000);
-if (state !== null && regions().length > 0) {
+if (state !== null && main.querySelector("[data-live]") !== null) {
   say("every 15 s");
   stayLive();
   setInterval(() => !document.hidden && Date.now() - lastLook >= (isLive ? LOOK : POLL) && refresh(), 1_000);
