@@ -22,6 +22,7 @@ from cueapi.api.models.responses import outcomes as responses
 from cueapi.api.outcome_writing import ROUNDS, OutcomeWriter, evidence_of, report_in
 from cueapi.domain.audit import REASON_LIMIT, Act
 from cueapi.domain.errors import Refusal
+from cueapi.domain.execution import Status
 from cueapi.domain.outcome import EVIDENCE_LENGTHS, Evidence, OutcomeState, Report
 from cueapi.domain.reporting import ExecutionState, apply_report
 from cueapi.domain.verification import Verification, completed, manual_verdict
@@ -120,7 +121,9 @@ class Outcomes:
             executions.verify, execution=row.id, user=g.account.id, seen=row.outcome_state, verification=verification,
             reason=reason, act=why,
         )  # fmt: skip
-        accepted = verification if verification.state == OutcomeState.VERIFIED_SUCCESS else None
+        # What was delivered and lacked nothing has counted when it was reported.
+        counts = verification.state == OutcomeState.VERIFIED_SUCCESS and row.status != Status.SUCCESS
+        accepted = verification if counts else None
         if not await self.writer.complete(await self._state(str(row.id)), accepted, write):
             raise Refusal("invalid_state", "The outcome has changed meanwhile; look at it again.")
         self.writer.hub.notice_ready()

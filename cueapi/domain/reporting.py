@@ -17,7 +17,7 @@ from cueapi.domain.execution import (
 )
 from cueapi.domain.outcome import Report
 from cueapi.domain.retry import Retry
-from cueapi.domain.verification import Verification, VerificationRules, verify
+from cueapi.domain.verification import OnFailed, Verification, VerificationRules, verify
 
 
 @frozen
@@ -84,10 +84,11 @@ def complete(state: ExecutionState, verification: Verification) -> Transition | 
     The transition where evidence, or a person, completes the recorded outcome to *verification*: the work was done.
 
     As a success that is reported late: it ends an unfinished execution, whichever attempt waits or is under way; what
-    has failed keeps its status, and is made good. None where nothing follows, since the execution has succeeded.
+    has failed keeps its status, and is made good, and so is a delivery whose report counted as a failure. None where
+    nothing follows, since the execution has succeeded.
     """
     fence = state.fence
-    if fence.status == Status.SUCCESS:
+    if fence.status == Status.SUCCESS and state.rules.on_failed != OnFailed.FAIL:
         return None
     has_ended = fence.status in FINAL
     return Transition(

@@ -1,6 +1,7 @@
 """How far a report is believed: by the evidence that it brings, by what it asserts, by a person."""
 
 from enum import StrEnum
+from typing import Any
 
 from attrs import frozen
 
@@ -61,7 +62,7 @@ def verify(rules: VerificationRules, report: Report, duration_ms: int | None = N
     if not report.success:
         return Verification(OutcomeState.REPORTED_FAILURE)
     needed, fails = REQUIRED_EVIDENCE.get(Mode(rules.mode)), rules.on_failed == OnFailed.FAIL
-    if needed is not None and not getattr(report.evidence, needed):
+    if needed is not None and not _is_given(getattr(report.evidence, needed)):
         return Verification(OutcomeState.VERIFICATION_FAILED, "missing", needed, fails=fails)
     unmet = first_unmet(rules.assertions, report.facts(duration_ms)) if rules.assertions else None
     if unmet is not None:
@@ -71,6 +72,11 @@ def verify(rules: VerificationRules, report: Report, duration_ms: int | None = N
     if needed is None:
         return Verification(OutcomeState.REPORTED_SUCCESS)
     return Verification(OutcomeState.VERIFIED_SUCCESS, "valid")
+
+
+def _is_given(evidence: str | list[Any] | None) -> bool:
+    """Whether there is more of it than white space."""
+    return bool(evidence.strip() if isinstance(evidence, str) else evidence)
 
 
 def completed(

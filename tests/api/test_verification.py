@@ -460,6 +460,40 @@ async def test_evidence_with_a_wrong_field_is_refused_by_name_and_changes_nothin
         assert await shown(api, one) == before
 
 
+@pytest.mark.parametrize("answer", [200, 202], ids=["owes no report", "owes a report"])
+async def test_evidence_makes_good_what_its_handler_took_and_then_reported_without_it(
+    api: Api, database: Database, answer: int
+) -> None:
+    counters = "select consecutive_failures, run_count from cues"
+    with trio.fail_after(20):
+        async with open_receiver([answer]) as receiver:
+            one = (await api.post("/v1/cues", cue(receiver.url(), **UNPROVED)))["id"]
+            fired = (await api.post(f"/v1/cues/{one}/fire"))["id"]
+            await api.execution(fired)
+            told = await report(api, fired, success=True)
+            failing = [row["kind"] for row in (await api.get("/v1/incidents?status=open"))["incidents"]]
+            before = await database.fetch(counters)
+            await api.patch(f"/v1/executions/{fired}/evidence", {"external_id": "x1"})
+            after = await database.fetch(counters)
+            shown = await api.get(f"/v1/executions/{fired}")
+
+    assert told["will_retry"] is False
+    assert "failing" in failing
+    assert (await api.get("/v1/incidents?status=open"))["incidents"] == []
+    assert [dict(row.items()) for row in (*before, *after)] == [
+        {"consecutive_failures": 1, "run_count": 1}, {"consecutive_failures": 0, "run_count": 1},
+    ]  # fmt: skip
+    assert (shown["status"], shown["outcome_state"]) == ("success", "verified_success")
+
+
+async def test_white_space_is_no_evidence(api: Api) -> None:
+    with trio.fail_after(20):
+        one = await reported(api, "require_external_id", external_id=" \n")
+        state = (await api.get(f"/v1/executions/{one}"))["outcome_state"]
+
+    assert state == "verification_failed"
+
+
 async def test_a_person_s_acceptance_acknowledges_the_alert_of_what_was_missing(api: Api) -> None:
     with trio.fail_after(20):
         one = await reported(api, "require_external_id")

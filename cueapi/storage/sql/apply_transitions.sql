@@ -86,7 +86,9 @@ with transitions as materialized (
            case when e.triggered_by <> 'backfill' then x.missing end as missing,
            x.good and e.triggered_by <> 'backfill' as good,
            -- Delivered, and without a report that it owed: it counted as good before its report came.
-           x.seen = 'success' and e.outcome_deadline_at is null as was_good, x.report, x.success, x.done, x.cost, x.logged_as,
+           -- Not what its report had made a failure, before evidence made it good.
+           x.seen = 'success' and e.outcome_deadline_at is null and (x.report or not x.done) as was_good, x.report,
+           x.success, x.done, x.cost, x.logged_as,
            x.reported, x.seen = 'delivering' as was_delivering,
            x.http_status, x.response_body, x.duration_ms, x.sent_after_ms, x.first_byte_after_ms,
            coalesce(x.error_message, x.error) as reason
