@@ -35,6 +35,6 @@ def hold_until(text: str, now: datetime) -> datetime:
 def account_held(mode: str, reason: str | None, until: datetime | None) -> Refusal:
     """Why nothing can be fired by hand, and what ends that."""
     end = "until it is released (DELETE /v1/hold)" if until is None else f"until {iso(until)}"
-    why = f": {reason}" if reason else ""
+    why = f": {reason.removesuffix('.')}" if reason else ""
     message = f"The account is held {end}{why}. With ?force=true it is fired all the same."
     return Refusal("account_held", message, mode=mode, reason=reason, until=until and iso(until))

@@ -35,7 +35,7 @@ BODIES: dict[type[BaseModel], Any] = {
     bodies.AcknowledgeBody: {"note": "The credit is topped up tomorrow."},
     bodies.SnoozeBody: {"minutes": 120},
     bodies.ResolveBody: {"reason": "The handler was mended."},
-    bodies.MuteBody: {"group": "briefs", "until": f"{DAY}3T06:00:00Z", "reason": "The model is moved tonight."},
+    bodies.MuteBody: {"group": "briefs", "reason": "The model is moved tonight."},
     bodies.MuteSubject: {"group": "briefs"},
     channel_bodies.ChannelBody: {
         "kind": "slack",
