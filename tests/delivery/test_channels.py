@@ -47,6 +47,22 @@ def told(receiver: Receiver, path: str) -> list[Received]:
     return [one for one in receiver.requests if one.path == path]
 
 
+async def test_a_channel_of_a_group_hears_the_end_of_what_it_heard_begin_wherever_its_cue_is_then(api: Api) -> None:
+    with trio.fail_after(60):
+        async with open_receiver() as receiver:
+            for group in ("day", "night"):
+                await channel(api, "webhook", url=receiver.url(f"/{group}"), groups=[group])
+            execution = await failed(api, group="day")
+            await receiver.wait_for(1)
+            cue_id = (await api.get(f"/v1/executions/{execution}"))["cue_id"]
+            await api.patch(f"/v1/cues/{cue_id}", {"group": "night"})
+            await recover(api, execution)
+            await receiver.wait_for(3)
+
+    events = {path: [json.loads(one.body)["event"] for one in told(receiver, path)] for path in ("/day", "/night")}
+    assert events == {"/day": ["incident.opened", "incident.resolved"], "/night": ["incident.resolved"]}
+
+
 async def test_each_service_is_told_of_begin_and_end_in_its_own_form(api: Api) -> None:
     with trio.fail_after(60):
         async with open_receiver() as receiver:

@@ -703,6 +703,7 @@ create table incidents (
     severity                  severity not null,
     title                     text not null,
     cue_id                    text,
+    opened_in                 cue_group,            -- the group of its cue then
     events                    counter not null default 1,
     recovered                 counter not null default 0,   -- good finals since the last event
     reminders                 counter not null default 0,
@@ -1281,7 +1282,9 @@ begin
                and what = any (events::text[])
                and (min_severity = 'warning' or one.severity = 'critical')
                and (kinds is null or one.kind = any (kinds::text[]))
-               and (groups is null or incident_group(one) = any (groups::text[]))
+               -- Whoever heard of its begin hears of its end, also where its cue has changed its group.
+               and (groups is null or incident_group(one) = any (groups::text[])
+                    or what = 'resolved' and one.opened_in = any (groups::text[]))
              order by id
                -- One that is being deleted is waited for, and is then no longer there.
                for key share) c
@@ -1300,10 +1303,10 @@ returns uuid language plpgsql as $$
 declare
     one incidents%rowtype;
 begin
-    insert into incidents as i (id, user_id, kind, subject, name, severity, title, cue_id, first_execution_id,
+    insert into incidents as i (id, user_id, kind, subject, name, severity, title, cue_id, opened_in, first_execution_id,
                                 last_execution_id, remind_at)
-    values (gen_random_uuid(), whose, what, its_subject, named, how_bad, left(rtrim(told, '.'), 300), of_cue, of_execution,
-            of_execution,
+    values (gen_random_uuid(), whose, what, its_subject, named, how_bad, left(rtrim(told, '.'), 300), of_cue,
+            (select group_name from cues where id = of_cue), of_execution, of_execution,
             (select now() + alert_renotify_minutes * interval '1 minute' from cues
               where id = of_cue and alert_renotify_minutes > 0))
         on conflict (user_id, kind, subject) where resolved_at is null do update
