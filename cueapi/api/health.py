@@ -82,7 +82,7 @@ class Health:
         ago = None if polls.at is None else (self.clock.now() - polls.at).total_seconds()
         late = ago is not None and ago > 2 * self.interval
         punctual = counts is not None and counts.oldest_delivery <= self.interval + LATE_START
-        well = punctual and shared is not False and not late and _all_up(board)
+        well = punctual and shared is not False and not late and _all_up(board) and not self.stopping.is_set()
         return answer(
             {
                 "status": "healthy" if well else "degraded",

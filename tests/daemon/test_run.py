@@ -181,7 +181,7 @@ async def test_while_it_drains_the_daemon_is_down_for_balancers_and_takes_outcom
                 await receiver.wait_for(2)
                 daemon.send(signal.SIGTERM)
                 await daemon.logs("drain_begun")
-                status = await daemon.status()
+                status, health = await daemon.status(), await api.get("/health")
                 reported = await api.post(f"/v1/executions/{later}/outcome", {"success": True, "result": "printed"})
                 (unborn,) = await fire(api, receiver.url("/slow"), 1)
                 work = (await api.post(f"/v1/cues/{(await api.post('/v1/cues', cue()))['id']}/fire"))["id"]
@@ -190,7 +190,7 @@ async def test_while_it_drains_the_daemon_is_down_for_balancers_and_takes_outcom
                 drained.set()
                 code = await daemon.ended()
 
-    assert status == (503, "down")
+    assert (status, health["status"]) == ((503, "down"), "degraded")
     assert reported["outcome_state"] == "reported_success"
     assert handed_out == [[], (409, "claim_failed"), (409, "claim_failed")]
     assert shown["outcome"]["result"] == "printed"
