@@ -167,9 +167,7 @@ def _reason(state: ExecutionState, transition: Transition, written: TransitionRe
     if not transition.ends:
         number, of = transition.fence.attempts + 1, state.retry.max_attempts
         follows = f"attempt {number} of {of} follows at {iso(written.ready_at)}"
-        if said and not said[-1].endswith("."):
-            return f"{said[-1]}; {follows}"
-        said.append(follows)
+        return "; ".join([*(one.removesuffix(".") for one in said), follows])
     return " ".join(said) or None
 
 

@@ -486,6 +486,13 @@ async def test_evidence_makes_good_what_its_handler_took_and_then_reported_witho
     assert (shown["status"], shown["outcome_state"]) == ("success", "verified_success")
 
 
+async def test_what_was_missing_and_what_follows_are_one_sentence(api: Api) -> None:
+    with trio.fail_after(20):
+        said = await report(api, await claimed(api, **UNPROVED), success=True)
+
+    assert said["reason"].startswith("external_id is required and was not given; attempt 2 of 3 follows at ")
+
+
 async def test_white_space_is_no_evidence(api: Api) -> None:
     with trio.fail_after(20):
         one = await reported(api, "require_external_id", external_id=" \n")
