@@ -7,6 +7,7 @@ const POLL = 15_000; // between two looks without a stream
 const LOOK = 60_000; // between two looks with one: hints may be lost
 const SILENT = 40_000; // a stream pings every 15 s: after so long it is dead
 const BOXES = "tbody input[type=checkbox]"; // of rows that can be selected
+const TEXTS = "input:not([type=checkbox]), textarea"; // that can be typed in
 const [COME_BACK, TRY_LATER] = [2_000, 60_000]; // after a stream has ended, and where the server has no room for one
 
 const [state, main] = ["live-state", "main"].map((id) => document.getElementById(id));
@@ -53,7 +54,7 @@ function dress(root) {
 const unfolded = new WeakSet(); // by the reader, not by the page
 function isBusy(node) {
   const folds = [node, ...node.querySelectorAll("details")].filter((one) => one.open && unfolded.has(one));
-  const typed = [...node.querySelectorAll("input, textarea")].filter((one) => one.value !== one.defaultValue);
+  const typed = [...node.querySelectorAll(TEXTS)].filter((one) => one.value !== one.defaultValue);
   const asked = node.querySelectorAll("[aria-invalid], :popover-open"); // also what was refused: it was typed
   return node.contains(document.activeElement) || folds.length + typed.length + asked.length > 0;
 }
@@ -68,8 +69,7 @@ function takePlace(old, fresh) {
 
 function mergeRows(old, fresh) {
   const isHeld = old.getBoundingClientRect().top < 0;
-  const known = new Map([...old.children].map((row) => [row.id, row]));
-  const rows = [...fresh.children];
+  const [known, rows] = [new Map([...old.children].map((row) => [row.id, row])), [...fresh.children]];
   let [next, newer] = [old.firstElementChild, 0];
   for (const row of rows) {
     const present = known.get(row.id);
