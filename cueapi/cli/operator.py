@@ -1,5 +1,6 @@
 """What the operator's commands do, beside serving."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -36,6 +37,8 @@ async def migrated(settings: Settings, *, new: bool = False) -> AsyncIterator[Da
 
 def say(text: str) -> None:
     """Write lines to standard output, now. Raises CommandFailed where that cannot be."""
+    if sys.stdout is None:  # It was closed before the start.
+        raise CommandFailed("standard output is closed")
     try:
         click.echo(text)
     except OSError as error:

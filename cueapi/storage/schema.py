@@ -60,7 +60,7 @@ LISTED = "select object from schema_objects"
 HAS_LIST = "select to_regclass('schema_objects') is not null as there"
 
 
-_CREATED = re.compile(r"^create (?:unique )?(domain|table|index|view|function) (\w+)", re.MULTILINE)
+_CREATED = re.compile(r"^create (?:unique )?(domain|table|index|view) (\w+)", re.MULTILINE)
 
 _WORD = re.compile(r"\w+")
 

@@ -272,12 +272,17 @@ async def test_a_key_that_cannot_be_printed_is_not_made_and_the_old_one_serves_o
         await into_a_full_disk(tmp_path, "user", "list", **own),
         await into_a_full_disk(tmp_path, "check", **own),
     ]
+    closed = await trio.run_process(
+        ["sh", "-c", 'exec "$0" -m cueapi user key me@example.com >&-', sys.executable],
+        capture_stderr=True, check=False, cwd=tmp_path, env=environment(tmp_path, **own),
+    )  # fmt: skip
     listed = await cueapid.run(tmp_path, "user", "list", **own)
     async with daemon_process(tmp_path, **own) as daemon:
         me = await Api(daemon.client, key).get("/v1/auth/me")
 
     for ended in lost:
         assert failed_with_one_line(ended, 1) == "standard output cannot be written: No space left on device"
+    assert (closed.returncode, closed.stderr) == (1, b"cueapid: standard output is closed\n")
     assert listed.said.count("\n") == 1
     assert me["email"] == "me@example.com"
 
