@@ -83,7 +83,8 @@ async def test_a_page_keeps_up_also_around_its_content_and_with_its_buttons(
             trio.from_thread.run(api.ask, "DELETE", "/v1/hold")
             trio.from_thread.run(api.patch, f"/v1/cues/{made['id']}", {"status": "paused", "name": "other"})
             wait(lambda: says(driver, "cue-actions", "Resume") and says(driver, "cue-facts", "Paused"))
-            wait(lambda: driver.title.startswith("other") and not says(driver, "hold-banner", "loops"))
+            wait(lambda: driver.title == "other · CueAPI" and says(driver, "cue-title", "other"))
+            wait(lambda: not says(driver, "hold-banner", "loops"))
             wait(lambda: says(driver, "hold-button", "Hold"))
 
     with trio.fail_after(300):
