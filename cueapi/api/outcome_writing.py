@@ -1,8 +1,9 @@
 """Writing what handlers report: decided upon what is found, anew where that has moved, and answered."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from attrs import field, frozen
 from quart import Response
@@ -40,8 +41,22 @@ T = TypeVar("T")
 SAID_TWICE = Problem("body.success", "is sent more than once, with different values: which is meant?")
 
 
-class _Moved(Exception):
-    """The execution was changed by another request meanwhile."""
+@frozen
+class Completion(Generic[T]):
+    """
+    Evidence or a verdict: what the execution is found as, and what the recorded outcome comes to, if to another thing.
+
+    *store* writes it; it is told whether it is alone, without a transition.
+    """
+
+    state: ExecutionState
+    verification: Verification | None
+    store: Callable[[Executor, bool], Awaitable[T]]
+
+    @property
+    def transition(self) -> Transition | None:
+        """What follows where the work was done."""
+        return None if self.verification is None else complete(self.state, self.verification)
 
 
 @frozen
@@ -76,31 +91,25 @@ class OutcomeWriter:
                 return _recorded(state, transition, written)
         raise Refusal("outcome_already_recorded", "The execution is being changed by other requests; look again.")
 
-    async def complete(
-        self,
-        state: ExecutionState,
-        verification: Verification | None,
-        write: Callable[[Executor], Awaitable[T]],
-    ) -> T | None:
+    async def complete(self, decide: Callable[[Executor], Awaitable[Completion[T]]]) -> T:
         """
-        Have *write* store evidence or a verdict, with all that follows where it completes the outcome (*verification*).
+        Write the evidence or the verdict that is decided in a transaction, with all that follows where it completes.
 
-        None, and nothing written, where *write* answers so or the execution has moved on meanwhile.
+        *decide* locks the execution before it reads it, so that nothing of it moves until both are written. The
+        transition comes first: it locks the cue, and the tallies behind that.
         """
-        step = None if verification is None else complete(state, verification)
-        if step is None:
-            return await write(self.database)
-        try:
-            async with self.database.transaction() as tx:
-                found = await write(tx)
-                written = (await write_transitions(tx, [step])).get(step.fence.execution_id)
-                if written is None or not found:
-                    raise _Moved
-        except (_Moved, TransactionRolledBack):
-            return None
-        log_transition(step, written)
-        self.metrics.settled(step)
-        return found
+        for _ in range(ROUNDS):
+            with suppress(TransactionRolledBack):
+                async with self.database.transaction() as tx:
+                    completion = await decide(tx)
+                    step = completion.transition
+                    written = {} if step is None else await write_transitions(tx, [step])
+                    stored = await completion.store(tx, step is None)
+                if step is not None and (result := written.get(step.fence.execution_id)) is not None:
+                    log_transition(step, result)
+                    self.metrics.settled(step)
+                return stored
+        raise Refusal("invalid_state", "The outcome is being changed by other requests; send this one again.")
 
     async def _apply_all(self, transitions: Sequence[Transition]) -> list[TransitionResult | None]:
         done = await write_transitions(self.database, transitions)

@@ -1,6 +1,7 @@
 """Outcomes: what handlers report, how far it is believed, and the evidence."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ from attrs import asdict, evolve, field, frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.claimed_states import ClaimedStates
-from cueapi.api.executions import find, identity_of, not_found
+from cueapi.api.executions import identity_of, not_found
 from cueapi.api.http.acting import REASON, act, act_of_body
 from cueapi.api.http.body import read, read_bytes
 from cueapi.api.http.off_loop import off_loop
@@ -19,15 +20,14 @@ from cueapi.api.models.rendering import answer
 from cueapi.api.models.requests.bodies import ReasonBody
 from cueapi.api.models.requests.executions import EvidenceBody, OutcomeBody, VerifyBody
 from cueapi.api.models.responses import outcomes as responses
-from cueapi.api.outcome_writing import ROUNDS, OutcomeWriter, evidence_of, report_in
+from cueapi.api.outcome_writing import Completion, OutcomeWriter, evidence_of, report_in
 from cueapi.domain.audit import REASON_LIMIT, Act
 from cueapi.domain.errors import Refusal
-from cueapi.domain.execution import Status
 from cueapi.domain.outcome import EVIDENCE_LENGTHS, Evidence, OutcomeState, Report
 from cueapi.domain.reporting import ExecutionState, apply_report
 from cueapi.domain.verification import Verification, completed, manual_verdict
 from cueapi.storage import executions
-from cueapi.storage.database import Database
+from cueapi.storage.database import Database, Executor
 from cueapi.storage.executions import Addition, ExecutionRow
 from cueapi.storage.grouping import Grouped
 
@@ -96,11 +96,15 @@ class Outcomes:
         """
         body = await read(VerifyBody)
         valid, given = body.valid is not False, body.reason and body.reason[:REASON_KEPT]
-        row = await find(self.database, execution_id)
-        verification = manual_verdict(row.outcome_state, valid=valid)
-        await self._write_verdict(row, verification, None if valid or not given else given, act(given))
-        shown = {"execution_id": row.id, "outcome_state": verification.state, "valid": valid, "reason": given}
-        return answer(shown)
+
+        def verdict_on(row: ExecutionRow) -> Verification:
+            return manual_verdict(row.outcome_state, valid=valid)
+
+        verification = await self._write_verdict(
+            execution_id, verdict_on, None if valid or not given else given, act(given)
+        )
+        shown = {"execution_id": identity_of(execution_id), "outcome_state": verification.state}
+        return answer(shown | {"valid": valid, "reason": given})
 
     @operation(
         responses.VerificationPending,
@@ -111,22 +115,37 @@ class Outcomes:
     )
     async def verification_pending(self, execution_id: str) -> Response:
         """Mark an outcome as waiting for a person's verdict."""
-        why, row = await act_of_body(), await find(self.database, execution_id)
-        _recorded_state(row)
-        await self._write_verdict(row, Verification(OutcomeState.VERIFICATION_PENDING), None, why)
-        return answer({"execution_id": row.id, "outcome_state": OutcomeState.VERIFICATION_PENDING})
+        why = await act_of_body()
 
-    async def _write_verdict(self, row: ExecutionRow, verification: Verification, reason: str | None, why: Act) -> None:
-        write = partial(
-            executions.verify, execution=row.id, user=g.account.id, seen=row.outcome_state, verification=verification,
-            reason=reason, act=why,
-        )  # fmt: skip
-        # What was delivered and lacked nothing has counted when it was reported.
-        counts = verification.state == OutcomeState.VERIFIED_SUCCESS and row.status != Status.SUCCESS
-        accepted = verification if counts else None
-        if not await self.writer.complete(await self._state(str(row.id)), accepted, write):
-            raise Refusal("invalid_state", "The outcome has changed meanwhile; look at it again.")
+        def verdict_on(row: ExecutionRow) -> Verification:
+            _recorded_state(row)
+            return Verification(OutcomeState.VERIFICATION_PENDING)
+
+        verification = await self._write_verdict(execution_id, verdict_on, None, why)
+        return answer({"execution_id": identity_of(execution_id), "outcome_state": verification.state})
+
+    async def _write_verdict(
+        self, execution_id: str, verdict_on: Callable[[ExecutionRow], Verification], reason: str | None, why: Act
+    ) -> Verification:
+        """Write the verdict that *verdict_on* comes to on the execution as it stands; the verdict."""
+
+        async def decide(db: Executor) -> Completion[Verification]:
+            row, state = await self._locked(db, execution_id)
+            verification = verdict_on(row)
+
+            async def store(db: Executor, alone: bool) -> Verification:
+                await executions.verify(
+                    db, execution=row.id, user=g.account.id, seen=row.outcome_state, verification=verification,
+                    reason=reason, act=why, alone=alone,
+                )  # fmt: skip
+                return verification
+
+            accepts = verification.state == OutcomeState.VERIFIED_SUCCESS
+            return Completion(state, verification if accepts else None, store)
+
+        verification = await self.writer.complete(decide)
         self.writer.hub.notice_ready()
+        return verification
 
     @operation(
         responses.EvidenceUpdated,
@@ -144,22 +163,38 @@ class Outcomes:
         """
         body = await read(EvidenceBody)
         evidence = await off_loop(evidence_of, body)
-        for _ in range(ROUNDS):
-            row = await find(self.database, execution_id)
+
+        async def decide(db: Executor) -> Completion[str]:
+            row, state = await self._locked(db, execution_id)
             seen = _recorded_state(row)
-            state = await self._state(execution_id)
             merged = await off_loop(_with_evidence, row, evidence, body.metadata)
-            elapsed = await executions.reported_after(self.database, row.id)
+            elapsed = await executions.reported_after(db, row.id)
             verification = completed(state.rules, seen, row.validation_state, merged, elapsed)
-            add = partial(
-                executions.add_evidence, execution=row.id, user=g.account.id, seen=row.outcome_state,
-                addition=Addition(evidence, body.metadata, verification),
-            )  # fmt: skip
-            outcome_state = await self.writer.complete(state, verification, add)
-            if outcome_state is not None:
-                self.writer.hub.notice_ready()
-                return answer({"execution_id": row.id, "outcome_state": outcome_state, "evidence_updated": True})
-        raise Refusal("invalid_state", "The outcome is being changed by other requests; send this one again.")
+            addition = Addition(evidence, body.metadata, verification)
+
+            async def store(db: Executor, alone: bool) -> str:
+                stored = await executions.add_evidence(
+                    db, execution=row.id, user=g.account.id, seen=seen, addition=addition, alone=alone
+                )
+                assert stored is not None, "it was locked"
+                return stored
+
+            return Completion(state, verification, store)
+
+        outcome_state = await self.writer.complete(decide)
+        self.writer.hub.notice_ready()
+        shown = {"execution_id": identity_of(execution_id), "outcome_state": outcome_state}
+        return answer(shown | {"evidence_updated": True})
+
+    async def _locked(self, db: Executor, execution_id: str) -> tuple[ExecutionRow, ExecutionState]:
+        """An execution of this account, as it stays until the transaction ends; refuses every other id."""
+        wanted = identity_of(execution_id), g.account.id
+        await executions.lock(db, execution=wanted[0], user=wanted[1])
+        row = await executions.show(db, execution=wanted[0], user=wanted[1])
+        (state,) = await executions.states(db, [wanted])
+        if row is None or state is None:
+            raise not_found()
+        return row, state
 
     async def _state(self, execution_id: str) -> ExecutionState:
         state = await self._states((identity_of(execution_id), g.account.id))

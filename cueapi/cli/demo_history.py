@@ -158,6 +158,7 @@ class _Story:
         went_well = last.mishap is None
         return {
             "outcome_attempt": attempt,
+            "reported_attempt": attempt,
             "outcome_success": went_well,
             "outcome_result": last.result if went_well else None,
             "outcome_error": last.mishap and last.mishap.told,

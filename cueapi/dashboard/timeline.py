@@ -112,7 +112,7 @@ def _moments(execution: ShownExecution, row: AttemptRow) -> list[tuple[str, date
         ended = row.started_at + timedelta(milliseconds=row.duration_ms)
         moments.append(("answered" if row.http_status is not None else "ended", ended))
     recorded = execution.outcome_recorded_at
-    if recorded is None or execution.outcome_attempt != row.attempt:
+    if recorded is None or execution.reported_attempt != row.attempt:
         return moments
     # A report within the answer has no moment of its own.
     if execution.transport == "worker" or recorded - moments[-1][1] > timedelta(milliseconds=200):

@@ -101,7 +101,7 @@ class Transition:
     overdue: bool = False
     """It follows from a deadline or a lease that has passed: a heartbeat that has moved it meanwhile is heard."""
     reported_attempt: int | None = None
-    """The attempt that *report* is about, where it may be another than the present one."""
+    """The attempt that it is about, where that may be another than the present one."""
     completes: bool = False
     """Evidence, or a person, has said later that the work was done of which the recorded outcome tells."""
 
@@ -124,7 +124,7 @@ class Transition:
     @property
     def is_late(self) -> bool:
         """True for a report on an attempt that has come to its end already, and for what completes one."""
-        return (self.report is not None or self.completes) and self.fence.status != Status.DELIVERING
+        return self.completes or (self.report is not None and self.fence.status != Status.DELIVERING)
 
     @property
     def reason(self) -> str | None:

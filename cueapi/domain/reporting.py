@@ -17,7 +17,7 @@ from cueapi.domain.execution import (
 )
 from cueapi.domain.outcome import Report
 from cueapi.domain.retry import Retry
-from cueapi.domain.verification import OnFailed, Verification, VerificationRules, verify
+from cueapi.domain.verification import Verification, VerificationRules, verify
 
 
 @frozen
@@ -31,6 +31,10 @@ class ExecutionState:
     held_by: str | None
     ready_at: datetime
     elapsed_ms: int | None = None
+    reported_attempt: int | None = None
+    """The attempt that the recorded outcome is about."""
+    has_counted: bool = False
+    """As good: for its cue's failures in a row, and for the end of its incidents."""
 
     def verify(self, report: Report) -> Verification:
         """What a report comes to by the rules of the cue."""
@@ -84,20 +88,19 @@ def complete(state: ExecutionState, verification: Verification) -> Transition | 
     The transition where evidence, or a person, completes the recorded outcome to *verification*: the work was done.
 
     As a success that is reported late: it ends an unfinished execution, whichever attempt waits or is under way; what
-    has failed keeps its status, and is made good, and so is a delivery whose report counted as a failure. None where
-    nothing follows, since the execution has succeeded.
+    has ended keeps its status, and is made good. None where nothing follows, since it has counted as good.
     """
     fence = state.fence
-    if fence.status == Status.SUCCESS and state.rules.on_failed != OnFailed.FAIL:
-        return None
     has_ended = fence.status in FINAL
+    if has_ended and state.has_counted:
+        return None
     return Transition(
         fence,
         Status(fence.status) if has_ended else Status.SUCCESS,
         delivered=not has_ended,
         consecutive_failures=0,
         logged_as=verification.state if has_ended else "success",
-        reported_attempt=fence.outcome_attempt,
+        reported_attempt=state.reported_attempt,
         completes=True,
     )
 

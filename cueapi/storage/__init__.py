@@ -12,7 +12,8 @@ parameters. Rows leave as typed values: each row class stands beside its stateme
   its claim, attempt, status and last report as they were read; a poll moves a cue only upon its revision. Changes of a
   cue wait for each other: its row is locked, decided upon, and written in one transaction.
 * **Locks**: a statement that writes several cues locks them in the order of their ids, users and months likewise. A
-  single statement that ends in a deadlock is sent again, and so are the transactions of transitions and of changes.
+  single statement that ends in a deadlock is sent again, and so are the transactions of transitions, of evidence and
+  verdicts, and of changes.
   The rollup `tallies` is written behind executions, cues and users, and before the gates of alerts and mails.
 * **Leases**: a daemon's claims are in the outbox, and lost when the advisory lock of its number is free. One that holds
   it keeps them also where a lease has ended, since PostgreSQL's clock may have jumped, for as long as it shows beats.

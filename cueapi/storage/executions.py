@@ -40,7 +40,7 @@ class ExecutionRow(Row):
     next_retry: datetime | None
     claimed_by_worker: str | None
     claimed_at: datetime | None
-    outcome_attempt: int | None
+    reported_attempt: int | None
     outcome_success: bool | None
     outcome_result: str | None
     outcome_error: str | None
@@ -69,7 +69,7 @@ e.id, e.cue_id, c.name as cue_name, c.next_run, e.scheduled_for,
 case when e.status = 'retrying' and e.ready_at <= now() then 'retry_ready' else e.status end as status,
 e.transport, e.triggered_by, e.attempts, e.http_status, e.response_body, e.error_message, e.started_at, e.delivered_at,
 e.last_attempt_at, case when e.status = 'retrying' then e.ready_at end as next_retry,
-e.claimed_by_worker, e.claimed_at, e.outcome_attempt, e.outcome_success, e.outcome_result, e.outcome_error,
+e.claimed_by_worker, e.claimed_at, e.reported_attempt, e.outcome_success, e.outcome_result, e.outcome_error,
 e.outcome_metadata, e.outcome_recorded_at, e.outcome_state, e.external_id, e.result_url, e.result_ref,
 e.result_type, e.summary, e.artifacts, e.validation_state, e.outcome_deadline_at,
 case when e.progress_attempt = e.attempts then e.progress end as progress,
@@ -85,6 +85,15 @@ e.created_at, e.updated_at
 
 LIVING_CUE: LiteralString = "cues c on c.id = e.cue_id and c.deleted_at is null"
 SOURCE: LiteralString = "executions e join " + LIVING_CUE
+
+
+# What is decided upon what is read then, no report and no attempt changes meanwhile.
+LOCK = "select id from executions where id = $1 and user_id = $2 for no key update"
+
+
+async def lock(db: Executor, *, execution: UUID, user: int) -> None:
+    """Have other changes of the execution wait until the transaction ends."""
+    await db.execute(LOCK, execution, user)
 
 
 SHOW = "select " + COLUMNS + " from " + SOURCE + " where e.id = $1 and e.user_id = $2"
@@ -146,6 +155,8 @@ class StateRow(Row):
     attempts: int
     status: str
     outcome_attempt: int | None
+    reported_attempt: int | None
+    counted: bool
     transport: str
     claimed_by_worker: str | None
     ready_at: datetime
@@ -182,6 +193,8 @@ def to_execution_state(row: StateRow) -> ExecutionState:
         held_by=row.claimed_by_worker,
         ready_at=row.ready_at,
         elapsed_ms=row.elapsed_ms,
+        reported_attempt=row.reported_attempt,
+        has_counted=row.counted,
     )
 
 
@@ -189,7 +202,7 @@ def to_execution_state(row: StateRow) -> ExecutionState:
 REPORTED_AFTER = """
 select round(extract(epoch from e.outcome_recorded_at - coalesce(a.started_at, e.last_attempt_at)) * 1000)::bigint
   from executions e
-  left join attempts a on a.execution_id = e.id and a.attempt = e.outcome_attempt and a.attempt < e.attempts
+  left join attempts a on a.execution_id = e.id and a.attempt = e.reported_attempt and a.attempt < e.attempts
  where e.id = $1
 """
 
@@ -199,23 +212,27 @@ async def reported_after(db: Executor, execution: UUID) -> int | None:
     return await fetch_value(db, REPORTED_AFTER, execution, kind=int)
 
 
-VERIFY = load("verify_execution", ("execution", "user", "seen", "state", "validation", "reason", "act"))
+VERIFY = load("verify_execution", ("execution", "user", "seen", "state", "validation", "reason", "act", "alone"))
 
 
 async def verify(  # noqa: PLR0913 (one argument a fact)
     db: Executor, *, execution: UUID, user: int, seen: str | None, verification: Verification, reason: str | None,
-    act: Act,
+    act: Act, alone: bool = True,
 ) -> bool:  # fmt: skip
-    """Store a person's verdict, with *reason* in the evidence; False where the outcome has changed meanwhile."""
+    """
+    Store a person's verdict, with *reason* in the evidence; False where the outcome has changed meanwhile.
+
+    *alone* where no transition goes with it, which would count it.
+    """
     verdict = verification.state, verification.validation
-    return await db.execute(VERIFY, execution, user, seen, *verdict, reason, act.text()) > 0
+    return await db.execute(VERIFY, execution, user, seen, *verdict, reason, act.text(), alone) > 0
 
 
 ADD_EVIDENCE = load(
     "add_evidence",
     (
         "execution", "user", "external_id", "result_url", "result_ref", "result_type", "summary", "artifacts",
-        "metadata", "state", "validation", "seen",
+        "metadata", "state", "validation", "seen", "alone",
     ),
 )  # fmt: skip
 
@@ -229,8 +246,10 @@ class Addition:
     verification: Verification | None
 
 
-async def add_evidence(db: Executor, *, execution: UUID, user: int, seen: str | None, addition: Addition) -> str | None:
-    """The outcome's state after the addition; None where the outcome has moved meanwhile."""
+async def add_evidence(
+    db: Executor, *, execution: UUID, user: int, seen: str | None, addition: Addition, alone: bool = True
+) -> str | None:
+    """The outcome's state after the addition; None where the outcome has moved meanwhile. *alone* as in `verify`."""
     evidence, verification = addition.evidence, addition.verification
     return await fetch_value(
         db,
@@ -247,5 +266,6 @@ async def add_evidence(db: Executor, *, execution: UUID, user: int, seen: str | 
         verification and verification.state,
         verification and verification.validation,
         seen,
+        alone,
         kind=str,
     )

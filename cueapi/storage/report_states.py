@@ -26,7 +26,8 @@ class ReportedRow(StateRow):
 
 # $2 the attempt that the report is about: what it took counts from its own start.
 REPORTED = """
-select s.id, s.user_id, s.claim, s.attempts, s.status, s.outcome_attempt, s.transport, s.claimed_by_worker, s.ready_at,
+select s.id, s.user_id, s.claim, s.attempts, s.status, s.outcome_attempt, s.reported_attempt,
+       s.counted, s.transport, s.claimed_by_worker, s.ready_at,
        s.lost_claims, s.max_attempts, s.backoff_minutes, s.verification, s.assertions, s.verification_on_failed,
        coalesce((select (extract(epoch from now() - a.started_at) * 1000)::bigint
                    from attempts a

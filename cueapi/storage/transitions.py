@@ -135,7 +135,7 @@ def log_transition(transition: Transition, row: TransitionResult) -> None:
     """One line for what was written, and one where it has paused the cue."""
     record, subject = transition.record, {"cue_id": row.cue_id, "cue": row.cue_name, "execution_id": str(row.id)}
     facts = subject | {
-        "attempt": transition.fence.attempts,
+        "attempt": transition.reported_attempt or transition.fence.attempts,
         "outcome": transition.logged_as,
         "status": transition.status,
         "reason": transition.reason,

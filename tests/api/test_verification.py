@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -393,6 +394,117 @@ async def test_what_has_failed_for_lack_of_evidence_is_made_good_and_keeps_its_s
     assert (await api.get("/v1/dead"))["dead"] == []
     assert (await api.get("/v1/incidents?status=open"))["incidents"] == []
     assert tuple(cue_now.values()) == (0, 1)
+
+
+async def prove(api: Api, execution: str, by: str) -> None:
+    """Have evidence, or a person, complete the outcome of an execution."""
+    if by == "evidence":
+        await api.patch(f"/v1/executions/{execution}/evidence", {"external_id": "x1"})
+    else:
+        await api.post(f"/v1/executions/{execution}/verification-pending")
+        await verdict(api, execution, valid=True)
+
+
+PROOFS = pytest.mark.parametrize("by", ["evidence", "a person"])
+
+
+@PROOFS
+async def test_what_is_proved_while_an_attempt_is_under_way_that_began_after_the_report_counts(
+    api: Api, database: Database, by: str
+) -> None:
+    with trio.fail_after(20):
+        one = await fired(api, **UNPROVED)
+        await report(api, one, success=True)
+        await api.post(f"/v1/executions/{one}/claim", {"worker_id": "w1"})
+        await prove(api, one, by)
+        ended = await shown(api, one)
+        log = await database.fetch("select attempt, outcome from attempts order by attempt")
+
+    assert (ended["status"], ended["outcome_state"]) == ("success", "verified_success")
+    assert [tuple(row.values()) for row in log] == [(1, "called_off")]
+
+
+async def test_a_verdict_on_what_was_made_good_already_counts_no_second_time(api: Api) -> None:
+    with trio.fail_after(20):
+        async with open_receiver([500]) as receiver:
+            rules = {"alerts": {"recovery_threshold": 2}, "retry": {"max_attempts": 1}}
+            made = (await api.post("/v1/cues", cue(receiver.url(), **rules)))["id"]
+            one = (await api.post(f"/v1/cues/{made}/fire"))["id"]
+            await api.execution(one, "failed")
+        await report(api, one, success=True)
+        await verdict(api, one, valid=True)
+        await prove(api, one, "a person")
+        (incident,) = (await api.get("/v1/incidents"))["incidents"]
+
+    assert (incident["kind"], incident["status"]) == ("failing", "open")
+
+
+@PROOFS
+async def test_what_was_delivered_and_reported_without_its_evidence_is_made_good(api: Api, by: str) -> None:
+    with trio.fail_after(20):
+        async with open_receiver([202]) as receiver:
+            made = (await api.post("/v1/cues", cue(receiver.url(), **UNPROVED)))["id"]
+            one = (await api.post(f"/v1/cues/{made}/fire"))["id"]
+            await api.execution(one)
+            await report(api, one, success=True)
+            opened = [each["kind"] for each in (await api.get("/v1/incidents?status=open"))["incidents"]]
+            # What counts is what the report came to, whatever the rules are when it is proved.
+            await api.patch(f"/v1/cues/{made}", {"verification": {"on_failed": "keep"}})
+            await prove(api, one, by)
+
+    assert opened == ["failing"]
+    assert (await api.get("/v1/incidents?status=open"))["incidents"] == []
+
+
+async def test_evidence_counts_once_where_the_rules_have_changed_since(api: Api) -> None:
+    kept = {"verification": {"mode": "require_external_id"}, "alerts": {"recovery_threshold": 2}}
+    with trio.fail_after(20):
+        one = await claimed(api, **kept)
+        await report(api, one, success=True)
+        made = (await shown(api, one))["cue_id"]
+        await api.patch(f"/v1/cues/{made}", {"verification": {"on_failed": "fail"}})
+        await api.patch(f"/v1/executions/{one}/evidence", {"external_id": "x1"})
+        (incident,) = (await api.get("/v1/incidents"))["incidents"]
+
+    assert (incident["kind"], incident["status"]) == ("unverified", "open")
+
+
+async def test_evidence_that_comes_in_two_halves_at_once_completes_the_outcome(api: Api) -> None:
+    both = [{"field": "external_id", "op": "exists"}, {"field": "summary", "op": "exists"}]
+    with trio.fail_after(60):
+        for _ in range(8):
+            one = await claimed(api, verification={"assert": both})
+            await report(api, one, success=True)
+            async with trio.open_nursery() as nursery:
+                for half in ({"external_id": "x1"}, {"summary": "done"}):
+                    nursery.start_soon(api.patch, f"/v1/executions/{one}/evidence", half)
+            assert (await shown(api, one))["outcome_state"] == "verified_success"
+
+
+@pytest.mark.parametrize("on_failed", ["keep", "fail"])
+async def test_evidence_and_reports_of_one_cue_at_once_never_wait_for_each_other(
+    api: Api, database: Database, on_failed: str
+) -> None:
+    many, rules = 12, {"verification": {"mode": "require_external_id", "on_failed": on_failed}}
+    deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
+    with trio.fail_after(60):
+        async with open_receiver([202] * 2 * many) as receiver:
+            made = (await api.post("/v1/cues", cue(receiver.url(), **rules)))["id"]
+            ids = [(await api.post(f"/v1/cues/{made}/fire"))["id"] for _ in range(2 * many)]
+            for one in ids:
+                await api.execution(one)
+        for one in ids[:many]:
+            await report(api, one, success=True)
+        async with trio.open_nursery() as nursery:
+            for lacking, awaited in zip(ids[:many], ids[many:], strict=True):
+                nursery.start_soon(api.patch, f"/v1/executions/{lacking}/evidence", {"external_id": "x1"})
+                nursery.start_soon(partial(report, api, awaited, success=True))
+        await trio.sleep(1.2)  # As long as PostgreSQL may keep its figures to itself.
+        (row,) = await database.fetch(deadlocks)
+        states = [(await shown(api, one))["outcome_state"] for one in ids]
+
+    assert row["deadlocks"] == 0
+    assert states == ["verified_success"] * many + ["verification_failed"] * many
 
 
 async def test_a_report_that_fails_its_verification_makes_good_nothing_that_has_failed(api: Api) -> None:

@@ -418,7 +418,9 @@ create table executions (
     deferred             boolean not null default false,   -- asked for at a later time, and not begun: a hold stops it
     forced               boolean not null default false,   -- asked for in spite of a hold: none stops it
     late                 boolean not null default false,   -- a hold has stopped it at its time
-    outcome_attempt      attempt_number,            -- the attempt that the last report was for
+    outcome_attempt      attempt_number,            -- what the last report fences out: this attempt and those before
+    reported_attempt     attempt_number,            -- the attempt that it is about
+    counted              boolean not null default false,   -- as good: for the failures in a row, and for incidents
     outcome_success      boolean,
     outcome_result       text,
     outcome_error        text,
@@ -914,7 +916,7 @@ language sql stable as $$
 $$;
 
 create view execution_states as
-select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.transport, e.claimed_by_worker, e.ready_at,
+select e.id, e.user_id, e.claim, e.attempts, e.status, e.outcome_attempt, e.reported_attempt, e.counted, e.transport, e.claimed_by_worker, e.ready_at,
        e.lost_claims, c.max_attempts, c.backoff_minutes, c.verification, c.assertions, c.verification_on_failed,
        (extract(epoch from now() - e.last_attempt_at) * 1000)::bigint as elapsed_ms, e.last_attempt_at,
        -- What such executions are found by.
@@ -1282,7 +1284,7 @@ begin
                and what = any (events::text[])
                and (min_severity = 'warning' or one.severity = 'critical')
                and (kinds is null or one.kind = any (kinds::text[]))
-               -- Whoever heard of its begin hears of its end, also where its cue has changed its group.
+               -- The end is told also to those who were told of the begin, before its cue changed its group.
                and (groups is null or incident_group(one) = any (groups::text[])
                     or what = 'resolved' and one.opened_in = any (groups::text[]))
              order by id

@@ -1,6 +1,6 @@
 -- What is null stays. :state and :validation are the new ones where the evidence completes the outcome; :seen is the state
--- that it was read in. What was not verified then is: its alert is acknowledged, and it counts as if it had been verified
--- from the start.
+-- that it was read in. What was not verified then is: its alert is acknowledged. :alone where no transition goes with it,
+-- since it has counted as good before: then it counts for the evidence that its cue's outcomes lacked.
 with moved as (
     update executions e
        set external_id = coalesce(:external_id, e.external_id), result_url = coalesce(:result_url, e.result_url),
@@ -18,15 +18,17 @@ with moved as (
      where a.execution_id = m.id
        and a.alert_type = 'verification_failed'
        and :state is not null
+), locked as materialized (
+-- include: cue_of_outcome
+), tallied as (
+-- include: tally_change
 ), recovered as (
     select recover_incidents(m.cue_id, '{}', array[m.id]) as incidents
       from moved m
      where m.outcome_state = 'verified_success'
        and :state is not null
-       -- What is completed otherwise is looked after by apply_transitions.sql.
-       and m.status = 'success'
+       and :alone
+       and (select count(*) from tallied) is not null
        and exists (select from incidents where cue_id = m.cue_id and kind = 'unverified' and resolved_at is null)
-), tallied as (
--- include: tally_change
 )
 select outcome_state from moved, (select count(*) from recovered) r

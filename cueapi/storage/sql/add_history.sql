@@ -7,11 +7,12 @@ with told as materialized (
     insert into executions (
            id, cue_id, user_id, transport, triggered_by, replayed_from, scheduled_for, status, ready_at, attempts,
            claimed_by_worker, claimed_at, started_at, last_attempt_at, delivered_at, finished_at, http_status,
-           response_body, error_message, payload, task, outcome_attempt, outcome_success, outcome_result,
+           response_body, error_message, payload, task, outcome_attempt, reported_attempt, outcome_success, outcome_result,
            outcome_error, outcome_recorded_at, outcome_state, dead_at, created_at, updated_at)
     select t.id, t.cue_id, c.user_id, c.transport, t.triggered_by, t.replayed_from, t.scheduled_for, t.status,
            t.ready_at, t.attempts, t.claimed_by_worker, t.claimed_at, t.started_at, t.last_attempt_at, t.delivered_at,
            t.finished_at, t.http_status, t.response_body, t.error_message, c.payload, c.task, t.outcome_attempt,
+           t.reported_attempt,
            t.outcome_success, t.outcome_result, t.outcome_error, t.outcome_recorded_at, t.outcome_state,
            case when (t.status in ('failed', 'outcome_timeout') or t.status = 'missed' and c.transport = 'worker')
                      and not exists (select from told r where r.replayed_from = t.id and r.status = 'success')

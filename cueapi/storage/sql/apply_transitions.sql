@@ -39,6 +39,8 @@ with transitions as materialized (
                                 then x.error_message else e.error_message end,
            -- What is done fences out the attempts behind it.
            outcome_attempt = case when x.report or x.done then x.attempts else e.outcome_attempt end,
+           reported_attempt = case when x.report then coalesce(x.reported, x.attempts) else e.reported_attempt end,
+           counted = case when x.good then true when x.consecutive_failures = 1 then false else e.counted end,
            outcome_success = case when x.report then x.success else e.outcome_success end,
            outcome_result = case when x.report then x.result else e.outcome_result end,
            outcome_error = case when x.report then x.error else e.outcome_error end,
@@ -73,8 +75,8 @@ with transitions as materialized (
             or x.cue_revision = (select c.revision from cues c where c.id = e.cue_id))
  returning e.id, e.cue_id, e.user_id, e.transport, e.triggered_by, e.scheduled_for, e.status, e.ready_at,
            -- What is delivered and owes a report has not succeeded before that comes.
-           e.replayed_from is not null and e.status || '' = 'success'
-               and (x.done or x.seen <> 'success' and x.deadline is null) as replays,
+           e.replayed_from is not null
+               and (x.done or e.status || '' = 'success' and x.seen <> 'success' and x.deadline is null) as replays,
            e.triggered_by = 'manual_fire' and e.scheduled_for > e.created_at as was_put_off,
            e.started_at, e.last_attempt_at, e.finished_at, e.outcome_attempt, e.outcome_state, e.forced, x.attempts,
            x.final,
@@ -119,7 +121,7 @@ with transitions as materialized (
            greatest(coalesce(duration_ms, extract(epoch from now() - last_attempt_at) * 1000), 0),
            sent_after_ms, first_byte_after_ms, http_status, reason, logged_as, response_body
       from decided
-     where logged_as is not null and attempts > 0
+     where logged_as is not null and coalesce(reported, attempts) > 0
      union all
     -- An earlier attempt has done the work: the one that was under way is called off.
     select id, attempts, last_attempt_at, greatest(extract(epoch from now() - last_attempt_at) * 1000, 0),

@@ -8,7 +8,7 @@
 -- that a user gets ten mails in an hour.
 with failures as materialized (
     select f.ord, f.attempts, f.http_status, f.alert, f.missing, f.unmet, f.consecutive_failures, f.good, f.report,
-           -- As in apply_transitions.sql.
+           -- As in apply_transitions.sql, where reports are all that is among these.
            f.seen = 'success' and e.outcome_deadline_at is null as was_good,
            e.id, e.status, e.outcome_state, e.transport, e.cue_id, c.user_id, c.name,
            c.consecutive_failures as before, c.on_failure_email,

@@ -1,5 +1,5 @@
 -- :seen is the state that the person saw: the verdict counts for no other. :act says who gives it. What was not verified,
--- and is by it, counts as in add_evidence.sql; what lacked nothing counted when it was reported.
+-- and is by it, counts as in add_evidence.sql; :alone likewise.
 with moved as (
     update executions e
        set outcome_state = :state,
@@ -18,22 +18,24 @@ with moved as (
        and a.alert_type = 'verification_failed'
        and m.outcome_state = 'verified_success'
  returning a.execution_id
+), locked as materialized (
+-- include: cue_of_outcome
+), tallied as (
+-- include: tally_change
 ), recovered as (
     select recover_incidents(m.cue_id, '{}', array[m.id]) as incidents
       from moved m
       join executions b on b.id = m.id
      where m.id in (select execution_id from settled)
        and b.validation_state is distinct from 'valid'
-       -- What is completed otherwise is looked after by apply_transitions.sql.
-       and m.status = 'success'
+       and :alone
+       and (select count(*) from tallied) is not null
        and exists (select from incidents where cue_id = m.cue_id and kind = 'unverified' and resolved_at is null)
 ), audited as (
     select write_audit(m.user_id, :act::json, 'execution.verified', 'execution', m.id::text, c.name,
                        changes_of(field_change('outcome_state', :seen::text, m.outcome_state::text)))
       from moved m
       join cues c on c.id = m.cue_id
-), tallied as (
--- include: tally_change
 )
 select id
   from moved
