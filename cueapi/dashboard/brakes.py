@@ -7,6 +7,7 @@ from cueapi.dashboard.contract import Contract
 from cueapi.dashboard.rendering import Rendering, Undo
 from cueapi.dashboard.sessions import BrowserSessions
 from cueapi.dashboard.sign_in import own_path
+from cueapi.domain.clock import iso
 from cueapi.domain.hold import HoldMode
 
 HELD = {
@@ -34,12 +35,19 @@ class HoldForms:
         """Hold the account, and go back to the page with the button."""
         session, form = await self.sessions.require_post()
         mode = HoldMode.EVERYTHING if form.text("mode") == HoldMode.EVERYTHING else HoldMode.FIRES
-        body = {"mode": mode, "reason": form.text("reason") or None}
+        present, back = session.hold, own_path(form.text("back"))
+        # The page may be older than the hold of another: that is never eased, nor is its reason lost.
+        if present is not None and mode in (present.mode, HoldMode.FIRES):
+            return self.pages.back(back, "The account was held already, as is said above: nothing was changed.")
+        body: dict[str, object] = {"mode": mode, "reason": form.text("reason") or (present and present.reason)}
+        if present is not None and present.until is not None:
+            body["until"] = iso(present.until)
         (await self.contract.call(session, "PUT", "/v1/hold", body)).require()
-        return self.pages.back(own_path(form.text("back")), HELD[mode], Undo("Release", "/ui/hold/release"))
+        return self.pages.back(back, HELD[mode], Undo("Release", "/ui/hold/release"))
 
     async def release(self) -> Response:
         """Release the account."""
         session, form = await self.sessions.require_post()
         (await self.contract.call(session, "DELETE", "/v1/hold")).require()
-        return self.pages.back(own_path(form.text("back")), "Released: what was parked fires now.")
+        said = "The account was not held." if session.hold is None else "Released: what was parked fires now."
+        return self.pages.back(own_path(form.text("back")), said)

@@ -29,6 +29,8 @@ from cueapi.storage.dashboard.reading import PageReader
 
 SHOWN_TIMES, SHOWN_EXECUTIONS = 10, 15
 
+NO_PAYLOAD = "No payload was typed to take the place of the cue's; an empty one is {}."
+
 NOTHING_TYPED = {"payload": "", "merge": "merge"}
 
 
@@ -85,6 +87,8 @@ class CueDetails:
         session, form = await self.sessions.require_post()
         typed = {"payload": form.whole_text("payload"), "merge": form.text("merge") or "merge"}
         body: dict[str, Any] = {}
+        if not typed["payload"].strip() and typed["merge"] == "replace":
+            return await self._page(session, cue_id, RefusedAction(422, NO_PAYLOAD, typed))
         if typed["payload"].strip():
             try:
                 body = {"payload_override": typed_json(typed["payload"]), "merge_strategy": typed["merge"]}

@@ -109,7 +109,13 @@ class CueList:
         """Back to the list, with what was done and what was not."""
         done = [cue for cue in found if cue.name not in refusals]
         said = [f"{DONE[what]} {named(done)}."] if done else []
-        said += [f"{name}: {answer.message}" for name, answer in refusals.items()]
+        why = {
+            answer.message: [name for name in refusals if refusals[name].message == answer.message]
+            for answer in refusals.values()
+        }
+        said += [
+            f"{names[0] if len(names) == 1 else f'{len(names)} cues'}: {message}" for message, names in why.items()
+        ]
         undo = None
         if len(done) == 1 and what in UNDONE:
             undo = Undo(UNDONE[what].capitalize(), f"/ui/cues/{done[0].id}/{UNDONE[what]}")

@@ -78,13 +78,15 @@ async def test_a_fire_takes_a_payload_and_what_is_no_json_stands_beside_its_fiel
         await browser.get(f"/ui/cues/{made}")
         wrong = await browser.post(path, {"payload": '{"a": ', "merge": "replace", "nonce": "n1"})
         a_list = await browser.post(path, {"payload": "[1]", "nonce": "n1"})
+        nothing = await browser.post(path, {"payload": " ", "merge": "replace", "nonce": "n1"})
         for _ in range(2):
             target(await browser.post(path, {"payload": '{"b": 3}', "merge": "merge", "nonce": "n2"}))
         target(await browser.post(path, {"payload": '{"c": 4}', "merge": "replace", "nonce": "n3"}))
         fired = (await api.get("/v1/executions"))["executions"]
         payloads = [(await api.get(f"/v1/executions/{one['id']}"))["payload"] for one in fired]
 
-    assert (wrong.status_code, a_list.status_code) == (422, 422)
+    assert (wrong.status_code, a_list.status_code, nothing.status_code) == (422, 422, 422)
+    assert "an empty one is {}" in text_of(nothing)
     assert "is no JSON" in text_of(wrong)
     assert "{&#34;a&#34;: </textarea>" in wrong.text
     assert 'value="replace" checked' in wrong.text
@@ -115,7 +117,7 @@ async def test_what_cannot_be_done_is_told_at_the_top_in_words_of_the_page(daemo
         assert 'id="cue-now"' in rest
         assert '<details class="override">' in page.text
         assert "force" not in page.text
-    assert 'id="action-problem"' not in typed.text
+    assert "see below, where you typed the payload" in text_of(typed)
     assert '<details class="override" open>' in typed.text
 
 

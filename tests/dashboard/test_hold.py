@@ -1,5 +1,7 @@
 """The button that stops everything: on every page, and a banner while it holds."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.conftest import Api
@@ -36,6 +38,25 @@ async def test_the_button_may_stop_everything_and_the_notice_takes_it_back(api: 
     assert (hold["mode"], hold["by"]["kind"]) == ("everything", "session")
     assert "nothing is claimed" in text_of(page)
     assert "until the account is released. Release" in text_of(page)
+
+
+async def test_a_page_that_is_older_than_a_hold_does_not_ease_it(api: Api, person: Browser) -> None:
+    until = (datetime.now(UTC) + timedelta(days=1)).isoformat().replace("+00:00", "Z")
+    await api.ask("PUT", "/v1/hold", {"mode": "everything", "reason": "loops", "until": until})
+    before = await api.get("/v1/hold")
+    await person.post("/ui/hold", {"back": "/ui", "reason": "mine"})
+    said = text_of(await person.get("/ui"))
+    kept = await api.get("/v1/hold")
+    await api.ask("PUT", "/v1/hold", {"mode": "fires", "reason": "loops", "until": until})
+    await person.post("/ui/hold", {"back": "/ui", "mode": "everything"})
+    more = await api.get("/v1/hold")
+    await api.ask("DELETE", "/v1/hold")
+    await person.post("/ui/hold/release", {"back": "/ui"})
+
+    assert "was held already" in said
+    assert kept == before
+    assert (more["mode"], more["reason"], more["until"]) == ("everything", "loops", before["until"])
+    assert "The account was not held." in text_of(await person.get("/ui"))
 
 
 async def test_who_holds_and_releases_comes_back_to_the_same_list(api: Api, person: Browser) -> None:

@@ -11,9 +11,11 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from cueapi.storage.database import Database
 from tests.api.test_browser import BROWSER, DRIVER, browser
 from tests.conftest import Api, RunningDaemon, cue
 from tests.receiver import open_receiver
+from tests.storage.rows import add_execution
 
 pytestmark = [
     pytest.mark.browser,
@@ -117,6 +119,55 @@ async def test_a_live_page_shows_all_that_comes_of_an_execution_and_takes_away_n
 
     with trio.fail_after(300):
         await trio.to_thread.run_sync(walk)
+
+
+async def fail(api: Api, cue_id: str) -> None:
+    fired = await api.post(f"/v1/cues/{cue_id}/fire")
+    await api.post(f"/v1/executions/{fired['id']}/outcome", {"success": False, "retry": False})
+
+
+@pytest.mark.parametrize(("page", "offered"), [("executions", "Replay the selected"), ("dead", "Replay all")])
+async def test_a_list_that_was_empty_has_all_that_belongs_to_it_once_it_is_not(
+    daemon: RunningDaemon, api: Api, tmp_path: Path, page: str, offered: str
+) -> None:
+    made = await api.post("/v1/cues", cue(transport="worker"))
+
+    def walk() -> None:
+        with browser(tmp_path, 1100, 800, dark=False) as driver:
+            enter(driver, daemon.address, api)
+            driver.get(f"{daemon.address}/ui/{page}")
+            wait(lambda: says(driver, "live-state", "live"))
+            assert not says(driver, "main", offered)
+            trio.from_thread.run(fail, api, made["id"])
+            wait(lambda: says(driver, "main", offered))
+
+    with trio.fail_after(300):
+        await trio.to_thread.run_sync(walk)
+
+
+async def test_older_leads_to_what_follows_the_rows_of_a_live_list(
+    daemon: RunningDaemon, api: Api, database: Database, tmp_path: Path
+) -> None:
+    made = await api.post("/v1/cues", cue(transport="worker"))
+    for _ in range(50):
+        await add_execution(database, made["id"])
+    rows = "return [...document.querySelectorAll('#executions tbody tr')].map((row) => row.id)"
+
+    def walk() -> list[str]:
+        seen: list[str] = []
+        with browser(tmp_path, 1100, 800, dark=False) as driver:
+            enter(driver, daemon.address, api)
+            driver.get(f"{daemon.address}/ui/executions")
+            wait(lambda: says(driver, "live-state", "live") and not says(driver, "pager", "Older"))
+            trio.from_thread.run(fail, api, made["id"])
+            wait(lambda: says(driver, "pager", "Older"))
+            seen += driver.execute_script(rows)
+            driver.get(driver.find_element(By.CSS_SELECTOR, "#pager [rel=next]").get_attribute("href") or "")
+            return seen + driver.execute_script(rows)
+
+    with trio.fail_after(300):
+        seen = await trio.to_thread.run_sync(walk)
+    assert len(seen) == len(set(seen)) == 51
 
 
 async def test_a_page_of_one_account_shows_nothing_of_the_next_that_signs_in(

@@ -4,7 +4,7 @@
  * with stays: a row with the focus, what was typed, an open menu or question, and a list that was scrolled past.
  */
 const POLL = 15_000; // between two looks without a stream
-const LOOK = 60_000; // between two looks with one: hints may be lost
+const [LOOK, MOVES] = [60_000, 5_000]; // with one, since hints may be lost; and where it says for how long something runs
 const SILENT = 40_000; // a stream pings every 15 s: after so long it is dead
 const BOXES = "tbody input[type=checkbox]"; // of rows that can be selected
 const TEXTS = "input:not([type=checkbox]), textarea"; // that can be typed in
@@ -104,10 +104,8 @@ function mergeAround(old, fresh) {
 }
 
 const heads = (one) => [...one.querySelectorAll("h2, th")].map((head) => head.textContent).join();
-
 function merge(page) {
   dress(page);
-  document.title = page.title;
   for (const old of regions()) {
     const fresh = page.getElementById(old.id) ?? old.cloneNode(true);
     const [before, after] = [old, fresh].map((one) => [...one.querySelectorAll("tbody")]);
@@ -136,6 +134,7 @@ async function look() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (page.getElementById("main").dataset.account !== main.dataset.account) return say("signed in as another", true);
     merge(page);
+    if (!answer.redirected) document.title = page.title;
     lastLook = Date.now();
     say(isLive ? "live" : "every 15 s");
   } catch {
@@ -243,8 +242,9 @@ document.addEventListener("input", ({ target }) => target.form?.dataset.preview 
 dress(document);
 countSelected();
 setInterval(() => countDown(document), 1_000);
-if (state !== null && main.querySelector("[data-live]") !== null) {
+if (state !== null && regions().length > 0) {
   say("every 15 s");
   stayLive();
-  setInterval(() => !document.hidden && Date.now() - lastLook >= (isLive ? LOOK : POLL) && refresh(), 1_000);
+  const pause = () => (document.querySelector("[data-moves]") ? MOVES : isLive ? LOOK : POLL);
+  setInterval(() => !document.hidden && Date.now() - lastLook >= pause() && refresh(), 1_000);
 }
