@@ -1,5 +1,6 @@
 """What the operator's commands do, beside serving."""
 
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,6 +43,8 @@ def say(text: str) -> None:
     try:
         click.echo(text)
     except OSError as error:
+        # What could not be written is tried again at the end, and would change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise CommandFailed(f"standard output cannot be written: {error.strerror}") from error
 
 

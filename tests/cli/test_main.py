@@ -256,7 +256,8 @@ async def into_a_full_disk(home: Path, *arguments: str, **settings: object) -> E
     with Path("/dev/full").open("wb") as full:
         ended = await trio.run_process(
             [sys.executable, "-m", "cueapi", *arguments],
-            stdout=full, capture_stderr=True, check=False, cwd=home, env=environment(home, **settings),
+            stdout=full, capture_stderr=True, check=False, cwd=home,
+            env=environment(home, PYTHONUNBUFFERED=None, **settings),
         )  # fmt: skip
     return Ended(ended.returncode, "", ended.stderr.decode())
 
