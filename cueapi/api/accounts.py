@@ -121,7 +121,7 @@ class Accounts:
         """
         body = await read(MePatch)
         if body.email is None and body.alert_webhook_url is None:
-            raise Refusal("no_fields", "Give email, alert_webhook_url, or both.")
+            raise Refusal("no_fields", 'Give email, alert_webhook_url, or both; "" clears alert_webhook_url.')
         email = None if body.email is None else checked_email(body.email)
         if email is not None and self.mails.leave:
             g.account.grant.check("admin", own=True)

@@ -25,7 +25,6 @@ from cueapi.api.http.parameters import (
     COUNTED,
     IDEMPOTENCY_KEY,
     IDEMPOTENT,
-    OFFSET,
     Choice,
     Moment,
     Pattern,
@@ -57,6 +56,10 @@ STATUS = Choice("status", "Only cues in this status.", domain.STATUSES)
 NAME = Text("name", "Only the cue of exactly this name.", names_one=True)
 GROUP = Pattern("group", "Only cues of this group.", values.GROUP, names_one=True)
 LIMIT = page_limit(50)
+OFFSET = Whole(
+    "offset", "Rows to skip, at most 10,000; beyond them narrow the list.",
+    0, PAGE_CAP, 0, advice="; narrow the list by name, group or status instead",
+)  # fmt: skip
 EXECUTION_LIMIT = Whole("execution_limit", "Executions to show, at most.", 1, 100, 10)
 EXECUTION_OFFSET = Whole("execution_offset", "Executions to skip.", 0, PAGE_CAP, 0)
 COUNT = Whole("count", "Fire times to show, at most.", 1, MOST_TIMES, FEW_TIMES)

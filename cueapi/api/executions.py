@@ -7,6 +7,7 @@ from attrs import asdict, evolve, frozen
 from quart import Blueprint, Response, g
 
 from cueapi.api.by_hand import BRAKED, FORCE, fire_by_hand, forced
+from cueapi.api.claimants import CLAIMANT, worker_named
 from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.execution_filters import CUE_ID, CUE_NAME, EXECUTION_FILTERS, GROUP, LIMIT, filter_of
 from cueapi.api.http.body import read
@@ -145,7 +146,14 @@ class Executions:
         return Found(rows, others=len(rows) - 1)
 
     @shows_secret
-    @operation(responses.Claimed, scope="work", in_groups=True, body=ClaimBody, refuses=("claim_failed",))
+    @operation(
+        responses.Claimed,
+        scope="work",
+        in_groups=True,
+        body=ClaimBody,
+        parameters=(CLAIMANT,),
+        refuses=("claim_failed",),
+    )
     async def claim(self) -> Response:
         """
         Claim the oldest execution of the handlers that the worker's last heartbeat has named; all, where it named none.
@@ -154,17 +162,18 @@ class Executions:
         """
         body = await read(ClaimBody)
         self._refuse_while_draining()
-        wanted = ClaimRequest(
-            g.account.id, body.worker_id or "default", 1, task=body.task, groups=g.account.grant.groups
-        )
-        rows = await worker_claims.claim_work(self.database, wanted, self.terms)
-        if not rows:
+        worker, groups = worker_named(body.worker_id), g.account.grant.groups
+        wanted = ClaimRequest(g.account.id, worker, 1, task=body.task, groups=groups)
+        if not (rows := await worker_claims.claim_work(self.database, wanted, self.terms)):
             raise Refusal("claim_failed", "There is nothing to claim.")
         self.claimed.keep(wanted.user, wanted.worker, rows)
         return self._claimed(rows[0].id, rows[0].attempts)
 
     @shows_secret
-    @operation(responses.Claimed, scope="work", body=ClaimBody, refuses=("claim_failed", "execution_not_found"))
+    @operation(
+        responses.Claimed, scope="work", body=ClaimBody, parameters=(CLAIMANT,),
+        refuses=("claim_failed", "execution_not_found"),
+    )  # fmt: skip
     async def claim_one(self, execution_id: str) -> Response:
         """
         Claim an execution.
@@ -174,7 +183,7 @@ class Executions:
         body = await read(ClaimBody)
         self._refuse_while_draining()
         identity = identity_of(execution_id)
-        worker = body.worker_id or "default"
+        worker = worker_named(body.worker_id)
         attempt = await worker_claims.claim_one(
             self.database, user=g.account.id, execution=identity, worker=worker, terms=self.terms
         )

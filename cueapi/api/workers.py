@@ -10,6 +10,7 @@ import trio
 from attrs import frozen
 from quart import Blueprint, Response, g
 
+from cueapi.api.claimants import CLAIMANT, worker_named
 from cueapi.api.claimed_states import ClaimedStates
 from cueapi.api.http.body import read
 from cueapi.api.http.cursors import CURSOR, Cursor
@@ -62,6 +63,7 @@ class Workers:
         scope="work",
         in_groups=True,
         body=HeartbeatBody,
+        parameters=(CLAIMANT,),
         refuses=("worker_limit_exceeded",),
     )
     async def heartbeat(self) -> Response:
@@ -73,7 +75,7 @@ class Workers:
         An account has 1,000 workers at most; those that were silent for a day make room for new ones.
         """
         body = await read(HeartbeatBody)
-        user, worker = g.account.id, body.worker_id or "default"
+        user, worker = g.account.id, worker_named(body.worker_id)
         now = await workers.heartbeat(self.database, user=user, worker=worker, handlers=body.handlers)
         if now is None:
             told = f"An account has {workers.MOST_WORKERS:,} workers at most; forget one first."

@@ -27,6 +27,7 @@ update executions
 WRONG = [
     Refused("progress of more than all", {"progress": 1.01}, 422, "validation_error", "body.progress"),
     Refused("progress below nothing", {"progress": -0.1}, 422, "validation_error", "body.progress"),
+    Refused("progress is true", {"progress": True}, 422, "validation_error", "body.progress"),
     Refused("progress is text", {"progress": "half"}, 422, "validation_error", "body.progress"),
     Refused("a long message", {"message": "x" * 201}, 422, "validation_error", "body.message"),
     Refused("message is a number", {"message": 5}, 422, "validation_error", "body.message"),

@@ -229,6 +229,22 @@ async def test_a_claim_without_a_body_is_the_default_worker_s(api: Api) -> None:
     assert (await shown(api, one))["claimed_by_worker"] == "default"
 
 
+async def test_the_worker_that_the_header_names_claims_where_the_body_names_none(api: Api) -> None:
+    named = {"X_Worker_Id": "w9"}
+    one, other, third = [await fired(api) for _ in range(3)]
+    await api.post(f"/v1/executions/{one}/claim", **named)
+    await api.post("/v1/executions/claim", **named)
+    beat = await api.post("/v1/worker/heartbeat", {"claim": 1}, **named)
+    shown = [(await api.get(f"/v1/executions/{each}"))["claimed_by_worker"] for each in (one, other, third)]
+    extended = await api.ask("POST", f"/v1/executions/{one}/heartbeat", **named)
+    long = await api.refused("POST", f"/v1/executions/{one}/claim", X_Worker_Id="x" * 256)
+
+    assert beat["worker_id"] == "w9"
+    assert shown == ["w9"] * 3
+    assert extended.status_code == 200
+    assert long[:2] == (422, "validation_error")
+
+
 async def test_what_has_ended_waits_or_is_a_webhook_s_is_not_claimed(api: Api) -> None:
     with trio.fail_after(20):
         async with open_receiver([500]) as receiver:

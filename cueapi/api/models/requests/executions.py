@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from cueapi.api.models.requests.bodies import Closed, Short, optional
 
@@ -35,10 +35,17 @@ class VerifyBody(Closed):
     reason: str | None = optional("Why; the first 500 characters are kept.")
 
 
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        # A TypeError would not become a refusal (Pydantic, "Validators").
+        raise ValueError("must be a number from 0 to 1, not true or false")  # noqa: TRY004
+    return value
+
+
 class AttemptHeartbeatBody(Closed):
     """How far an attempt has come; may be empty."""
 
-    progress: Annotated[float, Field(ge=0, le=1, strict=False)] | None = optional(
+    progress: Annotated[float, Field(ge=0, le=1, strict=False), BeforeValidator(_no_boolean)] | None = optional(
         "The part of the work that is done, 0 to 1.", left_out="as it was told before"
     )
     message: Annotated[str, Field(max_length=200)] | None = optional(
