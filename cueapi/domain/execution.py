@@ -111,6 +111,13 @@ class Transition:
         return self.status in FINAL
 
     @property
+    def is_done(self) -> bool:
+        """True where a report, or what completes one, says that the work was done."""
+        if self.report is None or self.verification is None:
+            return self.completes
+        return self.report.success and not self.verification.fails
+
+    @property
     def is_good(self) -> bool:
         """
         Whether it counts towards the end of its cue's incidents.

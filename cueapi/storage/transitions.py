@@ -234,7 +234,7 @@ def _record(ord_: int, transition: Transition) -> dict[str, Any]:
         "good": transition.is_good,
         "overdue": transition.overdue,
         "reported": transition.reported_attempt,
-        "done": transition.completes,
+        "done": transition.is_done,
     }
     if transition.record is not None:
         record |= asdict(transition.record)
@@ -242,7 +242,6 @@ def _record(ord_: int, transition: Transition) -> dict[str, Any]:
         report, verification = transition.report, transition.verification
         record |= {
             "success": report.success,
-            "done": report.success and not verification.fails,
             "result": report.result,
             "error": report.error,
             "metadata": report.metadata,
