@@ -109,13 +109,11 @@ class CueList:
         """Back to the list, with what was done and what was not."""
         done = [cue for cue in found if cue.name not in refusals]
         said = [f"{DONE[what]} {named(done)}."] if done else []
-        why = {
-            answer.message: [name for name in refusals if refusals[name].message == answer.message]
-            for answer in refusals.values()
-        }
-        said += [
-            f"{names[0] if len(names) == 1 else f'{len(names)} cues'}: {message}" for message, names in why.items()
-        ]
+        refused: dict[str, list[CueCount]] = {}
+        for cue in found:
+            if cue.name in refusals:
+                refused.setdefault(refusals[cue.name].message, []).append(cue)
+        said += [f"Refused for {named(cues)}: {message}" for message, cues in refused.items()]
         undo = None
         if len(done) == 1 and what in UNDONE:
             undo = Undo(UNDONE[what].capitalize(), f"/ui/cues/{done[0].id}/{UNDONE[what]}")

@@ -240,3 +240,15 @@ async def test_a_name_turns_no_notice_around(daemon: RunningDaemon, api: Api) ->
 
     assert "\u202e" not in said
     assert "⟨U+202E⟩" in said
+
+
+async def test_what_is_refused_for_several_cues_alike_is_said_once(daemon: RunningDaemon, api: Api) -> None:
+    with trio.fail_after(30):
+        ids = await make(api, "one", "two", "three", transport="worker")
+        browser = await signed_in(daemon, api)
+        await browser.get("/ui/cues")
+        await api.ask("PUT", "/v1/hold", {})
+        told = await notice_after(browser, "/ui/cues/selected", {"do": "fire", "id": ids, "nonce": "n1"})
+
+    assert told.count("The account is held") == 1
+    assert told.startswith("Refused for 3 cues: ")
